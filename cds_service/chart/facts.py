@@ -1,0 +1,216 @@
+"""The chart as the clinical core sees it: small frozen facts, each with its reference.
+
+Built by ``cds_service.fhir.reading``; no FHIR JSON gets past it.  ``concepts`` are ids of our value
+sets (``cards/value-sets/ID.yaml``) whose conditions (lumbar site, leg site) the entry fulfils.
+Entered-in-error entries, other patients' entries and future-dated entries are not here; they are
+counted in ``Chart.set_aside``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum
+
+from cds_service.chart.supply import State, Supply
+from cds_service.values import FhirDate, Side
+
+
+class Site(Enum):
+    """Where a pain score belongs; ``ANY`` when the chart names no site."""
+
+    LEG = "leg"
+    BACK = "back"
+    ANY = "any"
+
+
+class MrStatus(Enum):
+    """What the chart says of an implant in the MR scanner."""
+
+    SAFE = "safe"
+    CONDITIONAL = "conditional"
+    UNSAFE = "unsafe"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientFact:
+    """The patient in context.  ``is_deceased`` is true for a deceasedBoolean or any deceasedDateTime."""
+
+    reference: str
+    birth: FhirDate | None
+    gender: str | None
+    is_deceased: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcedureFact:
+    """A completed procedure.
+
+    ``levels`` are normalised disc levels ("L4-L5"); ``is_inpatient`` is None when the encounter
+    class is not known; ``reason_references`` are relative ("Condition/1").
+    """
+
+    reference: str
+    concepts: frozenset[str]
+    performed: FhirDate | None
+    levels: frozenset[str] = frozenset()
+    side: Side | None = None
+    reason_references: tuple[str, ...] = ()
+    reason_concepts: frozenset[str] = frozenset()
+    reason_levels: frozenset[str] = frozenset()
+    reason_side: Side | None = None
+    is_inpatient: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionFact:
+    """A condition that is neither refuted nor entered in error.
+
+    ``when`` is the first of onset, recorded and last-updated day that the entry states; None when
+    it states none.  ``names_spine`` is true if its text, body site or reason names the spine.
+    ``names_lumbar_level``: only codes or text that name a level fill ``levels``.
+    """
+
+    reference: str
+    concepts: frozenset[str]
+    is_active: bool
+    onset: FhirDate | None
+    recorded: FhirDate | None
+    when: FhirDate | None
+    side: Side | None = None
+    levels: frozenset[str] = frozenset()
+    names_spine: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservationFact:
+    """A final, amended or corrected measurement or finding.
+
+    Units:
+        ``value`` is in the canonical unit of its concept: pain 0-10, ODI 0-100 points, CRP mg/L,
+        ESR mm/h, WBC 10*9/L, temperature degrees Celsius, eGFR mL/min/1.73m2, residual urine mL,
+        questionnaire points, motor grade 0-5.  ``converted_from`` names the original when it was
+        converted exactly.
+    ``choice`` holds the concepts of a coded answer (``answer-reduced``, ``smoker``); a boolean true
+    is ``answer-present``, false ``answer-absent``.
+    """
+
+    reference: str
+    concepts: frozenset[str]
+    effective: FhirDate | None
+    value: Decimal | None = None
+    converted_from: str | None = None
+    choice: frozenset[str] = frozenset()
+    site: Site | None = None
+    side: Side | None = None
+    muscle: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderFact:
+    """A ServiceRequest with status active, on-hold or draft.
+
+    ``authored`` is authoredOn (else the first of occurrence and last-updated is NOT used: None).
+    """
+
+    reference: str
+    concepts: frozenset[str]
+    status: str
+    authored: FhirDate | None
+    is_context_draft: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFact:
+    """A DiagnosticReport or ImagingStudy.
+
+    ``is_final``: the report is final, amended or corrected (an ImagingStudy counts as final only
+    with such a report).  Not final means ordered, not done.
+    ``conclusions`` are concepts of conclusionCode.
+    """
+
+    reference: str
+    concepts: frozenset[str]
+    effective: FhirDate | None
+    is_final: bool
+    conclusions: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrugFact:
+    """A MedicationRequest with intent order, or a MedicationStatement; any status but draft,
+    cancelled and entered-in-error.
+
+    ``started`` is authoredOn (statements: effective start); ``ended`` the end of a stated validity,
+    effective or supply period.  ``mme_per_day`` is None when it cannot be computed;
+    ``is_daily_maximum`` says the dose was a range or as needed.
+    """
+
+    reference: str
+    concepts: frozenset[str]
+    status: str
+    started: FhirDate | None
+    ended: FhirDate | None = None
+    mme_per_day: Decimal | None = None
+    is_daily_maximum: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFact:
+    """An active implant.  ``label`` is our own word for the kind ("cardiac pacemaker")."""
+
+    reference: str
+    concepts: frozenset[str]
+    mr_status: MrStatus
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncounterFact:
+    """A visit.  ``concepts`` from type and service type; ``is_inpatient`` from the class code."""
+
+    reference: str
+    concepts: frozenset[str]
+    started: FhirDate | None
+    is_inpatient: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllergyFact:
+    """An active allergy."""
+
+    reference: str
+    concepts: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """An entry that was not used: which key, why in our own words, and its reference if it has one."""
+
+    key: str
+    reason: str
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """Everything the core may know about one patient."""
+
+    patient: PatientFact
+    procedures: tuple[ProcedureFact, ...] = ()
+    conditions: tuple[ConditionFact, ...] = ()
+    observations: tuple[ObservationFact, ...] = ()
+    orders: tuple[OrderFact, ...] = ()
+    reports: tuple[ReportFact, ...] = ()
+    drugs: tuple[DrugFact, ...] = ()
+    devices: tuple[DeviceFact, ...] = ()
+    encounters: tuple[EncounterFact, ...] = ()
+    allergies: tuple[AllergyFact, ...] = ()
+    supply: Mapping[str, Supply] = field(default_factory=dict)
+    set_aside: tuple[SetAside, ...] = ()
+
+    def supply_of(self, key: str) -> Supply:
+        """Return the supply of *key*; a key nobody asked for is *not asked*."""
+        return self.supply.get(key, Supply(state=State.NOT_ASKED))
