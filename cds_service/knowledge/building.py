@@ -1,0 +1,196 @@
+"""How do the contents of ``cards/`` become values of ``knowledge.model``?
+
+Takes what the schemas have already accepted; reads no files and refuses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from cds_service.knowledge.model import (
+    SYSTEM_URIS,
+    CardTemplate,
+    Code,
+    DatedValue,
+    Fires,
+    Knowledge,
+    Match,
+    Needs,
+    OrderTemplate,
+    Phenotype,
+    PhenotypePoint,
+    Source,
+    Threshold,
+    ValueSet,
+)
+
+Built = TypeVar("Built")
+Contents = Mapping[str, dict[str, Any]]
+"""Path inside ``cards/`` to what the file says."""
+
+
+def build_knowledge(contents: Contents, digest: str) -> Knowledge:
+    """Return the frozen knowledge that the files describe."""
+    value_sets = _of_folder(contents, "value-sets", _value_set)
+    cards = _of_folder(contents, "templates", _card)
+    reasons = contents["override-reasons.yaml"]
+    claims = contents["claims.yaml"]
+    return Knowledge(
+        version=contents["knowledge.yaml"]["version"],
+        digest=digest,
+        thresholds=_of_folder(contents, "thresholds", _threshold),
+        value_sets=value_sets,
+        sources={key: Source(id=key, **raw) for key, raw in contents["sources.yaml"].items()},
+        cards={card.id: card for card in cards.values()},
+        orders=_of_folder(contents, "orders", _order),
+        phenotypes=_of_folder(contents, "phenotypes", _phenotype),
+        phrases=dict(contents["phrases.yaml"]),
+        override_reasons=tuple((each["code"], each["display"]) for each in reasons["reasons"]),
+        claims={key: raw["words"] for key, raw in claims.items()},
+        by_code=_by_code(value_sets.values()),
+        by_prefix=_by_prefix(value_sets.values()),
+        mme_factors={
+            each["rxnorm"]: _number(each["factor"])
+            for each in contents["mme-factors.yaml"]["factors"]
+        },
+        snooze_days={each["code"]: each["silent_days"] for each in reasons["reasons"]},
+        no_reason_snooze_days=reasons["no_reason_silent_days"],
+        snooze_limits=tuple(
+            (each["first_row"], each["last_row"], each["silent_days_at_most"])
+            for each in reasons["limits"]
+        ),
+        override_equivalents={each["code"]: tuple(each["same_as"]) for each in reasons["reasons"]},
+        automated_claims=frozenset(key for key, raw in claims.items() if raw["automated"]),
+    )
+
+
+def _of_folder(
+    contents: Contents, folder: str, build: Callable[[dict[str, Any]], Built]
+) -> dict[str, Built]:
+    return {
+        raw["id"]: build(raw)
+        for key, raw in sorted(contents.items())
+        if key.startswith(f"{folder}/")
+    }
+
+
+def _number(value: float) -> Decimal:
+    """Return the number as it is written: 0.15 stays 0.15."""
+    return Decimal(str(value))
+
+
+def _threshold(raw: dict[str, Any]) -> Threshold:
+    return Threshold(
+        id=raw["id"],
+        title=raw["title"],
+        unit=raw["unit"],
+        unit_shown=raw["unit_shown"],
+        fires=Fires(raw["fires"]),
+        values=tuple(
+            DatedValue(
+                from_day=date.fromisoformat(each["from"]),
+                value=_number(each["value"]),
+                source=each["source"],
+                locator=each["locator"],
+            )
+            for each in raw["values"]
+        ),
+        status=raw["status"],
+    )
+
+
+def _code(raw: dict[str, Any]) -> Code:
+    return Code(
+        system=raw["system"],
+        code=raw["code"],
+        display=raw["display"],
+        mark=raw["mark"],
+        match=Match(raw.get("match", Match.EXACT.value)),
+        needs=Needs(raw.get("needs", Needs.NOTHING.value)),
+        is_enabled=raw.get("enabled", True),
+    )
+
+
+def _value_set(raw: dict[str, Any]) -> ValueSet:
+    return ValueSet(
+        id=raw["id"],
+        title=raw["title"],
+        label=raw["label"],
+        includes=raw["includes"],
+        excludes=raw["excludes"],
+        codes=tuple(_code(each) for each in raw["codes"]),
+        status=raw["status"],
+    )
+
+
+def _card(raw: dict[str, Any]) -> CardTemplate:
+    return CardTemplate(
+        id=raw["id"].upper(),
+        row=raw["row"],
+        title=raw["title"],
+        indicator=raw["indicator"],
+        summaries=raw["summaries"],
+        texts=raw["texts"],
+        notes=raw["notes"],
+        claims=tuple(raw["claims"]),
+        sources=tuple(raw["sources"]),
+        thresholds=tuple(raw["thresholds"]),
+        not_for=raw["not_for"],
+        is_enabled=raw["enabled"],
+        status=raw["status"],
+    )
+
+
+def _coding(raw: dict[str, Any]) -> tuple[str, str, str]:
+    return SYSTEM_URIS[raw["system"]], raw["code"], raw["display"]
+
+
+def _order(raw: dict[str, Any]) -> OrderTemplate:
+    return OrderTemplate(
+        id=raw["id"],
+        title=raw["title"],
+        description=raw["description"],
+        category=_coding(raw["category"]) if raw["category"] else None,
+        codings=tuple(_coding(each) for each in raw["codings"] if each.get("enabled", True)),
+        text=raw["text"],
+        body_site=_coding(raw["body_site"]) if raw["body_site"] else None,
+        status=raw["status"],
+    )
+
+
+def _phenotype(raw: dict[str, Any]) -> Phenotype:
+    return Phenotype(
+        id=raw["id"],
+        title=raw["title"],
+        order=raw["order"],
+        points={
+            each["id"]: PhenotypePoint(id=each["id"], points=each["points"], words=each["words"])
+            for each in raw["points"]
+        },
+        claims=tuple(raw["claims"]),
+        status=raw["status"],
+    )
+
+
+def _by_code(
+    value_sets: Iterable[ValueSet],
+) -> dict[tuple[str, str], tuple[tuple[str, Needs], ...]]:
+    meanings: dict[tuple[str, str], tuple[tuple[str, Needs], ...]] = {}
+    for value_set in value_sets:
+        for code in value_set.codes:
+            if code.is_enabled and code.match is Match.EXACT:
+                key = (code.system, code.code)
+                meanings[key] = (*meanings.get(key, ()), (value_set.id, code.needs))
+    return meanings
+
+
+def _by_prefix(value_sets: Iterable[ValueSet]) -> tuple[tuple[str, str, str, Needs], ...]:
+    return tuple(
+        (code.system, code.code, value_set.id, code.needs)
+        for value_set in value_sets
+        for code in value_set.codes
+        if code.is_enabled and code.match is Match.PREFIX
+    )

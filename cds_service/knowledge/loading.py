@@ -1,0 +1,152 @@
+"""How does ``cards/`` become a frozen ``Knowledge``?  Read once at start-up, refused when wrong.
+
+The only reader of ``cards/`` apart from the checks that ``make knowledge`` runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from cds_service.errors import KnowledgeError
+from cds_service.knowledge.building import build_knowledge
+from cds_service.knowledge.checking import problems
+from cds_service.knowledge.documents import Document, read_document, schema_problems
+from cds_service.knowledge.model import Knowledge
+
+_SCHEMA_OF_FOLDER = {
+    "thresholds": "threshold",
+    "value-sets": "value-set",
+    "templates": "card",
+    "orders": "order",
+    "phenotypes": "phenotype",
+}
+_SINGLE_FILES = frozenset(
+    {"knowledge", "sources", "claims", "phrases", "mme-factors", "override-reasons"}
+)
+_SITE_MAY_REPLACE = frozenset({"thresholds", "value-sets", "templates", "orders"})
+_MOST_PROBLEMS_SHOWN = 30
+
+
+def load_knowledge(root: Path | None = None, *, site_overrides: Path | None = None) -> Knowledge:
+    """Read, check and freeze the folder *root*, which is the packaged ``cards/`` by default.
+
+    *site_overrides* is a folder of the same layout; its files replace the threshold, value set,
+    card or order of the same id, and its ``sources.yaml`` adds sources.  A card may be just
+    ``{id, enabled}``.
+
+    Raises:
+        KnowledgeError: Something in the files is wrong; the text lists every fault found.
+    """
+    folder = root if root is not None else cards_folder()
+    documents = _read_folder(folder)
+    files = [("cards", document) for document in documents.values()]
+    schemas = folder / "schemas"
+    if site_overrides is not None:
+        site = _read_folder(site_overrides)
+        files += [("site", document) for document in site.values()]
+        documents = _replaced(documents, site)
+    missing = [f"cards/{name}.yaml" for name in _SINGLE_FILES if f"{name}.yaml" not in documents]
+    _refuse([f"{name}: this file is missing. Put it back." for name in sorted(missing)])
+    _refuse([fault for each in documents.values() for fault in _faults(each, schemas)])
+    contents = {key: document.content for key, document in documents.items()}
+    knowledge = build_knowledge(contents, _digest(files))
+    _refuse(problems(knowledge))
+    return knowledge
+
+
+def cards_folder() -> Path:
+    """Return the folder ``cards/``: inside the installed package, else beside it in a checkout.
+
+    Raises:
+        KnowledgeError: It is in neither place.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "cards", package.parent / "cards"):
+        if (folder / "knowledge.yaml").is_file():
+            return folder
+    raise KnowledgeError(
+        "cards/: the folder is neither in the package nor beside it. Install the package again."
+    )
+
+
+def _read_folder(root: Path) -> dict[str, Document]:
+    if not root.is_dir():
+        raise KnowledgeError(f"{root}: there is no such folder. Correct the path.")
+    documents: dict[str, Document] = {}
+    faults: list[str] = []
+    for path in sorted(root.rglob("*.y*ml")):
+        if path.suffix != ".yaml":
+            faults.append(f"{root.name}/{path.relative_to(root).as_posix()}: rename it to .yaml.")
+            continue
+        try:
+            document = read_document(path, root)
+        except KnowledgeError as fault:
+            faults.append(str(fault))
+        else:
+            documents[document.key] = document
+    _refuse(faults)
+    return documents
+
+
+def _refuse(faults: list[str]) -> None:
+    if not faults:
+        return
+    shown = faults[:_MOST_PROBLEMS_SHOWN]
+    if len(faults) > len(shown):
+        shown.append(f"... and {len(faults) - len(shown)} more.")
+    raise KnowledgeError("\n".join(shown))
+
+
+def _faults(document: Document, schemas: Path) -> list[str]:
+    folder, _, rest = document.key.rpartition("/")
+    if folder in _SCHEMA_OF_FOLDER:
+        faults = schema_problems(document, schemas / f"{_SCHEMA_OF_FOLDER[folder]}.schema.json")
+        return faults or _name_faults(document)
+    if not folder and document.stem in _SINGLE_FILES:
+        return schema_problems(document, schemas / f"{document.stem}.schema.json")
+    fault = (
+        f"{document.name}: no file '{rest}' belongs here. Move it into its folder, or remove it."
+    )
+    return [fault]
+
+
+def _name_faults(document: Document) -> list[str]:
+    if document.content["id"] == document.stem:
+        return []
+    fault = f"{document.name}: the id '{document.content['id']}' is not the file name."
+    return [f"{fault} Write id: {document.stem}, or rename the file."]
+
+
+def _replaced(base: dict[str, Document], site: dict[str, Document]) -> dict[str, Document]:
+    documents = dict(base)
+    for key, document in site.items():
+        folder = key.rpartition("/")[0]
+        if key == "sources.yaml":
+            content = {**base[key].content, **document.content}
+        elif folder in _SITE_MAY_REPLACE and key in base:
+            content = _site_content(base[key], document, folder)
+        else:
+            raise KnowledgeError(
+                f"{document.name}: a site may replace a threshold, value set, card or order that "
+                "exists, and add sources; this is none of them. Correct the file name."
+            )
+        documents[key] = Document(name=document.name, key=key, text=document.text, content=content)
+    return documents
+
+
+def _site_content(base: Document, document: Document, folder: str) -> dict[str, Any]:
+    if folder == "templates" and set(document.content) == {"id", "enabled"}:
+        return {**base.content, **document.content}
+    return document.content
+
+
+def _digest(files: Iterable[tuple[str, Document]]) -> str:
+    """Return the SHA-256 over names and bytes in sorted order, wherever the folders lie."""
+    total = hashlib.sha256()
+    for origin, document in sorted(files, key=lambda each: (each[0], each[1].key)):
+        total.update(f"{origin}/{document.key}\0{len(document.text)}\0".encode())
+        total.update(document.text)
+    return total.hexdigest()

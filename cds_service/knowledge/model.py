@@ -1,0 +1,259 @@
+"""What clinicians know, as frozen values: thresholds, value sets, cards, orders, sources.
+
+Read from ``cards/`` by ``cds_service.knowledge.loading``; checked completely before anything here
+is built.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+
+SYSTEM_URIS: Mapping[str, str] = {
+    "SNOMED-CT": "http://snomed.info/sct",
+    "LOINC": "http://loinc.org",
+    "ICD-10-CM": "http://hl7.org/fhir/sid/icd-10-cm",
+    "ICD-10-PCS": "http://www.cms.gov/Medicare/Coding/ICD10",
+    "CPT": "http://www.ama-assn.org/go/cpt",
+    "HCPCS": "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets",
+    "OPCS-4": "https://fhir.hl7.org.uk/CodeSystem/OPCS-4",
+    "RxNorm": "http://www.nlm.nih.gov/research/umls/rxnorm",
+    "LOCAL": "http://post-laminectomy-cds.example/fhir/CodeSystem/finding",
+}
+"""The one spelling of each code system in ``cards/`` and its FHIR canonical."""
+
+SYSTEM_ALIASES: Mapping[str, str] = {
+    "urn:oid:2.16.840.1.113883.6.96": "SNOMED-CT",
+    "urn:oid:2.16.840.1.113883.6.1": "LOINC",
+    "urn:oid:2.16.840.1.113883.6.90": "ICD-10-CM",
+    "http://hl7.org/fhir/sid/icd-10": "ICD-10-CM",
+    "urn:oid:2.16.840.1.113883.6.4": "ICD-10-PCS",
+    "http://hl7.org/fhir/sid/icd-10-pcs": "ICD-10-PCS",
+    "http://www.icd10data.com/icd10pcs": "ICD-10-PCS",
+    "urn:oid:2.16.840.1.113883.6.12": "CPT",
+    "urn:oid:2.16.840.1.113883.6.285": "HCPCS",
+    "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets": "HCPCS",
+    "https://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets": "HCPCS",
+    "https://fhir.nhs.uk/Id/opcs-4": "OPCS-4",
+    "urn:oid:2.16.840.1.113883.2.1.3.2.4.16.7": "OPCS-4",
+    "urn:oid:2.16.840.1.113883.6.88": "RxNorm",
+}
+"""Other spellings of the same systems seen in real charts."""
+
+
+class Fires(Enum):
+    """Is the boundary itself in or out?  ``EXACTLY`` marks a number used in a sum, not compared."""
+
+    ABOVE = "above"
+    AT_OR_ABOVE = "at_or_above"
+    BELOW = "below"
+    AT_OR_BELOW = "at_or_below"
+    EXACTLY = "exactly"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatedValue:
+    """A threshold's value from a day on (that day included)."""
+
+    from_day: date
+    value: Decimal
+    source: str
+    locator: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """One number with its unit and boundary.  ``unit`` is UCUM, ``unit_shown`` what cards print."""
+
+    id: str
+    title: str
+    unit: str
+    unit_shown: str
+    fires: Fires
+    values: tuple[DatedValue, ...]
+    status: str
+
+    def value_on(self, day: date) -> DatedValue:
+        """Return the value in force on *day*; days before the first entry use the first."""
+        position = bisect_right([dated.from_day for dated in self.values], day)
+        return self.values[max(position - 1, 0)]
+
+
+class Match(Enum):
+    """How a code of a value set is compared."""
+
+    EXACT = "exact"
+    PREFIX = "prefix"
+
+
+class Needs(Enum):
+    """What else an entry must show before a code of a value set counts."""
+
+    NOTHING = "nothing"
+    LUMBAR_SITE = "lumbar-site"
+    LUMBAR_REASON = "lumbar-reason"
+    LEG_SITE = "leg-site"
+    SPINE_TEXT = "spine-text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """One code of a value set.  ``mark`` is V (read in a source), P (partly) or M (memory: off)."""
+
+    system: str
+    code: str
+    display: str
+    mark: str
+    match: Match = Match.EXACT
+    needs: Needs = Needs.NOTHING
+    is_enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueSet:
+    """A clinical concept as a list of codes."""
+
+    id: str
+    title: str
+    label: str
+    """The words a card may print for it ("acute urinary retention"); never the chart's own text."""
+    includes: str
+    excludes: str
+    codes: tuple[Code, ...]
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A publication; ``strength`` says in words how far it carries."""
+
+    id: str
+    title: str
+    cite: str
+    url: str
+    published: str
+    checked: str
+    strength: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderTemplate:
+    """What one order is called and coded, before a site maps it to its own catalogue."""
+
+    id: str
+    title: str
+    description: str
+    """The action's description; it stands alone (some EHRs show nothing else)."""
+    category: tuple[str, str, str] | None
+    """System URI, code, display."""
+    codings: tuple[tuple[str, str, str], ...]
+    """System URI, code, display; all sent together."""
+    text: str
+    body_site: tuple[str, str, str] | None
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhenotypePoint:
+    """One reason of a phenotype: the id the core names it by, its points and its words."""
+
+    id: str
+    points: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phenotype:
+    """A likely explanation and what speaks for it; ``order`` breaks ties."""
+
+    id: str
+    title: str
+    order: int
+    points: Mapping[str, PhenotypePoint]
+    claims: tuple[str, ...]
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardTemplate:
+    """The words of one card.
+
+    ``summaries`` maps a variant ("default", "worsening") to a template; ``texts`` maps a block
+    ("why", "action", "change", ...) to Markdown with placeholders; ``notes`` maps the note keys the
+    core emits to sentences.
+    """
+
+    id: str
+    row: int
+    title: str
+    indicator: str
+    summaries: Mapping[str, str]
+    texts: Mapping[str, str]
+    notes: Mapping[str, str]
+    claims: tuple[str, ...]
+    sources: tuple[str, ...]
+    thresholds: tuple[str, ...]
+    not_for: str
+    is_enabled: bool
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """All of ``cards/``, frozen.  ``digest`` is the SHA-256 over its files."""
+
+    version: str
+    digest: str
+    thresholds: Mapping[str, Threshold]
+    value_sets: Mapping[str, ValueSet]
+    sources: Mapping[str, Source]
+    cards: Mapping[str, CardTemplate]
+    orders: Mapping[str, OrderTemplate]
+    phenotypes: Mapping[str, Phenotype]
+    phrases: Mapping[str, str]
+    """Shared sentences and words: limits line, site and muscle names, override reason displays."""
+    override_reasons: tuple[tuple[str, str], ...]
+    """Code and display, in the order shown."""
+    claims: Mapping[str, str]
+    """Seed claim id to a short paraphrase."""
+    by_code: Mapping[tuple[str, str], tuple[tuple[str, Needs], ...]]
+    """(system name, code) to value set ids with what else each needs; exact matches."""
+    by_prefix: tuple[tuple[str, str, str, Needs], ...]
+    """System name, prefix, value set id, needs."""
+    mme_factors: Mapping[str, Decimal] = field(default_factory=dict)
+    """RxNorm ingredient code to morphine milligram equivalents for one milligram a day; for the
+    fentanyl patch (4337) for one microgram an hour.  Buprenorphine is never converted."""
+    snooze_days: Mapping[str, int | None] = field(default_factory=dict)
+    """Override reason code to the days its card stays away; None: until the facts change."""
+    no_reason_snooze_days: int = 0
+    """Days a card stays away when it is set aside without a reason."""
+    snooze_limits: tuple[tuple[int, int, int], ...] = ()
+    """First row, last row (both included), most days such a card stays away; 0: never."""
+    override_equivalents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Override reason code to the CDS Hooks 3.0 codes read as it; the first is the one sent."""
+    automated_claims: frozenset[str] = frozenset()
+    """Claim ids on which a card, a threshold or a phenotype has to rest."""
+
+    def meanings(self, system: str, code: str) -> tuple[tuple[str, Needs], ...]:
+        """Return every enabled meaning of *code*; *system* may be a canonical or an alias."""
+        name = SYSTEM_NAMES.get(system)
+        if name is None:
+            return ()
+        exact = self.by_code.get((name, code), ())
+        prefixed = tuple(
+            (value_set, needs)
+            for prefix_system, prefix, value_set, needs in self.by_prefix
+            if prefix_system == name and code.startswith(prefix)
+        )
+        return exact + tuple(meaning for meaning in prefixed if meaning not in exact)
+
+
+SYSTEM_NAMES: Mapping[str, str] = {
+    **{uri: name for name, uri in SYSTEM_URIS.items()},
+    **SYSTEM_ALIASES,
+}
+"""Any accepted spelling of a code system to the one spelling used in ``cards/``."""

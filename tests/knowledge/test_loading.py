@@ -1,0 +1,373 @@
+"""Reading ``cards/``: what is refused, in which words, and what a site may replace."""
+
+from __future__ import annotations
+
+import time
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from cds_service.errors import KnowledgeError
+from cds_service.knowledge.loading import cards_folder, load_knowledge
+from cds_service.knowledge.model import Knowledge
+
+MISTAKES = {
+    "a key written twice": (
+        "thresholds/workup-day.yaml",
+        "fires: at_or_above",
+        "fires: at_or_above\nfires: above",
+        (
+            "cards/thresholds/workup-day.yaml, line 7: the key 'fires' is written twice. "
+            "Keep one of the two."
+        ),
+    ),
+    "a truth word as key": (
+        "thresholds/workup-day.yaml",
+        "status: draft",
+        "status: draft\non: 5",
+        (
+            "cards/thresholds/workup-day.yaml, line 13: the key 'on' is not a plain word. "
+            "Use a word as key."
+        ),
+    ),
+    "a broken bracket": (
+        "value-sets/opioid.yaml",
+        'code: "7804"',
+        'code: "7804',
+        (
+            "cards/value-sets/opioid.yaml, line 8: this is not YAML. "
+            "Look at the indentation, the quotes and the brackets of this line and the one before."
+        ),
+    ),
+    "a code without quotes": (
+        "value-sets/opioid.yaml",
+        'code: "7804"',
+        "code: 7804",
+        (
+            "cards/value-sets/opioid.yaml, line 8: codes[1].code: 7804 is read as a number. "
+            "Write it in quotes."
+        ),
+    ),
+    "a misspelt key": (
+        "value-sets/opioid.yaml",
+        "excludes:",
+        "exclude:",
+        "the key 'exclude' is not known here. Correct its spelling or remove it",
+    ),
+    "a missing key": (
+        "value-sets/opioid.yaml",
+        "label: opioid\n",
+        "",
+        "cards/value-sets/opioid.yaml, line 2: the key 'label' is missing. Add it.",
+    ),
+    "a boundary word that does not exist": (
+        "thresholds/workup-day.yaml",
+        "fires: at_or_above",
+        "fires: at_least",
+        (
+            "cards/thresholds/workup-day.yaml, line 6: fires: 'at_least' is not one of above, "
+            "at_or_above, below, at_or_below, exactly. Use one of these."
+        ),
+    ),
+    "a number written as text": (
+        "thresholds/workup-day.yaml",
+        "value: 90",
+        "value: ninety",
+        (
+            "cards/thresholds/workup-day.yaml, line 9: values[1].value: this must be a number. "
+            "Its meaning: The number."
+        ),
+    ),
+    "a day that no calendar has": (
+        "thresholds/workup-day.yaml",
+        "2000-01-01",
+        "2000-02-30",
+        "cards/thresholds/workup-day.yaml, line 8: values[1].from: '2000-02-30' does not fit",
+    ),
+    "a status without a signature": (
+        "thresholds/workup-day.yaml",
+        "status: draft",
+        "status: active",
+        (
+            "status 'reviewed' and 'active' need 'reviewed: {by, date, again_by}'. "
+            "Name who signed, or set the status back to draft."
+        ),
+    ),
+    "an id that is not the file name": (
+        "thresholds/workup-day.yaml",
+        "id: workup-day",
+        "id: work-up-day",
+        (
+            "cards/thresholds/workup-day.yaml: the id 'work-up-day' is not the file name. "
+            "Write id: workup-day, or rename the file."
+        ),
+    ),
+    "an unknown source": (
+        "thresholds/workup-day.yaml",
+        "source: seed-articles",
+        "source: seed-article",
+        (
+            "cards/thresholds/workup-day.yaml: the source 'seed-article' is not in "
+            "cards/sources.yaml. Correct its name, or add it there."
+        ),
+    ),
+    "a code listed twice": (
+        "value-sets/cauda-equina.yaml",
+        'code: "12454008"',
+        'code: "192970008"',
+        (
+            "cards/value-sets/cauda-equina.yaml: SNOMED-CT 192970008 is listed twice. "
+            "Keep one of the lines."
+        ),
+    ),
+    "a code from memory that is switched on": (
+        "value-sets/naloxone.yaml",
+        ", enabled: false",
+        "",
+        "cards/value-sets/naloxone.yaml: RxNorm 7242 is from memory (mark M) and not switched off.",
+    ),
+    "a word in braces that nothing fills": (
+        "templates/rf-ces.yaml",
+        "{sign}. Emergency",
+        "{sing}. Emergency",
+        "cards/templates/rf-ces.yaml, headline 'default': nothing fills '{sing}'.",
+    ),
+    "a headline that is too long": (
+        "templates/smoke.yaml",
+        "Current smoker:",
+        f"Current smoker{' and so on' * 10}:",
+        "cards/templates/smoke.yaml, headline 'default': with its longest words it has",
+    ),
+    "a threshold in the text that does not exist": (
+        "templates/rf-ces.yaml",
+        "{threshold:pvr-volume}",
+        "{threshold:pvr}",
+        "cards/templates/rf-ces.yaml: the threshold 'pvr' is not in cards/thresholds/.",
+    ),
+    "a row used by two cards": (
+        "templates/smoke.yaml",
+        "row: 33",
+        "row: 32",
+        "cards/templates: 0 cards have row 33",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "right", "wrong", "words"), MISTAKES.values(), ids=MISTAKES.keys()
+)
+def test_loading_refuses_a_mistake_and_says_what_to_do(
+    cards: Path, place: str, right: str, wrong: str, words: str
+) -> None:
+    """Each mistake stops the start with words that name the file and the remedy."""
+    file = cards / place
+    text = file.read_text(encoding="utf-8")
+    assert right in text
+    file.write_text(text.replace(right, wrong), encoding="utf-8")
+    with pytest.raises(KnowledgeError) as refusal:
+        load_knowledge(cards)
+    assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("claims.yaml", "cards/claims.yaml: this file is missing. Put it back."),
+        ("value-sets/smoker.yaml", "cards/value-sets/smoker.yaml: this file is missing. Add it."),
+        ("templates/rf-ces.yaml", "cards/templates: 0 cards have row 1;"),
+    ],
+)
+def test_loading_refuses_a_folder_with_a_file_missing(cards: Path, place: str, words: str) -> None:
+    """A file that was deleted by mistake stops the start."""
+    (cards / place).unlink()
+    with pytest.raises(KnowledgeError) as refusal:
+        load_knowledge(cards)
+    assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["thresholds/more/extra.yaml", "notes.yaml"])
+def test_loading_refuses_a_file_in_the_wrong_place(cards: Path, name: str) -> None:
+    """A file that no one would read is not silently ignored."""
+    file = cards / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("id: extra\n", encoding="utf-8")
+    with pytest.raises(KnowledgeError, match="belongs here"):
+        load_knowledge(cards)
+
+
+def test_loading_refuses_the_other_spelling_of_the_ending(cards: Path) -> None:
+    """A file ending in .yml would be skipped; it is named instead."""
+    (cards / "thresholds" / "extra.yml").write_text("id: extra\n", encoding="utf-8")
+    with pytest.raises(KnowledgeError, match=r"cards/thresholds/extra.yml: rename it to .yaml"):
+        load_knowledge(cards)
+
+
+def test_loading_lists_every_mistake_at_once(cards: Path) -> None:
+    """Two wrong files are both named, so that one round of corrections is enough."""
+    for name in ("workup-day", "age-adult"):
+        file = cards / "thresholds" / f"{name}.yaml"
+        file.write_text(file.read_text(encoding="utf-8").replace("unit: ", "units: "))
+    with pytest.raises(KnowledgeError) as refusal:
+        load_knowledge(cards)
+    assert "workup-day.yaml" in str(refusal.value)
+    assert "age-adult.yaml" in str(refusal.value)
+
+
+def test_loading_is_fast_enough_for_every_start(knowledge: Knowledge) -> None:
+    """All files are read and checked in well under a second of computing."""
+    started = time.process_time()
+    assert load_knowledge().digest == knowledge.digest
+    assert time.process_time() - started < 1
+
+
+def test_digest_stays_the_same_for_the_same_files(cards: Path, knowledge: Knowledge) -> None:
+    """A copy of the folder in another place has the same digest."""
+    assert load_knowledge(cards).digest == knowledge.digest
+
+
+def test_digest_changes_with_a_single_number(cards: Path, knowledge: Knowledge) -> None:
+    """A changed number gives another digest, so that answers can be traced to their content."""
+    file = cards / "thresholds" / "workup-day.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("value: 90", "value: 91"))
+    assert load_knowledge(cards).digest != knowledge.digest
+
+
+def _site(tmp_path: Path, place: str, text: str) -> Path:
+    file = tmp_path / "site" / place
+    file.parent.mkdir(parents=True)
+    file.write_text(text, encoding="utf-8")
+    return tmp_path / "site"
+
+
+def test_site_may_replace_a_number(tmp_path: Path, knowledge: Knowledge) -> None:
+    """A site's own work-up day is used instead of ours, and the digest tells them apart."""
+    text = (cards_folder() / "thresholds" / "workup-day.yaml").read_text(encoding="utf-8")
+    site = _site(tmp_path, "thresholds/workup-day.yaml", text.replace("value: 90", "value: 84"))
+    theirs = load_knowledge(site_overrides=site)
+    assert theirs.thresholds["workup-day"].value_on(date(2026, 1, 1)).value == Decimal(84)
+    assert theirs.digest != knowledge.digest
+
+
+def test_site_may_switch_a_card_off_with_two_lines(tmp_path: Path, knowledge: Knowledge) -> None:
+    """The switched off card keeps its words; the others stay on."""
+    site = _site(tmp_path, "templates/smoke.yaml", "id: smoke\nenabled: false\n")
+    theirs = load_knowledge(site_overrides=site)
+    assert not theirs.cards["SMOKE"].is_enabled
+    assert theirs.cards["SMOKE"].summaries == knowledge.cards["SMOKE"].summaries
+    assert [card.id for card in theirs.cards.values() if not card.is_enabled] == ["SMOKE"]
+
+
+def test_site_may_add_a_source_for_its_own_numbers(tmp_path: Path, knowledge: Knowledge) -> None:
+    """A site's source stands beside ours."""
+    words = "title: T\n  cite: C\n  url: ''\n  published: ''\n  checked: not read\n  strength: Ours"
+    site = _site(tmp_path, "sources.yaml", f"site-board:\n  {words}\n")
+    theirs = load_knowledge(site_overrides=site)
+    assert set(theirs.sources) - set(knowledge.sources) == {"site-board"}
+
+
+@pytest.mark.parametrize("place", ["thresholds/work-up-day.yaml", "claims.yaml"])
+def test_site_may_not_replace_what_does_not_exist(tmp_path: Path, place: str) -> None:
+    """A misspelt file name of a site is refused, never ignored."""
+    site = _site(tmp_path, place, "id: work-up-day\n")
+    with pytest.raises(KnowledgeError, match=f"site/{place}: a site may replace"):
+        load_knowledge(site_overrides=site)
+
+
+def test_site_file_is_checked_like_ours(tmp_path: Path) -> None:
+    """A site's card with a wrong switch stops the start and names the site's file."""
+    site = _site(tmp_path, "templates/smoke.yaml", "id: smoke\nenabled: no\n")
+    with pytest.raises(KnowledgeError) as refusal:
+        load_knowledge(site_overrides=site)
+    assert "site/templates/smoke.yaml, line 2: enabled: this must be true or false" in str(
+        refusal.value
+    )
+
+
+def test_loading_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """A wrong path in the settings stops the start."""
+    with pytest.raises(KnowledgeError, match="there is no such folder"):
+        load_knowledge(site_overrides=tmp_path / "nowhere")
+
+
+def test_opioid_factors_are_those_of_the_guideline(knowledge: Knowledge) -> None:
+    """Factors multiply milligrams a day, for fentanyl micrograms an hour; no buprenorphine."""
+    factors = {code: str(factor) for code, factor in knowledge.mme_factors.items()}
+    assert factors == {
+        "2670": "0.15",
+        "4337": "2.4",
+        "5489": "1",
+        "3423": "5",
+        "6813": "4.7",
+        "7052": "1",
+        "7804": "1.5",
+        "7814": "3",
+        "787390": "0.4",
+        "10689": "0.2",
+    }
+
+
+def test_override_reasons_silence_a_card_for_their_time(knowledge: Knowledge) -> None:
+    """Each reason has its days; rows 1 to 4 are never silenced, rows 5 to 9 for two weeks."""
+    assert knowledge.snooze_days == {
+        "already-planned": 90,
+        "patient-declined": 180,
+        "not-clinically-indicated": None,
+        "done-elsewhere": 90,
+        "contraindicated": 365,
+        "will-re-examine-first": 14,
+    }
+    assert knowledge.no_reason_snooze_days == 30
+    assert knowledge.snooze_limits == ((1, 4, 0), (5, 9, 14))
+    assert [code for code, _ in knowledge.override_reasons] == list(knowledge.snooze_days)
+
+
+def test_override_reasons_read_every_newer_code_once(knowledge: Knowledge) -> None:
+    """Each of the twelve CDS Hooks 3.0 codes is read as exactly one of our reasons."""
+    newer = [code for codes in knowledge.override_equivalents.values() for code in codes]
+    assert sorted(newer) == [
+        "action-completed",
+        "cds-not-applicable",
+        "cds-suboptimal-context",
+        "does-not-align-preferences",
+        "not-convenient-feasible",
+        "patient-contraindication",
+        "patient-refuses",
+        "recipient-concerns-outcomes",
+        "recipient-disagrees-evidence",
+        "recipient-does-not-understand",
+        "service-not-available",
+        "too-costly-uncovered",
+    ]
+
+
+def test_claims_are_the_eighty_five_of_the_source_articles(knowledge: Knowledge) -> None:
+    """Five articles give 19, 14, 18, 12 and 22 statements; two of them lead to nothing."""
+    counts = [sum(claim.startswith(f"S{n}-") for claim in knowledge.claims) for n in range(5)]
+    assert counts == [19, 14, 18, 12, 22]
+    assert set(knowledge.claims) - knowledge.automated_claims == {"S3-02", "S4-02"}
+
+
+def test_phenotypes_have_the_points_of_the_rule_set(knowledge: Knowledge) -> None:
+    """The order of the likely explanations and their points are those agreed."""
+    points = {
+        phenotype.id: [point.points for point in phenotype.points.values()]
+        for phenotype in sorted(knowledge.phenotypes.values(), key=lambda each: each.order)
+    }
+    assert list(points.items()) == [
+        ("infection", [10, 3]),
+        ("wrong-level", [8]),
+        ("nerve-injury", [6, 3]),
+        ("recurrent-herniation", [4, 2, 2, 1, 2, 1, 6]),
+        ("recurrent-stenosis", [3, 1, 2, 1, 1, 2, 3, 6]),
+        ("pseudarthrosis", [5, 2, 1, 8]),
+        ("residual-compression", [3, 2, 2, -2]),
+        ("foraminal-residual", [5]),
+        ("diagnosis", [3, 3]),
+        ("neuropathic", [5, 2]),
+        ("sij", [6, 1, 1]),
+        ("inflammation", [6, 1]),
+        ("deconditioning", [2, 2]),
+        ("fibrosis", [3, 4, 1]),
+    ]
