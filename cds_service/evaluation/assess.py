@@ -1,0 +1,278 @@
+"""The whole evaluation of one chart on one day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+
+from cds_service.chart.facts import Chart
+from cds_service.chart.supply import Key
+from cds_service.evaluation.answers import Answer
+from cds_service.evaluation.assessment import (
+    Assessment,
+    Finding,
+    Indicator,
+    Note,
+    Outcome,
+    Term,
+    Verdict,
+    Word,
+)
+from cds_service.evaluation.case import Case, build_case
+from cds_service.evaluation.episode import Episode, Operation, find_episode
+from cds_service.evaluation.limits import Limits
+from cds_service.evaluation.phenotypes import explain
+from cds_service.evaluation.rules.catalog import (
+    CARDS,
+    DATA_DATE,
+    DATA_READ,
+    RED_FLAGS,
+    WORK_UP,
+    Rule,
+)
+from cds_service.evaluation.rules.undated import undated_findings
+from cds_service.knowledge.model import Knowledge
+
+AGE_UNKNOWN = "the date of birth is not recorded"
+_LONG_AGO = date(1900, 1, 1)
+"""A stand-in for an unknown day of operation, before anything a chart records."""
+
+
+def assess(chart: Chart, knowledge: Knowledge, as_of: date) -> Assessment:
+    """Evaluate *chart* as of the end of the local calendar day *as_of*.
+
+    Time:
+        *as_of* itself counts; later entries must not be in the chart.
+
+    Missing data:
+        See each rule.  Whatever could not be read is named in ``unread``.
+    """
+    limits = Limits(knowledge, as_of)
+    unread = {
+        key: supply.reason or supply.state.value
+        for key, supply in sorted(chart.supply.items())
+        if supply.has_failed
+    }
+    adult = _is_adult(chart, limits)
+    if chart.patient.is_deceased or adult.is_no:
+        return Assessment(outcome=Outcome.NOT_APPLICABLE, as_of=as_of, unread=unread)
+    episode = find_episode(chart, limits)
+    if not episode.operations and not episode.is_date_unknown:
+        return _without_operation(knowledge, as_of, chart, unread)
+    if episode.is_date_unknown:
+        return _with_unknown_date(chart, limits, episode, unread)
+    return _with_operation(chart, limits, episode, adult, unread)
+
+
+def _is_adult(chart: Chart, limits: Limits) -> Answer:
+    birth = chart.patient.birth
+    if birth is None:
+        return Answer(None, frozenset({Key.PATIENT}))
+    ages = {
+        limits.met("age-adult", _years(day, limits.as_of)) for day in (birth.earliest, birth.latest)
+    }
+    return Answer(ages.pop()) if len(ages) == 1 else Answer(None, frozenset({Key.PATIENT}))
+
+
+def _years(birth: date, as_of: date) -> int:
+    had_birthday = (as_of.month, as_of.day) >= (birth.month, birth.day)
+    return as_of.year - birth.year - (not had_birthday)
+
+
+def _without_operation(
+    knowledge: Knowledge, as_of: date, chart: Chart, unread: Mapping[str, str]
+) -> Assessment:
+    """Return the answer for a chart without a lumbar operation.
+
+    Missing data:
+        Procedures not completely supplied: the operation may be among those not read.
+    """
+    findings: tuple[Finding, ...] = ()
+    if not chart.supply_of(Key.PROCEDURES).is_complete:
+        findings = (_data_read(knowledge, unread, is_needed=True),)
+    return Assessment(outcome=Outcome.NO_OPERATION, as_of=as_of, findings=findings, unread=unread)
+
+
+def _with_unknown_date(
+    chart: Chart, limits: Limits, episode: Episode, unread: Mapping[str, str]
+) -> Assessment:
+    knowledge = limits.knowledge
+    stand_in = Operation(
+        day=_LONG_AGO,
+        first_day=_LONG_AGO,
+        types=frozenset(),
+        levels=frozenset(),
+        sides=frozenset(),
+        level_count=None,
+        surgery_count=1,
+        is_revision=False,
+        references=episode.history_references,
+        stages=(),
+    )
+    case = build_case(chart, knowledge, limits.as_of, stand_in, None)
+    case = replace(case, is_date_unknown=True)
+    findings = undated_findings(case, episode)
+    for card in CARDS:
+        if card not in findings and card != DATA_READ:
+            findings[card] = Finding(
+                card=card,
+                row=knowledge.cards[card].row,
+                verdict=Verdict.CANNOT_TELL,
+                reasons=("the day of the operation is not known",),
+            )
+    return Assessment(
+        outcome=Outcome.DATE_UNKNOWN,
+        as_of=limits.as_of,
+        findings=_shown(findings, case, unread),
+        case=case,
+        unread=unread,
+    )
+
+
+def _with_operation(
+    chart: Chart,
+    limits: Limits,
+    episode: Episode,
+    adult: Answer,
+    unread: Mapping[str, str],
+) -> Assessment:
+    knowledge, as_of = limits.knowledge, limits.as_of
+    days = [operation.dss(as_of) for operation in episode.operations]
+    cases = [
+        build_case(chart, knowledge, as_of, operation, other)
+        for operation, other in zip(
+            episode.operations, [*days[1:], None] if len(days) > 1 else [None], strict=True
+        )
+    ]
+    tables = [_table(case, adult) for case in cases]
+    findings = tables[0] if len(tables) == 1 else _agreed(tables[0], tables[1])
+    case = cases[0]
+    if any(Key.PATIENT in finding.unread for finding in findings.values()):
+        unread = {**unread, Key.PATIENT: AGE_UNKNOWN}
+    return Assessment(
+        outcome=Outcome.EVALUATED,
+        as_of=as_of,
+        findings=_shown(findings, case, unread),
+        explanations=explain(case, findings),
+        case=case,
+        unread=unread,
+    )
+
+
+def _table(case: Case, adult: Answer) -> dict[str, Finding]:
+    """Return the finding of every row that needs an operation, by card id."""
+    findings: dict[str, Finding] = {}
+    for card, rule in RED_FLAGS.items():
+        finding = _evaluated(card, rule, case, findings)
+        if adult.is_unknown and finding.verdict is Verdict.MET:
+            finding = replace(finding, notes=(*finding.notes, Note(key="age-not-recorded")))
+        findings[card] = finding
+    for card, rule in WORK_UP.items():
+        finding = _evaluated(card, rule, case, findings)
+        if adult.is_unknown and finding.verdict is not Verdict.NOT_MET:
+            finding = Finding(
+                card=card,
+                row=finding.row,
+                verdict=Verdict.CANNOT_TELL,
+                reasons=(AGE_UNKNOWN,),
+                unread=frozenset({Key.PATIENT}),
+            )
+        findings[card] = finding
+    findings[DATA_DATE] = Finding(
+        card=DATA_DATE,
+        row=case.limits.knowledge.cards[DATA_DATE].row,
+        verdict=Verdict.NOT_MET,
+        reasons=("not met: the day of the operation is known",),
+    )
+    return findings
+
+
+def _evaluated(card: str, rule: Rule, case: Case, findings: Mapping[str, Finding]) -> Finding:
+    """Return the finding of one row; a rule with a fault loses only its own card."""
+    try:
+        return rule(case, findings)
+    except Exception as fault:  # noqa: BLE001 - one faulty rule must not silence the others
+        return Finding(
+            card=card,
+            row=case.limits.knowledge.cards[card].row,
+            verdict=Verdict.CANNOT_TELL,
+            reasons=(f"this rule has a fault ({type(fault).__name__}); please report it",),
+            is_faulty=True,
+        )
+
+
+def _agreed(latest: Mapping[str, Finding], earliest: Mapping[str, Finding]) -> dict[str, Finding]:
+    """Merge the tables of both ends of the operation's date: a row is met only if both agree."""
+    merged = {}
+    for card, finding in latest.items():
+        other = earliest[card]
+        if finding.verdict is other.verdict:
+            merged[card] = replace(finding, words=_span(finding.words, other.words))
+            continue
+        merged[card] = Finding(
+            card=card,
+            row=finding.row,
+            verdict=Verdict.CANNOT_TELL,
+            reasons=("the operation is dated only to a month or year, and its ends disagree",),
+            unread=finding.unread | other.unread,
+        )
+    return merged
+
+
+def _span(words: Mapping[str, Word], other: Mapping[str, Word]) -> dict[str, Word]:
+    """Return words in which a number or day that differs between both ends becomes a span."""
+    spanned: dict[str, Word] = {}
+    for name, word in words.items():
+        counterpart = other.get(name, word)
+        is_plain = isinstance(word, int | date) and isinstance(counterpart, int | date)
+        spanned[name] = f"{word} to {counterpart}" if is_plain and word != counterpart else word
+    return spanned
+
+
+def _shown(
+    findings: Mapping[str, Finding], case: Case, unread: Mapping[str, str]
+) -> tuple[Finding, ...]:
+    """Return every row in order, marked whether it is part of the answer."""
+    alone = any(f.stands_alone and f.verdict is Verdict.MET for f in findings.values())
+    restricted = ""
+    if alone:
+        restricted = "an emergency stands alone"
+    elif _is_in_hospice(case):
+        restricted = "hospice care: only red flags are shown"
+    rows = []
+    for card in CARDS:
+        if card == DATA_READ:
+            continue
+        finding = findings[card]
+        if finding.verdict is Verdict.MET and restricted and card not in RED_FLAGS:
+            finding = replace(finding, held_by=restricted)
+        elif finding.verdict is Verdict.MET:
+            finding = replace(finding, is_shown=True)
+        rows.append(finding)
+    faults = any(row.is_faulty for row in rows)
+    silent = not any(row.is_shown for row in rows)
+    needed = silent and (bool(unread) or faults)
+    return (*rows, _data_read(case.limits.knowledge, unread, is_needed=needed))
+
+
+def _is_in_hospice(case: Case) -> bool:
+    concepts = [fact.concepts for fact in case.chart.procedures]
+    concepts += [fact.concepts for fact in case.chart.encounters]
+    concepts += [fact.concepts for fact in case.chart.conditions if fact.is_active]
+    return any("hospice" in found for found in concepts)
+
+
+def _data_read(knowledge: Knowledge, unread: Mapping[str, str], *, is_needed: bool) -> Finding:
+    keys = tuple(Term(kind="phrase", id=f"key-{key}") for key in unread)
+    return Finding(
+        card=DATA_READ,
+        row=knowledge.cards[DATA_READ].row,
+        verdict=Verdict.MET if is_needed else Verdict.NOT_MET,
+        indicator=Indicator.INFO,
+        variant="default" if keys else "fault",
+        words={"keys": keys} if keys else {},
+        unread=frozenset(unread),
+        is_shown=is_needed,
+        reasons=() if is_needed else ("not met: nothing failed, or another card says it",),
+    )

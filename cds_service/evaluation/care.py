@@ -1,0 +1,228 @@
+"""What care was given so far: physiotherapy, drug trials, opioids, smoking, screens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+from cds_service.chart.facts import Chart, DrugFact
+from cds_service.chart.supply import Key
+from cds_service.evaluation.answers import NO, YES, Answer, any_of, found, of
+from cds_service.evaluation.episode import Operation
+from cds_service.evaluation.limits import Limits
+from cds_service.evaluation.measures import Measures
+from cds_service.evaluation.signs import Signs
+from cds_service.evaluation.workup import VISIT_KEYS, Dated, Workup
+
+DRUG_KEYS = (Key.MEDICATION_REQUESTS, Key.MEDICATION_STATEMENTS)
+TRIAL_CLASSES = (
+    "nsaid",
+    "acetaminophen",
+    "gabapentinoid",
+    "snri",
+    "tca",
+    "topical-analgesic",
+)
+NEUROPATHIC_CLASSES = ("gabapentinoid", "snri", "tca")
+_TRIED = frozenset({"active", "completed", "stopped", "on-hold"})
+_ONE_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """Conservative care seen from one operation."""
+
+    chart: Chart
+    limits: Limits
+    operation: Operation
+    workup: Workup
+    signs: Signs
+    measures: Measures
+
+    # Physiotherapy
+
+    @property
+    def contacts(self) -> tuple[Dated, ...]:
+        """Return the therapy contacts that count: late enough and not known to be in hospital."""
+        inpatient = {p.reference for p in self.chart.procedures if p.is_inpatient}
+        inpatient |= {e.reference for e in self.chart.encounters if e.is_inpatient}
+        return tuple(
+            contact
+            for contact in self.workup.visits("physiotherapy-contact")
+            if self.limits.met("pt-count-day", contact.day) and contact.reference not in inpatient
+        )
+
+    @property
+    def is_therapy_done(self) -> Answer:
+        """Return whether there was any therapy contact that counts."""
+        return found(bool(self.contacts), self.workup.unread(VISIT_KEYS))
+
+    @property
+    def is_therapy_recent(self) -> Answer:
+        """Return whether the last contact is recent."""
+        recent = [c for c in self.contacts if self.limits.met("pt-recent", c.age)]
+        return found(bool(recent), self.workup.unread(VISIT_KEYS))
+
+    @property
+    def is_therapy_tried(self) -> Answer:
+        """Return whether the first contact is long enough ago to call it a trial."""
+        first = [c for c in self.contacts if self.limits.met("pt-trial-age", c.age)]
+        return found(bool(first), self.workup.unread(VISIT_KEYS))
+
+    # Drugs
+
+    @property
+    def unread_drugs(self) -> frozenset[str]:
+        """Return the drug parts of the chart that could not be read completely."""
+        return self.workup.unread(DRUG_KEYS)
+
+    def taken(self, concept: str) -> tuple[DrugFact, ...]:
+        """Return the active drugs of *concept*."""
+        return tuple(
+            drug
+            for drug in self.chart.drugs
+            if concept in drug.concepts and drug.status == "active"
+        )
+
+    def is_taken(self, concept: str) -> Answer:
+        """Return whether a drug of *concept* is active."""
+        return found(bool(self.taken(concept)), self.unread_drugs)
+
+    def tried(self, classes: Iterable[str]) -> tuple[str, ...]:
+        """Return which drug *classes* were really tried after the operation."""
+        return tuple(name for name in classes if self._is_tried(name))
+
+    def has_tried(self, classes: tuple[str, ...], threshold: str) -> Answer:
+        """Return whether enough distinct *classes* were tried."""
+        enough = self.limits.met(threshold, len(self.tried(classes)))
+        return found(enough, self.unread_drugs)
+
+    @property
+    def has_tried_neuropathic(self) -> Answer:
+        """Return whether a drug class for nerve pain was among the trials."""
+        return found(bool(self.tried(NEUROPATHIC_CLASSES)), self.unread_drugs)
+
+    def _is_tried(self, concept: str) -> bool:
+        courses = [
+            drug
+            for drug in self.chart.drugs
+            if concept in drug.concepts and drug.status in _TRIED and self._runs_late(drug)
+        ]
+        if not courses:
+            return False
+        lengths = [_length(drug) for drug in courses]
+        if any(length is None for length in lengths):
+            return True
+        total = sum(length for length in lengths if length is not None)
+        return self.limits.met("drug-days", total)
+
+    def _runs_late(self, drug: DrugFact) -> bool:
+        """Return whether a drug was written or still running late enough after the operation."""
+        days = [date_ for date_ in (drug.started, drug.ended) if date_ is not None]
+        if drug.status == "active" and (drug.ended is None):
+            return self.limits.met("drug-day", self.operation.dss(self.limits.as_of))
+        return any(self.limits.met("drug-day", self.operation.dss(d.latest)) for d in days)
+
+    # Opioids
+
+    @property
+    def opioids(self) -> tuple[DrugFact, ...]:
+        """Return the active opioids."""
+        return self.taken("opioid")
+
+    @property
+    def opioid_since(self) -> date | None:
+        """Return the first day of the unbroken opioid series, if it is dated."""
+        starts = [d.started.latest for d in self.opioids if d.started is not None]
+        if not starts:
+            return None
+        since = min(starts)
+        earlier = [
+            (drug.started.latest, drug.ended.latest)
+            for drug in self.chart.drugs
+            if "opioid" in drug.concepts and drug.started is not None and drug.ended is not None
+        ]
+        for started, ended in sorted(earlier, reverse=True):
+            if started < since <= ended + _ONE_DAY:
+                since = started
+        return since
+
+    @property
+    def has_opioid(self) -> Answer:
+        """Return the opioid fact: active long enough, and not treatment of something else.
+
+        Missing data:
+            Drugs not completely supplied: cannot tell, unless one that was read establishes it.
+        """
+        since = self.opioid_since
+        is_long = since is not None and self.limits.met(
+            "opioid-days", (self.limits.as_of - since).days
+        )
+        return found(is_long, self.unread_drugs)
+
+    @property
+    def is_opioid_for_other_reason(self) -> Answer:
+        """Return whether the opioid treats use disorder, cancer or sickle-cell disease."""
+        disorder = self.signs.has("substance-use-disorder")
+        substitution = of(any(self.taken(name) for name in ("buprenorphine", "methadone")))
+        return any_of(
+            (
+                substitution & disorder,
+                self.signs.has("cancer-treatment", "sickle-cell"),
+            )
+        )
+
+    @property
+    def mme(self) -> Decimal | None:
+        """Return the daily morphine milligram equivalents, None when a dose cannot be computed."""
+        doses = [drug.mme_per_day for drug in self.opioids if "buprenorphine" not in drug.concepts]
+        known = [dose for dose in doses if dose is not None]
+        total = sum(known, Decimal(0))
+        if len(known) < len(doses) and not self.limits.met("mme-high", total):
+            return None
+        return total if known else None
+
+    # Person
+
+    @property
+    def is_smoker(self) -> Answer:
+        """Return whether the latest status, else a coded dependence, says current smoker."""
+        statuses = [
+            (o.effective.latest, o.reference, o.choice)
+            for o in self.chart.observations
+            if "smoking-status" in o.concepts and o.effective is not None and o.choice
+        ]
+        coded = self.signs.conditions("smoker")
+        if self.chart.supply_of(Key.SCORES).has_failed:
+            return found(bool(coded), frozenset({Key.SCORES}))
+        if statuses:
+            return of("smoker" in max(statuses, key=lambda status: status[:2])[2])
+        if coded:
+            return YES
+        return (
+            Answer(None, frozenset({Key.CONDITIONS}))
+            if (self.chart.supply_of(Key.CONDITIONS).has_failed)
+            else NO
+        )
+
+    @property
+    def is_neuropathic(self) -> Answer:
+        """Return whether a screen or a code says neuropathic pain."""
+        return any_of(
+            (
+                *(
+                    self.measures.latest_meets(name, name, "screen-fresh")
+                    for name in ("dn4", "paindetect", "lanss")
+                ),
+                self.signs.has("neuropathic-pain"),
+            )
+        )
+
+
+def _length(drug: DrugFact) -> int | None:
+    """Return how many days a drug course lasted, None unless both ends are known."""
+    if drug.started is None or drug.ended is None:
+        return None
+    return (drug.ended.latest - drug.started.latest).days

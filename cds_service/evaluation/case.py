@@ -1,0 +1,282 @@
+"""One patient, one operation, one day: every derived fact that the rules ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+from cds_service.chart.facts import Chart, ConditionFact
+from cds_service.chart.supply import Key
+from cds_service.evaluation.answers import Answer, found, of
+from cds_service.evaluation.care import Care
+from cds_service.evaluation.cautions import Cautions
+from cds_service.evaluation.episode import Operation
+from cds_service.evaluation.levels import LevelCheck, check_levels
+from cds_service.evaluation.limits import Limits
+from cds_service.evaluation.measures import Measures
+from cds_service.evaluation.motor import Motor, read_motor
+from cds_service.evaluation.pain import Course, Driver, Pain, SiteCourse, read_pain
+from cds_service.evaluation.signs import Sign, Signs
+from cds_service.evaluation.workup import Workup
+from cds_service.knowledge.model import Knowledge
+
+MRI = "mri-lumbar"
+CT_SCANS = ("ct-lumbar", "ct-myelogram")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Everything derived from one chart for one index operation.
+
+    Time:
+        ``dss`` is the number of whole calendar days from the operation to the evaluation; every
+        ``day`` in here is counted the same way.
+    """
+
+    chart: Chart
+    limits: Limits
+    operation: Operation
+    pain: Pain
+    motor: Motor
+    signs: Signs
+    measures: Measures
+    workup: Workup
+    care: Care
+    cautions: Cautions
+    level_check: LevelCheck
+    other_dss: int | None = None
+    """The days since surgery at the other end when the operation's date is an interval."""
+    is_date_unknown: bool = False
+    """Whether the day of the operation is a stand-in, because the chart does not state it."""
+
+    @property
+    def as_of(self) -> date:
+        """Return the day of the evaluation."""
+        return self.limits.as_of
+
+    @property
+    def dss(self) -> int:
+        """Return the days since surgery."""
+        return self.operation.dss(self.as_of)
+
+    def day(self, day: int) -> date:
+        """Return the calendar day of *day* days since surgery."""
+        return self.operation.day + timedelta(days=day)
+
+    def at(self, threshold: str) -> Answer:
+        """Return whether the days since surgery fire *threshold*."""
+        return of(self.limits.met(threshold, self.dss))
+
+    # Pain
+
+    @property
+    def leg(self) -> Decimal | None:
+        """Return the valid current leg pain."""
+        return self.pain.current(Driver.LEG)
+
+    @property
+    def back(self) -> Decimal | None:
+        """Return the valid current back pain."""
+        return self.pain.current(Driver.BACK)
+
+    def leg_fires(self, threshold: str) -> Answer:
+        """Return whether current leg pain fires *threshold*; no score means no."""
+        return self.pain.at_site(Driver.LEG, lambda value: self.limits.met(threshold, value))
+
+    def back_fires(self, threshold: str) -> Answer:
+        """Return whether current back pain fires *threshold*; no score means no."""
+        return self.pain.at_site(Driver.BACK, lambda value: self.limits.met(threshold, value))
+
+    @property
+    def is_leg_dominant(self) -> bool:
+        """Whether leg pain is known and clearly above back pain, or back pain is unknown."""
+        return self._dominates(self.leg, self.back)
+
+    @property
+    def is_back_dominant(self) -> bool:
+        """Whether back pain is known and clearly above leg pain, or leg pain is unknown."""
+        return self._dominates(self.back, self.leg)
+
+    def _dominates(self, one: Decimal | None, other: Decimal | None) -> bool:
+        if one is None:
+            return False
+        return other is None or self.limits.met("dominance-margin", one - other)
+
+    @property
+    def has_failed(self) -> Answer:
+        """Return whether the course is no relief or worsening."""
+        return self.pain.is_course(Course.NO_RELIEF, Course.WORSENING)
+
+    @property
+    def has_returned(self) -> Answer:
+        """Return whether pain came back after relief."""
+        return self.pain.is_course(Course.RETURNED)
+
+    @property
+    def onset(self) -> int | None:
+        """Return the day since surgery on which pain came back, for a returned course."""
+        return self.pain.onset if self.pain.course is Course.RETURNED else None
+
+    @property
+    def is_early_return(self) -> bool:
+        """Whether pain came back in the days when inflammation mimics a recurrence."""
+        return self.onset is not None and self.limits.within(
+            "inflammation-onset-first", "inflammation-onset-last", self.onset
+        )
+
+    @property
+    def is_true_return(self) -> bool:
+        """Whether the return is late enough, or has lasted long enough, to be imaged."""
+        if self.onset is None:
+            return False
+        if self.limits.met("recurrence-first-onset", self.onset):
+            return True
+        return self.is_early_return and self.limits.met("mri-readable-day", self.dss)
+
+    @property
+    def is_target_relieved(self) -> Answer:
+        """Return whether the operated leg is better and only unchanged back pain is left."""
+        if self.operation.is_fusion or self.pain.driver is not Driver.BACK:
+            return of(flag=False)
+        leg_better = self.pain.site_is(Driver.LEG, {Course.RESOLVED, Course.IMPROVING})
+        return self.pain.is_course(Course.NO_RELIEF) & leg_better
+
+    @property
+    def is_judgeable(self) -> Answer:
+        """Return whether it is late enough to judge the operation on pain alone."""
+        if self.operation.is_fusion and self.pain.driver is Driver.BACK:
+            return self.at("fusion-back-day")
+        return self.at("workup-day")
+
+    @property
+    def worst(self) -> SiteCourse | None:
+        """Return the series with the highest valid current pain; ODI only when there is none."""
+        scored = [
+            site
+            for driver, site in self.pain.sites.items()
+            if driver is not Driver.ODI and site.current is not None
+        ]
+        if scored:
+            return max(scored, key=_current_value)
+        disability = self.pain.sites[Driver.ODI]
+        return disability if disability.current is not None else None
+
+    # Imaging
+
+    @property
+    def has_mri(self) -> Answer:
+        """Return whether an MRI was done that can explain the present course."""
+        from_day = self.onset if self.onset is not None else self.limits.days("mri-readable-day")
+        if self.pain.course is None and not self.workup.done(MRI):
+            return self.workup.is_done(MRI)
+        return self.workup.is_done(MRI, from_day=from_day)
+
+    @property
+    def has_adequate_mri(self) -> Answer:
+        """Return whether that MRI is also recent enough for the course."""
+        adequate = self.has_mri
+        if self.pain.course is Course.WORSENING:
+            adequate = self._mri_since_readable("imaging-fresh")
+        is_late = self.limits.met("mri-late-day", self.dss)
+        if self.pain.course is Course.NO_RELIEF and is_late:
+            adequate = self._mri_since_readable("mri-late-age")
+        claudication = self.signs.of("neurogenic-claudication")
+        if not claudication:
+            return adequate
+        latest = max((event.day for event in self.workup.done(MRI)), default=None)
+        outdated = latest is not None and claudication[-1].day > latest
+        return adequate & of(not outdated)
+
+    def _mri_since_readable(self, newest: str) -> Answer:
+        from_day = self.limits.days("mri-readable-day")
+        return self.workup.is_done(MRI, from_day=from_day, newest=newest)
+
+    def has_ct(self, from_day: int) -> Answer:
+        """Return whether a CT or CT myelogram was done on or after *from_day*."""
+        return self.workup.is_done(*CT_SCANS, from_day=from_day)
+
+    # Findings
+
+    def is_recent(self, sign: Sign) -> bool:
+        """Return whether a finding is from after the operation and recent."""
+        return sign.day >= 0 and self.limits.met("red-flag-recent", sign.age)
+
+    @property
+    def conclusions(self) -> tuple[str, ...]:
+        """Return the structural targets coded after the operation, as value set ids."""
+        targets = ("disc-herniation", "spinal-stenosis", "pseudarthrosis", "spinal-instability")
+        coded = {
+            concept
+            for condition in self.chart.conditions
+            if condition.is_active
+            for concept in condition.concepts & set(targets)
+            if _is_after_operation(self, condition, concept)
+        }
+        coded |= {
+            concept
+            for report in self.chart.reports
+            if report.is_final and report.effective is not None
+            for concept in report.conclusions & set(targets)
+            if self.limits.met("order-first-day", self.operation.dss(report.effective.latest))
+        }
+        return tuple(concept for concept in targets if concept in coded)
+
+    @property
+    def has_structural_target(self) -> Answer:
+        """Return whether a structural, surgically treatable lesion is coded."""
+        unread = self.workup.unread((Key.CONDITIONS, Key.DIAGNOSTIC_REPORTS))
+        return found(bool(self.conclusions), unread)
+
+    @property
+    def has_pain_diagnosis(self) -> Answer:
+        """Return whether an active spine pain diagnosis is on record."""
+        return self.signs.has(
+            "post-laminectomy-syndrome",
+            "radiculopathy",
+            "low-back-pain",
+            "spinal-stenosis",
+            "disc-herniation",
+        )
+
+
+def _current_value(site: SiteCourse) -> Decimal:
+    return site.current.value if site.current is not None else Decimal(-1)
+
+
+def _is_after_operation(case: Case, condition: ConditionFact, concept: str) -> bool:
+    """Return whether a coded conclusion is from after the operation.
+
+    Time:
+        Onset, else the recorded day.  Without either only non-union counts, because it cannot be
+        older than the fusion; any other lesion may be the very reason for the operation.
+    """
+    when = condition.onset or condition.recorded
+    if when is None:
+        return concept == "pseudarthrosis"
+    return case.limits.met("order-first-day", case.operation.dss(when.earliest))
+
+
+def build_case(
+    chart: Chart, knowledge: Knowledge, as_of: date, operation: Operation, other_dss: int | None
+) -> Case:
+    """Derive every fact of *chart* for one index operation."""
+    limits = Limits(knowledge, as_of)
+    signs = Signs(chart, limits, operation)
+    measures = Measures(chart, limits)
+    workup = Workup(chart, limits, operation)
+    care = Care(chart, limits, operation, workup, signs, measures)
+    return Case(
+        chart=chart,
+        limits=limits,
+        operation=operation,
+        pain=read_pain(chart, operation, limits),
+        motor=read_motor(chart, operation, limits),
+        signs=signs,
+        measures=measures,
+        workup=workup,
+        care=care,
+        cautions=Cautions(chart, limits, signs, measures, care),
+        level_check=check_levels(chart, operation, limits),
+        other_dss=other_dss,
+    )

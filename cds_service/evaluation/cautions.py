@@ -1,0 +1,161 @@
+"""What in this patient speaks against a scanner, contrast, x-rays or an intervention?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from cds_service.chart.facts import Chart, MrStatus
+from cds_service.chart.supply import Key
+from cds_service.evaluation.answers import Answer, any_of, found, of
+from cds_service.evaluation.care import Care
+from cds_service.evaluation.limits import Limits
+from cds_service.evaluation.measures import Measures
+from cds_service.evaluation.signs import Signs
+
+IMPLANTS = (
+    "implant-pacemaker",
+    "implant-defibrillator",
+    "implant-neurostimulator",
+    "implant-clip",
+    "implant-pump",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Implant:
+    """An implant that holds back an MRI order; ``kind`` is a value set id or "implant"."""
+
+    kind: str
+    mr_status: MrStatus
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cautions:
+    """Cautions of one patient."""
+
+    chart: Chart
+    limits: Limits
+    signs: Signs
+    measures: Measures
+    care: Care
+
+    @property
+    def implants(self) -> tuple[Implant, ...]:
+        """Return the implants documented unsafe in the scanner or of unknown status."""
+        implants = [
+            Implant(kind=_kind(d.concepts), mr_status=d.mr_status, reference=d.reference)
+            for d in self.chart.devices
+            if d.mr_status is MrStatus.UNSAFE
+            or (d.mr_status is MrStatus.UNKNOWN and d.concepts & set(IMPLANTS))
+        ]
+        described = {kind for device in self.chart.devices for kind in device.concepts}
+        coded = [(sign.concept, sign.reference) for sign in self.signs.conditions(*IMPLANTS)]
+        coded += [
+            (kind, procedure.reference)
+            for procedure in self.chart.procedures
+            for kind in sorted(procedure.concepts & set(IMPLANTS))
+        ]
+        implants += [
+            Implant(kind=kind, mr_status=MrStatus.UNKNOWN, reference=reference)
+            for kind, reference in coded
+            if kind not in described
+        ]
+        return tuple(sorted(implants, key=lambda i: (i.mr_status.value != "unsafe", i.reference)))
+
+    @property
+    def is_mri_unsafe(self) -> Answer:
+        """Return whether an implant is unsafe in the scanner or its status is unknown."""
+        unread = frozenset(
+            key for key in (Key.DEVICES, Key.PROCEDURES) if self.chart.supply_of(key).has_failed
+        )
+        return found(bool(self.implants), unread)
+
+    @property
+    def is_documented_unsafe(self) -> bool:
+        """Whether an implant is documented MR unsafe (not merely of unknown status)."""
+        return any(implant.mr_status is MrStatus.UNSAFE for implant in self.implants)
+
+    def is_aged(self, threshold: str) -> Answer:
+        """Return whether the patient's age in whole years fires *threshold*."""
+        birth = self.chart.patient.birth
+        if birth is None:
+            return Answer(None, frozenset({Key.PATIENT}))
+        ends = {
+            self.limits.met(threshold, _years(day, self.limits.as_of))
+            for day in (birth.earliest, birth.latest)
+        }
+        return of(ends.pop()) if len(ends) == 1 else Answer(None, frozenset({Key.PATIENT}))
+
+    @property
+    def is_pregnant(self) -> bool:
+        """Whether a pregnancy is on record for a woman of child-bearing age."""
+        if self.chart.patient.gender == "male":
+            return False
+        if self.is_aged("pregnancy-age-first").is_no or self.is_aged("pregnancy-age-last").is_no:
+            return False
+        statuses = [
+            (o.effective.latest, o.reference, o.choice)
+            for o in self.chart.observations
+            if "pregnancy-status" in o.concepts and o.effective is not None
+        ]
+        latest = max(statuses, key=lambda status: status[:2], default=None)
+        is_observed = (
+            latest is not None
+            and "pregnancy" in latest[2]
+            and self.limits.met("pregnancy-fresh", (self.limits.as_of - latest[0]).days)
+        )
+        return is_observed or bool(self.signs.conditions("pregnancy"))
+
+    @property
+    def has_low_egfr(self) -> bool:
+        """Whether the latest eGFR on record is low; a missing one changes nothing."""
+        latest = self.measures.latest("egfr")
+        return latest is not None and self.limits.met("egfr-low", latest.value)
+
+    @property
+    def is_on_dialysis(self) -> bool:
+        """Whether dialysis or severe renal failure is coded."""
+        return bool(self.signs.conditions("dialysis", "severe-renal-failure"))
+
+    @property
+    def has_gadolinium_allergy(self) -> bool:
+        """Whether an allergy to gadolinium is on record."""
+        allergic = any("gadolinium-allergy" in a.concepts for a in self.chart.allergies)
+        return allergic or bool(self.signs.conditions("gadolinium-allergy"))
+
+    @property
+    def forbids_contrast(self) -> bool:
+        """Whether no examination with contrast is offered at all."""
+        return self.is_pregnant or self.has_gadolinium_allergy
+
+    @property
+    def is_contrast_caution(self) -> bool:
+        """Whether MRI without contrast is the recommended choice."""
+        return self.forbids_contrast or self.has_low_egfr or self.is_on_dialysis
+
+    @property
+    def is_anticoagulated(self) -> Answer:
+        """Return whether an anticoagulant is taken."""
+        return any_of((self.care.is_taken("anticoagulant"), self.signs.has("anticoagulant-flag")))
+
+    @property
+    def has_coagulopathy(self) -> Answer:
+        """Return whether a disorder of coagulation or platelets is coded."""
+        return self.signs.has("coagulopathy", "thrombocytopenia")
+
+    @property
+    def is_bleeding_risk(self) -> Answer:
+        """Return whether anticoagulation or a coagulation disorder is on record."""
+        return self.is_anticoagulated | self.has_coagulopathy
+
+
+def _kind(concepts: frozenset[str]) -> str:
+    return next((kind for kind in IMPLANTS if kind in concepts), "implant")
+
+
+def _years(birth: date, as_of: date) -> int:
+    """Return the age in completed years."""
+    had_birthday = (as_of.month, as_of.day) >= (birth.month, birth.day)
+    return as_of.year - birth.year - (not had_birthday)

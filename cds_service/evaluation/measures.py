@@ -1,0 +1,85 @@
+"""Laboratory values, vital signs and questionnaires: the latest, the worst of a day, the rise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from cds_service.chart.facts import Chart
+from cds_service.chart.supply import Key
+from cds_service.evaluation.answers import Answer, found, of
+from cds_service.evaluation.limits import Limits
+
+_LOWEST_IS_WORST = frozenset({"egfr"})
+_QUESTIONNAIRES = frozenset({"dn4", "paindetect", "lanss", "pcs", "phq9", "phq9-item9", "gad7"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """The worst value of one day; ``age`` is how many days ago."""
+
+    on: date
+    age: int
+    value: Decimal
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """All numeric results of a chart, one per day and concept."""
+
+    chart: Chart
+    limits: Limits
+
+    def key_of(self, concept: str) -> str:
+        """Return the chart part that holds *concept*."""
+        return Key.SCORES if concept in _QUESTIONNAIRES else Key.FINDINGS
+
+    def unread(self, concept: str) -> frozenset[str]:
+        """Return the chart part of *concept* if it could not be read completely."""
+        key = self.key_of(concept)
+        return frozenset({key}) if self.chart.supply_of(key).has_failed else frozenset()
+
+    def series(self, concept: str) -> tuple[Measure, ...]:
+        """Return the worst value of each day, oldest first."""
+        worst = min if concept in _LOWEST_IS_WORST else max
+        days: dict[date, list[tuple[Decimal, str]]] = {}
+        for observation in self.chart.observations:
+            effective = observation.effective
+            if concept not in observation.concepts or observation.value is None:
+                continue
+            if effective is not None and effective.is_exact:
+                entry = (observation.value, observation.reference)
+                days.setdefault(effective.latest, []).append(entry)
+        measures = []
+        for on, values in sorted(days.items()):
+            value = worst(value for value, _ in values)
+            reference = min(ref for candidate, ref in values if candidate == value)
+            age = (self.limits.as_of - on).days
+            measures.append(Measure(on=on, age=age, value=value, reference=reference))
+        return tuple(measures)
+
+    def latest(self, concept: str) -> Measure | None:
+        """Return the latest value, or None; meaningless while ``unread`` is not empty."""
+        series = self.series(concept)
+        return series[-1] if series else None
+
+    def latest_meets(self, concept: str, threshold: str, newest: str) -> Answer:
+        """Return whether the latest value is fresh enough and on the firing side.
+
+        Missing data:
+            The latest value cannot be told from a part that was not completely supplied.
+        """
+        unread = self.unread(concept)
+        if unread:
+            return Answer(None, unread)
+        latest = self.latest(concept)
+        if latest is None or not self.limits.met(newest, latest.age):
+            return of(flag=False)
+        return of(self.limits.met(threshold, latest.value))
+
+    def none_since(self, concept: str, newest: str) -> Answer:
+        """Return whether there is no value as young as *newest* says."""
+        is_there = any(self.limits.met(newest, m.age) for m in self.series(concept))
+        return ~found(is_there, self.unread(concept))

@@ -1,0 +1,413 @@
+"""How did pain run since the operation?  One course per site, and the one that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+
+from cds_service.chart.facts import Chart, ObservationFact, Site
+from cds_service.chart.supply import Key
+from cds_service.evaluation.answers import NO, Answer, of
+from cds_service.evaluation.episode import Operation
+from cds_service.evaluation.limits import Limits
+
+PAIN_DIAGNOSES = frozenset(
+    {
+        "post-laminectomy-syndrome",
+        "radiculopathy",
+        "low-back-pain",
+        "spinal-stenosis",
+        "disc-herniation",
+    }
+)
+PAIN_SCALES = frozenset({"pain-score", "pain-vas"})
+
+
+class Course(Enum):
+    """What a series of scores shows, worst first."""
+
+    RETURNED = "RELIEF_THEN_RECURRENCE"
+    WORSENING = "WORSENING"
+    NO_RELIEF = "NO_RELIEF"
+    IMPROVING = "IMPROVING"
+    UNCHANGED_LOW = "UNCHANGED_LOW"
+    RESOLVED = "RESOLVED"
+    INSUFFICIENT = "INSUFFICIENT"
+
+
+WORST_FIRST = tuple(Course)
+PERSISTENT = frozenset({Course.RETURNED, Course.WORSENING, Course.NO_RELIEF})
+
+
+class Driver(Enum):
+    """The series that decides, in the order that breaks ties."""
+
+    LEG = "leg"
+    BACK = "back"
+    ANY = "any"
+    ODI = "odi"
+
+
+_SITE_OF: Mapping[Site, Driver] = {
+    Site.LEG: Driver.LEG,
+    Site.BACK: Driver.BACK,
+    Site.ANY: Driver.ANY,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The highest value of one day; ``day`` in days since surgery, ``others`` were also given."""
+
+    day: int
+    value: Decimal
+    references: tuple[str, ...]
+    others: tuple[Decimal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """The thresholds of one kind of score."""
+
+    low: str
+    hot: str
+    change: str
+    relief_day: str | None
+
+
+_LEG_SCALE = Scale(
+    low="pain-low", hot="pain-hot", change="pain-change", relief_day="relief-day-leg"
+)
+_PAIN_SCALE = Scale(low="pain-low", hot="pain-hot", change="pain-change", relief_day="relief-day")
+_ODI_SCALE = Scale(low="odi-low", hot="odi-hot", change="odi-change", relief_day=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteCourse:
+    """One series and what it shows.
+
+    Time:
+        ``series`` holds the days from ``series-first-day`` after surgery on; ``before`` all values
+        inside the baseline window; ``onset`` and ``last_low`` are days since surgery.
+    ``course`` is None when it could not be told because of ``unread``.
+    """
+
+    driver: Driver
+    scale: Scale
+    before: tuple[Score, ...] = ()
+    day_zero: tuple[Score, ...] = ()
+    series: tuple[Score, ...] = ()
+    baseline: Score | None = None
+    current: Score | None = None
+    course: Course | None = Course.INSUFFICIENT
+    onset: int | None = None
+    last_low: int | None = None
+    unread: frozenset[str] = frozenset()
+    is_hot: bool = False
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether there is a post-operative value at all."""
+        return bool(self.series)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pain:
+    """All series, the overall course and what drives it."""
+
+    sites: Mapping[Driver, SiteCourse]
+    course: Course | None
+    driver: Driver | None
+    significant: Answer
+    unread: frozenset[str] = frozenset()
+
+    def is_course(self, *courses: Course) -> Answer:
+        """Return whether the overall course is one of *courses*."""
+        if self.course is None:
+            return Answer(None, self.unread)
+        return of(self.course in courses)
+
+    def site_is(self, driver: Driver, courses: Iterable[Course]) -> Answer:
+        """Return whether the course of one site is one of *courses*."""
+        site = self.sites[driver]
+        if site.course is None:
+            return Answer(None, site.unread)
+        return of(site.course in courses)
+
+    @property
+    def persists(self) -> Answer:
+        """Return whether the overall course is a persistent or recurrent one."""
+        return self.is_course(*PERSISTENT)
+
+    def current(self, driver: Driver) -> Decimal | None:
+        """Return the valid current value of a site, if there is one."""
+        score = self.sites[driver].current
+        return score.value if score else None
+
+    def at_site(self, driver: Driver, test: Callable[[Decimal], bool]) -> Answer:
+        """Return whether a valid current value at *driver* passes *test*."""
+        if (
+            self.sites[driver].unread
+            and self.sites[driver].course is None
+            and not self.sites[driver].is_scored
+        ):
+            return Answer(None, self.sites[driver].unread)
+        value = self.current(driver)
+        return of(value is not None and test(value))
+
+    @property
+    def leading(self) -> SiteCourse | None:
+        """Return the series that drives the overall course."""
+        return self.sites[self.driver] if self.driver else None
+
+    @property
+    def onset(self) -> int | None:
+        """Return the recurrence onset of the driver, in days since surgery."""
+        return self.leading.onset if self.leading else None
+
+
+def read_pain(chart: Chart, operation: Operation, limits: Limits) -> Pain:
+    """Classify every series and choose the one that counts.
+
+    Missing data:
+        Scores not completely supplied: nothing can be told.  A series whose class counts only with
+        a recent spine diagnosis cannot be told when conditions were not supplied.
+    """
+    supply = chart.supply_of(Key.SCORES)
+    if supply.has_failed:
+        return _unreadable(frozenset({Key.SCORES}))
+    recent = _recent_diagnosis(chart, limits)
+    sites = {driver: _course_of(chart, operation, limits, driver, recent) for driver in Driver}
+    return _overall(sites)
+
+
+def _unreadable(unread: frozenset[str]) -> Pain:
+    sites = {
+        driver: SiteCourse(driver=driver, scale=_PAIN_SCALE, course=None, unread=unread)
+        for driver in Driver
+    }
+    return Pain(
+        sites=sites, course=None, driver=None, significant=Answer(None, unread), unread=unread
+    )
+
+
+def _recent_diagnosis(chart: Chart, limits: Limits) -> Answer:
+    """Return whether an active spine pain diagnosis was recorded recently enough."""
+    for condition in chart.conditions:
+        recorded = condition.recorded or condition.onset or condition.when
+        if condition.is_active and condition.concepts & PAIN_DIAGNOSES:
+            age = (limits.as_of - recorded.earliest).days if recorded else 0
+            if limits.met("pain-diagnosis-recent", age):
+                return of(flag=True)
+    if chart.supply_of(Key.CONDITIONS).has_failed:
+        return Answer(None, frozenset({Key.CONDITIONS}))
+    return NO
+
+
+def _scores(chart: Chart, operation: Operation, driver: Driver) -> tuple[Score, ...]:
+    """Return one score per day, the highest, in order of days."""
+    days: dict[int, list[ObservationFact]] = {}
+    for observation in chart.observations:
+        if _belongs(observation, driver) and observation.effective is not None:
+            if observation.value is None or not observation.effective.is_exact:
+                continue
+            day = operation.dss(observation.effective.latest)
+            days.setdefault(day, []).append(observation)
+    return tuple(_highest(day, days[day]) for day in sorted(days))
+
+
+def _highest(day: int, observations: Sequence[ObservationFact]) -> Score:
+    values = sorted({o.value for o in observations if o.value is not None}, reverse=True)
+    return Score(
+        day=day,
+        value=values[0],
+        references=tuple(sorted({o.reference for o in observations})),
+        others=tuple(values[1:]),
+    )
+
+
+def _belongs(observation: ObservationFact, driver: Driver) -> bool:
+    if driver is Driver.ODI:
+        return "odi" in observation.concepts
+    if not observation.concepts & PAIN_SCALES:
+        return False
+    return observation.site is not None and _SITE_OF[observation.site] is driver
+
+
+def _scale(driver: Driver) -> Scale:
+    match driver:
+        case Driver.LEG:
+            return _LEG_SCALE
+        case Driver.ODI:
+            return _ODI_SCALE
+        case Driver.BACK | Driver.ANY:
+            return _PAIN_SCALE
+
+
+def _course_of(
+    chart: Chart, operation: Operation, limits: Limits, driver: Driver, recent: Answer
+) -> SiteCourse:
+    scores = _scores(chart, operation, driver)
+    today = operation.dss(limits.as_of)
+    before = tuple(s for s in scores if s.day < 0 and limits.met("baseline-window", -s.day))
+    series = tuple(s for s in scores if limits.met("series-first-day", s.day))
+    latest = series[-1] if series else None
+    is_valid = latest is not None and limits.met("score-fresh", today - latest.day)
+    site = SiteCourse(
+        driver=driver,
+        scale=_scale(driver),
+        before=before,
+        day_zero=tuple(s for s in scores if s.day == 0),
+        series=series,
+        baseline=before[-1] if before else None,
+        current=latest if is_valid else None,
+    )
+    current = site.current
+    if current is not None:
+        site = replace(site, is_hot=limits.met(site.scale.hot, current.value))
+    return _demote(_classify(site, limits), today, limits, recent)
+
+
+def _demote(site: SiteCourse, today: int, limits: Limits, recent: Answer) -> SiteCourse:
+    """Apply the rule for siteless and baseline-free series late after surgery."""
+    is_weak = site.driver is Driver.ANY or site.baseline is None
+    if site.course is Course.INSUFFICIENT or not is_weak or limits.met("no-baseline-day", today):
+        return site
+    if recent.is_yes:
+        return site
+    if recent.is_no:
+        return replace(site, course=Course.INSUFFICIENT, onset=None, last_low=None)
+    return replace(site, course=None, onset=None, last_low=None, unread=recent.unread)
+
+
+def _classify(site: SiteCourse, limits: Limits) -> SiteCourse:
+    """Return *site* with its course; the first row of the table that applies wins."""
+    if site.current is None:
+        return site
+    is_short = not limits.met("no-baseline-values", len(site.series))
+    if site.baseline is None and is_short:
+        return site
+    current = site.current.value
+    if limits.met(site.scale.low, current):
+        return replace(site, course=Course.RESOLVED)
+    onset = _return_onset(site, limits)
+    if onset is not None:
+        return replace(
+            site,
+            course=Course.RETURNED,
+            onset=onset,
+            last_low=_last_low(site, onset, limits),
+        )
+    if site.baseline is not None:
+        return replace(site, course=_against_baseline(site, site.baseline.value, current, limits))
+    return replace(site, course=_without_baseline(site, limits))
+
+
+def _rise(site: SiteCourse, start: Decimal, end: Decimal, limits: Limits) -> bool:
+    return limits.met(site.scale.change, end - start) and limits.met(site.scale.hot, end)
+
+
+def _is_low(site: SiteCourse, score: Score, limits: Limits) -> bool:
+    if not limits.met(site.scale.low, score.value):
+        return False
+    return site.scale.relief_day is None or limits.met(site.scale.relief_day, score.day)
+
+
+def _return_onset(site: SiteCourse, limits: Limits) -> int | None:
+    """Return the first day from which every score is a rise from an earlier low one."""
+    onsets = []
+    for position, low in enumerate(site.series[:-1]):
+        if not _is_low(site, low, limits):
+            continue
+        onset = None
+        for score in reversed(site.series[position + 1 :]):
+            if not _rise(site, low.value, score.value, limits):
+                break
+            onset = score.day
+        if onset is not None:
+            onsets.append(onset)
+    return min(onsets, default=None)
+
+
+def _last_low(site: SiteCourse, onset: int, limits: Limits) -> int | None:
+    lows = [s.day for s in site.series if s.day < onset and _is_low(site, s, limits)]
+    return lows[-1] if lows else None
+
+
+def _against_baseline(
+    site: SiteCourse, baseline: Decimal, current: Decimal, limits: Limits
+) -> Course:
+    scale = site.scale
+    if limits.met(scale.low, baseline):
+        if _rise(site, baseline, current, limits):
+            return Course.WORSENING
+        return Course.UNCHANGED_LOW
+    if limits.met(scale.change, current - baseline):
+        return Course.WORSENING
+    drop = baseline - current
+    percent = limits.met("change-percent", drop * 100 / baseline) if baseline else False
+    if limits.met(scale.change, drop) and percent:
+        return Course.IMPROVING
+    return Course.IMPROVING if _is_falling(site, limits) else Course.NO_RELIEF
+
+
+def _without_baseline(site: SiteCourse, limits: Limits) -> Course:
+    if _is_falling(site, limits):
+        return Course.IMPROVING
+    latest = site.series[-1]
+    earlier = [s for s in site.series[:-1] if limits.met("worsening-lookback", latest.day - s.day)]
+    if earlier and limits.met(site.scale.change, latest.value - earlier[-1].value):
+        return Course.WORSENING
+    return Course.NO_RELIEF
+
+
+def _is_falling(site: SiteCourse, limits: Limits) -> bool:
+    """Return whether the latest value of some weeks ago was clearly higher than the current one."""
+    latest = site.series[-1]
+    earlier = [
+        s
+        for s in site.series[:-1]
+        if limits.within("improving-lookback-first", "improving-lookback-last", latest.day - s.day)
+    ]
+    return bool(earlier) and limits.met(site.scale.change, earlier[-1].value - latest.value)
+
+
+def _overall(sites: Mapping[Driver, SiteCourse]) -> Pain:
+    significant = of(any(site.is_hot for site in sites.values()))
+    body = [site for driver, site in sites.items() if driver is not Driver.ODI]
+    blurred = [site for site in body if site.course is None]
+    classified = [site for site in body if site.course not in {None, Course.INSUFFICIENT}]
+    if blurred and (any(s.is_hot for s in blurred) or not any(s.is_hot for s in classified)):
+        unread = frozenset().union(*(site.unread for site in blurred))
+        return Pain(sites=sites, course=None, driver=None, significant=significant, unread=unread)
+    if not classified:
+        disability = sites[Driver.ODI]
+        if disability.course is None:
+            return Pain(
+                sites=sites,
+                course=None,
+                driver=None,
+                significant=significant,
+                unread=disability.unread,
+            )
+        if disability.course is not Course.INSUFFICIENT:
+            classified = [disability]
+    hot = [site for site in classified if site.is_hot]
+    is_blind = any(site.course is Course.INSUFFICIENT and site.is_hot for site in body)
+    if not classified or (is_blind and not hot):
+        return Pain(sites=sites, course=Course.INSUFFICIENT, driver=None, significant=significant)
+    worst = min(hot or classified, key=_badness)
+    return Pain(sites=sites, course=worst.course, driver=worst.driver, significant=significant)
+
+
+def _badness(site: SiteCourse) -> tuple[int, int]:
+    course = site.course or Course.INSUFFICIENT
+    return WORST_FIRST.index(course), tuple(Driver).index(site.driver)
+
+
+def recorded_day(day: int, operation_day: date) -> date:
+    """Return the calendar day of *day* days since surgery."""
+    return date.fromordinal(operation_day.toordinal() + day)

@@ -1,0 +1,242 @@
+"""Which explanations are most likely?  They order the differential and never trigger a card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from cds_service.evaluation.assessment import Explanation, Finding
+from cds_service.evaluation.case import Case
+from cds_service.evaluation.pain import PERSISTENT, Driver
+from cds_service.evaluation.rules.weighing import is_met
+from cds_service.knowledge.model import Phenotype
+
+Findings = Mapping[str, Finding]
+Point = tuple[str, bool]
+
+
+def _infection(case: Case, findings: Findings) -> list[Point]:
+    del case
+    return [
+        ("red-flag", is_met(findings, "RF-INF")),
+        ("warning", is_met(findings, "RF-INF-W")),
+    ]
+
+
+def _wrong_level(case: Case, findings: Findings) -> list[Point]:
+    del case
+    return [("level-differs", is_met(findings, "CK-LEVEL"))]
+
+
+def _nerve_injury(case: Case, findings: Findings) -> list[Point]:
+    del findings
+    early = case.limits
+    motor = any(
+        d.onset is not None and early.met("nerve-injury-onset-last", d.onset)
+        for d in case.motor.new
+    )
+    sensory = any(
+        sign.day >= 0 and early.met("nerve-injury-onset-last", sign.day) and sign.is_dated
+        for sign in case.signs.of("sensory-deficit")
+    )
+    return [("early-motor", motor), ("early-sensory", sensory)]
+
+
+def _is_abrupt(case: Case) -> bool:
+    """Return whether the driver's scores jump between two consecutive days around the return."""
+    leading = case.pain.leading
+    if leading is None:
+        return False
+    pairs = zip(leading.series, leading.series[1:], strict=False)
+    return any(
+        case.limits.met("abrupt-change", later.value - first.value) for first, later in pairs
+    )
+
+
+def _recurrent_herniation(case: Case, findings: Findings) -> list[Point]:
+    del findings
+    returned = case.is_true_return
+    onset = case.onset if case.onset is not None else 0
+    after_discectomy = "discectomy" in case.operation.types
+    usual = case.limits.met("recurrence-usual-onset-last", onset)
+    in_year = case.limits.met("recurrence-year-onset-last", onset)
+    return [
+        ("return-after-discectomy", returned and after_discectomy),
+        ("return", returned and not after_discectomy),
+        ("onset-early", returned and usual),
+        ("onset-within-year", returned and in_year and not usual),
+        ("leg-dominant", returned and case.is_leg_dominant),
+        ("abrupt", returned and _is_abrupt(case)),
+        ("coded", "disc-herniation" in case.conclusions),
+    ]
+
+
+def _persists(case: Case) -> bool:
+    return case.pain.persists.is_yes
+
+
+def _recurrent_stenosis(case: Case, findings: Findings) -> list[Point]:
+    del findings
+    late = case.onset is not None and case.limits.met("stenosis-onset", case.onset)
+    old = _persists(case) and case.at("stenosis-day").is_yes
+    is_long = case.limits.met("levels-many", case.operation.level_count or 1)
+    fused = old and case.operation.is_fusion
+    return [
+        ("late-return", late),
+        ("persistent", old),
+        ("years", old and case.at("stenosis-years").is_yes),
+        ("decompression", old and "decompression" in case.operation.types),
+        ("fusion", fused and not is_long),
+        ("long-fusion", fused and is_long),
+        ("claudication", bool(case.signs.of("neurogenic-claudication"))),
+        ("coded", "spinal-stenosis" in case.conclusions),
+    ]
+
+
+def _pseudarthrosis(case: Case, findings: Findings) -> list[Point]:
+    del findings
+    hurts = case.operation.is_fusion and (case.pain.site_is(Driver.BACK, PERSISTENT).is_yes)
+    late = case.at("fusion-ct-day").is_yes
+    return [
+        ("late-back-pain", hurts and late),
+        ("back-pain", hurts and not late and case.at("workup-day").is_yes),
+        ("smoker", hurts and case.care.is_smoker.is_yes),
+        ("coded", _has_non_union(case)),
+    ]
+
+
+def _has_non_union(case: Case) -> bool:
+    return bool(case.signs.conditions("pseudarthrosis")) or "pseudarthrosis" in case.conclusions
+
+
+def _residual_compression(case: Case, findings: Findings) -> list[Point]:
+    del findings
+    failed = case.has_failed.is_yes
+    return [
+        ("no-relief", failed),
+        ("workup-day", failed and case.at("workup-day").is_yes),
+        ("leg-dominant", failed and case.is_leg_dominant),
+        ("adequate-mri", failed and case.has_adequate_mri.is_yes),
+    ]
+
+
+def _foraminal_residual(case: Case, findings: Findings) -> list[Point]:
+    del findings
+    before = any(sign.day < 0 for sign in case.signs.conditions("foraminal-stenosis"))
+    open_foramen = before and not case.operation.is_fusion and case.has_failed.is_yes
+    return [("foraminal-before", open_foramen)]
+
+
+def _diagnosis(case: Case, findings: Findings) -> list[Point]:
+    del findings
+    failed = case.has_failed.is_yes
+    competing = bool(case.signs.conditions("competing-diagnosis"))
+    return [
+        ("workup-day", failed and case.at("workup-day").is_yes),
+        ("competing", failed and competing),
+    ]
+
+
+def _neuropathic(case: Case, findings: Findings) -> list[Point]:
+    del findings
+    positive = (
+        _persists(case)
+        and case.has_adequate_mri.is_yes
+        and not case.conclusions
+        and case.care.is_neuropathic.is_yes
+    )
+    return [("screen", positive), ("half-year", positive and case.at("neuropathic-day").is_yes)]
+
+
+def _sacroiliac(case: Case, findings: Findings) -> list[Point]:
+    del findings
+    coded = bool(case.signs.conditions("sacroiliac-pain"))
+    return [
+        ("coded", coded),
+        ("fusion", coded and case.operation.is_fusion),
+        ("back-dominant", coded and case.is_back_dominant),
+    ]
+
+
+def _inflammation(case: Case, findings: Findings) -> list[Point]:
+    del findings
+    grace = case.at("inflammation-grace").is_yes
+    return [
+        ("in-grace", case.is_early_return and grace),
+        ("after-grace", case.is_early_return and not grace),
+    ]
+
+
+def _deconditioning(case: Case, findings: Findings) -> list[Point]:
+    del findings
+    hurts = _persists(case) and case.at("deconditioning-day").is_yes
+    return [
+        ("no-therapy", hurts and case.care.is_therapy_done.is_no),
+        ("back-dominant", hurts and case.is_back_dominant),
+    ]
+
+
+def _fibrosis(case: Case, findings: Findings) -> list[Point]:
+    del findings
+    window = (
+        case.onset is not None
+        and case.limits.within("scar-onset-first", "scar-onset-last", case.onset)
+        and not _is_abrupt(case)
+    )
+    imaged = "arachnoiditis" in {
+        concept for report in case.chart.reports for concept in report.conclusions
+    }
+    several = case.limits.met("surgeries-several", case.operation.surgery_count)
+    return [
+        ("scar-window", window),
+        ("imaging", imaged),
+        ("several-operations", several and (window or imaged)),
+    ]
+
+
+_EVERY: Mapping[str, Callable[[Case, Findings], list[Point]]] = {
+    "infection": _infection,
+    "wrong-level": _wrong_level,
+    "nerve-injury": _nerve_injury,
+    "recurrent-herniation": _recurrent_herniation,
+    "recurrent-stenosis": _recurrent_stenosis,
+    "pseudarthrosis": _pseudarthrosis,
+    "residual-compression": _residual_compression,
+    "foraminal-residual": _foraminal_residual,
+    "diagnosis": _diagnosis,
+    "neuropathic": _neuropathic,
+    "sij": _sacroiliac,
+    "inflammation": _inflammation,
+    "deconditioning": _deconditioning,
+    "fibrosis": _fibrosis,
+}
+
+
+def explain(case: Case, findings: Findings) -> tuple[Explanation, ...]:
+    """Return every explanation that has points, the likeliest first.
+
+    Scar is never first unless an imaging report says so; alone it is "only by exclusion".
+    """
+    phenotypes = case.limits.knowledge.phenotypes
+    scored = [_scored(phenotypes[name], points(case, findings)) for name, points in _EVERY.items()]
+    ranked = sorted(
+        (explanation for explanation in scored if explanation.points > 0),
+        key=lambda explanation: (-explanation.points, phenotypes[explanation.phenotype].order),
+    )
+    return tuple(_without_scar_first(ranked))
+
+
+def _scored(phenotype: Phenotype, points: list[Point]) -> Explanation:
+    reasons = tuple(name for name, holds in points if holds)
+    total = sum(phenotype.points[name].points for name in reasons)
+    return Explanation(phenotype=phenotype.id, points=total, reasons=reasons)
+
+
+def _without_scar_first(ranked: list[Explanation]) -> list[Explanation]:
+    if not ranked or ranked[0].phenotype != "fibrosis" or "imaging" in ranked[0].reasons:
+        return ranked
+    scar, *others = ranked
+    if not others:
+        return [replace(scar, is_only_by_exclusion=True)]
+    first, *rest = others
+    return [first, scar, *rest]

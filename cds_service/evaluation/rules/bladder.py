@@ -1,0 +1,244 @@
+"""Rows 1 and 5: cauda equina compression, and a bladder sign on its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from cds_service.evaluation.answers import any_of, found, of
+from cds_service.evaluation.assessment import Finding, Indicator, Note, Term, Word
+from cds_service.evaluation.case import MRI, Case
+from cds_service.evaluation.measures import Measure
+from cds_service.evaluation.motor import Deficit
+from cds_service.evaluation.pain import Course
+from cds_service.evaluation.rules.scans import ScanWish, propose_mri
+from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
+from cds_service.evaluation.rules.wording import (
+    condition_references,
+    deficit_evidence,
+    measure_evidence,
+    sign_evidence,
+    sign_term,
+)
+from cds_service.evaluation.signs import Sign
+from cds_service.values import Side
+
+URINARY = ("urinary-retention", "urinary-incontinence")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bladder:
+    """The urinary picture of rows 1 and 5.
+
+    Time:
+        Days since surgery; every sign is from the day of surgery on and recent.
+    """
+
+    sign: Sign | None
+    residual: Measure | None
+    residual_day: int
+    weak: Sign | None
+    is_late: bool
+    unread: frozenset[str]
+
+    @property
+    def has_any(self) -> bool:
+        """Whether any urinary sign is there at all."""
+        return self.sign is not None or self.residual is not None or self.weak is not None
+
+    @property
+    def latest_day(self) -> int:
+        """Return the day of the latest retention, incontinence or residual volume."""
+        days = [self.sign.day] if self.sign is not None else []
+        if self.residual is not None:
+            days.append(self.residual_day)
+        return max(days, default=0)
+
+    def is_late_residual(self, case: Case) -> bool:
+        """Return whether the residual volume was measured late enough to alarm."""
+        return self.residual is not None and case.limits.met("urinary-late-day", self.residual_day)
+
+
+def read_bladder(case: Case) -> Bladder:
+    """Read retention, incontinence, residual volume and incomplete emptying."""
+    recent = [sign for sign in case.signs.of(*URINARY) if case.is_recent(sign)]
+    sign = recent[-1] if recent else None
+    weak = [s for s in case.signs.of("incomplete-bladder-emptying") if case.is_recent(s)]
+    residual = _residual(case)
+    residual_day = case.operation.dss(residual.on) if residual is not None else 0
+    is_late = any(
+        case.limits.met("urinary-late-day", day)
+        for day in (
+            *((sign.day,) if sign is not None else ()),
+            *((residual_day,) if residual is not None else ()),
+        )
+    )
+    return Bladder(
+        sign=sign,
+        residual=residual,
+        residual_day=residual_day,
+        weak=weak[-1] if weak else None,
+        is_late=is_late,
+        unread=case.signs.unread,
+    )
+
+
+def _residual(case: Case) -> Measure | None:
+    if not case.measures.latest_meets("pvr", "pvr-volume", "red-flag-recent").is_yes:
+        return None
+    latest = case.measures.latest("pvr")
+    return latest if latest is not None and case.operation.dss(latest.on) >= 0 else None
+
+
+def recent_deficits(case: Case) -> list[Deficit]:
+    """Return the new deficits whose onset is recent."""
+    return [
+        deficit
+        for deficit in case.motor.new
+        if deficit.onset is not None and case.limits.met("motor-recent", case.dss - deficit.onset)
+    ]
+
+
+def is_bilateral(case: Case) -> bool:
+    """Return whether both legs are newly weak and at least one since recently."""
+    sides = {deficit.side for deficit in case.motor.new}
+    recent = {deficit.side for deficit in recent_deficits(case)}
+    return {Side.LEFT, Side.RIGHT} <= sides and bool(recent & {Side.LEFT, Side.RIGHT})
+
+
+def hard_signs(case: Case) -> tuple[Sign, ...]:
+    """Return the recent signs of row 1 that are not urinary."""
+    signs = [
+        *case.signs.of("cauda-equina", "faecal-incontinence"),
+        *case.signs.abnormal("saddle-sensation"),
+        *case.signs.abnormal("anal-tone"),
+    ]
+    return tuple(sign for sign in signs if case.is_recent(sign))
+
+
+def _is_isolated(case: Case) -> bool:
+    """Return whether a urinary sign stands alone: no other sign, deficit or worsening pain."""
+    sensory = any(sign.day >= 0 for sign in case.signs.of("sensory-deficit"))
+    others = hard_signs(case) or case.motor.new or sensory
+    return not others and case.pain.course is not Course.WORSENING
+
+
+def is_downgraded(case: Case, bladder: Bladder) -> bool:
+    """Return whether an isolated urinary sign is a warning: late, or scanned since."""
+    if case.is_date_unknown or not _is_isolated(case):
+        return False
+    scanned = case.workup.is_done(MRI, from_day=bladder.latest_day).is_yes
+    return case.limits.met("cauda-isolated-day", case.dss) or scanned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compression:
+    """What speaks for cauda equina compression."""
+
+    signs: tuple[Sign, ...]
+    deficits: tuple[Deficit, ...]
+    residual: Measure | None
+    is_bilateral: bool
+    days: tuple[int, ...]
+    is_dated: bool
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        terms = [sign_term(sign) for sign in self.signs]
+        if self.residual is not None:
+            terms.append(Term(kind="value-set", id="pvr"))
+        if self.is_bilateral:
+            terms.append(Term(kind="phrase", id="weakness-both-legs"))
+        elif self.deficits:
+            terms.append(Term(kind="phrase", id="new-leg-weakness"))
+        return tuple(dict.fromkeys(terms))
+
+
+def _compression(case: Case) -> _Compression | None:
+    """Return the signs of row 1, or None when there is none."""
+    bladder = read_bladder(case)
+    hard = hard_signs(case)
+    bilateral = is_bilateral(case)
+    is_urinary = bladder.is_late and not is_downgraded(case, bladder)
+    with_weakness = bladder.has_any and bool(recent_deficits(case))
+    if not (hard or bilateral or is_urinary or with_weakness):
+        return None
+    urinary = tuple(sign for sign in (bladder.sign, bladder.weak) if sign is not None)
+    signs = (*hard, *urinary)
+    deficits = case.motor.new if bilateral or with_weakness else ()
+    onsets = tuple(deficit.onset for deficit in deficits if deficit.onset is not None)
+    residual = (bladder.residual_day,) if bladder.residual is not None else ()
+    return _Compression(
+        signs=signs,
+        deficits=deficits,
+        residual=bladder.residual,
+        is_bilateral=bilateral,
+        days=(*(sign.day for sign in signs), *onsets, *residual),
+        is_dated=any(sign.is_dated for sign in hard)
+        or bool(onsets)
+        or (is_urinary and (bool(residual) or bladder.sign is None or bladder.sign.is_dated)),
+    )
+
+
+def cauda_equina(case: Case, earlier: Earlier) -> Finding:
+    """RF-CES: signs of cauda equina compression since the operation.
+
+    Missing data:
+        Conditions or examination findings not completely supplied: cannot tell, unless a sign that
+        was read establishes it.
+    """
+    del earlier
+    compression = _compression(case)
+    unread = case.signs.unread | case.motor.unread
+    answer = found(compression is not None, unread)
+    finding = weigh("RF-CES", case, [("a sign of cauda equina compression", answer)])
+    if compression is None:
+        return finding
+    finding = replace(
+        finding,
+        indicator=Indicator.CRITICAL if compression.is_dated else Indicator.WARNING,
+        stands_alone=compression.is_dated,
+        words={"dss": case.dss, "sign": compression.terms},
+        notes=() if compression.is_dated else (Note(key="date-not-recorded"),),
+        evidence=(
+            *sign_evidence(compression.signs),
+            *deficit_evidence(case, compression.deficits),
+            *measure_evidence(compression.residual, "pvr"),
+        ),
+        reason_references=condition_references(compression.signs),
+        reason_code="cauda-equina",
+    )
+    return propose_mri(finding, case, ScanWish(priority="stat", since_day=max(compression.days)))
+
+
+def bladder_sign(case: Case, earlier: Earlier) -> Finding:
+    """RF-POUR: a bladder sign that is early, weak or isolated."""
+    bladder = read_bladder(case)
+    is_alone = is_downgraded(case, bladder) and bladder.is_late
+    is_early = bladder.sign is not None and not case.limits.met(
+        "urinary-late-day", bladder.sign.day
+    )
+    answers = (
+        of(is_early) & case.at("early-retention-until"),
+        of(bladder.residual is not None and not bladder.is_late_residual(case)),
+        of(is_alone),
+        of(bladder.weak is not None and bladder.sign is None and bladder.residual is None),
+    )
+    answer = any_of(answers) | found(flag=False, unread=bladder.unread)
+    unless = [("cauda equina syndrome is already shown", of(is_met(earlier, "RF-CES")))]
+    finding = weigh("RF-POUR", case, [("an early, weak or isolated bladder sign", answer)], unless)
+    if not is_met({"RF-POUR": finding}, "RF-POUR"):
+        return finding
+    sign = bladder.sign or (bladder.weak if bladder.residual is None else None)
+    term = sign_term(sign) if sign else Term(kind="value-set", id="pvr")
+    words: dict[str, Word] = {"dss": case.dss, "sign": term}
+    if bladder.residual is not None:
+        words["volume"] = bladder.residual.value
+    signs = [s for s in (bladder.sign, bladder.weak) if s is not None]
+    return replace(
+        finding,
+        indicator=Indicator.WARNING,
+        variant="default" if sign else "residual",
+        words=words,
+        notes=(Note(key="date-not-recorded"),) if sign and not sign.is_dated else (),
+        evidence=(*sign_evidence(signs), *measure_evidence(bladder.residual, "pvr")),
+    )

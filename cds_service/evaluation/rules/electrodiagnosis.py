@@ -1,0 +1,173 @@
+"""Rows 16, 19 and 20: when can an EMG answer a question, and which?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from cds_service.chart.supply import Key
+from cds_service.evaluation.answers import Answer, all_of, any_of, found, of
+from cds_service.evaluation.assessment import Finding, Indicator, Note, Proposal
+from cds_service.evaluation.case import Case
+from cds_service.evaluation.motor import Deficit
+from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
+from cds_service.evaluation.rules.wording import (
+    deficit_evidence,
+    deficit_notes,
+    deficit_words,
+    pain_references,
+    sign_evidence,
+)
+
+EMG = "emg"
+EMG_KEYS = (Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS, Key.PROCEDURES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unserved:
+    """The earliest deficit that no EMG answers yet; ``doubt`` names unread parts that might."""
+
+    deficit: Deficit
+    onset: int
+    age: int
+    doubt: frozenset[str]
+
+
+def earliest_unserved(case: Case) -> Unserved | None:
+    """Return the earliest stable, dated deficit, not too old, without an EMG that counts."""
+    for deficit in sorted(case.motor.stable, key=lambda item: item.sort_key):
+        if deficit.onset is None:
+            continue
+        age = case.dss - deficit.onset
+        served = _is_served(case, deficit.onset)
+        if case.limits.met("emg-age-max", age) and not served.is_yes:
+            return Unserved(deficit=deficit, onset=deficit.onset, age=age, doubt=served.unread)
+    return None
+
+
+def _is_served(case: Case, onset: int) -> Answer:
+    """Return whether an EMG late enough after *onset* is done, or one was ordered since."""
+    useful = onset + case.limits.days("emg-age")
+    return case.workup.is_done(EMG, from_day=useful) | case.workup.is_ordered(
+        EMG, newest="order-lookback", from_day=onset
+    )
+
+
+def motor_emg(case: Case, earlier: Earlier) -> Finding:
+    """EMG-MOTOR: a new weakness old enough for an EMG.
+
+    Missing data:
+        Examination findings not supplied: cannot tell.  Orders, reports or procedures not supplied:
+        the card appears without its order.
+    """
+    del earlier
+    unserved = earliest_unserved(case)
+    is_ripe = unserved is not None and case.limits.met("emg-age", unserved.age)
+    text = f"a new weakness without EMG since, {case.limits.words('emg-age')} after its onset"
+    finding = weigh("EMG-MOTOR", case, [(text, found(is_ripe, case.motor.unread))])
+    if not is_ripe or unserved is None:
+        return finding
+    finding = _about(finding, case, unserved)
+    finding = replace(
+        finding, indicator=Indicator.WARNING, notes=(*finding.notes, *_cautions(case))
+    )
+    return _order_emg(finding, case, unserved)
+
+
+def _about(finding: Finding, case: Case, unserved: Unserved) -> Finding:
+    deficit = unserved.deficit
+    useful = case.day(unserved.onset) + timedelta(days=case.limits.days("emg-age"))
+    words = {
+        **deficit_words(case, deficit),
+        "dss": case.dss,
+        "since": case.day(unserved.onset),
+        "date": useful,
+    }
+    return replace(
+        finding,
+        words=words,
+        notes=deficit_notes(deficit),
+        evidence=deficit_evidence(case, [deficit]),
+        reason_references=tuple(r for r in deficit.references if r.startswith("Condition/")),
+        reason_code="motor-weakness",
+    )
+
+
+def _order_emg(finding: Finding, case: Case, unserved: Unserved | None) -> Finding:
+    unread = case.workup.unread(EMG_KEYS)
+    if unread:
+        return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
+    side = unserved.deficit.side if unserved is not None else None
+    useful = None
+    if unserved is not None:
+        useful = max(
+            case.day(unserved.onset + case.limits.days("emg-age")),
+            case.as_of,
+        )
+    proposal = Proposal(
+        orders=("emg-lower-limb",),
+        priority="urgent" if unserved is not None else "routine",
+        is_recommended=True,
+        side=side,
+        occurrence=useful,
+    )
+    return replace(finding, proposals=(proposal,))
+
+
+def _cautions(case: Case) -> tuple[Note, ...]:
+    notes = []
+    if case.cautions.is_bleeding_risk.is_yes:
+        notes.append(Note(key="emg-bleeding"))
+    if case.cautions.implants:
+        notes.append(Note(key="emg-device"))
+    return tuple(notes)
+
+
+def later_emg(case: Case, earlier: Earlier) -> Finding:
+    """EMG-LATER: a new weakness too young for an EMG; says the first useful day."""
+    unserved = earliest_unserved(case)
+    is_young = unserved is not None and not case.limits.met("emg-age", unserved.age)
+    requires = [("a new weakness too young for an EMG", found(is_young, case.motor.unread))]
+    unless = [("the EMG card is shown", of(is_met(earlier, "EMG-MOTOR")))]
+    finding = weigh("EMG-LATER", case, requires, unless)
+    if unserved is None or not is_met({"EMG-LATER": finding}, "EMG-LATER"):
+        return finding
+    return _about(finding, case, unserved)
+
+
+def radicular_emg(case: Case, earlier: Earlier) -> Finding:
+    """EMG-RAD: leg pain that the MRI does not explain, with sensory loss or a neuropathy."""
+    del earlier
+    sensory = case.signs.of("sensory-deficit", "competing-neuropathy")
+    requires = [
+        ("no new weakness", ~case.motor.any(case.motor.stable)),
+        (
+            f"{case.dss} days since surgery, {case.limits.words('workup-day')}",
+            case.at("workup-day"),
+        ),
+        (
+            "persistent leg pain and an MRI that can explain it",
+            all_of((case.pain.persists, case.leg_fires("pain-hot"), case.has_mri)),
+        ),
+        (
+            "a sensory deficit or a competing neuropathy",
+            any_of((case.signs.has("sensory-deficit", "competing-neuropathy"),)),
+        ),
+    ]
+    done_from = max(case.limits.days("emg-age"), case.dss - case.limits.days("emg-done-age"))
+    unless = [
+        ("EMG already ordered", case.workup.is_ordered(EMG, newest="order-lookback")),
+        ("EMG already done", case.workup.is_done(EMG, from_day=done_from)),
+    ]
+    finding = weigh("EMG-RAD", case, requires, unless)
+    if not is_met({"EMG-RAD": finding}, "EMG-RAD"):
+        return finding
+    finding = replace(
+        finding,
+        words={"dss": case.dss},
+        notes=_cautions(case),
+        evidence=sign_evidence(sensory),
+        reason_references=pain_references(case),
+        reason_code="radiculopathy",
+    )
+    return _order_emg(finding, case, None)

@@ -1,0 +1,151 @@
+"""Row 3: an epidural haematoma."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+from cds_service.chart.facts import Site
+from cds_service.chart.supply import Key
+from cds_service.evaluation.answers import Answer, any_of, found, of
+from cds_service.evaluation.assessment import Finding, Indicator, Note
+from cds_service.evaluation.case import Case
+from cds_service.evaluation.pain import PAIN_SCALES, Driver, Score
+from cds_service.evaluation.rules.bladder import read_bladder
+from cds_service.evaluation.rules.scans import ScanWish, propose_mri
+from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
+from cds_service.evaluation.rules.wording import (
+    condition_references,
+    score_evidence,
+    sign_evidence,
+)
+from cds_service.evaluation.signs import Sign
+
+
+def haematoma(case: Case, earlier: Earlier) -> Finding:
+    """RF-EDH: severe early pain with a second sign, or a coded haematoma.
+
+    Missing data:
+        Scores not completely supplied: the pain part cannot be told; a coded haematoma still
+        counts.
+    """
+    coded = _coded_haematoma(case, "haematoma-spinal")
+    wound = _coded_haematoma(case, "haematoma-other")
+    pain = _severe_pain(case)
+    second = _second_haematoma_sign(case)
+    early = case.at("haematoma-day")
+    answer = any_of(
+        (
+            early & pain & second,
+            found(bool(coded) or bool(wound), case.workup.unread((Key.CONDITIONS,))),
+        )
+    )
+    unless = [
+        (
+            "a cauda equina or weakness emergency is already shown",
+            of(is_met(earlier, "RF-CES", "RF-MOTOR")),
+        )
+    ]
+    finding = weigh("RF-EDH", case, [("signs of an epidural haematoma", answer)], unless)
+    if not is_met({"RF-EDH": finding}, "RF-EDH"):
+        return finding
+    is_pain = (early & pain & second).is_yes
+    signs = coded or (() if is_pain else wound)
+    is_dated = is_pain or any(sign.is_dated for sign in signs)
+    is_critical = (is_pain or bool(coded)) and is_dated
+    variant = "default" if is_pain else "coded" if coded else "wound"
+    day = case.operation.dss(case.as_of) if is_pain else signs[-1].day
+    latest_scores = _latest_scores(case) if is_pain else ()
+    finding = replace(
+        finding,
+        indicator=Indicator.CRITICAL if is_critical else Indicator.WARNING,
+        stands_alone=is_critical,
+        variant=variant,
+        words={"dss": case.dss, **({"score": latest_scores[0].value} if latest_scores else {})},
+        notes=() if is_dated else (Note(key="date-not-recorded"),),
+        evidence=(
+            *sign_evidence((*coded, *wound)),
+            *score_evidence(case, latest_scores, "pain score"),
+        ),
+        reason_references=condition_references((*coded, *wound)),
+        reason_code="haematoma-spinal",
+    )
+    since = latest_scores[0].day if latest_scores else day
+    return propose_mri(finding, case, ScanWish(priority="stat", since_day=since))
+
+
+def _coded_haematoma(case: Case, concept: str) -> tuple[Sign, ...]:
+    return tuple(
+        sign
+        for sign in case.signs.conditions(concept)
+        if sign.day >= 0 and case.limits.met("haematoma-coded-age", sign.age)
+    )
+
+
+def _latest_scores(case: Case) -> tuple[Score, ...]:
+    """Return the scores of the latest day from the day of surgery on, highest first."""
+    scores = [
+        score
+        for driver, site in case.pain.sites.items()
+        if driver is not Driver.ODI
+        for score in (*site.day_zero, *site.series)
+    ]
+    latest = max((score.day for score in scores), default=None)
+    return tuple(sorted((s for s in scores if s.day == latest), key=_by_value))
+
+
+def _by_value(score: Score) -> tuple[Decimal, tuple[str, ...]]:
+    return -score.value, score.references
+
+
+def _severe_pain(case: Case) -> Answer:
+    if case.chart.supply_of(Key.SCORES).has_failed:
+        return Answer(None, frozenset({Key.SCORES}))
+    latest = _latest_scores(case)
+    return of(bool(latest) and case.limits.met("haematoma-pain", latest[0].value))
+
+
+def _second_haematoma_sign(case: Case) -> Answer:
+    bladder = read_bladder(case)
+    has_residual = bladder.residual is not None
+    rise = of(_has_sudden_rise(case)) & case.cautions.is_bleeding_risk
+    return any_of(
+        (
+            case.motor.any(case.motor.new),
+            found(bladder.sign is not None or has_residual, bladder.unread),
+            rise,
+        )
+    )
+
+
+def _has_sudden_rise(case: Case) -> bool:
+    """Return whether pain rose between the last two days of a site or the last two scores."""
+    for driver, site in case.pain.sites.items():
+        days = (*site.day_zero, *site.series)
+        if driver is Driver.ODI or len(days) <= 1:
+            continue
+        *_, previous, latest = days
+        if case.limits.met("haematoma-rise", latest.value - previous.value):
+            return True
+    return any(_rises_within_day(case, site) for site in Site)
+
+
+def _rises_within_day(case: Case, site: Site) -> bool:
+    """Return whether the last two scores of the latest day, in time order, rise."""
+    latest = _latest_scores(case)
+    if not latest:
+        return False
+    timed = sorted(
+        (observation.effective.instant, observation.value)
+        for observation in case.chart.observations
+        if observation.concepts & PAIN_SCALES
+        and observation.site is site
+        and observation.value is not None
+        and observation.effective is not None
+        and observation.effective.instant is not None
+        and case.operation.dss(observation.effective.latest) == latest[0].day
+    )
+    if len(timed) <= 1:
+        return False
+    *_, previous, last = timed
+    return case.limits.met("haematoma-rise", last[1] - previous[1])

@@ -1,0 +1,406 @@
+"""Rows 12-15, 17 and 18: which scan, or why none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cds_service.chart.supply import Key
+from cds_service.evaluation.answers import NO, Answer, any_of, of
+from cds_service.evaluation.assessment import Finding, Indicator, Note, Proposal, Term, Word
+from cds_service.evaluation.case import CT_SCANS, MRI, Case
+from cds_service.evaluation.pain import PERSISTENT, Course, Driver
+from cds_service.evaluation.rules.infection import BLOODS
+from cds_service.evaluation.rules.scans import SCAN_KEYS, ScanWish, implant_note, propose_mri
+from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, weigh
+from cds_service.evaluation.rules.wording import (
+    deficit_evidence,
+    deficit_notes,
+    deficit_words,
+    pain_references,
+    score_evidence,
+)
+
+XRAY_KEYS = (Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS, Key.PROCEDURES)
+
+
+# What each row asks for, apart from what holds it back
+
+
+def deficit_day(case: Case) -> int:
+    """Return the day from which an MRI answers the stable deficits."""
+    onset = case.motor.latest_stable_onset
+    return onset if onset is not None else case.limits.days("order-first-day")
+
+
+def needs_deficit_mri(case: Case) -> Answer:
+    """Return whether a stable new deficit has no MRI since its latest onset."""
+    stable = case.motor.any(case.motor.stable)
+    if case.motor.stable and all(deficit.onset is None for deficit in case.motor.stable):
+        stable = stable & case.at("order-first-day")
+    return stable & ~case.workup.is_done(MRI, from_day=deficit_day(case))
+
+
+def is_return_imaged(case: Case) -> Answer:
+    """Return whether the course is a return of pain that row 13 would image."""
+    is_severe = case.leg_fires("pain-severe") if case.pain.driver is Driver.LEG else NO
+    if case.pain.driver in {Driver.BACK, Driver.ANY}:
+        value = case.pain.current(case.pain.driver)
+        is_severe = of(value is not None and case.limits.met("pain-severe", value))
+    early = ~case.at("workup-day")
+    by_driver = of(case.pain.driver is Driver.LEG) | is_severe
+    return (
+        case.has_returned
+        & case.pain.significant
+        & (of(case.is_true_return) if case.pain.course is not None else case.has_returned)
+        & (~early | by_driver)
+    )
+
+
+def is_failure_imaged(case: Case) -> Answer:
+    """Return whether unrelieved or worse pain is one that row 14 would image."""
+    return case.is_judgeable & case.has_failed & case.pain.significant & ~case.is_target_relieved
+
+
+def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
+    """IMG-MRI-DEF: a stable new deficit without an MRI since its onset.
+
+    Missing data:
+        Examination findings not supplied: cannot tell.  Orders, reports, procedures or devices not
+        supplied: the card appears without its order.
+    """
+    del earlier
+    from_day = deficit_day(case)
+    requires = [("a new stable weakness, no MRI since", needs_deficit_mri(case))]
+    finding = weigh("IMG-MRI-DEF", case, requires, _holds(case, from_day))
+    if not is_met({"IMG-MRI-DEF": finding}, "IMG-MRI-DEF"):
+        return finding
+    deficits = sorted(case.motor.stable, key=lambda deficit: deficit.sort_key)
+    finding = replace(
+        finding,
+        indicator=Indicator.WARNING,
+        words={"dss": case.dss, **deficit_words(case, deficits[0])},
+        notes=(*deficit_notes(deficits[0]), *_reading_caveat(case)),
+        evidence=deficit_evidence(case, deficits),
+        reason_references=tuple(
+            r for d in deficits for r in d.references if r.startswith("Condition/")
+        ),
+        reason_code="motor-weakness",
+    )
+    older = [
+        order
+        for order in case.workup.orders(MRI)
+        if order.day < from_day and case.limits.met("order-lookback", order.age)
+    ]
+    if older:
+        note = Note(key="mri-upgrade", words={"date": older[-1].on})
+        return replace(finding, notes=(*finding.notes, note))
+    return propose_mri(finding, case, ScanWish(priority="urgent", offers_both=True))
+
+
+def _holds(case: Case, from_day: int | None) -> list[Named]:
+    """Return what holds an MRI card back: an open order, or an implant (then row 15)."""
+    ordered = case.workup.is_ordered(MRI, newest="order-lookback", from_day=from_day)
+    return [
+        ("MRI already ordered", ordered),
+        ("an implant holds back the MRI", case.cautions.is_mri_unsafe),
+    ]
+
+
+def _reading_caveat(case: Case) -> tuple[Note, ...]:
+    if not case.limits.met("early-reading-caveat", case.dss):
+        return ()
+    return (Note(key="early-reading"),)
+
+
+def return_imaging(case: Case, earlier: Earlier) -> Finding:
+    """IMG-MRI-RTR: pain came back after relief and was not imaged since."""
+    del earlier
+    onset = case.onset if case.onset is not None else 0
+    requires = [
+        ("no weakness asks for the MRI", of(not needs_deficit_mri(case).is_yes)),
+        ("pain came back after relief, late or severe enough to image", is_return_imaged(case)),
+    ]
+    unless = [
+        ("MRI done since the return", case.workup.is_done(MRI, from_day=onset)),
+        *_holds(case, onset),
+    ]
+    finding = weigh("IMG-MRI-RTR", case, requires, unless)
+    if not is_met({"IMG-MRI-RTR": finding}, "IMG-MRI-RTR"):
+        return finding
+    words: dict[str, Word] = {**_score_words(case), "onset": onset}
+    leading = case.pain.leading
+    if leading is not None and leading.last_low is not None:
+        words["low"] = leading.last_low
+        words["interval"] = onset - leading.last_low
+    is_urgent = case.leg_fires("pain-severe").is_yes
+    finding = replace(finding, words=words, reason_code="radiculopathy")
+    return _with_mri(finding, case, "urgent" if is_urgent else "routine")
+
+
+def failure_imaging(case: Case, earlier: Earlier) -> Finding:
+    """IMG-MRI-NR: no relief or worse pain, late enough to judge, without an adequate MRI."""
+    requires = [
+        (
+            "no weakness or returned pain asks for the MRI",
+            of(not needs_deficit_mri(case).is_yes and not is_met(earlier, "IMG-MRI-RTR")),
+        ),
+        (
+            f"no relief or worse pain, {_days(case)}, significant",
+            is_failure_imaged(case),
+        ),
+    ]
+    unless = [("an adequate MRI is done", case.has_adequate_mri), *_holds(case, None)]
+    finding = weigh("IMG-MRI-NR", case, requires, unless)
+    if not is_met({"IMG-MRI-NR": finding}, "IMG-MRI-NR"):
+        return finding
+    leading = case.pain.leading
+    has_baseline = leading is not None and leading.baseline is not None
+    variant = "no-baseline"
+    if has_baseline:
+        variant = "worsening" if case.pain.course is Course.WORSENING else "default"
+    older = case.workup.done(MRI)
+    notes = [Note(key="mri-not-adequate", words={"date": older[-1].on})] if older else []
+    finding = replace(
+        finding,
+        variant=variant,
+        words=_score_words(case),
+        notes=tuple(notes),
+        reason_code="post-laminectomy-syndrome",
+    )
+    return _with_mri(finding, case, "routine")
+
+
+def _days(case: Case) -> str:
+    return f"{case.dss} days since surgery ({case.limits.words('workup-day')})"
+
+
+def _score_words(case: Case) -> dict[str, Word]:
+    """Return the score that drives, and the kind of score, as words."""
+    words: dict[str, Word] = {"dss": case.dss}
+    leading = case.pain.leading
+    if leading is not None and leading.current is not None:
+        words["site"] = Term(kind="phrase", id=f"site-{leading.driver.value}")
+        words["score"] = leading.current.value
+    return words
+
+
+def _with_mri(finding: Finding, case: Case, priority: str) -> Finding:
+    """Add scores, caveat, MRI choices and, where infection is likely, blood tests."""
+    leading = case.pain.leading
+    scores = () if leading is None else (*leading.before[-1:], *leading.series)
+    name = leading.driver.value if leading is not None else "pain"
+    finding = replace(
+        finding,
+        indicator=Indicator.WARNING,
+        notes=(*finding.notes, *_reading_caveat(case)),
+        evidence=score_evidence(case, scores, name),
+        reason_references=pain_references(case),
+    )
+    finding = propose_mri(finding, case, ScanWish(priority=priority, offers_both=True))
+    if not finding.proposals or not wants_bloods(case).is_yes:
+        return finding
+    bloods = Proposal(orders=BLOODS, priority="routine")
+    return replace(
+        finding,
+        proposals=(*finding.proposals, bloods),
+        is_either_or=False,
+        variant=f"{finding.variant}-bloods",
+    )
+
+
+def wants_bloods(case: Case) -> Answer:
+    """Return whether an infection is likely enough to add blood tests to the MRI."""
+    driver = case.pain.driver
+    series = case.pain.sites[Driver.BACK].series
+    rises = False
+    if len(series) > 1:
+        *_, previous, last = series
+        rises = case.limits.met("pain-change", last.value - previous.value)
+    return (
+        case.at("discitis-day")
+        & case.measures.none_since("crp", "crp-fresh")
+        & of(driver in {Driver.BACK, Driver.ANY} or rises)
+    )
+
+
+# Row 15
+
+
+def is_mri_wanted(case: Case) -> tuple[Answer, Answer, Answer]:
+    """Return, for rows 12, 13 and 14, whether an MRI would be asked for but for an implant."""
+    onset = case.onset if case.onset is not None else 0
+    lookback = "order-lookback"
+    by_deficit = needs_deficit_mri(case) & ~case.workup.is_ordered(
+        MRI, newest=lookback, from_day=deficit_day(case)
+    )
+    by_return = (
+        is_return_imaged(case)
+        & ~case.workup.is_done(MRI, from_day=onset)
+        & ~case.workup.is_ordered(MRI, newest=lookback, from_day=onset)
+    )
+    by_failure = (
+        is_failure_imaged(case)
+        & ~case.has_adequate_mri
+        & ~case.workup.is_ordered(MRI, newest=lookback)
+    )
+    return by_deficit, by_return, by_failure
+
+
+def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
+    """IMG-ALT: an MRI is wanted but an implant is unsafe or of unknown status."""
+    del earlier
+    by_deficit, by_return, by_failure = is_mri_wanted(case)
+    wanted = any_of((by_deficit, by_return, by_failure))
+    requires = [
+        ("an MRI is wanted", wanted),
+        ("an implant is unsafe in the scanner or of unknown status", case.cautions.is_mri_unsafe),
+    ]
+    finding = weigh("IMG-ALT", case, requires, _ct_holds(case, by_deficit, by_return))
+    if not is_met({"IMG-ALT": finding}, "IMG-ALT"):
+        return finding
+    is_unsafe = case.cautions.is_documented_unsafe
+    is_urgent = by_deficit.is_yes or (case.leg_fires("pain-severe").is_yes and by_return.is_yes)
+    finding = replace(
+        finding,
+        indicator=Indicator.WARNING,
+        variant="default" if is_unsafe else "unknown",
+        words=_score_words(case),
+        notes=(implant_note(case), *_reading_caveat(case)),
+        reason_references=pain_references(case),
+        reason_code="radiculopathy",
+    )
+    if not is_unsafe:
+        return finding
+    risk = case.cautions.is_bleeding_risk
+    if risk.is_yes:
+        return replace(finding, notes=(*finding.notes, Note(key="bleeding-plain-ct")))
+    unread = case.workup.unread(SCAN_KEYS)
+    if unread:
+        return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
+    priority = "urgent" if is_urgent else "routine"
+    myelogram = Proposal(orders=("ct-myelogram-lumbar",), priority=priority, is_recommended=True)
+    return replace(finding, proposals=(myelogram,))
+
+
+def _ct_holds(case: Case, by_deficit: Answer, by_return: Answer) -> list[Named]:
+    if by_deficit.is_yes:
+        from_day, newest = deficit_day(case), None
+    elif by_return.is_yes:
+        from_day, newest = case.onset if case.onset is not None else 0, None
+    else:
+        from_day = case.limits.days("mri-readable-day")
+        newest = "imaging-fresh" if case.pain.course is Course.WORSENING else None
+    ordered_from = from_day if by_deficit.is_yes or by_return.is_yes else None
+    return [
+        ("pregnancy: the surgeon card takes its place", of(case.cautions.is_pregnant)),
+        (
+            "CT already ordered",
+            case.workup.is_ordered(*CT_SCANS, newest="order-lookback", from_day=ordered_from),
+        ),
+        ("CT already done", case.workup.is_done(*CT_SCANS, from_day=from_day, newest=newest)),
+    ]
+
+
+# Rows 17 and 18
+
+
+def _back_persists(case: Case) -> Answer:
+    return case.back_fires("pain-hot") & case.pain.site_is(Driver.BACK, PERSISTENT)
+
+
+def _is_imaged(case: Case, concepts: tuple[str, ...], first_day: str) -> Answer:
+    """Return whether a scan is done that still answers the course of back pain."""
+    site = case.pain.sites[Driver.BACK]
+    if site.course is Course.RETURNED and site.onset is not None:
+        return case.workup.is_done(*concepts, from_day=site.onset)
+    from_day = case.limits.days(first_day)
+    newest = "imaging-fresh" if site.course is Course.WORSENING else None
+    return case.workup.is_done(*concepts, from_day=from_day, newest=newest)
+
+
+def fusion_ct(case: Case, earlier: Earlier) -> Finding:
+    """CT-FUSION: back pain long after a fusion that no CT has judged."""
+    requires = [
+        ("the operation was a fusion", of(case.operation.is_fusion)),
+        (
+            f"{case.dss} days since surgery, {case.limits.words('fusion-ct-day')}",
+            case.at("fusion-ct-day"),
+        ),
+        ("back pain persists", _back_persists(case)),
+    ]
+    unless = [
+        ("pregnant", of(case.cautions.is_pregnant)),
+        ("CT already ordered", case.workup.is_ordered(*CT_SCANS, newest="order-lookback")),
+        ("CT already done", _is_imaged(case, CT_SCANS, "fusion-ct-day")),
+        ("the card on other imaging takes its place", of(is_met(earlier, "IMG-ALT"))),
+        ("non-union is already coded", case.signs.has("pseudarthrosis")),
+    ]
+    finding = weigh("CT-FUSION", case, requires, unless)
+    return _back_card(finding, case, "ct-lumbar-without-contrast", SCAN_KEYS)
+
+
+def _back_card(finding: Finding, case: Case, order: str, keys: tuple[str, ...]) -> Finding:
+    if not is_met({finding.card: finding}, finding.card):
+        return finding
+    site = case.pain.sites[Driver.BACK]
+    finding = replace(
+        finding,
+        indicator=Indicator.WARNING if finding.card == "CT-FUSION" else Indicator.INFO,
+        words={"dss": case.dss, "score": site.current.value if site.current else 0},
+        evidence=score_evidence(case, (*site.before[-1:], *site.series), "back pain"),
+        reason_references=pain_references(case),
+        reason_code="post-laminectomy-syndrome",
+    )
+    unread = case.workup.unread(keys)
+    if unread:
+        return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
+    proposal = Proposal(orders=(order,), priority="routine", is_recommended=True)
+    return replace(finding, proposals=(proposal,))
+
+
+def _is_unstable(case: Case) -> Answer:
+    """Return whether the operation or a code makes instability a question."""
+    operation = case.operation
+    is_decompressed = "decompression" in operation.types and case.is_back_dominant
+    return any_of(
+        (
+            of(operation.is_fusion or is_decompressed),
+            of(case.limits.met("surgeries-several", operation.surgery_count)),
+            of(case.limits.met("levels-several", operation.level_count or 1)),
+            case.signs.has("spinal-instability"),
+        )
+    )
+
+
+def dynamic_xray(case: Case, earlier: Earlier) -> Finding:
+    """XR-DYN: persistent back pain where motion or alignment is the question."""
+    requires = [
+        (f"{case.dss} days since surgery, {case.limits.words('xray-day')}", case.at("xray-day")),
+        ("back pain persists", _back_persists(case)),
+        (
+            "fusion, several operations or levels, instability, or back pain leads",
+            _is_unstable(case),
+        ),
+    ]
+    unless = [
+        ("another cause is on record", of(is_met(earlier, "RF-OTHER"))),
+        ("pregnant", of(case.cautions.is_pregnant)),
+        ("x-ray already ordered", case.workup.is_ordered("xray-lumbar", newest="order-lookback")),
+        ("x-ray already done", _is_imaged(case, ("xray-lumbar",), "xray-day")),
+    ]
+    finding = weigh("XR-DYN", case, requires, unless)
+    is_young_fusion = case.operation.is_fusion and case.at("xray-flexion-fusion-day").is_no
+    order = "xray-lumbar-standing" if is_young_fusion else "xray-lumbar-flexion-extension"
+    finding = _back_card(finding, case, order, XRAY_KEYS)
+    if not is_met({"XR-DYN": finding}, "XR-DYN"):
+        return finding
+    words = {**finding.words, "type": operation_term(case)}
+    return replace(finding, words=words, variant="standing" if is_young_fusion else "default")
+
+
+def operation_term(case: Case) -> Term:
+    """Return the words for the kind of operation."""
+    for name in ("fusion", "discectomy", "decompression"):
+        if name in case.operation.types:
+            return Term(kind="phrase", id=f"operation-{name}")
+    return Term(kind="phrase", id="operation-unspecified")

@@ -1,0 +1,109 @@
+"""Rows 30 and 31: an opioid that is still taken."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cds_service.evaluation.answers import Answer, any_of, of
+from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note, Term, Word
+from cds_service.evaluation.case import Case
+from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, weigh
+
+
+def _requires(case: Case) -> list[Named]:
+    still_matters = any_of(
+        (case.at("opioid-day-any"), case.pain.significant, case.has_pain_diagnosis)
+    )
+    return [
+        (
+            f"{case.dss} days since surgery, {case.limits.words('opioid-day')}",
+            case.at("opioid-day"),
+        ),
+        (f"an opioid taken {case.limits.words('opioid-days')}", case.care.has_opioid),
+        ("within a year of surgery, or significant pain or pain diagnosis", still_matters),
+    ]
+
+
+def _holds(case: Case) -> list[Named]:
+    return [
+        (
+            "the opioid treats use disorder, cancer or sickle-cell disease",
+            case.care.is_opioid_for_other_reason,
+        )
+    ]
+
+
+def _is_high_risk(case: Case) -> Answer:
+    mme = case.care.mme
+    is_high = mme is not None and case.limits.met("mme-high", mme)
+    return of(is_high) | case.care.is_taken("benzodiazepine")
+
+
+def high_risk_opioid(case: Case, earlier: Earlier) -> Finding:
+    """OPIOID-W: a high dose, or a benzodiazepine beside it."""
+    del earlier
+    requires = [*_requires(case), ("a high dose or a benzodiazepine", _is_high_risk(case))]
+    finding = weigh("OPIOID-W", case, requires, _holds(case))
+    if not is_met({"OPIOID-W": finding}, "OPIOID-W"):
+        return finding
+    mme = case.care.mme
+    has_benzodiazepine = bool(case.care.taken("benzodiazepine"))
+    words = _words(case)
+    variant = "default"
+    if mme is None or not case.limits.met("mme-high", mme):
+        variant = "benzodiazepine"
+    elif has_benzodiazepine:
+        variant = "both"
+    words["benzo"] = Term(kind="phrase", id="with-benzodiazepine")
+    return replace(
+        finding,
+        indicator=Indicator.WARNING,
+        variant=variant,
+        words=words,
+        notes=_notes(case),
+        evidence=_evidence(case),
+    )
+
+
+def _words(case: Case) -> dict[str, Word]:
+    words: dict[str, Word] = {"dss": case.dss}
+    if case.care.mme is not None:
+        words["mme"] = case.care.mme
+    if case.care.opioid_since is not None:
+        words["since"] = case.care.opioid_since
+    return words
+
+
+def _notes(case: Case) -> tuple[Note, ...]:
+    notes = []
+    if case.care.mme is None:
+        notes.append(Note(key="mme-unknown"))
+    if any(drug.is_daily_maximum for drug in case.care.opioids):
+        notes.append(Note(key="mme-daily-maximum"))
+    has_naloxone = case.care.is_taken("naloxone").is_yes
+    notes.append(Note(key="naloxone-on-record" if has_naloxone else "offer-naloxone"))
+    return tuple(notes)
+
+
+def _evidence(case: Case) -> tuple[Evidence, ...]:
+    drugs = (*case.care.opioids, *case.care.taken("benzodiazepine"))
+    return tuple(
+        Evidence(
+            reference=drug.reference,
+            label="opioid" if "opioid" in drug.concepts else "benzodiazepine",
+            day=drug.started.latest if drug.started is not None else None,
+        )
+        for drug in drugs
+    )
+
+
+def opioid(case: Case, earlier: Earlier) -> Finding:
+    """OPIOID: an opioid that is still taken, without a known high dose."""
+    unless = [
+        ("the card on high risk is shown", of(is_met(earlier, "OPIOID-W"))),
+        *_holds(case),
+    ]
+    finding = weigh("OPIOID", case, _requires(case), unless)
+    if not is_met({"OPIOID": finding}, "OPIOID"):
+        return finding
+    return replace(finding, words=_words(case), notes=_notes(case), evidence=_evidence(case))

@@ -1,0 +1,185 @@
+"""Rows 28, 29, 32 and 33: a second diagnosis, permanent symptoms, distress, smoking."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cds_service.chart.supply import Key
+from cds_service.evaluation.answers import any_of, found, of
+from cds_service.evaluation.assessment import Evidence, Finding, Proposal, Term, Word
+from cds_service.evaluation.case import Case
+from cds_service.evaluation.motor import Deficit
+from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
+from cds_service.evaluation.rules.wording import (
+    deficit_evidence,
+    deficit_words,
+    measure_evidence,
+    sign_evidence,
+    sign_term,
+)
+from cds_service.evaluation.signs import Sign
+from cds_service.evaluation.workup import VISIT_KEYS
+
+SCALES = ("phq9", "gad7", "pcs")
+
+
+def _day(case: Case, threshold: str) -> str:
+    return f"{case.dss} days since surgery, {case.limits.words(threshold)}"
+
+
+def second_diagnosis(case: Case, earlier: Earlier) -> Finding:
+    """DX-RECHECK: no relief or worse pain, and a competing diagnosis on record."""
+    del earlier
+    competing = case.signs.conditions("competing-diagnosis")
+    unread = case.workup.unread((Key.CONDITIONS,))
+    requires = [
+        (_day(case, "workup-day"), case.at("workup-day")),
+        ("no relief or worse, significant pain", case.has_failed & case.pain.significant),
+        ("a competing diagnosis on record", found(bool(competing), unread)),
+    ]
+    finding = weigh("DX-RECHECK", case, requires)
+    if not is_met({"DX-RECHECK": finding}, "DX-RECHECK"):
+        return finding
+    return replace(
+        finding,
+        words={"dss": case.dss, "condition": sign_term(competing[0])},
+        evidence=sign_evidence(competing),
+    )
+
+
+def _old_sensory(case: Case) -> list[Sign]:
+    """Return sensory deficits from before or soon after the operation that are still active."""
+    return [
+        sign
+        for sign in case.signs.of("sensory-deficit")
+        if case.limits.met("neuro-onset-last", sign.day)
+        and (sign.is_condition or case.limits.met("neuro-permanent-day", sign.day))
+    ] + _late_sensory_observations(case)
+
+
+def _late_sensory_observations(case: Case) -> list[Sign]:
+    """Return observed deficits seen late whose first observation was early."""
+    observed = [s for s in case.signs.of("sensory-deficit") if not s.is_condition]
+    early = [s for s in observed if case.limits.met("neuro-onset-last", s.day)]
+    late = [s for s in observed if case.limits.met("neuro-permanent-day", s.day)]
+    return late if early else []
+
+
+def _old_weakness(case: Case) -> list[Deficit]:
+    """Return current deficits from soon after the operation, graded again late."""
+    return [
+        deficit
+        for deficit in case.motor.current
+        if deficit.onset is not None
+        and case.limits.met("neuro-onset-last", deficit.onset)
+        and deficit.seen_day is not None
+        and case.limits.met("neuro-permanent-day", deficit.seen_day)
+    ]
+
+
+def permanent_symptoms(case: Case, earlier: Earlier) -> Finding:
+    """NEURO-PERM: numbness or weakness that has lasted more than a year."""
+    sensory = _old_sensory(case)
+    handled = is_met(earlier, "IMG-MRI-DEF", "IMG-ALT", "EMG-MOTOR")
+    weakness = [] if handled else _old_weakness(case)
+    unread = case.signs.unread | case.motor.unread
+    requires = [
+        (_day(case, "neuro-permanent-day"), case.at("neuro-permanent-day")),
+        ("an early deficit that is still there", found(bool(sensory or weakness), unread)),
+    ]
+    finding = weigh("NEURO-PERM", case, requires)
+    if not is_met({"NEURO-PERM": finding}, "NEURO-PERM"):
+        return finding
+    term = sign_term(sensory[0]) if sensory else Term(kind="phrase", id="leg-weakness")
+    confirmed = bool(weakness) or any(_is_confirmed(case, sign) for sign in sensory)
+    words: dict[str, Word] = {"dss": case.dss, "finding": term}
+    if not sensory:
+        words |= deficit_words(case, weakness[0])
+    return replace(
+        finding,
+        variant="default" if confirmed else "problem-list",
+        words=words,
+        evidence=(*sign_evidence(sensory), *deficit_evidence(case, weakness)),
+    )
+
+
+def _is_confirmed(case: Case, sign: Sign) -> bool:
+    day = sign.day if not sign.is_condition else sign.recorded_day
+    return day is not None and case.limits.met("neuro-permanent-day", day)
+
+
+def distress(case: Case, earlier: Earlier) -> Finding:
+    """PSYCH: significant pain and a questionnaire that shows distress."""
+    del earlier
+    answers = {n: case.measures.latest_meets(n, n, "screen-fresh") for n in SCALES}
+    requires = [
+        (_day(case, "workup-day"), case.at("workup-day")),
+        ("significant pain", case.pain.significant),
+        ("a questionnaire shows distress", any_of(answers.values())),
+    ]
+    unless = [
+        (
+            "psychology already involved",
+            case.workup.is_referred("psychology-referral", newest="order-lookback-long"),
+        )
+    ]
+    finding = weigh("PSYCH", case, requires, unless)
+    if not is_met({"PSYCH": finding}, "PSYCH"):
+        return finding
+    name = next(name for name in SCALES if answers[name].is_yes)
+    latest = case.measures.latest(name)
+    evidence = measure_evidence(latest, name)
+    finding = replace(
+        finding,
+        words={
+            "dss": case.dss,
+            "scale": Term(kind="phrase", id=f"scale-{name}"),
+            "score": latest.value if latest is not None else 0,
+        },
+        evidence=evidence,
+    )
+    return _referral(finding, case, "psychology-referral")
+
+
+def _referral(finding: Finding, case: Case, order: str) -> Finding:
+    unread = case.workup.unread((Key.SERVICE_REQUESTS, *VISIT_KEYS))
+    if unread:
+        return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
+    proposal = Proposal(orders=(order,), priority="routine", is_recommended=True)
+    return replace(finding, proposals=(proposal,))
+
+
+def smoking(case: Case, earlier: Earlier) -> Finding:
+    """SMOKE: a current smoker with persistent pain or a healing fusion."""
+    del earlier
+    healing = of(case.operation.is_fusion) & case.at("smoking-fusion-day")
+    requires = [
+        ("current smoker", case.care.is_smoker),
+        (
+            "persistent significant pain, or a fusion in its first year",
+            any_of((case.pain.persists & case.pain.significant, healing)),
+        ),
+    ]
+    unless = [
+        (
+            "help to stop smoking already ordered",
+            case.workup.is_referred("smoking-cessation-order", newest="order-lookback-year"),
+        )
+    ]
+    finding = weigh("SMOKE", case, requires, unless)
+    if not is_met({"SMOKE": finding}, "SMOKE"):
+        return finding
+    signs = case.signs.of("smoker")
+    observed = [
+        Evidence(reference=o.reference, label="smoking status", day=o.effective.latest)
+        for o in case.chart.observations
+        if "smoking-status" in o.concepts and "smoker" in o.choice and o.effective is not None
+    ]
+    finding = replace(
+        finding,
+        words={"dss": case.dss},
+        evidence=(*observed, *sign_evidence(s for s in signs if s.is_condition)),
+        reason_references=tuple(s.reference for s in signs if s.is_condition)[:1],
+        reason_code="smoker",
+    )
+    return _referral(finding, case, "smoking-cessation")

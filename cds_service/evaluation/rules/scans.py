@@ -1,0 +1,99 @@
+"""Which scan may be proposed for this patient?  Shared by every card that proposes an MRI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from cds_service.chart.facts import MrStatus
+from cds_service.chart.supply import Key
+from cds_service.evaluation.assessment import Finding, Note, Proposal, Term
+from cds_service.evaluation.case import MRI, Case
+from cds_service.evaluation.workup import Dated
+
+CONTRAST = "mri-lumbar-without-and-with-contrast"
+PLAIN = "mri-lumbar-without-contrast"
+SCAN_KEYS = (
+    Key.SERVICE_REQUESTS,
+    Key.DIAGNOSTIC_REPORTS,
+    Key.PROCEDURES,
+    Key.DEVICES,
+)
+"""The chart parts without which no scan is proposed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanWish:
+    """What a card wants.
+
+    ``offers_both``: with and without contrast side by side.  ``keeps_contrast``: weak kidneys make
+    contrast the second choice instead of taking it off (infection, tumour).
+    """
+
+    priority: str
+    offers_both: bool = False
+    keeps_contrast: bool = False
+    since_day: int | None = None
+    """MRI done or ordered on or after this day since surgery replaces the order."""
+
+
+def propose_mri(finding: Finding, case: Case, wish: ScanWish) -> Finding:
+    """Add the MRI proposal to *finding*, or the note that stands in its place.
+
+    Missing data:
+        Orders, reports, procedures or devices not completely supplied: no MRI is proposed.
+    """
+    existing = _existing(case, wish)
+    if existing is not None:
+        note = Note(key="mri-read-now", words={"date": existing.on})
+        return replace(finding, notes=(*finding.notes, note))
+    implants = case.cautions.implants
+    if implants:
+        return replace(finding, notes=(*finding.notes, implant_note(case)))
+    unread = case.workup.unread(SCAN_KEYS)
+    if unread:
+        return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
+    proposals, notes = mri_choices(case, wish)
+    return replace(
+        finding,
+        proposals=(*proposals, *finding.proposals),
+        notes=(*finding.notes, *notes),
+        is_either_or=len(proposals) > 1 and not finding.proposals,
+    )
+
+
+def mri_choices(case: Case, wish: ScanWish) -> tuple[tuple[Proposal, ...], tuple[Note, ...]]:
+    """Return the MRI proposals, the recommended one first, and the notes on contrast."""
+    contrast = Proposal(orders=(CONTRAST,), priority=wish.priority, is_recommended=True)
+    plain = Proposal(orders=(PLAIN,), priority=wish.priority)
+    cautions = case.cautions
+    if not cautions.is_contrast_caution:
+        return ((contrast, plain) if wish.offers_both else (contrast,)), ()
+    plain = replace(plain, is_recommended=True)
+    if cautions.is_pregnant:
+        return (plain,), (Note(key="pregnancy-no-contrast"),)
+    if cautions.has_gadolinium_allergy:
+        return (plain,), (Note(key="allergy-no-contrast"),)
+    if wish.offers_both or wish.keeps_contrast:
+        second = replace(contrast, is_recommended=False)
+        return (plain, second), (Note(key="contrast-group-two"),)
+    return (plain,), (Note(key="renal-no-contrast"),)
+
+
+def implant_note(case: Case) -> Note:
+    """Return the note that names the implant holding back the MRI."""
+    implant = case.cautions.implants[0]
+    is_unsafe = implant.mr_status is MrStatus.UNSAFE
+    kind = (
+        Term(kind="phrase", id="implant")
+        if implant.kind == "implant"
+        else (Term(kind="value-set", id=implant.kind))
+    )
+    return Note(key="implant-unsafe" if is_unsafe else "implant-unknown", words={"implant": kind})
+
+
+def _existing(case: Case, wish: ScanWish) -> Dated | None:
+    if wish.since_day is None:
+        return None
+    events = [*case.workup.done(MRI), *case.workup.orders(MRI)]
+    later = [event for event in events if event.day >= wish.since_day]
+    return max(later, key=lambda event: (event.day, event.reference), default=None)

@@ -1,0 +1,255 @@
+"""Rows 10 and 11: check the records, and when should the surgeon see the patient?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from cds_service.chart.supply import Key
+from cds_service.evaluation.answers import NO, Answer, all_of, any_of, of
+from cds_service.evaluation.assessment import (
+    Evidence,
+    Finding,
+    Indicator,
+    Note,
+    Proposal,
+    Term,
+    Word,
+)
+from cds_service.evaluation.case import Case
+from cds_service.evaluation.pain import Course, Driver
+from cds_service.evaluation.rules.imaging import is_mri_wanted
+from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
+from cds_service.evaluation.rules.wording import (
+    deficit_evidence,
+    pain_references,
+    score_evidence,
+    sign_evidence,
+)
+from cds_service.evaluation.workup import VISIT_KEYS
+
+REFERRAL = ("spine-surgery-referral", "spine-surgery-visit")
+REFERRAL_KEYS = (Key.SERVICE_REQUESTS, *VISIT_KEYS)
+
+
+def level_check(case: Case, earlier: Earlier) -> Finding:
+    """CK-LEVEL: the recorded level or side of the operation and of its indication differ."""
+    del earlier
+    check = case.level_check
+    requires = [
+        ("recorded level or side of operation and indication differ", check.differs),
+        ("no relief or worse pain", case.has_failed),
+    ]
+    finding = weigh("CK-LEVEL", case, requires)
+    if check.indication is None or not is_met({"CK-LEVEL": finding}, "CK-LEVEL"):
+        return finding
+    differs_by_level = (
+        bool(case.operation.levels)
+        and bool(check.indication.levels)
+        and not (case.operation.levels & check.indication.levels)
+    )
+    if differs_by_level:
+        recorded = _levels(case.operation.levels), _levels(check.indication.levels)
+    else:
+        recorded = _sides(case.operation.sides), _sides(check.indication.sides)
+    references = (*case.operation.references, *check.indication.references)
+    return replace(
+        finding,
+        indicator=Indicator.WARNING,
+        words={"dss": case.dss, "operation": recorded[0], "indication": recorded[1]},
+        evidence=tuple(Evidence(reference=r, label="level and side", day=None) for r in references),
+    )
+
+
+def _levels(levels: frozenset[str]) -> tuple[Term, ...]:
+    return tuple(Term(kind="phrase", id=f"level-{level.lower()}") for level in sorted(levels))
+
+
+def _sides(sides: frozenset[object]) -> tuple[Term, ...]:
+    names = sorted(str(getattr(side, "value", side)) for side in sides)
+    return tuple(Term(kind="phrase", id=f"side-{name}") for name in names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One reason to see the surgeon, and what would already have answered it."""
+
+    id: str
+    holds: Answer
+    lookback: str
+    from_day: int | None = None
+
+    def remains(self, case: Case) -> Answer:
+        """Return whether the reason holds and no referral or visit has answered it."""
+        served = case.workup.is_referred(*REFERRAL, newest=self.lookback, from_day=self.from_day)
+        return self.holds & ~served
+
+
+def severe_early(case: Case) -> tuple[Answer, int | None]:
+    """Return reason (h): severe leg pain too early to judge, and the day a referral counts from."""
+    leg = case.pain.sites[Driver.LEG]
+    early = ~case.at("workup-day") & case.leg_fires("pain-severe")
+    if leg.course is None:
+        return early & Answer(None, leg.unread), None
+    if leg.course is Course.WORSENING:
+        severe = [s.day for s in leg.series if case.limits.met("pain-severe", s.value)]
+        return early, min(severe, default=None)
+    if leg.course is not Course.RETURNED or leg.onset is None:
+        return NO, None
+    is_inflammation = case.limits.within(
+        "inflammation-onset-first", "inflammation-onset-last", leg.onset
+    )
+    lasts = any(
+        case.limits.met("pain-severe", score.value)
+        and case.limits.met("recurrence-recheck", score.day - leg.onset)
+        for score in leg.series
+    )
+    return early & of(is_inflammation and lasts), leg.onset
+
+
+def _reasons(case: Case, earlier: Earlier) -> tuple[Reason, ...]:
+    lookback = "order-lookback"
+    severe, severe_from = severe_early(case)
+    return (
+        Reason(id="severe", holds=severe, lookback=lookback, from_day=severe_from),
+        Reason(
+            id="weakness",
+            holds=case.motor.any(case.motor.stable),
+            lookback=lookback,
+            from_day=case.motor.latest_stable_onset,
+        ),
+        Reason(id="return", holds=_return(case), lookback=lookback, from_day=case.onset),
+        Reason(id="hardware", holds=case.signs.has("hardware-failure"), lookback=lookback),
+        Reason(id="structural", holds=case.has_structural_target, lookback=lookback),
+        Reason(id="level", holds=of(is_met(earlier, "CK-LEVEL")), lookback=lookback),
+        Reason(id="no-scan", holds=_no_scan(case), lookback=lookback),
+        Reason(id="unrelieved", holds=_unrelieved(case), lookback="order-lookback-year"),
+    )
+
+
+def _unrelieved(case: Case) -> Answer:
+    return all_of(
+        (
+            case.is_judgeable,
+            case.has_failed,
+            case.pain.significant,
+            case.has_mri,
+            case.care.is_therapy_tried,
+            ~case.is_target_relieved,
+        )
+    )
+
+
+def _return(case: Case) -> Answer:
+    is_true = of(case.is_true_return) if case.pain.course is not None else case.has_returned
+    return all_of(
+        (
+            case.has_returned,
+            case.pain.significant,
+            is_true,
+            case.leg_fires("pain-severe") | case.has_mri,
+        )
+    )
+
+
+def _no_scan(case: Case) -> Answer:
+    wanted = any_of(is_mri_wanted(case))
+    return wanted & case.cautions.is_mri_unsafe & of(case.cautions.is_pregnant)
+
+
+def surgeon_review(case: Case, earlier: Earlier) -> Finding:
+    """SURG-REV: a reason for the surgeon that no referral or visit has answered.
+
+    Missing data:
+        Orders or visits not completely supplied: the card appears without its referral.
+    """
+    reasons = _reasons(case, earlier)
+    certain = [reason for reason in reasons if reason.holds.is_yes]
+    open_ones = [reason for reason in certain if not reason.remains(case).is_no]
+    doubtful = any_of(reason.remains(case) for reason in reasons if reason not in certain)
+    holds = any_of(reason.holds for reason in certain) if open_ones else doubtful
+    held = of(bool(certain) and not open_ones)
+    requires = [("a reason to see the surgeon", holds if open_ones else holds | held)]
+    unless = [("already referred to or seen by the surgeon", held & ~doubtful)]
+    finding = weigh("SURG-REV", case, requires, unless)
+    if not open_ones:
+        return finding
+    is_severe_leg = case.leg_fires("pain-severe").is_yes
+    is_info = [reason.id for reason in open_ones] == ["unrelieved"] and not is_severe_leg
+    finding = replace(
+        finding,
+        indicator=Indicator.INFO if is_info else Indicator.WARNING,
+        variant=_variant(case, open_ones[0].id),
+        words=_words(case, open_ones),
+        notes=_notes(case),
+        evidence=_evidence(case, open_ones),
+        reason_references=pain_references(case),
+        reason_code=_reason_code(case, open_ones),
+    )
+    unread = case.workup.unread(REFERRAL_KEYS)
+    if unread:
+        return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
+    is_urgent = is_severe_leg or any(r.id in {"severe", "weakness"} for r in open_ones)
+    proposal = Proposal(
+        orders=("spine-surgery-referral",),
+        priority="urgent" if is_urgent else "routine",
+        is_recommended=True,
+    )
+    return replace(finding, proposals=(proposal,))
+
+
+def _variant(case: Case, first: str) -> str:
+    if first != "severe":
+        return "default"
+    is_worse = case.pain.sites[Driver.LEG].course is Course.WORSENING
+    return "severe" if is_worse else "severe-return"
+
+
+def _words(case: Case, reasons: list[Reason]) -> dict[str, Word]:
+    words: dict[str, Word] = {
+        "dss": case.dss,
+        "reason": tuple(Term(kind="phrase", id=f"surgery-reason-{r.id}") for r in reasons),
+        "surgeries": case.operation.surgery_count,
+    }
+    if case.leg is not None:
+        words["score"] = case.leg
+    onset = case.pain.sites[Driver.LEG].onset
+    if onset is not None:
+        words["onset"] = onset
+    return words
+
+
+def _notes(case: Case) -> tuple[Note, ...]:
+    notes = []
+    if case.signs.conditions("foraminal-stenosis") and not case.operation.is_fusion:
+        before = [s for s in case.signs.conditions("foraminal-stenosis") if s.day < 0]
+        if before and case.has_failed.is_yes:
+            notes.append(Note(key="foraminal-before"))
+    if case.limits.met("surgeries-several", case.operation.surgery_count):
+        notes.append(
+            Note(key="several-operations", words={"surgeries": case.operation.surgery_count})
+        )
+    return tuple(notes)
+
+
+def _evidence(case: Case, reasons: list[Reason]) -> tuple[Evidence, ...]:
+    names = {reason.id for reason in reasons}
+    collected: list[Evidence] = []
+    by_reason: dict[str, Callable[[], tuple[Evidence, ...]]] = {
+        "weakness": lambda: deficit_evidence(case, case.motor.stable),
+        "hardware": lambda: sign_evidence(case.signs.conditions("hardware-failure")),
+    }
+    for name, evidence in by_reason.items():
+        if name in names:
+            collected.extend(evidence())
+    leading = case.pain.leading
+    if leading is not None:
+        collected.extend(score_evidence(case, leading.series, leading.driver.value))
+    return tuple(collected)
+
+
+def _reason_code(case: Case, reasons: list[Reason]) -> str:
+    if any(reason.id == "weakness" for reason in reasons):
+        return "motor-weakness"
+    is_early = any(reason.id == "severe" for reason in reasons) or case.at("workup-day").is_no
+    return "radiculopathy" if is_early else "post-laminectomy-syndrome"

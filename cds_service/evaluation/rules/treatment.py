@@ -1,0 +1,355 @@
+"""Rows 23-27: physiotherapy, spinal cord stimulation, the pain specialist, the SI joint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+from cds_service.chart.supply import Key
+from cds_service.evaluation.answers import Answer, all_of, any_of, found, of
+from cds_service.evaluation.assessment import Finding, Indicator, Note, Proposal, Term, Word
+from cds_service.evaluation.care import TRIAL_CLASSES
+from cds_service.evaluation.case import MRI, Case
+from cds_service.evaluation.pain import Course, Driver
+from cds_service.evaluation.rules.imaging import (
+    deficit_day,
+    is_failure_imaged,
+    is_return_imaged,
+    needs_deficit_mri,
+)
+from cds_service.evaluation.rules.infection import is_current_hint
+from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, weigh
+from cds_service.evaluation.rules.wording import (
+    pain_references,
+    score_evidence,
+    sign_evidence,
+)
+from cds_service.evaluation.workup import VISIT_KEYS
+
+REFERRAL_KEYS = (Key.SERVICE_REQUESTS, *VISIT_KEYS)
+
+
+def _score_words(case: Case) -> tuple[dict[str, Word], str]:
+    """Return the words for the worst current score and the variant suffix for ODI."""
+    worst = case.worst
+    words: dict[str, Word] = {"dss": case.dss}
+    if worst is None or worst.current is None:
+        return words, "default"
+    words["site"] = Term(kind="phrase", id=f"site-{worst.driver.value}")
+    words["score"] = worst.current.value
+    return words, "odi" if worst.driver is Driver.ODI else "default"
+
+
+def _referral(finding: Finding, case: Case, *orders: str) -> Finding:
+    """Add referrals to *finding*, the first one recommended."""
+    unread = case.workup.unread(REFERRAL_KEYS)
+    if unread:
+        return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
+    proposals = tuple(
+        Proposal(orders=(order,), priority="routine", is_recommended=order == orders[0])
+        for order in orders
+    )
+    return replace(finding, proposals=proposals)
+
+
+def _reason_code(case: Case) -> str:
+    return "post-laminectomy-syndrome" if case.at("workup-day").is_yes else "radiculopathy"
+
+
+def physiotherapy(case: Case, earlier: Earlier) -> Finding:
+    """PT-REF: significant pain and no therapy on record."""
+    start = "pt-day-fusion" if case.operation.is_fusion else "pt-day"
+    course = case.pain.is_course(
+        Course.RETURNED, Course.WORSENING, Course.NO_RELIEF, Course.IMPROVING
+    )
+    requires = [
+        (
+            f"{case.dss} days since surgery, {case.limits.words(start)}",
+            case.at(start) & case.at("pt-max-day"),
+        ),
+        ("significant pain that is not resolved", case.pain.significant & course),
+    ]
+    unless = [
+        (
+            "physiotherapy already ordered",
+            case.workup.is_ordered("physiotherapy-order", newest="order-lookback"),
+        ),
+        ("a recent therapy contact", case.care.is_therapy_recent),
+        *_unsafe_for_therapy(case, earlier),
+    ]
+    finding = weigh("PT-REF", case, requires, unless)
+    if not is_met({"PT-REF": finding}, "PT-REF"):
+        return finding
+    words, variant = _score_words(case)
+    worst = case.worst
+    finding = replace(
+        finding,
+        variant=variant,
+        words=words,
+        notes=_therapy_notes(case),
+        evidence=score_evidence(case, worst.series if worst else (), "pain"),
+        reason_references=pain_references(case),
+        reason_code=_reason_code(case),
+    )
+    return _referral(finding, case, "physiotherapy-referral")
+
+
+def _unsafe_for_therapy(case: Case, earlier: Earlier) -> list[Named]:
+    """Return what must be settled before physiotherapy is proposed."""
+    onset = case.onset if case.onset is not None else 0
+    unscanned = ~case.workup.is_done(MRI, from_day=onset)
+    return [
+        ("another cause is on record", of(is_met(earlier, "RF-OTHER"))),
+        ("a sign of infection is open", is_current_hint(earlier)),
+        ("a leak of spinal fluid is on record", of(is_met(earlier, "RF-CSF"))),
+        ("a new weakness is not yet imaged", needs_deficit_mri(case)),
+        (
+            "severe returned leg pain is not yet imaged",
+            all_of((is_return_imaged(case), case.leg_fires("pain-severe"), unscanned)),
+        ),
+    ]
+
+
+def _therapy_notes(case: Case) -> tuple[Note, ...]:
+    operation = case.operation
+    is_complex = (
+        operation.is_fusion
+        or case.limits.met("levels-several", operation.level_count or 1)
+        or case.limits.met("surgeries-several", operation.surgery_count)
+    )
+    return (Note(key="more-intense"),) if is_complex else ()
+
+
+# Spinal cord stimulation
+
+
+def _leg_run(case: Case) -> Answer:
+    """Return whether every leg score of an unbroken run reaching back far enough is high."""
+    leg = case.pain.sites[Driver.LEG]
+    if leg.unread and not leg.series:
+        return Answer(None, leg.unread)
+    return of(case.limits.met("scs-run", leg_run_days(case)))
+
+
+def leg_run_days(case: Case) -> int:
+    """Return how many days the unbroken run of high leg scores reaches back."""
+    leg = case.pain.sites[Driver.LEG]
+    first = case.dss
+    for score in reversed((*leg.before, *leg.series)):
+        if not case.limits.met("scs-leg-pain", score.value):
+            break
+        first = score.day
+    return case.dss - first
+
+
+def _is_scanned(case: Case) -> Answer:
+    return case.has_mri | case.has_ct(case.limits.days("mri-readable-day"))
+
+
+def prerequisites(case: Case) -> tuple[tuple[str, Answer], ...]:
+    """Return what must have been tried before a stimulator is considered, by phrase id."""
+    drugs = case.care.has_tried(TRIAL_CLASSES, "scs-drug-classes") & (
+        case.care.has_tried_neuropathic
+    )
+    return (
+        ("prerequisite-run", _leg_run(case)),
+        ("prerequisite-imaging", _is_scanned(case)),
+        ("prerequisite-physiotherapy", case.care.is_therapy_tried),
+        ("prerequisite-drugs", drugs),
+    )
+
+
+def _is_candidate(case: Case) -> list[Named]:
+    return [
+        (f"{case.dss} days since surgery, {case.limits.words('scs-day')}", case.at("scs-day")),
+        ("persistent or recurrent pain", case.pain.persists),
+        (f"leg pain {case.limits.words('scs-leg-pain')}", case.leg_fires("scs-leg-pain")),
+        ("neuropathic pain by screen or code", case.care.is_neuropathic),
+    ]
+
+
+def _unresolved_imaging(case: Case) -> Answer:
+    """Return whether a question that needs imaging is still open."""
+    onset = case.onset if case.onset is not None else 0
+    by_deficit = needs_deficit_mri(case) & ~case.has_ct(deficit_day(case))
+    by_return = (
+        is_return_imaged(case) & ~case.workup.is_done(MRI, from_day=onset) & ~case.has_ct(onset)
+    )
+    by_failure = (
+        is_failure_imaged(case)
+        & ~case.has_adequate_mri
+        & ~case.has_ct(case.limits.days("mri-readable-day"))
+    )
+    return any_of((by_deficit, by_return, by_failure))
+
+
+def _stimulator_holds(case: Case, earlier: Earlier) -> list[Named]:
+    ever = any("scs-procedure" in p.concepts for p in case.chart.procedures)
+    ever = ever or any("implant-neurostimulator" in d.concepts for d in case.chart.devices)
+    ever_unread = case.workup.unread((Key.PROCEDURES, Key.DEVICES))
+    return [
+        ("a stimulator was tried or implanted before", found(ever, ever_unread)),
+        (
+            "already referred for stimulation",
+            case.workup.is_ordered("scs-referral", newest="order-lookback-year"),
+        ),
+        ("a new weakness is stable but unexplained", case.motor.any(case.motor.stable)),
+        ("recorded levels differ", of(is_met(earlier, "CK-LEVEL"))),
+        ("pregnant", of(case.cautions.is_pregnant)),
+        ("coagulopathy", case.cautions.has_coagulopathy),
+        ("a sign of infection is open", is_current_hint(earlier)),
+        ("active substance use disorder", case.signs.has("substance-use-disorder")),
+        ("psychosis or dementia", case.signs.has("psychosis", "dementia")),
+        ("a structural surgical target is coded", case.has_structural_target),
+        ("another cause is on record", of(is_met(earlier, "RF-OTHER"))),
+    ]
+
+
+def stimulator_evaluation(case: Case, earlier: Earlier) -> Finding:
+    """SCS-EVAL: nerve pain of the leg despite everything that comes first.
+
+    Missing data:
+        A prerequisite that cannot be told makes the row *cannot tell*.
+    """
+    needed = prerequisites(case)
+    requires = [*_is_candidate(case), ("all prerequisites", all_of(a for _, a in needed))]
+    unless = [
+        *_stimulator_holds(case, earlier),
+        ("an imaging question is open", _unresolved_imaging(case)),
+    ]
+    finding = weigh("SCS-EVAL", case, requires, unless)
+    if not is_met({"SCS-EVAL": finding}, "SCS-EVAL"):
+        return finding
+    leg = case.pain.sites[Driver.LEG]
+    mri = case.workup.done(MRI)
+    notes = list(_stimulator_notes(case))
+    if mri:
+        notes.insert(0, Note(key="confirm-mri", words={"date": mri[-1].on}))
+    finding = replace(
+        finding,
+        words={"dss": case.dss, "score": case.leg or Decimal(0), "days": leg_run_days(case)},
+        notes=tuple(notes),
+        evidence=score_evidence(case, (*leg.before, *leg.series), "leg pain"),
+        reason_references=pain_references(case),
+        reason_code="post-laminectomy-syndrome",
+    )
+    return _referral(finding, case, "scs-evaluation-referral", "psychology-referral")
+
+
+def _stimulator_notes(case: Case) -> tuple[Note, ...]:
+    """Return what does not speak against an evaluation but must be known."""
+    notes = []
+    if case.cautions.is_anticoagulated.is_yes:
+        notes.append(Note(key="scs-anticoagulant"))
+    if any(implant.kind == "implant-pacemaker" for implant in case.cautions.implants):
+        notes.append(Note(key="scs-pacemaker"))
+    distressed = [
+        name
+        for name in ("pcs", "phq9")
+        if case.measures.latest_meets(name, name, "screen-fresh").is_yes
+    ]
+    return (*notes, *(Note(key=f"scs-{name}") for name in distressed))
+
+
+def stimulator_prerequisites(case: Case, earlier: Earlier) -> Finding:
+    """SCS-PREREQ: as for the evaluation, but one or two prerequisites are missing."""
+    needed = prerequisites(case)
+    missing = [name for name, answer in needed if answer.is_no]
+    told = all_of(answer | ~answer for _, answer in needed)
+    is_few = bool(missing) and case.limits.met("scs-missing-max", len(missing))
+    requires = [
+        *_is_candidate(case),
+        ("all prerequisites can be told", told),
+        ("one or two prerequisites are missing", of(is_few)),
+    ]
+    unless = list(_stimulator_holds(case, earlier))
+    if "prerequisite-imaging" not in missing:
+        unless.append(("an imaging question is open", _unresolved_imaging(case)))
+    finding = weigh("SCS-PREREQ", case, requires, unless)
+    if not is_met({"SCS-PREREQ": finding}, "SCS-PREREQ"):
+        return finding
+    leg = case.pain.sites[Driver.LEG]
+    return replace(
+        finding,
+        words={
+            "dss": case.dss,
+            "score": case.leg or Decimal(0),
+            "missing": tuple(Term(kind="phrase", id=name) for name in missing),
+        },
+        evidence=score_evidence(case, (*leg.before, *leg.series), "leg pain"),
+    )
+
+
+def pain_specialist(case: Case, earlier: Earlier) -> Finding:
+    """PAIN-REF: significant pain despite physiotherapy and medication."""
+    del earlier
+    drugs = case.care.has_tried((*TRIAL_CLASSES, "opioid"), "pain-referral-drug-classes")
+    requires = [
+        (
+            f"{case.dss} days since surgery, {case.limits.words('workup-day')}",
+            case.at("workup-day"),
+        ),
+        ("persistent, significant pain", case.pain.persists & case.pain.significant),
+        ("physiotherapy and medication tried", case.care.is_therapy_tried & drugs),
+    ]
+    unless = [
+        (
+            "pain specialist referred or seen",
+            case.workup.is_referred(
+                "pain-clinic-referral", "pain-clinic-contact", newest="order-lookback-long"
+            ),
+        ),
+    ]
+    finding = weigh("PAIN-REF", case, requires, unless)
+    if not is_met({"PAIN-REF": finding}, "PAIN-REF"):
+        return finding
+    words, variant = _score_words(case)
+    worst = case.worst
+    finding = replace(
+        finding,
+        variant=variant,
+        words=words,
+        evidence=score_evidence(case, worst.series if worst else (), "pain"),
+        reason_references=pain_references(case),
+        reason_code="post-laminectomy-syndrome",
+    )
+    return _referral(finding, case, "pain-clinic-referral")
+
+
+def sacroiliac_joint(case: Case, earlier: Earlier) -> Finding:
+    """SIJ: SI-joint pain on record as a second pain source."""
+    del earlier
+    tests = case.measures.latest("sij-tests")
+    is_positive = tests is not None and case.limits.met("sij-tests", tests.value)
+    signs = case.signs.conditions("sacroiliac-pain")
+    answer = any_of(
+        (
+            found(is_positive, case.measures.unread("sij-tests")),
+            found(bool(signs), case.workup.unread((Key.CONDITIONS,))),
+        )
+    )
+    requires = [
+        (
+            f"{case.dss} days since surgery, {case.limits.words('workup-day')}",
+            case.at("workup-day"),
+        ),
+        ("significant pain", case.pain.significant),
+        ("SI-joint pain coded or positive SI tests", answer),
+    ]
+    unless = [
+        (
+            "SI-joint injection or fusion done",
+            case.workup.is_done("si-joint-injection", newest="order-lookback-long")
+            | case.workup.is_done("si-joint-fusion"),
+        ),
+    ]
+    finding = weigh("SIJ", case, requires, unless)
+    if not is_met({"SIJ": finding}, "SIJ"):
+        return finding
+    return replace(
+        finding,
+        indicator=Indicator.INFO,
+        words={"dss": case.dss},
+        variant="default" if signs else "tests",
+        evidence=sign_evidence(signs),
+    )

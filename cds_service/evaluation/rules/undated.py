@@ -1,0 +1,77 @@
+"""The rows that may fire when an operation is certain but its day is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cds_service.chart.supply import Key
+from cds_service.evaluation.answers import found, of
+from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note, Proposal, Term
+from cds_service.evaluation.case import Case
+from cds_service.evaluation.episode import Episode
+from cds_service.evaluation.rules.bladder import cauda_equina
+from cds_service.evaluation.rules.infection import BLOODS
+from cds_service.evaluation.rules.other_flags import self_harm
+from cds_service.evaluation.rules.scans import ScanWish, propose_mri
+from cds_service.evaluation.rules.weighing import is_met, weigh
+from cds_service.evaluation.rules.wording import condition_references, sign_evidence
+
+VARIANT = "date-unknown"
+
+
+def undated_findings(case: Case, episode: Episode) -> dict[str, Finding]:
+    """Return the rows of an operation without a known day, by card id.
+
+    Time:
+        Every sign must be recent; nothing is counted from the operation.
+    """
+    cauda = _without_day(cauda_equina(case, {}))
+    infection = _infection(case)
+    harm = self_harm(case, {})
+    emergencies = {"RF-CES": cauda, "RF-INF": infection}
+    date_missing = weigh(
+        "DATA-DATE",
+        case,
+        [("a lumbar operation without a usable date", of(flag=True))],
+        [("an emergency is shown", of(is_met(emergencies, "RF-CES", "RF-INF")))],
+    )
+    evidence = tuple(
+        Evidence(reference=reference, label="operation", day=None)
+        for reference in episode.history_references
+    )
+    date_missing = replace(date_missing, evidence=evidence)
+    return {**emergencies, "PSY-SI": harm, "DATA-DATE": date_missing}
+
+
+def _without_day(finding: Finding) -> Finding:
+    words = {name: word for name, word in finding.words.items() if name != "dss"}
+    return replace(finding, words=words, variant=VARIANT if words else finding.variant)
+
+
+def _infection(case: Case) -> Finding:
+    """Return RF-INF for a recently coded spinal infection."""
+    signs = [
+        sign
+        for sign in case.signs.conditions("infection-spinal", "infection-spinal-if-text-or-early")
+        if case.limits.met("red-flag-recent", sign.age)
+        and (sign.concept == "infection-spinal" or sign.names_spine)
+        and sign.is_dated
+    ]
+    answer = found(bool(signs), case.workup.unread((Key.CONDITIONS,)))
+    finding = weigh("RF-INF", case, [("a recently coded spinal infection", answer)])
+    if not signs:
+        return finding
+    finding = replace(
+        finding,
+        indicator=Indicator.CRITICAL,
+        stands_alone=True,
+        variant=VARIANT,
+        words={"sign": tuple(dict.fromkeys(Term(kind="value-set", id=s.concept) for s in signs))},
+        notes=(Note(key="cultures-before-antibiotics"),),
+        evidence=sign_evidence(signs),
+        reason_references=condition_references(signs),
+        reason_code="infection-spinal",
+        proposals=(Proposal(orders=(*BLOODS, "blood-cultures"), priority="stat"),),
+    )
+    wish = ScanWish(priority="stat", keeps_contrast=True, since_day=min(s.day for s in signs))
+    return propose_mri(finding, case, wish)

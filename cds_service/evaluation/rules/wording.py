@@ -1,0 +1,99 @@
+"""Words, notes and evidence that several rules share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from cds_service.evaluation.assessment import Evidence, Note, Term
+from cds_service.evaluation.case import Case
+from cds_service.evaluation.measures import Measure
+from cds_service.evaluation.motor import Deficit
+from cds_service.evaluation.pain import Score
+from cds_service.evaluation.signs import Sign
+
+
+def sign_term(sign: Sign) -> Term:
+    """Return the words of a sign: the label of its value set."""
+    return Term(kind="value-set", id=sign.concept)
+
+
+def sign_evidence(signs: Iterable[Sign]) -> tuple[Evidence, ...]:
+    """Return signs as evidence."""
+    return tuple(
+        Evidence(reference=s.reference, label=s.concept, day=s.on if s.is_dated else None)
+        for s in signs
+    )
+
+
+def deficit_evidence(case: Case, deficits: Iterable[Deficit]) -> tuple[Evidence, ...]:
+    """Return motor deficits as evidence."""
+    return tuple(
+        Evidence(
+            reference=reference,
+            label=f"{deficit.muscle} {deficit.grade.normalize():f}/5, {deficit.side.value}",
+            day=case.day(deficit.onset) if deficit.onset is not None else None,
+        )
+        for deficit in deficits
+        for reference in deficit.references
+    )
+
+
+def measure_evidence(measure: Measure | None, label: str) -> tuple[Evidence, ...]:
+    """Return a measured value as evidence, nothing if there is none."""
+    if measure is None:
+        return ()
+    return (Evidence(reference=measure.reference, label=label, day=measure.on),)
+
+
+def condition_references(signs: Iterable[Sign]) -> tuple[str, ...]:
+    """Return the conditions behind *signs*, each once."""
+    return tuple(dict.fromkeys(sign.reference for sign in signs if sign.is_condition))
+
+
+def deficit_words(case: Case, deficit: Deficit) -> dict[str, int | Decimal | Term]:
+    """Return the words every card about a deficit may use."""
+    words: dict[str, int | Decimal | Term] = {
+        "muscle": Term(kind="phrase", id=f"muscle-{deficit.muscle}"),
+        "side": Term(kind="phrase", id=f"side-{deficit.side.value}"),
+        "grade": deficit.grade,
+    }
+    if deficit.onset is not None:
+        words["onset"] = deficit.onset
+        words["age"] = case.dss - deficit.onset
+    return words
+
+
+def deficit_notes(deficit: Deficit) -> tuple[Note, ...]:
+    """Return the notes every card about a deficit carries."""
+    notes = []
+    if not deficit.has_preoperative_grade:
+        notes.append(Note(key="no-preoperative-grade"))
+    if deficit.onset is None:
+        notes.append(Note(key="date-not-recorded"))
+    return tuple(notes)
+
+
+def score_evidence(case: Case, scores: Iterable[Score], label: str) -> tuple[Evidence, ...]:
+    """Return scores as evidence."""
+    return tuple(
+        Evidence(reference=reference, label=label, day=case.day(score.day))
+        for score in scores
+        for reference in score.references
+    )
+
+
+def pain_references(case: Case) -> tuple[str, ...]:
+    """Return the active pain diagnosis to give as an order's reason, the most specific first.
+
+    Time:
+        Before ``workup-day`` the syndrome itself is never a reason: it is too early to say so.
+    """
+    concepts = ["radiculopathy", "disc-herniation", "spinal-stenosis", "low-back-pain"]
+    if case.at("workup-day").is_yes:
+        concepts.insert(0, "post-laminectomy-syndrome")
+    for concept in concepts:
+        signs = case.signs.conditions(concept)
+        if signs:
+            return (signs[-1].reference,)
+    return ()

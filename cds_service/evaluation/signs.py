@@ -1,0 +1,146 @@
+"""Which findings does the chart record, and when?  Conditions and observed findings alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date
+
+from cds_service.chart.facts import Chart, ConditionFact, ObservationFact
+from cds_service.chart.supply import Key
+from cds_service.evaluation.answers import Answer, found
+from cds_service.evaluation.episode import Operation
+from cds_service.evaluation.limits import Limits
+from cds_service.values import FhirDate
+
+_ABNORMAL = frozenset({"answer-reduced", "answer-absent"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sign:
+    """A finding on record.
+
+    Time:
+        ``day`` is in days since surgery, ``age`` how many days ago.  A finding without any date, or
+        dated only to a month or year, counts as of its last possible day (none: today) and has
+        ``is_dated`` false.
+    """
+
+    concept: str
+    day: int
+    age: int
+    on: date
+    is_dated: bool
+    reference: str
+    is_condition: bool
+    names_spine: bool = False
+    recorded_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """All findings of one chart, seen from one operation."""
+
+    chart: Chart
+    limits: Limits
+    operation: Operation
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """Return the chart parts that may hold findings and could not be read completely."""
+        return frozenset(
+            key for key in (Key.CONDITIONS, Key.FINDINGS) if self.chart.supply_of(key).has_failed
+        )
+
+    def of(self, *concepts: str) -> tuple[Sign, ...]:
+        """Return every active finding of *concepts*, oldest first."""
+        signs = list(self._conditions(frozenset(concepts)))
+        signs += self._observed(frozenset(concepts))
+        return tuple(sorted(signs, key=lambda sign: (sign.day, sign.reference, sign.concept)))
+
+    def conditions(self, *concepts: str) -> tuple[Sign, ...]:
+        """Return the active conditions of *concepts*, oldest first."""
+        return tuple(sign for sign in self.of(*concepts) if sign.is_condition)
+
+    def has(self, *concepts: str, test: Callable[[Sign], bool] | None = None) -> Answer:
+        """Return whether a finding of *concepts* passes *test*; cannot tell if parts are unread."""
+        signs = self.of(*concepts)
+        return found(any(test is None or test(sign) for sign in signs), self.unread)
+
+    def abnormal(self, concept: str) -> tuple[Sign, ...]:
+        """Return the latest abnormal examination result of *concept* unless a later one is normal.
+
+        Missing data:
+            Findings not completely supplied: none, because the latest value cannot be told.
+        """
+        if self.chart.supply_of(Key.FINDINGS).has_failed:
+            return ()
+        examined = [
+            (observation.effective, observation)
+            for observation in self.chart.observations
+            if concept in observation.concepts and observation.choice
+        ]
+        abnormal = [self._sign(o, concept) for when, o in examined if o.choice & _ABNORMAL]
+        normal = [self._on(when) for when, o in examined if "answer-normal" in o.choice]
+        latest = max(abnormal, key=lambda sign: (sign.on, sign.reference), default=None)
+        if latest is None or any(on > latest.on for on in normal):
+            return ()
+        return (latest,)
+
+    def _conditions(self, concepts: frozenset[str]) -> Iterable[Sign]:
+        for condition in self.chart.conditions:
+            if condition.is_active:
+                for concept in condition.concepts & concepts:
+                    yield self._condition_sign(condition, concept)
+
+    def _observed(self, concepts: frozenset[str]) -> list[Sign]:
+        return [
+            self._sign(observation, concept)
+            for observation in self.chart.observations
+            for concept in concepts
+            if _records(observation, concept)
+        ]
+
+    def _condition_sign(self, condition: ConditionFact, concept: str) -> Sign:
+        on = self._on(condition.when)
+        recorded = condition.recorded or condition.onset or condition.when
+        return Sign(
+            concept=concept,
+            day=self._day(on),
+            age=(self.limits.as_of - on).days,
+            on=on,
+            is_dated=condition.when is not None and condition.when.is_exact,
+            reference=condition.reference,
+            is_condition=True,
+            names_spine=condition.names_spine,
+            recorded_day=self._day(recorded.latest) if recorded else None,
+        )
+
+    def _sign(self, observation: ObservationFact, concept: str) -> Sign:
+        on = self._on(observation.effective)
+        return Sign(
+            concept=concept,
+            day=self._day(on),
+            age=(self.limits.as_of - on).days,
+            on=on,
+            is_dated=observation.effective is not None and observation.effective.is_exact,
+            reference=observation.reference,
+            is_condition=False,
+        )
+
+    def _on(self, when: FhirDate | None) -> date:
+        return when.latest if when is not None else self.limits.as_of
+
+    def _day(self, on: date) -> int:
+        return self.operation.dss(on)
+
+
+def _records(observation: ObservationFact, concept: str) -> bool:
+    """Return whether an observation states the finding itself (not a scale or a measurement)."""
+    if concept in observation.choice:
+        return True
+    if concept not in observation.concepts:
+        return False
+    if observation.choice:
+        return "answer-present" in observation.choice
+    return observation.value is None

@@ -1,0 +1,143 @@
+"""Which tests and referrals are done or ordered, and do they count for the present question?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+
+from cds_service.chart.facts import Chart, OrderFact
+from cds_service.chart.supply import Key
+from cds_service.evaluation.answers import Answer, found
+from cds_service.evaluation.episode import Operation
+from cds_service.evaluation.limits import Limits
+
+DONE_KEYS = (Key.PROCEDURES, Key.DIAGNOSTIC_REPORTS, Key.IMAGING_STUDIES)
+VISIT_KEYS = (Key.PROCEDURES, Key.ENCOUNTERS)
+ORDER_KEYS = (Key.SERVICE_REQUESTS,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dated:
+    """A test, visit or order with its day since surgery and how many days ago that was."""
+
+    day: int
+    age: int
+    on: date
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workup:
+    """Everything done and ordered, seen from one operation."""
+
+    chart: Chart
+    limits: Limits
+    operation: Operation
+
+    def unread(self, keys: Iterable[str]) -> frozenset[str]:
+        """Return which of *keys* could not be read completely."""
+        return frozenset(key for key in keys if self.chart.supply_of(key).has_failed)
+
+    def done(self, *concepts: str) -> tuple[Dated, ...]:
+        """Return the finished tests of *concepts*, oldest first.
+
+        Time:
+            A test dated only to a month or year counts on its last possible day.
+        """
+        wanted = frozenset(concepts)
+        events = [
+            self._dated(procedure.performed.latest, procedure.reference)
+            for procedure in self.chart.procedures
+            if procedure.concepts & wanted and procedure.performed is not None
+        ]
+        events += [
+            self._dated(report.effective.latest, report.reference)
+            for report in self.chart.reports
+            if report.concepts & wanted and report.is_final and report.effective is not None
+        ]
+        return tuple(sorted(events, key=_order))
+
+    def is_done(
+        self, *concepts: str, from_day: int | None = None, newest: str | None = None
+    ) -> Answer:
+        """Return whether a test is done on or after *from_day* and no older than *newest* says."""
+        events = [
+            event
+            for event in self.done(*concepts)
+            if (from_day is None or event.day >= from_day)
+            and (newest is None or self.limits.met(newest, event.age))
+        ]
+        return found(bool(events), self.unread(DONE_KEYS))
+
+    def visits(self, *concepts: str) -> tuple[Dated, ...]:
+        """Return the contacts of *concepts* (encounters and procedures), oldest first."""
+        wanted = frozenset(concepts)
+        events = list(self.done(*concepts))
+        events += [
+            self._dated(encounter.started.latest, encounter.reference)
+            for encounter in self.chart.encounters
+            if encounter.concepts & wanted and encounter.started is not None
+        ]
+        return tuple(sorted(events, key=_order))
+
+    def orders(self, *concepts: str) -> tuple[Dated, ...]:
+        """Return the open orders of *concepts* that may count, oldest first.
+
+        Time:
+            From ``order-first-day`` after surgery up to today; drafts no older than ``draft-age``
+            unless the EHR named them in the hook context.  An examination whose report is not yet
+            final counts as ordered on its day.
+        """
+        wanted = frozenset(concepts)
+        events = [
+            self._dated(order.authored.latest, order.reference)
+            for order in self.chart.orders
+            if order.concepts & wanted and order.authored is not None and self._is_open(order)
+        ]
+        events += [
+            self._dated(report.effective.latest, report.reference)
+            for report in self.chart.reports
+            if report.concepts & wanted and not report.is_final and report.effective is not None
+        ]
+        counted = [event for event in events if self.limits.met("order-first-day", event.day)]
+        return tuple(sorted(counted, key=_order))
+
+    def is_ordered(self, *concepts: str, newest: str, from_day: int | None = None) -> Answer:
+        """Return whether an order is open, no older than *newest* says, from *from_day* on."""
+        events = [
+            event
+            for event in self.orders(*concepts)
+            if self.limits.met(newest, event.age) and (from_day is None or event.day >= from_day)
+        ]
+        return found(bool(events), self.unread((*ORDER_KEYS, Key.DIAGNOSTIC_REPORTS)))
+
+    def is_referred(self, *concepts: str, newest: str, from_day: int | None = None) -> Answer:
+        """Return whether a referral is open or a visit took place; *concepts* name both."""
+        referrals = [
+            event
+            for event in (*self.orders(*concepts), *self.visits(*concepts))
+            if self.limits.met(newest, event.age)
+            and self.limits.met("order-first-day", event.day)
+            and (from_day is None or event.day >= from_day)
+        ]
+        return found(bool(referrals), self.unread((*ORDER_KEYS, *VISIT_KEYS)))
+
+    def _is_open(self, order: OrderFact) -> bool:
+        if order.status != "draft" or order.is_context_draft:
+            return True
+        if order.authored is None:
+            return False
+        return self.limits.met("draft-age", (self.limits.as_of - order.authored.latest).days)
+
+    def _dated(self, on: date, reference: str) -> Dated:
+        return Dated(
+            day=self.operation.dss(on),
+            age=(self.limits.as_of - on).days,
+            on=on,
+            reference=reference,
+        )
+
+
+def _order(event: Dated) -> tuple[int, str]:
+    return event.day, event.reference
