@@ -1,0 +1,36 @@
+"""What one prefetch key brought: how complete it is, and each resource as its own JSON bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from cds_service.chart.supply import State, Supply
+
+RawResource = bytes | msgspec.Raw
+"""One resource as JSON bytes, not yet read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyAnswer:
+    """The answer to one key.
+
+    ``full_urls`` maps a Bundle entry's ``fullUrl`` to the entry's "Type/id", so that ``urn:uuid``
+    references of the same request can be followed.
+    """
+
+    supply: Supply
+    resources: tuple[RawResource, ...] = field(default=(), repr=False)
+    full_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @staticmethod
+    def not_supplied(reason: str) -> KeyAnswer:
+        """Return the answer of a key that could not be had."""
+        return KeyAnswer(supply=Supply(state=State.NOT_SUPPLIED, reason=reason))
+
+    @staticmethod
+    def known_empty() -> KeyAnswer:
+        """Return the answer of a key that holds nothing, for certain."""
+        return KeyAnswer(supply=Supply(state=State.EMPTY))

@@ -1,0 +1,63 @@
+"""A FHIR server that keeps failing is left alone for a few seconds, then tried once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from threading import Lock
+
+FAILURES_TO_OPEN = 5
+FAILURE_WINDOW_SECONDS = 10.0
+OPEN_SECONDS = 5.0
+LONGEST_OPEN_SECONDS = 60.0
+
+
+class Breaker:
+    """Counts the failures of one server; safe for several threads."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Measure time with *clock*, in seconds."""
+        self._clock = clock
+        self._lock = Lock()
+        self._failed_at: deque[float] = deque(maxlen=FAILURES_TO_OPEN)
+        self._open_until: float | None = None
+        self._is_probing = False
+
+    def lets_through(self) -> bool:
+        """Whether a request may be sent; after a pause only one may, as a probe."""
+        with self._lock:
+            if self._open_until is None:
+                return True
+            if self._clock() < self._open_until or self._is_probing:
+                return False
+            self._is_probing = True
+            return True
+
+    def succeeded(self) -> None:
+        """Remember that the server answered."""
+        with self._lock:
+            self._failed_at.clear()
+            self._open_until = None
+            self._is_probing = False
+
+    def failed(self) -> None:
+        """Remember a failure; several in a short time, or a failed probe, start a pause."""
+        with self._lock:
+            now = self._clock()
+            self._failed_at.append(now)
+            is_full = len(self._failed_at) == FAILURES_TO_OPEN
+            is_burst = is_full and now - self._failed_at[0] <= FAILURE_WINDOW_SECONDS
+            if self._is_probing or is_burst:
+                self._open_until = now + OPEN_SECONDS
+            self._is_probing = False
+
+    def pause(self, seconds: float) -> None:
+        """Leave the server alone for *seconds*, as it asked."""
+        with self._lock:
+            self._open_until = self._clock() + min(max(seconds, 0.0), LONGEST_OPEN_SECONDS)
+            self._is_probing = False
+
+    def abandoned(self) -> None:
+        """Give the probe back without a result."""
+        with self._lock:
+            self._is_probing = False

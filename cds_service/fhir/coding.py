@@ -1,0 +1,276 @@
+"""What the codes of an entry mean: the value sets it belongs to, its levels and its side.
+
+Codes are matched by system and code, never by the chart's display.  A code that needs more (a
+lumbar site, a leg site, words naming the spine) counts only if the entry shows it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cds_service.fhir import wording
+from cds_service.fhir.wire import CodeableConcept, CodeableReference, Coding
+from cds_service.knowledge.model import SYSTEM_NAMES, Knowledge, Match, Needs
+from cds_service.values import Side
+
+Meanings = tuple[tuple[str, Needs], ...]
+
+LUMBAR_CONDITIONS = frozenset(
+    {
+        "radiculopathy",
+        "low-back-pain",
+        "disc-degeneration",
+        "spinal-stenosis",
+        "foraminal-stenosis",
+        "disc-herniation",
+        "neurogenic-claudication",
+        "cauda-equina",
+    }
+)
+"""Reasons for an operation that make it a lumbar one."""
+LUMBAR_REASONS = frozenset(
+    {
+        "spinal-stenosis",
+        "foraminal-stenosis",
+        "disc-herniation",
+        "disc-degeneration",
+        "neurogenic-claudication",
+    }
+)
+"""Reasons that a code which needs a lumbar reason accepts."""
+LEVELS = {
+    "level-l1-l2": "L1-L2",
+    "level-l2-l3": "L2-L3",
+    "level-l3-l4": "L3-L4",
+    "level-l4-l5": "L4-L5",
+    "level-l5-s1": "L5-S1",
+}
+_SIDES = {"side-left": Side.LEFT, "side-right": Side.RIGHT, "side-both": Side.BOTH}
+_MODIFIED_CPT = re.compile(r"([0-9]{4}[0-9A-Z])[-: ](LT|RT|50)")
+_CPT_SIDES = {"LT": Side.LEFT, "RT": Side.RIGHT, "50": Side.BOTH}
+_UNDOTTED_ICD = re.compile(r"[A-Z][0-9][0-9A-Z][0-9A-Z]{1,4}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeMeaning:
+    """What one code says by itself."""
+
+    meanings: Meanings = ()
+    side: Side | None = None
+    levels: frozenset[str] = frozenset()
+
+
+_NOTHING = CodeMeaning()
+
+
+class Vocabulary:
+    """Looks codes up in ``cards/``; remembers what it found for one reading."""
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        """Read codes with *knowledge*."""
+        self._knowledge = knowledge
+        self._remembered: dict[tuple[str | None, str | None], CodeMeaning] = {}
+
+    def of_coding(self, coding: Coding) -> CodeMeaning:
+        """Return what one coding means."""
+        key = (coding.system, coding.code)
+        found = self._remembered.get(key)
+        if found is None:
+            found = self._remembered[key] = self._looked_up(*key)
+        return found
+
+    def has_meaning(self, concept: CodeableConcept | None) -> bool:
+        """Whether any coding of *concept* is in a value set, whatever else it needs."""
+        inner = unwrapped(concept)
+        if inner is None:
+            return False
+        return any(self.of_coding(coding).meanings for coding in inner.coding)
+
+    def meanings(self, concepts: Iterable[CodeableConcept | None]) -> Meanings:
+        """Return all meanings of *concepts*, needs not yet judged."""
+        return tuple(
+            meaning for coding in _codings(concepts) for meaning in self.of_coding(coding).meanings
+        )
+
+    def plain(self, concepts: Iterable[CodeableConcept | None]) -> frozenset[str]:
+        """Return the value sets that *concepts* are in without needing anything else."""
+        return frozenset(name for name, needs in self.meanings(concepts) if needs is Needs.NOTHING)
+
+    def sides(self, concepts: Iterable[CodeableConcept | None]) -> frozenset[Side]:
+        """Return the sides that codes of *concepts* state."""
+        found = (self.of_coding(coding).side for coding in _codings(concepts))
+        return frozenset(side for side in found if side is not None)
+
+    def levels(self, concepts: Iterable[CodeableConcept | None]) -> frozenset[str]:
+        """Return the disc levels that codes of *concepts* state."""
+        return frozenset(
+            level for coding in _codings(concepts) for level in self.of_coding(coding).levels
+        )
+
+    def _looked_up(self, system: str | None, code: str | None) -> CodeMeaning:
+        if system is None or code is None:
+            return _NOTHING
+        name = _system_name(system)
+        if name is None:
+            return _NOTHING
+        code, modifier_side = _cleaned(name, code)
+        meanings = self._knowledge.meanings(_CANONICAL[name], code)
+        if not meanings:
+            return _NOTHING
+        displays = tuple(self._own_displays(name, code, meanings))
+        named = frozenset(value_set for value_set, _ in meanings)
+        sides = [side for value_set, side in _SIDES.items() if value_set in named]
+        return CodeMeaning(
+            meanings=meanings,
+            side=modifier_side or wording.joined_side(sides) or wording.side_in(displays),
+            levels=frozenset(level for value_set, level in LEVELS.items() if value_set in named)
+            or wording.levels_in(displays),
+        )
+
+    def _own_displays(self, system: str, code: str, meanings: Meanings) -> Iterable[str]:
+        """Yield our own displays of *code*: they name sides and levels in plain words."""
+        for value_set, _ in meanings:
+            for known in self._knowledge.value_sets[value_set].codes:
+                is_exact = known.match is Match.EXACT and known.code == code
+                if known.system == system and is_exact:
+                    yield known.display
+
+
+_CANONICAL: dict[str, str] = {}
+for _uri, _name in SYSTEM_NAMES.items():
+    _CANONICAL.setdefault(_name, _uri)
+
+
+def _system_name(system: str) -> str | None:
+    text = system.strip().split("|", 1)[0]
+    if text.startswith("http://snomed.info/sct/"):
+        return "SNOMED-CT"
+    return SYSTEM_NAMES.get(text) or SYSTEM_NAMES.get(text.rstrip("/"))
+
+
+def _cleaned(system: str, code: str) -> tuple[str, Side | None]:
+    code = code.strip()
+    if system == "CPT" and (modified := _MODIFIED_CPT.fullmatch(code)):
+        return modified[1], _CPT_SIDES[modified[2]]
+    if system == "ICD-10-CM":
+        code = code.upper()
+        if _UNDOTTED_ICD.fullmatch(code):
+            code = f"{code[:3]}.{code[3:]}"
+    return code, None
+
+
+def unwrapped(concept: CodeableConcept | None) -> CodeableConcept | None:
+    """Return *concept*, or the one inside it where R5 wraps it in a CodeableReference."""
+    if concept is not None and concept.concept is not None and not concept.coding:
+        return concept.concept
+    return concept
+
+
+def inner_concepts(references: Iterable[CodeableReference]) -> tuple[CodeableConcept, ...]:
+    """Return the concepts of R5 references."""
+    return tuple(item.concept for item in references if item.concept is not None)
+
+
+def _codings(concepts: Iterable[CodeableConcept | None]) -> Iterable[Coding]:
+    for concept in concepts:
+        inner = unwrapped(concept)
+        if inner is not None:
+            yield from inner.coding
+
+
+def texts_of(concepts: Iterable[CodeableConcept | None]) -> tuple[str, ...]:
+    """Return the words of *concepts*: the text, or the displays where there is none."""
+    found: list[str] = []
+    for concept in concepts:
+        inner = unwrapped(concept)
+        if inner is None:
+            continue
+        if inner.text is not None and inner.text.strip():
+            found.append(inner.text)
+        else:
+            found.extend(coding.display for coding in inner.coding if coding.display)
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where in the body an entry belongs, from its codes and its words."""
+
+    vocabulary: Vocabulary
+    code: CodeableConcept | None
+    body_sites: tuple[CodeableConcept | None, ...] = ()
+    texts: tuple[str, ...] = ()
+    reasons: tuple[CodeableConcept | None, ...] = ()
+    more_reasons: frozenset[str] = frozenset()
+    """Concepts of the conditions that the entry names as its reason."""
+
+    @property
+    def own_texts(self) -> tuple[str, ...]:
+        """The words of the entry itself."""
+        return (*texts_of((self.code, *self.body_sites)), *self.texts)
+
+    @property
+    def sites(self) -> frozenset[str]:
+        """The value sets of its body sites."""
+        return self.vocabulary.plain(self.body_sites)
+
+    @property
+    def reason_concepts(self) -> frozenset[str]:
+        """The value sets of its reasons, each judged by its own words."""
+        by_code = (
+            name
+            for reason in self.reasons
+            for name in Place(vocabulary=self.vocabulary, code=reason).concepts()
+        )
+        return frozenset(by_code) | self.more_reasons
+
+    @property
+    def is_lumbar(self) -> bool:
+        """Whether code words, body site or reason say lumbar, and none says another region."""
+        sites = self.sites
+        if "site-lumbar" in sites or sites & LEVELS.keys() or wording.names_lumbar(self.own_texts):
+            return True
+        if "site-other" in sites or wording.names_other_spine(self.own_texts):
+            return False
+        if wording.names_lumbar(texts_of(self.reasons)):
+            return True
+        return bool(self.reason_concepts & LUMBAR_CONDITIONS)
+
+    @property
+    def names_spine(self) -> bool:
+        """Whether its words, body site or reason name the spine."""
+        if self.sites & ({"site-lumbar"} | LEVELS.keys()):
+            return True
+        return wording.names_spine((*self.own_texts, *texts_of(self.reasons)))
+
+    def concepts(self) -> frozenset[str]:
+        """Return the value sets whose needs the entry meets."""
+        found = self.vocabulary.meanings((self.code,))
+        return frozenset(name for name, needs in found if self._meets(needs))
+
+    @property
+    def levels(self) -> frozenset[str]:
+        """The disc levels of the entry itself."""
+        coded = self.vocabulary.levels((self.code, *self.body_sites))
+        return coded | wording.levels_in(self.own_texts)
+
+    @property
+    def side(self) -> Side | None:
+        """The side of the entry itself; a coded side wins over words."""
+        coded = self.vocabulary.sides((self.code, *self.body_sites))
+        return wording.joined_side(coded) or wording.side_in(self.own_texts)
+
+    def _meets(self, needs: Needs) -> bool:
+        match needs:
+            case Needs.NOTHING:
+                return True
+            case Needs.LUMBAR_SITE:
+                return self.is_lumbar
+            case Needs.LUMBAR_REASON:
+                return bool(self.reason_concepts & LUMBAR_REASONS)
+            case Needs.LEG_SITE:
+                return "site-leg" in self.sites or wording.names_leg(self.own_texts)
+            case Needs.SPINE_TEXT:
+                return self.names_spine

@@ -1,0 +1,35 @@
+"""How much of the time for one hook call is left.
+
+The clock is passed in, so tests need no waiting; nothing here sleeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadline:
+    """The moment after which a hook call no longer waits for anything.
+
+    Time:
+        ``ends_at`` and ``clock`` are seconds of one monotonic clock, never of the calendar.
+    """
+
+    ends_at: float
+    clock: Callable[[], float]
+
+    @staticmethod
+    def after(seconds: float, clock: Callable[[], float]) -> Deadline:
+        """Return the deadline *seconds* from now."""
+        return Deadline(ends_at=clock() + seconds, clock=clock)
+
+    def remaining_seconds(self) -> float:
+        """Return the seconds left; zero when none are."""
+        return max(0.0, self.ends_at - self.clock())
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether no time is left."""
+        return self.remaining_seconds() <= 0

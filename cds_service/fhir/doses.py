@@ -1,0 +1,175 @@
+"""The daily morphine equivalent of a plainly written opioid dose.
+
+Anything that is not plain - tablets without a strength, free text, a dose without a frequency -
+gives None, which the core reads as "not known".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from cds_service.fhir import wire
+from cds_service.fhir.reader import plain_word
+from cds_service.knowledge.model import SYSTEM_NAMES, Knowledge
+
+_LARGEST = Decimal(1_000_000)
+_SMALLEST = Decimal("0.0001")
+_HOURS = {
+    "min": Decimal(1) / 60,
+    "h": Decimal(1),
+    "d": Decimal(24),
+    "wk": Decimal(168),
+    "mo": Decimal(720),
+}
+_TIMES_A_DAY = {
+    "QD": Decimal(1),
+    "DAILY": Decimal(1),
+    "AM": Decimal(1),
+    "PM": Decimal(1),
+    "BED": Decimal(1),
+    "QOD": Decimal("0.5"),
+    "BID": Decimal(2),
+    "TID": Decimal(3),
+    "QID": Decimal(4),
+    "Q1H": Decimal(24),
+    "Q2H": Decimal(12),
+    "Q3H": Decimal(8),
+    "Q4H": Decimal(6),
+    "Q6H": Decimal(4),
+    "Q8H": Decimal(3),
+    "Q12H": Decimal(2),
+}
+_PATCH_UNITS = frozenset({"ug/h", "mcg/h", "ug/hr", "mcg/hr"})
+_PATCH_INGREDIENT = "4337"
+"""Fentanyl in RxNorm: its factor is for micrograms an hour through the skin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factor:
+    """What one milligram (or microgram an hour) of an ingredient counts."""
+
+    value: Decimal
+    is_per_hour: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DailyDose:
+    """Morphine milligram equivalents a day; ``is_maximum`` for ranges and as-needed doses."""
+
+    per_day: Decimal
+    is_maximum: bool
+
+
+def factor(concepts: Iterable[wire.CodeableConcept], knowledge: Knowledge) -> Factor | None:
+    """Return the factor of the one opioid ingredient that *concepts* name; None for several."""
+    codes = {
+        (coding.code or "").strip()
+        for concept in concepts
+        for coding in concept.coding
+        if SYSTEM_NAMES.get((coding.system or "").strip()) == "RxNorm"
+    }
+    known = sorted(code for code in codes if code in knowledge.mme_factors)
+    if len(known) != 1:
+        return None
+    return Factor(value=knowledge.mme_factors[known[0]], is_per_hour=known[0] == _PATCH_INGREDIENT)
+
+
+def morphine_equivalent(
+    found: Factor | None, instructions: tuple[wire.Dosage, ...]
+) -> DailyDose | None:
+    """Return the daily equivalent of all *instructions*; None if one of them is not plain.
+
+    Instructions of one sequence number are taken together, those of different numbers one after
+    the other: then the highest counts.
+    """
+    if found is None or not instructions:
+        return None
+    by_sequence: dict[Decimal | None, Decimal] = {}
+    is_maximum = False
+    for instruction in instructions:
+        dose = _instruction(found, instruction)
+        if dose is None:
+            return None
+        before = by_sequence.get(instruction.sequence, Decimal(0))
+        by_sequence[instruction.sequence] = before + dose.per_day
+        is_maximum = is_maximum or dose.is_maximum
+    return DailyDose(
+        per_day=max(by_sequence.values()), is_maximum=is_maximum or len(by_sequence) > 1
+    )
+
+
+def _instruction(found: Factor, instruction: wire.Dosage) -> DailyDose | None:
+    if len(instruction.dose_and_rate) != 1:
+        return None
+    amount = instruction.dose_and_rate[0]
+    quantity, is_range = amount.dose_quantity, False
+    if quantity is None and amount.dose_range is not None:
+        quantity, is_range = amount.dose_range.high, True
+    if found.is_per_hour:
+        quantity = amount.rate_quantity or quantity
+        per_day = _number(quantity, _PATCH_UNITS)
+    else:
+        per_day = _milligrams_a_day(quantity, instruction.timing)
+    if per_day is None:
+        return None
+    is_as_needed = (
+        instruction.as_needed_boolean is True
+        or instruction.as_needed is True
+        or instruction.as_needed_codeable_concept is not None
+        or bool(instruction.as_needed_for)
+    )
+    is_varying = _has_frequency_range(instruction.timing)
+    return DailyDose(
+        per_day=per_day * found.value, is_maximum=is_range or is_as_needed or is_varying
+    )
+
+
+def _milligrams_a_day(quantity: wire.Quantity | None, timing: wire.Timing | None) -> Decimal | None:
+    milligrams = _number(quantity, frozenset({"mg"}))
+    times = _times_a_day(timing)
+    return None if milligrams is None or times is None else milligrams * times
+
+
+def _number(quantity: wire.Quantity | None, accepted: frozenset[str]) -> Decimal | None:
+    if quantity is None or plain_word(quantity.code or quantity.unit) not in accepted:
+        return None
+    return quantity.value if _is_usable(quantity.value) else None
+
+
+def _is_usable(value: Decimal | None) -> bool:
+    return value is not None and value.is_finite() and _SMALLEST < value < _LARGEST
+
+
+def _times_a_day(timing: wire.Timing | None) -> Decimal | None:
+    if timing is None:
+        return None
+    repeat = timing.repeat
+    if repeat is not None and (repeat.period is not None or repeat.frequency is not None):
+        return _repeated(repeat)
+    if repeat is not None and repeat.when:
+        return Decimal(len(repeat.when))
+    codings = timing.code.coding if timing.code is not None else ()
+    words = [(coding.code or "").strip().upper() for coding in codings]
+    if timing.code is not None and timing.code.text:
+        words.append(timing.code.text.strip().upper())
+    return next((_TIMES_A_DAY[word] for word in words if word in _TIMES_A_DAY), None)
+
+
+def _repeated(repeat: wire.Repeat) -> Decimal | None:
+    """Return times a day of "so often every so long"; without a stated period it is not plain."""
+    times = repeat.frequency if repeat.frequency_max is None else repeat.frequency_max
+    if times is None:
+        times = Decimal(len(repeat.when) or 1)
+    hours = _HOURS.get((repeat.period_unit or "").strip())
+    if hours is None or repeat.period is None:
+        return None
+    if not _is_usable(times) or not _is_usable(repeat.period):
+        return None
+    return times * 24 / (repeat.period * hours)
+
+
+def _has_frequency_range(timing: wire.Timing | None) -> bool:
+    repeat = timing.repeat if timing is not None else None
+    return repeat is not None and repeat.frequency_max is not None

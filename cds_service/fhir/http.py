@@ -1,0 +1,231 @@
+"""One FHIR server over HTTP, with ``requests`` made safe for access tokens.
+
+No trust in the environment (proxy, ``.netrc``), no cookies, no redirects, a body read in pieces
+under one deadline and one size limit.  Nothing of a request or an answer is ever logged, and
+failures carry only fixed phrases.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable
+from http.cookiejar import DefaultCookiePolicy
+from threading import BoundedSemaphore
+from typing import Protocol
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from cds_service.fhir import reasons
+from cds_service.fhir.breaker import OPEN_SECONDS, Breaker
+from cds_service.fhir.deadline import Deadline
+
+MOST_IN_FLIGHT = 16
+"""Requests to one server at a time."""
+_CHUNK_BYTES = 65_536
+_JSON_TYPES = frozenset(
+    {"application/fhir+json", "application/json", "application/json+fhir", "text/json"}
+)
+_NOT_ALLOWED = frozenset({401, 403})
+_NOT_FOUND = frozenset({404, 410})
+_BUSY = frozenset({429, 503})
+_SHORTEST_SECONDS = 0.001
+
+
+class FetchFailedError(Exception):
+    """A request brought nothing; ``reason`` is a fixed phrase."""
+
+    def __init__(self, reason: str, *, can_retry: bool = False, wait_seconds: float = 0.0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.can_retry = can_retry
+        self.wait_seconds = wait_seconds
+
+
+class FhirSite(Protocol):
+    """What of a client profile decides how its FHIR server is reached."""
+
+    @property
+    def outbound_proxy(self) -> str | None:
+        """The proxy to use; the environment never decides."""
+
+    @property
+    def ca_file(self) -> object:
+        """The file of a private certificate authority, or None."""
+
+
+class FhirServer:
+    """Reads from one FHIR base for one client; safe for several threads."""
+
+    def __init__(
+        self,
+        site: FhirSite,
+        adapter: HTTPAdapter,
+        clock: Callable[[], float],
+        *,
+        most_in_flight: int = MOST_IN_FLIGHT,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Use *adapter* for all connections."""
+        self._session = _safe_session(site, adapter)
+        self._clock = clock
+        self._sleep = sleep
+        self._breaker = Breaker(clock)
+        self._in_flight = BoundedSemaphore(most_in_flight)
+        self._round_trips: deque[float] = deque(maxlen=32)
+
+    def get(self, url: str, *, token: str | None, deadline: Deadline, most_bytes: int) -> bytes:
+        """Return the JSON body at *url*.
+
+        A lost connection and a busy server that says when to return are tried once more, if the
+        wait and a usual round trip fit in *deadline*.
+
+        Raises:
+            FetchFailedError: It could not be had; the reason is a fixed phrase.
+        """
+        if not self._in_flight.acquire(timeout=deadline.remaining_seconds()):
+            raise FetchFailedError(reasons.SERVER_TOO_SLOW)
+        try:
+            try:
+                return self._guarded(url, token, deadline, most_bytes)
+            except FetchFailedError as failure:
+                if not self._is_worth_retrying(failure, deadline):
+                    raise
+                self._sleep(failure.wait_seconds)
+            return self._guarded(url, token, deadline, most_bytes)
+        finally:
+            self._in_flight.release()
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._session.close()
+
+    def _is_worth_retrying(self, failure: FetchFailedError, deadline: Deadline) -> bool:
+        usual = statistics.median(self._round_trips) if self._round_trips else 0.0
+        if failure.can_retry and failure.wait_seconds + usual < deadline.remaining_seconds():
+            return True
+        if failure.wait_seconds:
+            self._breaker.pause(failure.wait_seconds)
+        return False
+
+    def _guarded(self, url: str, token: str | None, deadline: Deadline, most_bytes: int) -> bytes:
+        if deadline.has_passed:
+            raise FetchFailedError(reasons.SERVER_TOO_SLOW)
+        if not self._breaker.lets_through():
+            raise FetchFailedError(reasons.SERVER_PAUSED)
+        started = self._clock()
+        try:
+            body = self._once(url, token, deadline, most_bytes)
+        except requests.RequestException as error:
+            self._breaker.failed()
+            raise _connection_failure(error) from None
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            self._breaker.failed()
+            raise _connection_failure(error) from None
+        self._round_trips.append(self._clock() - started)
+        return body
+
+    def _once(self, url: str, token: str | None, deadline: Deadline, most_bytes: int) -> bytes:
+        seconds = max(deadline.remaining_seconds(), _SHORTEST_SECONDS)
+        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        with self._session.get(
+            url, headers=headers, timeout=(seconds, seconds), stream=True, allow_redirects=False
+        ) as response:
+            self._judge(response)
+            body = self._body(response, deadline, most_bytes)
+        self._breaker.succeeded()
+        if not _is_json(response.headers.get("Content-Type"), body):
+            raise FetchFailedError(reasons.SERVER_NOT_FHIR_JSON)
+        return body
+
+    def _judge(self, response: requests.Response) -> None:
+        """Raise for any answer but a plain success, and tell the breaker."""
+        status = response.status_code
+        if status == requests.codes.ok:
+            return
+        if status in _BUSY:
+            raise self._busy(response)
+        if status >= requests.codes.server_error:
+            self._breaker.failed()
+            raise FetchFailedError(reasons.SERVER_FAILED.format(status=status))
+        self._breaker.succeeded()
+        if status in _NOT_ALLOWED:
+            raise FetchFailedError(reasons.SERVER_REFUSED.format(status=status))
+        if status in _NOT_FOUND:
+            raise FetchFailedError(reasons.SERVER_NOT_FOUND)
+        if 300 <= status < 400:  # noqa: PLR2004 - the redirects
+            raise FetchFailedError(reasons.SERVER_REDIRECTED)
+        raise FetchFailedError(reasons.SERVER_FAILED.format(status=status))
+
+    def _busy(self, response: requests.Response) -> FetchFailedError:
+        reason = reasons.SERVER_BUSY.format(status=response.status_code)
+        stated = response.headers.get("Retry-After", "").strip()
+        if stated.isdecimal() and len(stated) < 7:  # noqa: PLR2004 - digits; a date is not waited for
+            self._breaker.abandoned()
+            wait = float(stated)
+            return FetchFailedError(reason, can_retry=True, wait_seconds=wait)
+        self._breaker.pause(OPEN_SECONDS)
+        return FetchFailedError(reason)
+
+    def _body(self, response: requests.Response, deadline: Deadline, most_bytes: int) -> bytes:
+        """Return the decoded body, read as it arrives."""
+        pieces: list[bytes] = []
+        size = 0
+        while piece := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+            size += len(piece)
+            if size > most_bytes:
+                self._breaker.succeeded()
+                raise FetchFailedError(reasons.TOO_MUCH)
+            if deadline.has_passed:
+                self._breaker.failed()
+                raise FetchFailedError(reasons.SERVER_TOO_SLOW)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+
+def _safe_session(site: FhirSite, adapter: HTTPAdapter) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.headers.clear()
+    session.headers.update(
+        {
+            "Accept": "application/fhir+json",
+            "Accept-Encoding": "gzip",
+            "User-Agent": "post-laminectomy-cds",
+        }
+    )
+    if site.outbound_proxy is not None:
+        session.proxies = {"http": site.outbound_proxy, "https": site.outbound_proxy}
+    if site.ca_file is not None:
+        session.verify = str(site.ca_file)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def _connection_failure(error: Exception) -> FetchFailedError:
+    if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)):
+        return FetchFailedError(reasons.SERVER_TOO_SLOW)
+    if isinstance(error, (urllib3.exceptions.DecodeError, ValueError)):
+        return FetchFailedError(reasons.SERVER_NOT_FHIR_JSON)
+    if isinstance(error, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)):
+        return FetchFailedError(reasons.SERVER_UNREACHABLE)
+    return FetchFailedError(reasons.SERVER_UNREACHABLE, can_retry=_is_lost(error))
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether a connection that stood was lost (as opposed to never made)."""
+    inner = error.args[0] if error.args else None
+    return isinstance(error, urllib3.exceptions.ProtocolError | ConnectionResetError) or isinstance(
+        inner, urllib3.exceptions.ProtocolError
+    )
+
+
+def _is_json(content_type: str | None, body: bytes) -> bool:
+    """Whether the answer says it is JSON, and looks like an object."""
+    named = (content_type or "").split(";", 1)[0].strip().lower()
+    return (not named or named in _JSON_TYPES) and body.lstrip()[:1] == b"{"

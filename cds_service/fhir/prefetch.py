@@ -1,0 +1,269 @@
+"""One answer of an EHR - a prefetch value or a page of a search - to resources and a state.
+
+Tells apart everything that arrives under a key: nothing, null, a resource, a Bundle with entries
+or without, a bare OperationOutcome, a Bundle that carries one, a page with a next page, and what
+is no FHIR at all.  One odd entry never voids its page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec import Raw
+
+from cds_service.chart.supply import Key, State, Supply
+from cds_service.fhir import reasons, wire
+from cds_service.fhir.answers import KeyAnswer, RawResource
+from cds_service.fhir.decoding import read_resource
+
+_DEEPEST_BUNDLE = 3
+_MAY_MATTER = frozenset({"fatal", "error"})
+_GAP_ISSUES = frozenset(
+    {
+        "incomplete",
+        "too-costly",
+        "timeout",
+        "throttled",
+        "transient",
+        "exception",
+        "lock-error",
+        "no-store",
+    }
+)
+_ACCESS_ISSUES = frozenset({"security", "login", "expired", "forbidden", "suppressed"})
+_EPIC_NO_RESULTS = "4101"
+_EPIC_MORE_MAY_EXIST = "4119"
+_EPIC_ACCESS = frozenset({"4118", "4130", "4131"})
+
+
+class _Link(wire.Base, frozen=True, kw_only=True):
+    relation: str | None = None
+    url: str | None = None
+
+
+class _Search(wire.Base, frozen=True, kw_only=True):
+    mode: str | None = None
+
+
+class _Entry(wire.Base, frozen=True, kw_only=True):
+    full_url: str | None = None
+    resource: Raw = Raw()
+    search: _Search | None = None
+
+
+class _Envelope(wire.Base, frozen=True, kw_only=True):
+    resource_type: str | None = None
+    id: str | None = None
+    total: Raw = Raw()
+    entry: Raw = Raw()
+    link: tuple[_Link, ...] = ()
+
+
+class _Issue(wire.Base, frozen=True, kw_only=True):
+    severity: str | None = None
+    code: str | None = None
+    details: wire.CodeableConcept | None = None
+
+
+class _Outcome(wire.Base, frozen=True, kw_only=True):
+    issue: tuple[_Issue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of an answer.
+
+    ``matches`` counts the entries that answer the search, ``total`` is what the server counted.
+    ``problem`` is a reason why the page does not hold all it should.
+    """
+
+    resources: tuple[RawResource, ...] = field(default=(), repr=False)
+    full_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
+    matches: int = 0
+    total: int | None = None
+    next_url: str | None = field(default=None, repr=False)
+    problem: str | None = None
+    is_unusable: bool = False
+    """Nothing of it could be used: not FHIR JSON, or only an error."""
+    is_outcome: bool = False
+    """It is a bare OperationOutcome: the EHR tried and says why it has nothing."""
+
+
+def read_page(key: str, raw: bytes) -> Page:
+    """Return what *raw*, the JSON that came under *key*, holds."""
+    envelope = read_resource(raw, _Envelope)
+    if envelope is None or envelope.resource_type is None:
+        return Page(problem=reasons.NOT_FHIR_JSON, is_unusable=True)
+    if envelope.resource_type == "OperationOutcome":
+        return _outcome_page(raw)
+    if envelope.resource_type == "Bundle":
+        return _bundle_page(envelope)
+    problem = None if key == Key.PATIENT else reasons.SINGLE_RESOURCE
+    return Page(resources=(raw,), matches=1, problem=problem)
+
+
+def joined_answer(pages: Sequence[Page], cut: str | None = None) -> KeyAnswer:
+    """Return the answer that *pages* add up to; *cut* says why there are not more of them."""
+    if not pages:
+        return KeyAnswer.not_supplied(cut or reasons.NOT_SENT)
+    first = pages[0]
+    if first.is_unusable:
+        return KeyAnswer.not_supplied(first.problem or reasons.NOT_FHIR_JSON)
+    resources = tuple(resource for page in pages for resource in page.resources)
+    problem = next((page.problem for page in pages if page.problem is not None), None) or cut
+    if problem is None and sum(page.matches for page in pages) < (first.total or 0):
+        problem = reasons.FEWER_THAN_TOTAL
+    if problem is not None:
+        supply = Supply(state=State.PARTIAL, reason=problem)
+    else:
+        supply = Supply(state=State.SUPPLIED if resources else State.EMPTY)
+    full_urls = {url: target for page in pages for url, target in page.full_urls.items()}
+    return KeyAnswer(supply=supply, resources=resources, full_urls=full_urls)
+
+
+def merged_answer(answers: Sequence[KeyAnswer]) -> KeyAnswer:
+    """Return one answer for a key that was asked for in several searches."""
+    failed = [answer.supply for answer in answers if answer.supply.has_failed]
+    if failed and all(supply.state is State.NOT_SUPPLIED for supply in failed):
+        state = State.NOT_SUPPLIED if len(failed) == len(answers) else State.PARTIAL
+    else:
+        state = State.PARTIAL
+    resources = tuple(resource for answer in answers for resource in answer.resources)
+    if not failed:
+        state = State.SUPPLIED if resources else State.EMPTY
+    return KeyAnswer(
+        supply=Supply(state=state, reason=failed[0].reason if failed else None),
+        resources=resources,
+        full_urls={url: to for answer in answers for url, to in answer.full_urls.items()},
+    )
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What the entries of a Bundle, and of Bundles inside it, add up to."""
+
+    resources: list[RawResource] = field(default_factory=list)
+    full_urls: dict[str, str] = field(default_factory=dict)
+    matches: int = 0
+    problems: list[str] = field(default_factory=list)
+    has_failed: bool = False
+
+    def add(self, raw_entry: Raw, depth: int) -> None:
+        entry = read_resource(raw_entry, _Entry)
+        if entry is None or not bytes(entry.resource) or bytes(entry.resource) == b"null":
+            self.problems.append(reasons.UNREADABLE_ENTRY)
+            return
+        envelope = read_resource(entry.resource, _Envelope)
+        kind = envelope.resource_type if envelope is not None else None
+        if envelope is not None and kind == "OperationOutcome":
+            self._add_outcome(entry.resource)
+        elif envelope is not None and kind == "Bundle" and depth < _DEEPEST_BUNDLE:
+            for inner in _entries(envelope):
+                self.add(inner, depth + 1)
+        else:
+            self._add_resource(entry, envelope)
+
+    def _add_outcome(self, raw: Raw) -> None:
+        problem, has_failed = judged(raw)
+        self.has_failed = self.has_failed or has_failed
+        if problem is not None:
+            self.problems.append(problem)
+
+    def _add_resource(self, entry: _Entry, envelope: _Envelope | None) -> None:
+        self.resources.append(entry.resource)
+        mode = entry.search.mode if entry.search is not None else None
+        if (mode or "match").strip() == "match":
+            self.matches += 1
+        if entry.full_url and envelope is not None and envelope.id and envelope.resource_type:
+            self.full_urls[entry.full_url.strip()] = f"{envelope.resource_type}/{envelope.id}"
+
+
+def _bundle_page(envelope: _Envelope) -> Page:
+    gathered = _Gathered()
+    for raw in _entries(envelope):
+        gathered.add(raw, 1)
+    return Page(
+        resources=tuple(gathered.resources),
+        full_urls=gathered.full_urls,
+        matches=gathered.matches,
+        total=_whole_number(envelope.total),
+        next_url=_next_url(envelope.link),
+        problem=next(iter(gathered.problems), None),
+        is_unusable=gathered.has_failed and not gathered.resources,
+    )
+
+
+def _entries(envelope: _Envelope) -> tuple[Raw, ...]:
+    """Return the entries; a single object where a list belongs is one entry."""
+    text = bytes(envelope.entry)
+    if not text or text == b"null":
+        return ()
+    if not text.startswith(b"["):
+        return (envelope.entry,)
+    try:
+        return msgspec.json.decode(envelope.entry, type=tuple[Raw, ...])
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return (envelope.entry,)
+
+
+def _whole_number(raw: Raw) -> int | None:
+    text = bytes(raw).strip(b'" ')
+    return int(text) if text.isdigit() and len(text) < 10 else None  # noqa: PLR2004 - digits
+
+
+def _next_url(links: Iterable[_Link]) -> str | None:
+    for link in links:
+        if (link.relation or "").strip().lower() == "next" and link.url and link.url.strip():
+            return link.url.strip()
+    return None
+
+
+def _outcome_page(raw: bytes) -> Page:
+    problem, has_failed = judged(raw)
+    if problem is None and not has_failed and _is_no_results(raw):
+        return Page(is_outcome=True)
+    return Page(problem=problem or reasons.REPORTED_PROBLEM, is_unusable=True, is_outcome=True)
+
+
+def judged(raw: RawResource) -> tuple[str | None, bool]:
+    """Return what an OperationOutcome takes away from its page, and whether all failed."""
+    outcome = read_resource(raw, _Outcome)
+    if outcome is None:
+        return reasons.REPORTED_PROBLEM, True
+    problems = [(_issue_problem(issue), _is_failure(issue)) for issue in outcome.issue]
+    problem = next((problem for problem, _ in problems if problem is not None), None)
+    return problem, any(has_failed for _, has_failed in problems)
+
+
+def _is_failure(issue: _Issue) -> bool:
+    return _is_severe(issue) or _issue_problem(issue) == reasons.REPORTED_NOT_AUTHORISED
+
+
+def _is_severe(issue: _Issue) -> bool:
+    """Whether the issue says something failed; "no results" never does."""
+    is_severe = (issue.severity or "").strip().lower() in _MAY_MATTER
+    return is_severe and _EPIC_NO_RESULTS not in _codes(issue)
+
+
+def _issue_problem(issue: _Issue) -> str | None:
+    codes = _codes(issue)
+    kind = (issue.code or "").strip().lower()
+    if codes & _EPIC_ACCESS or kind in _ACCESS_ISSUES:
+        return reasons.REPORTED_NOT_AUTHORISED
+    if _EPIC_MORE_MAY_EXIST in codes:
+        return reasons.REPORTED_MORE
+    if _is_severe(issue):
+        return reasons.REPORTED_PROBLEM
+    return reasons.REPORTED_PROBLEM if kind in _GAP_ISSUES else None
+
+
+def _codes(issue: _Issue) -> frozenset[str]:
+    codings = issue.details.coding if issue.details is not None else ()
+    return frozenset(coding.code.strip() for coding in codings if coding.code)
+
+
+def _is_no_results(raw: bytes) -> bool:
+    outcome = read_resource(raw, _Outcome)
+    return outcome is not None and any(_EPIC_NO_RESULTS in _codes(issue) for issue in outcome.issue)

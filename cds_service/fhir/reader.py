@@ -1,0 +1,224 @@
+"""One reading of one chart: the entries sorted out by owner and copy, and what was set aside.
+
+Keeps the books for ``cds_service.fhir.reading`` and its parts; knows no medicine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from cds_service.chart.facts import SetAside
+from cds_service.fhir import dates, reasons, wire
+from cds_service.fhir.answers import KeyAnswer, RawResource
+from cds_service.fhir.coding import Vocabulary
+from cds_service.fhir.decoding import read_resource
+from cds_service.fhir.subjects import Owner, Subjects, split_reference
+from cds_service.knowledge.model import Knowledge
+from cds_service.values import FhirDate
+
+Wire = TypeVar("Wire", bound=Struct)
+
+READ_TYPES = frozenset(
+    {
+        "Procedure",
+        "Condition",
+        "Observation",
+        "ServiceRequest",
+        "DiagnosticReport",
+        "ImagingStudy",
+        "MedicationRequest",
+        "MedicationStatement",
+        "Device",
+        "Encounter",
+        "AllergyIntolerance",
+    }
+)
+_CODED_TYPES = frozenset(
+    {"Condition", "Observation", "ServiceRequest", "DiagnosticReport", "AllergyIntolerance"}
+)
+_ID = re.compile(r"[A-Za-z0-9\-._]{1,64}", re.ASCII)
+_LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One resource of the patient, with the key it came under and its reference."""
+
+    key: str
+    kind: str
+    reference: str
+    head: wire.Head
+    raw: RawResource = field(repr=False)
+
+    @property
+    def status(self) -> str:
+        """The status without blanks and capitals; empty when it has none."""
+        return plain_word(self.head.status)
+
+
+def plain_word(text: str | None) -> str:
+    """Return a code word without blanks around it and capitals."""
+    return "" if text is None else text.strip().lower()
+
+
+class Reader:
+    """Sorts the entries of a chart and remembers what was set aside, and why."""
+
+    def __init__(
+        self, knowledge: Knowledge, *, as_of: date, zone: ZoneInfo, subjects: Subjects
+    ) -> None:
+        """Read as of the local day *as_of*; times are moved to *zone*."""
+        self.knowledge = knowledge
+        self.vocabulary = Vocabulary(knowledge)
+        self.as_of = as_of
+        self.zone = zone
+        self.subjects = subjects
+        self.birth: FhirDate | None = None
+        self.set_aside: list[SetAside] = []
+        self.incomplete: set[str] = set()
+        self.entries: dict[str, dict[str, Entry]] = {kind: {} for kind in READ_TYPES}
+        self.patients: list[wire.Patient] = []
+        self.medications: dict[str, wire.Medication] = {}
+        self._full_urls: Mapping[str, str] = {}
+
+    def take(self, answers: Mapping[str, KeyAnswer]) -> None:
+        """Sort every resource of *answers* by kind; of several copies the newest stays."""
+        self._full_urls = all_full_urls(answers.values())
+        for key, answer in answers.items():
+            for raw in answer.resources:
+                self._take_one(key, raw)
+
+    def put_aside(self, key: str, reason: str, reference: str | None = None) -> None:
+        """Remember that an entry is not used."""
+        self.set_aside.append(SetAside(key=key, reason=reason, reference=reference))
+
+    def put_entry_aside(self, entry: Entry, reason: str, *, matters: bool = False) -> None:
+        """Remember that *entry* is not used; if it *matters* its key is incomplete."""
+        self.put_aside(entry.key, reason, entry.reference)
+        if matters:
+            self.incomplete.add(entry.key)
+
+    def of_kind(self, kind: str) -> Iterable[Entry]:
+        """Return the entries of one resource type."""
+        return self.entries[kind].values()
+
+    def decoded(self, entry: Entry, kind: type[Wire]) -> Wire | None:
+        """Return *entry* as *kind*; what cannot be read is set aside and leaves a gap."""
+        found = read_resource(entry.raw, kind)
+        if found is None:
+            self.put_entry_aside(entry, reasons.UNREADABLE, matters=True)
+        return found
+
+    def date(self, *texts: str | None) -> FhirDate | None:
+        """Return the first of *texts* that is a date."""
+        return dates.first_read(self.zone, *texts)
+
+    def period(self, period: wire.Period | None) -> FhirDate | None:
+        """Return the day a period ends, else starts."""
+        return dates.period_day(period, self.zone, self.as_of)
+
+    def is_possible(self, entry: Entry, day: FhirDate | None) -> bool:
+        """Whether *day* lies between birth and today; an entry that does not is set aside."""
+        if day is None:
+            return True
+        if day.earliest > self.as_of:
+            self.put_entry_aside(entry, reasons.FUTURE)
+            return False
+        if self.birth is not None and day.latest < self.birth.earliest:
+            self.put_entry_aside(entry, reasons.BEFORE_BIRTH)
+            return False
+        return True
+
+    def clipped(self, day: FhirDate | None) -> FhirDate | None:
+        """Return *day* without the part after today; a wholly future day is None."""
+        if day is None or day.earliest > self.as_of:
+            return None
+        return dates.clipped(day, self.as_of)
+
+    def relative(self, reference: wire.Reference | None) -> str | None:
+        """Return "Type/id" of *reference*, or None; contained ones keep their "#id"."""
+        if reference is None or reference.reference is None:
+            return None
+        text = reference.reference.strip()
+        if text.startswith("#"):
+            return text
+        text = self._full_urls.get(text, text)
+        _, kind, found_id = split_reference(text)
+        return None if kind is None or found_id is None else f"{kind}/{found_id}"
+
+    def _take_one(self, key: str, raw: RawResource) -> None:
+        head = read_resource(raw, wire.Head)
+        if head is None or head.resource_type is None:
+            self.put_aside(key, reasons.UNREADABLE)
+            self.incomplete.add(key)
+        elif head.resource_type in READ_TYPES:
+            self._take_entry(key, raw, head, head.resource_type)
+        else:
+            self._take_other(key, raw, head)
+
+    def _take_other(self, key: str, raw: RawResource, head: wire.Head) -> None:
+        if head.resource_type == "Patient":
+            patient = read_resource(raw, wire.Patient)
+            if patient is not None:
+                self.patients.append(patient)
+        elif head.resource_type == "Medication":
+            medication = read_resource(raw, wire.Medication)
+            if medication is not None and head.id is not None:
+                self.medications[f"Medication/{head.id}"] = medication
+        else:
+            self.put_aside(key, reasons.NOT_READ_HERE)
+
+    def _take_entry(self, key: str, raw: RawResource, head: wire.Head, kind: str) -> None:
+        owner = self.subjects.owner(head.subject, head.patient)
+        if owner is Owner.ANOTHER:
+            self.put_aside(key, reasons.ANOTHER_PATIENT)
+            return
+        if kind == "Observation" and not self._is_observation_read(head):
+            return
+        if owner is Owner.PATIENT:
+            self._keep(_entry(key, raw, head, kind))
+        elif plain_word(head.status) != "entered-in-error":
+            matters = kind not in _CODED_TYPES or self.vocabulary.has_meaning(head.code)
+            self.put_entry_aside(_entry(key, raw, head, kind), reasons.NO_PATIENT, matters=matters)
+
+    def _is_observation_read(self, head: wire.Head) -> bool:
+        return self.vocabulary.has_meaning(head.code) or bool(bytes(head.component))
+
+    def _keep(self, entry: Entry) -> None:
+        copies = self.entries[entry.kind]
+        other = copies.get(entry.reference)
+        if other is None or self._age(entry) > self._age(other):
+            copies[entry.reference] = entry
+
+    def _age(self, entry: Entry) -> tuple[datetime, int, bool, bytes]:
+        """Order copies of one resource: newest last; without a version the retraction wins."""
+        meta = entry.head.meta or wire.Meta()
+        updated = dates.read_date(meta.last_updated, self.zone)
+        version = (meta.version_id or "").strip()
+        return (
+            updated.instant if updated and updated.instant else _LONG_AGO,
+            int(version) if version.isdecimal() and len(version) < 19 else 0,  # noqa: PLR2004
+            entry.status == "entered-in-error",
+            bytes(entry.raw),
+        )
+
+
+def _entry(key: str, raw: RawResource, head: wire.Head, kind: str) -> Entry:
+    if head.id is not None and _ID.fullmatch(head.id):
+        name = head.id
+    else:  # a stable name, so that copies of it are still one entry
+        name = f"no-id-{hashlib.sha256(bytes(raw)).hexdigest()[:12]}"
+    return Entry(key=key, kind=kind, reference=f"{kind}/{name}", head=head, raw=raw)
+
+
+def all_full_urls(answers: Iterable[KeyAnswer]) -> dict[str, str]:
+    """Return where the ``fullUrl`` of any entry of the request leads."""
+    return {url: target for answer in answers for url, target in answer.full_urls.items()}

@@ -1,0 +1,146 @@
+"""FHIR answers to the chart the clinical core sees.
+
+Pure: no clock, no network, no log.  One odd resource never hides another; what is not used is
+counted in ``Chart.set_aside`` with a fixed reason, and a gap that could matter makes its key
+*supplied in part*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+from zoneinfo import ZoneInfo
+
+from cds_service.chart.facts import Chart, PatientFact
+from cds_service.chart.supply import Key, State, Supply
+from cds_service.errors import DataNotAvailableError
+from cds_service.fhir import reasons
+from cds_service.fhir.answers import KeyAnswer
+from cds_service.fhir.reader import Reader, all_full_urls, plain_word
+from cds_service.fhir.reading_devices import read_allergies, read_devices
+from cds_service.fhir.reading_drugs import read_drugs
+from cds_service.fhir.reading_observations import read_observations
+from cds_service.fhir.reading_orders import read_orders, read_reports
+from cds_service.fhir.reading_procedures import read_conditions, read_encounters, read_procedures
+from cds_service.fhir.subjects import Subjects
+from cds_service.fhir.wire import Patient
+from cds_service.knowledge.model import Knowledge
+
+_REMEDY = (
+    "Send it as prefetch, or send a fhirServer this client may use with an access token that "
+    "allows reading it."
+)
+
+
+def read_chart(  # noqa: PLR0913 - the contract of all rooms
+    answers: Mapping[str, KeyAnswer],
+    *,
+    patient_id: str,
+    as_of: date,
+    zone: ZoneInfo,
+    knowledge: Knowledge,
+    bases: frozenset[str],
+    fhir_server: str | None,
+) -> Chart:
+    """Return the chart of the patient *patient_id* as *answers* give it.
+
+    Time:
+        *as_of* is the local day in *zone*; entries dated after it are set aside.
+
+    Raises:
+        DataNotAvailableError: The Patient or the Procedures could not be had, or the Patient is
+            another person.
+    """
+    subjects = Subjects(
+        patient_id,
+        bases=bases,
+        fhir_server=fhir_server,
+        full_urls=all_full_urls(answers.values()),
+    )
+    reader = Reader(knowledge, as_of=as_of, zone=zone, subjects=subjects)
+    reader.take(answers)
+    patient = _patient(reader, answers, patient_id)
+    _check_procedures(answers)
+    return _chart(reader, answers, patient)
+
+
+def _chart(reader: Reader, answers: Mapping[str, KeyAnswer], patient: PatientFact) -> Chart:
+    reader.birth = patient.birth
+    encounters = read_encounters(reader)
+    conditions = read_conditions(reader)
+    chart = Chart(
+        patient=patient,
+        procedures=read_procedures(reader, conditions, encounters),
+        conditions=conditions,
+        observations=read_observations(reader),
+        orders=read_orders(reader, conditions),
+        reports=read_reports(reader),
+        drugs=read_drugs(reader),
+        devices=read_devices(reader),
+        encounters=encounters,
+        allergies=read_allergies(reader),
+    )
+    return replace(chart, set_aside=tuple(reader.set_aside), supply=_supply(reader, answers))
+
+
+def _patient(reader: Reader, answers: Mapping[str, KeyAnswer], patient_id: str) -> PatientFact:
+    own = [patient for patient in reader.patients if patient.id == patient_id]
+    others = len(reader.patients) - len(own)
+    for _ in range(others):
+        reader.put_aside(Key.PATIENT, reasons.ANOTHER_PATIENT)
+    if not own:
+        raise _patient_missing(answers.get(Key.PATIENT), is_another=others > 0)
+    return _patient_fact(reader, own[0])
+
+
+def _patient_fact(reader: Reader, patient: Patient) -> PatientFact:
+    return PatientFact(
+        reference=f"Patient/{patient.id}",
+        birth=reader.date(patient.birth_date),
+        gender=plain_word(patient.gender) or None,
+        is_deceased=patient.deceased_boolean is True or bool(patient.deceased_date_time),
+    )
+
+
+def _patient_missing(answer: KeyAnswer | None, *, is_another: bool) -> DataNotAvailableError:
+    if is_another:
+        why = "the Patient that came is not the one of context.patientId"
+    elif answer is not None and answer.supply.reason is not None:
+        why = answer.supply.reason
+    else:
+        why = "no readable Patient came"
+    return DataNotAvailableError(
+        f"The prefetch key 'patient' is required and could not be had: {why}. {_REMEDY}",
+        keys=(Key.PATIENT,),
+    )
+
+
+def _check_procedures(answers: Mapping[str, KeyAnswer]) -> None:
+    answer = answers.get(Key.PROCEDURES)
+    if answer is not None and answer.supply.state is not State.NOT_SUPPLIED:
+        return
+    why = answer.supply.reason if answer is not None else None
+    raise DataNotAvailableError(
+        "The prefetch key 'procedures' is required and could not be had: "
+        f"{why or 'it was not sent'}. {_REMEDY}",
+        keys=(Key.PROCEDURES,),
+    )
+
+
+def _supply(reader: Reader, answers: Mapping[str, KeyAnswer]) -> dict[str, Supply]:
+    """Return how complete each key is after reading; a default key nobody sent is a gap."""
+    supply = {
+        key: Supply(state=State.NOT_SUPPLIED, reason=reasons.NOT_SENT)
+        for key in Key.DEFAULT
+        if key not in answers
+    }
+    for key, answer in answers.items():
+        is_cut = key in reader.incomplete and answer.supply.is_complete
+        supply[key] = (
+            Supply(state=State.PARTIAL, reason=reasons.UNREADABLE_ENTRY)
+            if is_cut
+            else answer.supply
+        )
+    supply[Key.PATIENT] = Supply(state=State.SUPPLIED)
+    return supply

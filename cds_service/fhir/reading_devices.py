@@ -1,0 +1,136 @@
+"""Implants and allergies of a chart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from cds_service.chart.facts import AllergyFact, DeviceFact, MrStatus
+from cds_service.fhir import reasons, wire
+from cds_service.fhir.coding import Place, texts_of
+from cds_service.fhir.reader import Entry, Reader, plain_word
+
+_NOT_IMPLANTED = frozenset({"inactive", "entered-in-error"})
+_IMPLANT = "implant-"
+_IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
+    name: re.compile(pattern, re.IGNORECASE)
+    for name, pattern in {
+        "implant-pacemaker": r"pace-?maker",
+        "implant-defibrillator": r"defibrillator|\bAICD\b|\bICD\b",
+        "implant-neurostimulator": (
+            r"neuro-?stimulat|(?:spinal[ -]cord|nerve|deep[ -]brain|dorsal[ -]column)[ -]stimulat"
+        ),
+        "implant-clip": r"aneurysm\w*[ -]clip|intracranial clip",
+        "implant-pump": r"intrathecal|implant(?:ed|able)[\w -]*\bpump",
+    }.items()
+}
+_OUTSIDE_THE_BODY = re.compile(r"\b(?:external|wearable)\b", re.IGNORECASE)
+_NOT_SAFE = re.compile(
+    r"\b(?:not|non)[ -]*MRI?[ -]*(?:safe|conditional)|\bMRI?[ -]*unsafe", re.IGNORECASE
+)
+_CONDITIONAL = re.compile(r"\bMRI?[ -]*conditional", re.IGNORECASE)
+_SAFE = re.compile(r"\bMRI?[ -]*safe", re.IGNORECASE)
+_GADOLINIUM = re.compile(
+    r"\bgad(?:olin|obut|oter|opent|obena|odiam|overs|oxet|opic)\w*", re.IGNORECASE
+)
+_GADOLINIUM_ALLERGY = "gadolinium-allergy"
+_ACTIVE_ALLERGY = frozenset({"", "active"})
+
+
+def read_devices(reader: Reader) -> tuple[DeviceFact, ...]:
+    """Return the implants in place, by code or - because a missed one can hurt - by words."""
+    facts = (_device(reader, entry) for entry in reader.of_kind("Device"))
+    return tuple(sorted((fact for fact in facts if fact), key=lambda fact: fact.reference))
+
+
+def _device(reader: Reader, entry: Entry) -> DeviceFact | None:
+    if entry.status in _NOT_IMPLANTED:
+        if entry.status == "entered-in-error":
+            reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
+        return None
+    found = reader.decoded(entry, wire.Device)
+    if found is None:
+        return None
+    words = _words(found)
+    coded = reader.vocabulary.plain(found.type)
+    concepts = frozenset(name for name in coded if name.startswith(_IMPLANT))
+    if not any(_OUTSIDE_THE_BODY.search(text) for text in words):
+        concepts |= {
+            name
+            for name, pattern in _IMPLANT_WORDS.items()
+            if any(pattern.search(text) for text in words)
+        }
+    if not concepts:
+        return None
+    return DeviceFact(
+        reference=entry.reference,
+        concepts=concepts,
+        mr_status=_mr_status((*_all_words(found.safety), *words)),
+        label=_label(reader, concepts),
+    )
+
+
+def _words(found: wire.Device) -> tuple[str, ...]:
+    names = (item.name for item in found.device_name if item.name)
+    return (*_all_words(found.type), *names)
+
+
+def _all_words(concepts: tuple[wire.CodeableConcept, ...]) -> tuple[str, ...]:
+    """Return text and displays alike: here a word too many does no harm."""
+    texts = (concept.text for concept in concepts)
+    displays = (coding.display for concept in concepts for coding in concept.coding)
+    return tuple(text for text in (*texts, *displays) if text)
+
+
+def _mr_status(texts: tuple[str, ...]) -> MrStatus:
+    """Return the worst that *texts* say."""
+    for pattern, status in (
+        (_NOT_SAFE, MrStatus.UNSAFE),
+        (_CONDITIONAL, MrStatus.CONDITIONAL),
+        (_SAFE, MrStatus.SAFE),
+    ):
+        if any(pattern.search(text) for text in texts):
+            return status
+    return MrStatus.UNKNOWN
+
+
+def _label(reader: Reader, concepts: frozenset[str]) -> str:
+    labels = (
+        reader.knowledge.value_sets[name].label
+        for name in sorted(concepts)
+        if name in reader.knowledge.value_sets
+    )
+    return next(labels, "implant")
+
+
+def read_allergies(reader: Reader) -> tuple[AllergyFact, ...]:
+    """Return the active allergies this service knows."""
+    facts = (_allergy(reader, entry) for entry in reader.of_kind("AllergyIntolerance"))
+    return tuple(sorted((fact for fact in facts if fact), key=lambda fact: fact.reference))
+
+
+def _allergy(reader: Reader, entry: Entry) -> AllergyFact | None:
+    found = reader.decoded(entry, wire.Allergy)
+    if found is None:
+        return None
+    if _status(found.verification_status) in {"entered-in-error", "refuted"}:
+        reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
+        return None
+    if _status(found.clinical_status) not in _ACTIVE_ALLERGY:
+        return None
+    stated = (found.code, *(reaction.substance for reaction in found.reaction))
+    concepts = frozenset(
+        name
+        for concept in stated
+        for name in Place(vocabulary=reader.vocabulary, code=concept).concepts()
+    )
+    if any(_GADOLINIUM.search(text) for text in texts_of(stated)):
+        concepts |= {_GADOLINIUM_ALLERGY}
+    return AllergyFact(reference=entry.reference, concepts=concepts) if concepts else None
+
+
+def _status(concept: wire.CodeableConcept | None) -> str:
+    if concept is None:
+        return ""
+    codes = [plain_word(coding.code) for coding in concept.coding if coding.code]
+    return codes[0] if codes else plain_word(concept.text)

@@ -1,0 +1,147 @@
+"""Drugs of a chart, and the morphine equivalent of opioid doses that are written plainly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from decimal import Decimal
+
+from cds_service.chart.facts import DrugFact
+from cds_service.fhir import doses, reasons, wire
+from cds_service.fhir.decoding import read_resource
+from cds_service.fhir.reader import Entry, Reader, plain_word
+from cds_service.values import FhirDate
+
+_ORDER_INTENTS = frozenset(
+    {"order", "original-order", "reflex-order", "filler-order", "instance-order"}
+)
+_NEVER_TAKEN = frozenset({"draft", "cancelled", "not-taken"})
+_SUPPLY_DAYS = {"d": 1, "day": 1, "days": 1, "wk": 7, "week": 7, "weeks": 7, "mo": 30}
+_LONGEST_SUPPLY_DAYS = 3660
+
+
+def read_drugs(reader: Reader) -> tuple[DrugFact, ...]:
+    """Return ordered and stated drugs; drafts, cancelled and never taken ones are no facts."""
+    entries = (*reader.of_kind("MedicationRequest"), *reader.of_kind("MedicationStatement"))
+    facts = (_drug(reader, entry) for entry in entries)
+    return tuple(sorted((fact for fact in facts if fact), key=lambda fact: fact.reference))
+
+
+def _drug(reader: Reader, entry: Entry) -> DrugFact | None:
+    if entry.status == "entered-in-error":
+        reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
+        return None
+    found = reader.decoded(entry, wire.Drug)
+    if found is None or entry.status in _NEVER_TAKEN or not _is_order(entry, found):
+        return None
+    named = tuple(_medication(reader, entry, found))
+    concepts = reader.vocabulary.plain(named)
+    started = _started(reader, entry, found)
+    if not concepts or not reader.is_possible(entry, started):
+        return None
+    if not entry.status:
+        reader.put_entry_aside(entry, reasons.UNREADABLE, matters=True)
+        return None
+    dose = doses.morphine_equivalent(
+        doses.factor(named, reader.knowledge), (*found.dosage_instruction, *found.dosage)
+    )
+    return DrugFact(
+        reference=entry.reference,
+        concepts=concepts,
+        status=entry.status,
+        started=reader.clipped(started),
+        ended=_ended(reader, found, started),
+        mme_per_day=dose.per_day if dose else None,
+        is_daily_maximum=dose.is_maximum if dose else False,
+    )
+
+
+def _is_order(entry: Entry, found: wire.Drug) -> bool:
+    if found.do_not_perform is True:
+        return False
+    return entry.kind != "MedicationRequest" or plain_word(found.intent) in _ORDER_INTENTS | {""}
+
+
+def _medication(reader: Reader, entry: Entry, found: wire.Drug) -> Iterable[wire.CodeableConcept]:
+    """Yield what the drug is; a reference that leads nowhere leaves a gap."""
+    inline = found.medication_codeable_concept
+    if inline is None and found.medication is not None:
+        inline = found.medication.concept
+    if inline is not None:
+        yield inline
+        return
+    link = found.medication_reference or (found.medication and found.medication.reference)
+    target = reader.relative(link or None)
+    medication = None
+    if target is not None and target.startswith("#"):
+        medication = _contained(found, target[1:])
+    elif target is not None:
+        medication = reader.medications.get(target)
+    if medication is None:
+        reader.put_entry_aside(entry, reasons.UNKNOWN_MEDICATION, matters=True)
+        return
+    yield from _contents(medication)
+
+
+def _contained(found: wire.Drug, wanted: str) -> wire.Medication | None:
+    for raw in found.contained:
+        inner = read_resource(raw, wire.Medication)
+        if inner is not None and (inner.id or "").removeprefix("#") == wanted:
+            return inner
+    return None
+
+
+def _contents(medication: wire.Medication) -> Iterable[wire.CodeableConcept]:
+    if medication.code is not None:
+        yield medication.code
+    for ingredient in medication.ingredient:
+        item = ingredient.item_codeable_concept
+        if item is None and ingredient.item is not None:
+            item = ingredient.item.concept
+        if item is not None:
+            yield item
+
+
+def _started(reader: Reader, entry: Entry, found: wire.Drug) -> FhirDate | None:
+    if entry.kind == "MedicationRequest":
+        return reader.date(found.authored_on)
+    period = found.effective_period
+    return reader.date(found.effective_date_time, period.start if period else None)
+
+
+def _ended(reader: Reader, found: wire.Drug, started: FhirDate | None) -> FhirDate | None:
+    """Return the end of the validity, of the effective period, of the dose or of the supply.
+
+    Time:
+        The end may lie in the future.
+    """
+    bounds = (
+        item.timing.repeat.bounds_period
+        for item in (*found.dosage_instruction, *found.dosage)
+        if item.timing is not None and item.timing.repeat is not None
+    )
+    dispense = found.dispense_request
+    periods = [dispense.validity_period if dispense else None, found.effective_period, *bounds]
+    stated = reader.date(*(period.end for period in periods if period is not None))
+    if stated is not None or dispense is None or started is None:
+        return stated
+    days = _supply_days(dispense)
+    if days is None:
+        return None
+    return FhirDate(
+        earliest=started.earliest + timedelta(days=days),
+        latest=started.latest + timedelta(days=days),
+    )
+
+
+def _supply_days(dispense: wire.DispenseRequest) -> int | None:
+    duration = dispense.expected_supply_duration
+    if duration is None or duration.value is None or not duration.value.is_finite():
+        return None
+    per_unit = _SUPPLY_DAYS.get(plain_word(duration.code or duration.unit))
+    repeats = dispense.number_of_repeats_allowed or Decimal(0)
+    most = Decimal(_LONGEST_SUPPLY_DAYS)
+    if per_unit is None or not repeats.is_finite() or max(duration.value, repeats) > most:
+        return None
+    days = duration.value * per_unit * (1 + max(repeats, Decimal(0)))
+    return int(days) if 0 < days <= most else None

@@ -1,0 +1,262 @@
+"""Conditions, operations and visits of a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Raw
+
+from cds_service.chart.facts import ConditionFact, EncounterFact, ProcedureFact
+from cds_service.fhir import reasons, wire, wording
+from cds_service.fhir.coding import Place, inner_concepts, texts_of
+from cds_service.fhir.decoding import read_resource
+from cds_service.fhir.reader import Entry, Reader, plain_word
+from cds_service.fhir.subjects import Owner
+from cds_service.values import FhirDate, Side
+
+_ACTIVE = frozenset({"active", "recurrence", "relapse"})
+_INACTIVE = frozenset({"inactive", "remission", "resolved"})
+_NEVER_TOOK_PLACE = frozenset({"planned", "cancelled", "entered-in-error"})
+_INPATIENT_CLASSES = frozenset({"imp", "acute", "nonac", "inpatient"})
+_OUTPATIENT_CLASSES = frozenset({"amb", "emer", "vr", "hh", "ss", "obsenc", "fld", "outpatient"})
+
+
+def read_conditions(reader: Reader) -> tuple[ConditionFact, ...]:
+    """Return the conditions that are neither refuted nor entered in error."""
+    facts = (_condition(reader, entry) for entry in reader.of_kind("Condition"))
+    return tuple(sorted((fact for fact in facts if fact), key=lambda fact: fact.reference))
+
+
+def _condition(reader: Reader, entry: Entry) -> ConditionFact | None:
+    found = reader.decoded(entry, wire.Condition)
+    if found is None:
+        return None
+    verification = _word(found.verification_status)
+    if verification in {"entered-in-error", "refuted"} or entry.status == "entered-in-error":
+        is_refuted = verification == "refuted"
+        reader.put_entry_aside(entry, reasons.REFUTED if is_refuted else reasons.ENTERED_IN_ERROR)
+        return None
+    place = Place(vocabulary=reader.vocabulary, code=found.code, body_sites=found.body_site)
+    concepts = place.concepts()
+    onset, recorded, when = _when(reader, found)
+    if not concepts or not reader.is_possible(entry, when):
+        return None
+    return ConditionFact(
+        reference=entry.reference,
+        concepts=concepts,
+        is_active=_is_active(found),
+        onset=reader.clipped(onset),
+        recorded=reader.clipped(recorded),
+        when=reader.clipped(when),
+        side=place.side,
+        levels=place.levels,
+        names_spine=place.names_spine,
+    )
+
+
+def _when(
+    reader: Reader, found: wire.Condition
+) -> tuple[FhirDate | None, FhirDate | None, FhirDate | None]:
+    """Return onset, recorded day and the day to go by.
+
+    Time:
+        The server's own time stamp is used only if it is not in the future.
+    """
+    period = found.onset_period
+    onset = reader.date(found.onset_date_time, period.start if period else None)
+    recorded = reader.date(found.recorded_date)
+    updated = reader.date(found.meta.last_updated if found.meta else None)
+    return onset, recorded, onset or recorded or reader.clipped(updated)
+
+
+def _is_active(found: wire.Condition) -> bool:
+    status = _word(found.clinical_status)
+    if status in _ACTIVE or status in _INACTIVE:
+        return status in _ACTIVE
+    has_ended = (
+        found.abatement_date_time,
+        found.abatement_period,
+        found.abatement_age,
+        found.abatement_range,
+        found.abatement_string,
+        found.abatement_boolean or None,
+    )
+    return all(item is None for item in has_ended)
+
+
+def _word(concept: wire.CodeableConcept | None) -> str:
+    """Return the status word of a coded status, or its text where it has no code."""
+    if concept is None:
+        return ""
+    codes = [plain_word(coding.code) for coding in concept.coding if coding.code]
+    return codes[0] if codes else plain_word(concept.text)
+
+
+def read_procedures(
+    reader: Reader, conditions: Sequence[ConditionFact], encounters: Sequence[EncounterFact]
+) -> tuple[ProcedureFact, ...]:
+    """Return the completed procedures."""
+    by_reference = {fact.reference: fact for fact in conditions}
+    inpatient = {fact.reference: fact.is_inpatient for fact in encounters}
+    facts = (
+        _procedure(reader, entry, by_reference, inpatient) for entry in reader.of_kind("Procedure")
+    )
+    return tuple(sorted((fact for fact in facts if fact), key=lambda fact: fact.reference))
+
+
+def _procedure(
+    reader: Reader,
+    entry: Entry,
+    conditions: Mapping[str, ConditionFact],
+    inpatient: Mapping[str, bool | None],
+) -> ProcedureFact | None:
+    found = reader.decoded(entry, wire.Procedure)
+    if found is None or not _is_completed(reader, entry):
+        return None
+    because = Reasons(reader, (*found.reason_code, *inner_concepts(found.reason)), found.contained)
+    links = (*found.reason_reference, *(item.reference for item in found.reason))
+    because.follow(links, conditions)
+    place = Place(
+        vocabulary=reader.vocabulary,
+        code=found.code,
+        body_sites=found.body_site,
+        reasons=because.concepts,
+        more_reasons=because.linked_concepts,
+    )
+    concepts = place.concepts()
+    performed = _performed(reader, found)
+    if not concepts or not reader.is_possible(entry, performed):
+        return None
+    return ProcedureFact(
+        reference=entry.reference,
+        concepts=concepts,
+        performed=reader.clipped(performed),
+        levels=place.levels,
+        side=place.side,
+        reason_references=because.references,
+        reason_concepts=place.reason_concepts,
+        reason_levels=because.levels,
+        reason_side=because.side,
+        is_inpatient=inpatient.get(reader.relative(found.encounter) or ""),
+    )
+
+
+def _is_completed(reader: Reader, entry: Entry) -> bool:
+    if entry.status == "completed":
+        return True
+    if entry.status == "entered-in-error":
+        reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
+    elif not entry.status:
+        reader.put_entry_aside(entry, reasons.UNREADABLE, matters=True)
+    elif reader.vocabulary.has_meaning(entry.head.code):
+        reader.put_entry_aside(entry, reasons.NOT_COMPLETED)
+    return False
+
+
+def _performed(reader: Reader, found: wire.Procedure) -> FhirDate | None:
+    return (
+        reader.date(found.performed_date_time, found.occurrence_date_time)
+        or reader.period(found.performed_period)
+        or reader.period(found.occurrence_period)
+    )
+
+
+class Reasons:
+    """Why something was done or ordered: coded reasons, contained ones and linked conditions."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        concepts: Iterable[wire.CodeableConcept],
+        contained: Iterable[Raw] = (),
+    ) -> None:
+        """Start with the coded *concepts*; *contained* conditions count when they are linked."""
+        self._reader = reader
+        self._contained = dict(self._own_conditions(contained))
+        self.concepts: tuple[wire.CodeableConcept, ...] = tuple(concepts)
+        self._sites: tuple[wire.CodeableConcept, ...] = ()
+        self._linked: tuple[ConditionFact, ...] = ()
+        self.references: tuple[str, ...] = ()
+
+    def follow(
+        self,
+        links: Iterable[wire.Reference | None],
+        conditions: Mapping[str, ConditionFact],
+    ) -> None:
+        """Add the conditions that *links* lead to."""
+        for link in links:
+            target = self._reader.relative(link)
+            if target is None:
+                continue
+            inner = self._contained.get(target.removeprefix("#")) if target[0] == "#" else None
+            if inner is not None and inner.code is not None:
+                self.concepts += (inner.code,)
+                self._sites += inner.body_site
+            elif target[0] != "#":
+                self.references += (target,)
+                known = conditions.get(target)
+                self._linked += () if known is None else (known,)
+
+    @property
+    def linked_concepts(self) -> frozenset[str]:
+        """The value sets of the linked conditions."""
+        return frozenset(name for fact in self._linked for name in fact.concepts)
+
+    @property
+    def levels(self) -> frozenset[str]:
+        """The disc levels of the reasons."""
+        stated = (*self.concepts, *self._sites)
+        return (
+            self._reader.vocabulary.levels(stated)
+            | wording.levels_in(texts_of(stated))
+            | frozenset(level for fact in self._linked for level in fact.levels)
+        )
+
+    @property
+    def side(self) -> Side | None:
+        """The side of the reasons; a coded side wins over words."""
+        stated = (*self.concepts, *self._sites)
+        coded = self._reader.vocabulary.sides(stated) | {
+            fact.side for fact in self._linked if fact.side is not None
+        }
+        return wording.joined_side(coded) or wording.side_in(texts_of(stated))
+
+    def _own_conditions(self, contained: Iterable[Raw]) -> Iterable[tuple[str, wire.Condition]]:
+        for raw in contained:
+            found = read_resource(raw, wire.Condition)
+            if found is None or found.id is None or found.resource_type != "Condition":
+                continue
+            if self._reader.subjects.owner(found.subject) is not Owner.ANOTHER:
+                yield found.id.removeprefix("#"), found
+
+
+def read_encounters(reader: Reader) -> tuple[EncounterFact, ...]:
+    """Return the visits that took place."""
+    facts = (_encounter(reader, entry) for entry in reader.of_kind("Encounter"))
+    return tuple(sorted((fact for fact in facts if fact), key=lambda fact: fact.reference))
+
+
+def _encounter(reader: Reader, entry: Entry) -> EncounterFact | None:
+    if entry.status in _NEVER_TOOK_PLACE:
+        return None
+    found = reader.decoded(entry, wire.Encounter)
+    if found is None:
+        return None
+    period = found.period or found.actual_period
+    started = reader.date(period.start, period.end) if period else None
+    if not reader.is_possible(entry, started):
+        return None
+    concepts = (*found.type, found.service_type)
+    return EncounterFact(
+        reference=entry.reference,
+        concepts=reader.vocabulary.plain(concepts),
+        started=reader.clipped(started),
+        is_inpatient=_is_inpatient(found.class_),
+    )
+
+
+def _is_inpatient(encounter_class: wire.Coding | None) -> bool | None:
+    code = plain_word(encounter_class.code if encounter_class else None)
+    if code in _INPATIENT_CLASSES:
+        return True
+    return False if code in _OUTPATIENT_CLASSES else None

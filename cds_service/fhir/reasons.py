@@ -1,0 +1,48 @@
+"""The fixed phrases that say why data is missing or was set aside.
+
+They reach cards and logs, so none holds anything of a patient, a token or a server's own words.
+"""
+
+from __future__ import annotations
+
+# Why a key is not, or not wholly, supplied.
+NOT_SENT = "the EHR did not send it and gave no FHIR server to ask"
+SERVER_NOT_ALLOWED = "the EHR did not send it and its FHIR server is not one we may ask"
+NO_ACCESS_TOKEN = "the EHR did not send it and gave no access token for its FHIR server"  # noqa: S105 - a sentence, not a secret
+NOT_FHIR_JSON = "the answer was not FHIR JSON"
+SERVER_NOT_FHIR_JSON = "the FHIR server answered with something that is not FHIR JSON"
+SERVER_REFUSED = "the FHIR server refused access ({status})"
+SERVER_NOT_FOUND = "the FHIR server does not have it (404)"
+SERVER_FAILED = "the FHIR server failed ({status})"
+SERVER_BUSY = "the FHIR server was too busy ({status})"
+SERVER_REDIRECTED = "the FHIR server redirected the request, which is not followed"
+SERVER_TOO_SLOW = "the FHIR server did not answer in time"
+SERVER_UNREACHABLE = "the FHIR server could not be reached"
+SERVER_PAUSED = "the FHIR server failed repeatedly and is not asked for a few seconds"
+TOO_MUCH = "the answer was larger than this service reads"
+REPORTED_PROBLEM = "the FHIR server reported a problem"
+REPORTED_NOT_AUTHORISED = "the FHIR server did not authorise all of it"
+REPORTED_MORE = "the FHIR server says more may exist"
+SINGLE_RESOURCE = "a single resource came where a list was asked for"
+FEWER_THAN_TOTAL = "fewer entries came than the FHIR server counted"
+MORE_PAGES = "there are more pages than could be read"
+NEXT_PAGE_ELSEWHERE = "the next page was on another server and was not fetched"
+UNREADABLE_ENTRY = "an entry could not be read"
+
+# Why a single entry was set aside.
+ANOTHER_PATIENT = "it belongs to another patient"
+NO_PATIENT = "it does not say whose it is"
+UNREADABLE = "it could not be read"
+ENTERED_IN_ERROR = "it was entered in error"
+REFUTED = "it was refuted"
+FUTURE = "it is dated in the future"
+BEFORE_BIRTH = "it is dated before the patient's birth"
+NOT_COMPLETED = "the procedure was not completed"
+NOT_FINAL = "the result is not final"
+NOT_AN_ORDER = "it is not an order to do something"
+OUT_OF_RANGE = "its value is outside the possible range"
+UNIT_NOT_READ = "its unit is not one this service reads"
+NO_VALUE = "it has no value this service reads"
+OTHER_SITE = "the pain score is for another part of the body"
+UNKNOWN_MEDICATION = "the drug it refers to was not supplied"
+NOT_READ_HERE = "this service does not read this kind of entry"

@@ -1,0 +1,116 @@
+"""Whose resource is this?  Compares a reference with the patient in context, in every form.
+
+Nothing is guessed: only the patient's own id behind "Patient/", under a base that is known, or a
+``urn:uuid`` that names the patient's entry in the same request, makes a resource the patient's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from urllib.parse import urlsplit
+
+from cds_service.fhir.wire import Reference
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Owner(Enum):
+    """Whose resource it is."""
+
+    PATIENT = "the patient in context"
+    ANOTHER = "another patient"
+    UNKNOWN = "it does not say"
+
+
+class Subjects:
+    """Compares references with one patient; answers are remembered for one request."""
+
+    def __init__(
+        self,
+        patient_id: str,
+        *,
+        bases: Iterable[str],
+        fhir_server: str | None,
+        full_urls: Mapping[str, str],
+    ) -> None:
+        """Accept absolute references under *bases* and *fhir_server*, and *full_urls*."""
+        self._patient_id = patient_id
+        self._is_server_known = fhir_server is not None
+        known = [*bases, *([fhir_server] if fhir_server is not None else [])]
+        self._bases = frozenset(normalised_base(base) for base in known) - {None}
+        self._full_urls = full_urls
+        self._remembered: dict[str, Owner] = {}
+
+    def owner(self, *references: Reference | None) -> Owner:
+        """Return whose resource has *references* as subject; one to another patient decides."""
+        found = {self._owner(reference) for reference in references if reference is not None}
+        for owner in (Owner.ANOTHER, Owner.PATIENT):
+            if owner in found:
+                return owner
+        return Owner.UNKNOWN
+
+    def _owner(self, reference: Reference) -> Owner:
+        text = reference.reference
+        if text is None:
+            return Owner.UNKNOWN
+        owner = self._remembered.get(text)
+        if owner is None:
+            owner = self._remembered[text] = self._compared(text.strip())
+        return owner
+
+    def _compared(self, text: str) -> Owner:
+        if text.lower().startswith("urn:"):
+            text = self._full_urls.get(text, "")
+        base, found_type, found_id = split_reference(text)
+        if found_type != "Patient" or found_id is None:
+            return Owner.UNKNOWN
+        if found_id != self._patient_id:
+            return Owner.ANOTHER
+        if base is None or self._is_known(base):
+            return Owner.PATIENT
+        return Owner.ANOTHER
+
+    def _is_known(self, base: str) -> bool:
+        normalised = normalised_base(base)
+        if normalised in self._bases:
+            return True
+        return not self._is_server_known and normalised is not None
+
+
+def split_reference(text: str) -> tuple[str | None, str | None, str | None]:
+    """Return base, type and id of a reference; the base is None for a relative one.
+
+    Versioned references lose their version.  Anything else gives three times None.
+    """
+    nothing = (None, None, None)
+    if not text or any(sign in text for sign in "?#\\ "):
+        return nothing
+    parts = text.split("/")
+    if len(parts) >= 4 and parts[-2] == "_history":  # noqa: PLR2004 - type, id, word, version
+        parts = parts[:-2]
+    if len(parts) < 2 or not parts[-1] or not parts[-2].isalpha():  # noqa: PLR2004 - type and id
+        return nothing
+    base = "/".join(parts[:-2])
+    if base and "://" not in base:
+        return nothing
+    return base or None, parts[-2], parts[-1]
+
+
+def normalised_base(url: str) -> str | None:
+    """Return *url* with lower-case scheme and host, explicit port and no slash at the end.
+
+    None when it is no plain http(s) URL or hides a user name.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        return None
+    scheme, host = parts.scheme.lower(), parts.hostname
+    if scheme not in _DEFAULT_PORTS or not host or "@" in parts.netloc or "\\" in url:
+        return None
+    if parts.query or parts.fragment:
+        return None
+    shown_port = port or _DEFAULT_PORTS[scheme]
+    return f"{scheme}://{host}:{shown_port}{parts.path.rstrip('/')}"

@@ -1,0 +1,233 @@
+"""Which numbers are possible for a measurement, and how its units become the one the core uses.
+
+Only the conversions the clinical pages list are made, exactly, in decimals; another unit is not
+guessed at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal
+
+from cds_service.fhir import reasons
+from cds_service.fhir.wire import Quantity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A number in the unit of the core; ``converted_from`` is the original if it was converted."""
+
+    value: Decimal
+    converted_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """The possible values of one concept, and its units.
+
+    ``conversions`` maps a unit, as :func:`_plain` spells it, to the words for the original and the
+    change to make.
+    """
+
+    low: Decimal
+    high: Decimal
+    units: frozenset[str]
+    conversions: Mapping[str, tuple[str, Callable[[Decimal], Decimal]]]
+    accepts_no_unit: bool
+
+
+_LARGEST = Decimal(1_000_000_000)
+_SCORE_UNITS = frozenset({"{score}", "score", "1", "{points}", "points", "{#}", "{number}"})
+_PAIN_UNITS = _SCORE_UNITS | {"/10", "{0-10}", "{0-10}/10", "{nrs}", "{rating}", "{scale}", "cm"}
+
+
+def _score(low: int, high: int, *units: str) -> Scale:
+    return Scale(
+        low=Decimal(low),
+        high=Decimal(high),
+        units=_SCORE_UNITS | frozenset(units),
+        conversions={},
+        accepts_no_unit=True,
+    )
+
+
+def _celsius(fahrenheit: Decimal) -> Decimal:
+    """Return degrees Celsius; cut, not rounded, so that no value is lifted over a boundary."""
+    return ((fahrenheit - 32) * 5 / 9).quantize(Decimal("0.01"), rounding=ROUND_FLOOR)
+
+
+def _tenth(value: Decimal) -> Decimal:
+    return value / 10
+
+
+def _tenfold(value: Decimal) -> Decimal:
+    return value * 10
+
+
+def _lab(
+    low: int,
+    high: int,
+    units: frozenset[str],
+    conversions: Mapping[str, tuple[str, Callable[[Decimal], Decimal]]] | None = None,
+) -> Scale:
+    return Scale(
+        low=Decimal(low),
+        high=Decimal(high),
+        units=units,
+        conversions=conversions or {},
+        accepts_no_unit=False,
+    )
+
+
+_FAHRENHEIT = ("\N{DEGREE SIGN}F", _celsius)
+_PAIN = Scale(
+    low=Decimal(0), high=Decimal(10), units=_PAIN_UNITS, conversions={}, accepts_no_unit=True
+)
+SCALES: Mapping[str, Scale] = {
+    "pain-score": _PAIN,
+    "pain-vas": _PAIN,
+    "odi": _score(0, 100, "%", "{percent}", "percent"),
+    "phq9": _score(0, 27),
+    "phq9-item9": _score(0, 3),
+    "gad7": _score(0, 21),
+    "dn4": _score(0, 10),
+    "paindetect": _score(-1, 38),
+    "lanss": _score(0, 24),
+    "pcs": _score(0, 52),
+    "mrc-grade": _score(0, 5, "/5", "{mrc}"),
+    "sij-tests": _score(0, 5),
+    "crp": _lab(0, 1000, frozenset({"mg/l"}), {"mg/dl": ("mg/dL", _tenfold)}),
+    "esr": _lab(0, 300, frozenset({"mm/h", "mm/hr", "mm/hour", "mm/1h", "mm/(1.h)"})),
+    "wbc": _lab(
+        0,
+        1000,
+        frozenset(
+            {
+                "10*9/l",
+                "10*3/ul",
+                "10*3/mm3",
+                "k/ul",
+                "thou/ul",
+                "thousand/ul",
+                "x10*3/ul",
+                "x10*9/l",
+                "x10e3/ul",
+                "x10e9/l",
+                "10e3/ul",
+                "10e9/l",
+                "k/mm3",
+            }
+        ),
+    ),
+    "temperature": _lab(
+        20,
+        46,
+        frozenset({"cel", "c", "degc", "\N{DEGREE SIGN}c", "degreesc", "degcelsius", "celsius"}),
+        dict.fromkeys(
+            (
+                "[degf]",
+                "degf",
+                "f",
+                "\N{DEGREE SIGN}f",
+                "degreesf",
+                "degfahrenheit",
+                "fahrenheit",
+            ),
+            _FAHRENHEIT,
+        ),
+    ),
+    "egfr": _lab(
+        0,
+        300,
+        frozenset(
+            {
+                "ml/min/{1.73_m2}",
+                "ml/min/{1.73m2}",
+                "ml/min/1.73m2",
+                "ml/min/1.73_m2",
+                "ml/min/1.73m*2",
+                "ml/min/1.73",
+                "ml/min/1.73sqm",
+                "ml/min/1.73m\N{SUPERSCRIPT TWO}",
+                "ml/min/bsa",
+                "ml/min",
+            }
+        ),
+    ),
+    "pvr": Scale(
+        low=Decimal(0),
+        high=Decimal(10_000),
+        units=frozenset({"ml", "cc", "cm3", "cm*3"}),
+        conversions={},
+        accepts_no_unit=True,  # the code itself says millilitres
+    ),
+}
+"""The scale of each numeric concept; concepts not listed here carry no number."""
+
+_VAS_MILLIMETRES = "mm"
+_VAS_TOP_IN_CENTIMETRES = Decimal(10)
+_VAS_TOP = Decimal(100)
+
+
+def measured(concept: str, quantity: Quantity) -> Measured | str:
+    """Return *quantity* in the unit of *concept*, or the reason it cannot be read."""
+    scale = SCALES[concept]
+    value = quantity.value
+    if value is None or not value.is_finite():
+        return reasons.NO_VALUE
+    if abs(value) > _LARGEST:
+        return reasons.OUT_OF_RANGE
+    if concept == "pain-vas":
+        result = _visual_analogue(value, quantity)
+    else:
+        result = _in_scale_unit(scale, value, quantity)
+    if isinstance(result, str) or scale.low <= result.value <= scale.high:
+        return result
+    return reasons.OUT_OF_RANGE
+
+
+def _in_scale_unit(scale: Scale, value: Decimal, quantity: Quantity) -> Measured | str:
+    units = _units(quantity)
+    if not units:
+        return Measured(value=value) if scale.accepts_no_unit else reasons.UNIT_NOT_READ
+    for unit in units:
+        if unit in scale.units:
+            return Measured(value=value)
+        if unit in scale.conversions:
+            shown, change = scale.conversions[unit]
+            return Measured(value=change(value), converted_from=f"{value:f} {shown}")
+    return reasons.UNIT_NOT_READ
+
+
+def _visual_analogue(value: Decimal, quantity: Quantity) -> Measured | str:
+    """Read a visual analogue scale.
+
+    Units:
+        Centimetres and "out of 10" as they are, millimetres and "out of 100" divided by ten.
+        Without a unit a value above ten can only be millimetres; a smaller one could be either and
+        is not read.
+    """
+    units = _units(quantity)
+    if any(unit in {_VAS_MILLIMETRES, "/100", "{0-100}", "%"} for unit in units):
+        return Measured(value=_tenth(value), converted_from=f"{value:f} mm")
+    if any(unit in _PAIN_UNITS - _SCORE_UNITS for unit in units):
+        return Measured(value=value)
+    if units and not any(unit in _SCORE_UNITS for unit in units):
+        return reasons.UNIT_NOT_READ
+    if _VAS_TOP_IN_CENTIMETRES < value <= _VAS_TOP:
+        return Measured(value=_tenth(value), converted_from=f"{value:f} mm")
+    return Measured(value=value) if value == 0 else reasons.UNIT_NOT_READ
+
+
+def _units(quantity: Quantity) -> tuple[str, ...]:
+    """Return the unit code and the unit words, plainly spelt, where stated."""
+    found = (_plain(text) for text in (quantity.code, quantity.unit) if text)
+    return tuple(unit for unit in found if unit)
+
+
+def _plain(text: str) -> str:
+    spelt = "".join(text.lower().split())
+    for sign, plain in (("\N{MICRO SIGN}", "u"), ("\N{GREEK SMALL LETTER MU}", "u"), ("^", "*")):
+        spelt = spelt.replace(sign, plain)
+    return spelt.replace("\N{MULTIPLICATION SIGN}", "x").replace("mcl", "ul")

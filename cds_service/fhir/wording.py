@@ -1,0 +1,118 @@
+"""What the words of an entry say of site, level and side - the only things read from free text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import pairwise
+
+from cds_service.values import Side
+
+_LEVEL_CHAIN = re.compile(
+    r"\bL([1-5])((?:\s*[-/\u2010-\u2015\u2212]\s*(?:L?[1-5]|S1))+)\b", re.IGNORECASE
+)
+_LEVEL_STEP = re.compile(r"(S1|[1-5])", re.IGNORECASE)
+_LUMBAR = re.compile(r"\b(?:lumbar|lumbal|lumbo-?sacral|thoraco-?lumbar|lumbo\w*)\b", re.IGNORECASE)
+_OTHER_SPINE = re.compile(r"\b(?:cervical|cervico\w*|thoracic|dorsal spine|neck)\b", re.IGNORECASE)
+_SPINE = re.compile(
+    r"\b(?:spine|spinal|spondyl\w*|vertebra\w*|intervertebral|lumb\w+|thoraco-?lumbar|"
+    r"sacroiliac|sacro-iliac|si joint|epidural|laminectomy|disc space|diskitis|discitis)\b",
+    re.IGNORECASE,
+)
+_LEG = re.compile(
+    r"\b(?:legs?|lower (?:limb|extremit(?:y|ies))s?|thighs?|calf|calves)\b", re.IGNORECASE
+)
+_LEG_SITE = re.compile(
+    r"\b(?:legs?|lower (?:limb|extremit(?:y|ies))s?|thighs?|calf|calves|foot|feet|toes?|shins?|"
+    r"ankles?|knees?)\b",
+    re.IGNORECASE,
+)
+_BACK = re.compile(r"\b(?:back|lumbar|low-back|lumbosacral)\b", re.IGNORECASE)
+_ELSEWHERE = re.compile(
+    r"\b(?:shoulders?|neck|cervical|thoracic|head|headache|chest|abdom\w*|belly|arms?|hands?|"
+    r"wrists?|elbows?|knees?|hips?|ankles?|foot|feet|toes?|pelvi\w*|throat|ears?|jaw|tooth|teeth|"
+    r"buttocks?|groin|upper (?:limb|extremity))\b",
+    re.IGNORECASE,
+)
+_LEFT = re.compile(r"\bleft\b", re.IGNORECASE)
+_RIGHT = re.compile(r"\bright\b", re.IGNORECASE)
+_BOTH = re.compile(r"\b(?:bilateral(?:ly)?|both (?:sides|legs))\b", re.IGNORECASE)
+_STIMULATION = re.compile(
+    r"\b(?:spinal[ -]cord[ -]stimulat\w*|scs|neurostimulat\w*|neuromodulation|"
+    r"dorsal[ -]column[ -]stimulat\w*)\b",
+    re.IGNORECASE,
+)
+
+
+def levels_in(texts: Iterable[str]) -> frozenset[str]:
+    """Return the disc levels *texts* name, as "L4-L5"; "L3-5" names two."""
+    return frozenset(
+        level
+        for text in texts
+        for chain in _LEVEL_CHAIN.finditer(text)
+        for level in _chain_levels(chain[1], chain[2])
+    )
+
+
+def _chain_levels(first: str, rest: str) -> Iterable[str]:
+    sacrum = 6
+    steps = [int(first)] + [
+        sacrum if step.upper() == "S1" else int(step) for step in _LEVEL_STEP.findall(rest)
+    ]
+    for upper, lower in pairwise(steps):
+        for vertebra in range(upper, lower):
+            below = "S1" if vertebra + 1 == sacrum else f"L{vertebra + 1}"
+            yield f"L{vertebra}-{below}"
+
+
+def side_in(texts: Iterable[str]) -> Side | None:
+    """Return the side *texts* name."""
+    joined = " ; ".join(texts)
+    left, right = _LEFT.search(joined), _RIGHT.search(joined)
+    if _BOTH.search(joined) or (left and right):
+        return Side.BOTH
+    if left or right:
+        return Side.LEFT if left else Side.RIGHT
+    return None
+
+
+def joined_side(sides: Iterable[Side]) -> Side | None:
+    """Return the side several statements add up to."""
+    found = set(sides)
+    if not found:
+        return None
+    return found.pop() if len(found) == 1 else Side.BOTH
+
+
+def names_lumbar(texts: Iterable[str]) -> bool:
+    """Whether *texts* name the lumbar spine or one of its levels."""
+    known = tuple(texts)
+    return any(_LUMBAR.search(text) for text in known) or bool(levels_in(known))
+
+
+def names_other_spine(texts: Iterable[str]) -> bool:
+    """Whether *texts* name the neck or the thoracic spine."""
+    return any(_OTHER_SPINE.search(text) for text in texts)
+
+
+def names_spine(texts: Iterable[str]) -> bool:
+    """Whether *texts* name any part of the spine."""
+    known = tuple(texts)
+    return any(_SPINE.search(text) for text in known) or bool(levels_in(known))
+
+
+def names_leg(texts: Iterable[str]) -> bool:
+    """Whether *texts* name the lower limb or a part of it."""
+    return any(_LEG_SITE.search(text) for text in texts)
+
+
+def names_stimulation(texts: Iterable[str]) -> bool:
+    """Whether *texts* name spinal cord stimulation."""
+    return any(_STIMULATION.search(text) for text in texts)
+
+
+def pain_words(texts: Iterable[str]) -> tuple[bool, bool, bool]:
+    """Return whether *texts* place a pain in the leg, in the back, or somewhere else."""
+    joined = " ; ".join(texts)
+    leg, back = bool(_LEG.search(joined)), bool(_BACK.search(joined))
+    return leg, back, bool(_ELSEWHERE.search(joined)) and not (leg or back)

@@ -1,0 +1,423 @@
+"""Operations, conditions, orders, reports, drugs and implants."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from chart_parts import (
+    CPT,
+    ICD,
+    LOINC,
+    RXNORM,
+    SNOMED,
+    ReadChart,
+    Resource,
+    concept,
+    condition,
+    procedure,
+)
+
+from cds_service.chart.facts import MrStatus
+from cds_service.chart.supply import Key, State
+from cds_service.fhir import reasons
+from cds_service.values import FhirDate, Side
+
+LAMINECTOMY = "387731002"
+MINE = {"subject": {"reference": "Patient/anna"}}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"bodySite": [concept(SNOMED, "122496007")]},
+        {"bodySite": concept(SNOMED, "122496007")},
+        {"bodySite": [concept(SNOMED, "84020006")]},
+        {"bodySite": [{"text": "L4/5"}]},
+        {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy, lumbar")},
+        {"reasonCode": [concept(ICD, "M48.061")]},
+        {"reasonCode": [concept(ICD, "M48061")]},
+        {"reasonReference": [{"reference": "Condition/c1"}]},
+    ],
+)
+def test_generic_operation_is_lumbar_by_site_words_or_reason(
+    read: ReadChart, fields: dict[str, object]
+) -> None:
+    """A laminectomy counts once something says lumbar."""
+    chart = read(procedure(LAMINECTOMY, **fields), condition("18347007"))
+    assert chart.procedures[0].concepts == {"decompression"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"bodySite": [concept(SNOMED, "122495006")], "reasonCode": [concept(ICD, "M48.061")]},
+        {"code": concept(SNOMED, LAMINECTOMY, "Cervical laminectomy")},
+        {"bodySite": [{"text": "neck"}], "reasonReference": [{"reference": "Condition/c1"}]},
+    ],
+)
+def test_generic_operation_elsewhere_or_nowhere_is_not_lumbar(
+    read: ReadChart, fields: dict[str, object]
+) -> None:
+    """Without a lumbar meaning, or with another region named, it is no operation of ours."""
+    assert read(procedure(LAMINECTOMY, **fields), condition("18347007")).procedures == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "levels"),
+    [
+        ("L4-5 discectomy", {"L4-L5"}),
+        ("L4/L5", {"L4-L5"}),
+        ("l5 \u2013 s1", {"L5-S1"}),
+        ("L3-5 fusion", {"L3-L4", "L4-L5"}),
+        ("L4-L5-S1", {"L4-L5", "L5-S1"}),
+        ("L4-S1", {"L4-L5", "L5-S1"}),
+        ("L2-L3, L5-S1", {"L2-L3", "L5-S1"}),
+        ("room L4-10", set()),
+        ("L5-4", set()),
+        ("Lumbar fusion", set()),
+    ],
+)
+def test_levels_are_read_from_words(read: ReadChart, text: str, levels: set[str]) -> None:
+    """Levels come out as single discs, whatever the spelling."""
+    found = read(procedure(code=concept(SNOMED, "50172003", text)))
+    assert found.procedures[0].levels == levels
+
+
+def test_side_and_level_come_from_codes(read: ReadChart) -> None:
+    """Body site codes, code words of ours and modifiers give side and level."""
+    sites = [concept(SNOMED, "84020006"), concept(SNOMED, "24028007")]
+    (fact,) = read(procedure("63030", CPT, bodySite=sites)).procedures
+    assert (fact.levels, fact.side) == ({"L4-L5"}, Side.RIGHT)
+    (modified,) = read(procedure("63030-LT", CPT)).procedures
+    assert (modified.side, "discectomy" in modified.concepts) == (Side.LEFT, True)
+    assert read(condition("M54.32", ICD)).conditions[0].side is Side.LEFT
+
+
+@pytest.mark.parametrize(
+    ("fields", "performed"),
+    [
+        ({"performedDateTime": "2026-05-04T23:30:00-05:00"}, (date(2026, 5, 5), date(2026, 5, 5))),
+        ({"performedDateTime": "2026-05"}, (date(2026, 5, 1), date(2026, 5, 31))),
+        ({"performedDateTime": "2026"}, (date(2026, 1, 1), date(2026, 11, 20))),
+        ({"performedPeriod": {"start": "2026-05-03", "end": "2026-05-04"}}, None),
+        ({"performedPeriod": {"start": "2026-05-04"}}, None),
+        ({"occurrenceDateTime": "2026-05-04"}, None),
+    ],
+)
+def test_operation_is_dated_as_precisely_as_the_chart(
+    read: ReadChart, fields: dict[str, object], performed: tuple[date, date] | None
+) -> None:
+    """End of the period, else start; partial dates keep both ends, cut at today."""
+    operation = {**procedure(), **fields}
+    if "performedDateTime" not in fields:
+        del operation["performedDateTime"]
+    (fact,) = read(operation).procedures
+    first, last = performed or (date(2026, 5, 4), date(2026, 5, 4))
+    assert fact.performed is not None
+    assert (fact.performed.earliest, fact.performed.latest) == (first, last)
+
+
+@pytest.mark.parametrize("field", ["performedString", "performedAge"])
+def test_operation_dated_only_by_words_is_undated(read: ReadChart, field: str) -> None:
+    """Words and ages are no date."""
+    operation = {**procedure(), field: "last spring"}
+    del operation["performedDateTime"]
+    assert read(operation).procedures[0].performed is None
+
+
+@pytest.mark.parametrize(
+    ("day", "reason"),
+    [("2026-11-21", reasons.FUTURE), ("1969-01-01", reasons.BEFORE_BIRTH)],
+)
+def test_impossible_day_is_set_aside(read: ReadChart, day: str, reason: str) -> None:
+    """Tomorrow and the time before birth make no fact."""
+    chart = read(procedure(performedDateTime=day))
+    assert chart.procedures == ()
+    assert chart.set_aside[0].reason == reason
+
+
+def test_the_day_is_the_one_of_the_sites_time_zone(read: ReadChart) -> None:
+    """Late on the last UTC day is already tomorrow in Berlin."""
+    late = procedure(performedDateTime="2026-11-20T23:30:00Z")
+    assert len(read(late, zone="UTC").procedures) == 1
+    assert read(late, zone="Europe/Berlin").procedures == ()
+
+
+@pytest.mark.parametrize("status", ["in-progress", "not-done", "stopped", "entered-in-error "])
+def test_operation_that_was_not_completed_is_no_operation(read: ReadChart, status: str) -> None:
+    """Only completed procedures count, and the key stays supplied."""
+    chart = read(procedure(status=status))
+    assert chart.procedures == ()
+    assert chart.supply_of(Key.PROCEDURES).state is State.SUPPLIED
+
+
+@pytest.mark.parametrize(
+    "body", [b"null", b"[]", b'"x"', b'{"id":"1"}', b"{", b'{"resourceType":"Procedure"}']
+)
+def test_unreadable_procedure_makes_its_key_partial(read: ReadChart, body: bytes) -> None:
+    """A procedure that cannot be read could have been an operation."""
+    chart = read(procedure(), raw={"procedures": (body,)})
+    assert len(chart.procedures) == 1
+    assert chart.supply_of(Key.PROCEDURES).state is State.PARTIAL
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_active"),
+    [
+        ({}, True),
+        ({"abatementDateTime": "2026-01-01"}, False),
+        ({"abatementString": "resolved"}, False),
+        ({"abatementBoolean": False}, True),
+        ({"clinicalStatus": {"coding": [{"code": "recurrence"}]}}, True),
+        ({"clinicalStatus": {"coding": [{"code": "resolved"}]}}, False),
+        ({"clinicalStatus": "active"}, True),
+        ({"clinicalStatus": {"text": "Inactive"}}, False),
+    ],
+)
+def test_condition_is_active_unless_the_chart_ends_it(
+    read: ReadChart,
+    fields: dict[str, object],
+    is_active: bool,  # noqa: FBT001 - a case
+) -> None:
+    """Status first, then an end, else active."""
+    assert read(condition("27151001", **fields)).conditions[0].is_active is is_active
+
+
+@pytest.mark.parametrize("code", ["refuted", "entered-in-error"])
+def test_refuted_condition_is_set_aside(read: ReadChart, code: str) -> None:
+    """What was ruled out is not a condition."""
+    ruled_out = condition("27151001", verificationStatus={"coding": [{"code": code}]})
+    assert read(ruled_out).conditions == ()
+
+
+def test_condition_is_dated_by_the_first_day_it_states(read: ReadChart) -> None:
+    """Onset, then recorded, then the server's own stamp."""
+    stamped = condition("27151001", meta={"lastUpdated": "2026-09-01T00:00:00Z"})
+    del stamped["recordedDate"]
+    assert read(stamped).conditions[0].when is not None
+    onset = condition("27151001", onsetPeriod={"start": "2026-08-01"})
+    assert read(onset).conditions[0].when == FhirDate.on(date(2026, 8, 1))
+    assert read(onset).conditions[0].recorded == FhirDate.on(date(2026, 10, 1))
+    undated = {**stamped, "meta": {"lastUpdated": "2027-09-01T00:00:00Z"}}
+    assert read(undated).conditions[0].when is None
+
+
+def test_numbness_counts_only_with_a_leg_site(read: ReadChart) -> None:
+    """A code that needs a leg site is nothing without one."""
+    assert read(condition("44077006")).conditions == ()
+    leg = condition("44077006", bodySite=[{"text": "left foot"}])
+    assert read(leg).conditions[0].concepts == {"sensory-deficit"}
+
+
+def order(**fields: object) -> Resource:
+    """Return an open order for a lumbar MRI."""
+    return {
+        "resourceType": "ServiceRequest",
+        "id": "s1",
+        "status": "active",
+        "intent": "order",
+        "code": concept(CPT, "72158"),
+        "authoredOn": "2026-11-01",
+        **MINE,
+        **fields,
+    }
+
+
+@pytest.mark.parametrize("status", ["active", "on-hold", "draft"])
+def test_open_order_counts(read: ReadChart, status: str) -> None:
+    """Active, on-hold and draft orders are orders."""
+    assert read(order(status=status)).orders[0].status == status
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": "revoked"},
+        {"status": "completed"},
+        {"status": "entered-in-error"},
+        {"intent": "option"},
+        {"doNotPerform": True},
+    ],
+)
+def test_order_that_does_not_stand_is_no_order(read: ReadChart, fields: dict[str, object]) -> None:
+    """A revoked order, an option or a "do not" suppresses nothing."""
+    assert read(order(**fields)).orders == ()
+
+
+def test_pain_referral_for_stimulation_is_a_stimulation_referral(read: ReadChart) -> None:
+    """No code exists for it, so the words of a pain clinic referral decide."""
+    plain = order(code=concept(SNOMED, "306265007"))
+    named = order(
+        code=concept(SNOMED, "306265007"),
+        reasonCode=[{"text": "Spinal cord stimulation evaluation"}],
+    )
+    assert "scs-referral" not in read(plain).orders[0].concepts
+    assert "scs-referral" in read(named).orders[0].concepts
+
+
+@pytest.mark.parametrize(
+    ("status", "is_final"), [("final", True), ("amended", True), ("preliminary", False)]
+)
+def test_report_is_done_only_when_final(read: ReadChart, status: str, is_final: bool) -> None:  # noqa: FBT001 - a case
+    """A preliminary report means ordered, not done."""
+    report = {
+        "resourceType": "DiagnosticReport",
+        "id": "r1",
+        "status": status,
+        "code": concept(LOINC, "24968-0"),
+        "effectiveDateTime": "2026-10-01",
+        **MINE,
+    }
+    assert read(report).reports[0].is_final is is_final
+
+
+def test_imaging_study_is_final_only_with_its_report(read: ReadChart) -> None:
+    """Pictures without a final report are not a result."""
+    study = {
+        "resourceType": "ImagingStudy",
+        "id": "i1",
+        "status": "available",
+        "procedureCode": [concept(LOINC, "24968-0")],
+        "started": "2026-10-01",
+        **MINE,
+    }
+    report = {
+        "resourceType": "DiagnosticReport",
+        "id": "r1",
+        "status": "final",
+        "code": {"text": "MRI"},
+        "imagingStudy": [{"reference": "ImagingStudy/i1"}],
+        **MINE,
+    }
+    assert [fact.is_final for fact in read(study).reports] == [False]
+    assert [fact.is_final for fact in read(study, report).reports] == [True]
+
+
+def drug(**fields: object) -> Resource:
+    """Return an active order of oxycodone."""
+    return {
+        "resourceType": "MedicationRequest",
+        "id": "m1",
+        "status": "active",
+        "intent": "order",
+        "medicationCodeableConcept": concept(RXNORM, "7804"),
+        "authoredOn": "2026-09-01",
+        **MINE,
+        **fields,
+    }
+
+
+def dose(amount: float, unit: str = "mg", **repeat: object) -> dict[str, object]:
+    """Return one dosage instruction."""
+    return {
+        "timing": {"repeat": {"frequency": 2, "period": 1, "periodUnit": "d", **repeat}},
+        "doseAndRate": [{"doseQuantity": {"value": amount, "unit": unit}}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("instructions", "expected", "is_maximum"),
+    [
+        ([dose(10)], "30", False),
+        ([dose(10, period=12, periodUnit="h", frequency=1)], "30", False),
+        ([dose(10, frequencyMax=4)], "60", True),
+        ([{**dose(10), "asNeededBoolean": True}], "30", True),
+        ([dose(10), dose(20)], "90", False),
+        ([{**dose(10), "sequence": 1}, {**dose(20), "sequence": 2}], "60", True),
+        ([dose(1, unit="tablet")], None, False),
+        ([{"text": "1-2 tabs as needed"}], None, False),
+        ([dose(10, period=0)], None, False),
+        ([], None, False),
+    ],
+)
+def test_daily_opioid_dose_is_computed_only_when_written_plainly(
+    read: ReadChart,
+    instructions: list[dict[str, object]],
+    expected: str | None,
+    is_maximum: bool,  # noqa: FBT001 - a case
+) -> None:
+    """Milligrams and a frequency give a number, anything else is not known."""
+    (fact,) = read(drug(dosageInstruction=instructions)).drugs
+    assert fact.mme_per_day == (None if expected is None else Decimal(expected))
+    assert fact.is_daily_maximum is is_maximum
+
+
+def test_drug_behind_a_reference_is_found_or_leaves_a_gap(read: ReadChart) -> None:
+    """A contained or sent Medication is used; a missing one makes the drugs incomplete."""
+    linked = drug(medicationReference={"reference": "#d"})
+    del linked["medicationCodeableConcept"]
+    inside = {"resourceType": "Medication", "id": "d", "code": concept(RXNORM, "25480")}
+    assert read({**linked, "contained": [inside]}).drugs[0].concepts == {"gabapentinoid"}
+    apart = {**linked, "medicationReference": {"reference": "Medication/d"}}
+    assert read(apart, inside).drugs[0].concepts == {"gabapentinoid"}
+    chart = read(apart)
+    assert chart.drugs == ()
+    assert chart.supply_of(Key.MEDICATION_REQUESTS).state is State.PARTIAL
+
+
+@pytest.mark.parametrize(
+    "fields", [{"status": "draft"}, {"status": "cancelled"}, {"intent": "plan"}]
+)
+def test_drug_that_was_never_ordered_is_no_fact(read: ReadChart, fields: dict[str, object]) -> None:
+    """Drafts, cancelled orders and plans are not drugs taken."""
+    assert read(drug(**fields)).drugs == ()
+
+
+def device(**fields: object) -> Resource:
+    """Return a Device of the patient."""
+    return {
+        "resourceType": "Device",
+        "id": "d1",
+        "status": "active",
+        "patient": {"reference": "Patient/anna"},
+        **fields,
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "status"),
+    [
+        ({"type": concept(SNOMED, "424921004")}, "implant-pacemaker", MrStatus.UNKNOWN),
+        (
+            {"type": {"text": "Pacemaker"}, "safety": [{"text": "mr conditional"}]},
+            "implant-pacemaker",
+            MrStatus.CONDITIONAL,
+        ),
+        (
+            {"type": {"text": "ICD"}, "safety": [{"coding": [{"display": "MR Unsafe"}]}]},
+            "implant-defibrillator",
+            MrStatus.UNSAFE,
+        ),
+        (
+            {"deviceName": [{"name": "Spinal cord stimulator, not MR safe"}]},
+            "implant-neurostimulator",
+            MrStatus.UNSAFE,
+        ),
+        ({"type": {"text": "Aneurysm clip, MRI safe"}}, "implant-clip", MrStatus.SAFE),
+        ({"type": {"text": "Intrathecal pump"}}, "implant-pump", MrStatus.UNKNOWN),
+    ],
+)
+def test_implant_is_recognised_by_code_or_words(
+    read: ReadChart, fields: dict[str, object], kind: str, status: MrStatus
+) -> None:
+    """A missed implant can hurt, so words are enough."""
+    (fact,) = read(device(**fields)).devices
+    assert kind in fact.concepts
+    assert fact.mr_status is status
+    assert fact.label
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": {"text": "Wheelchair"}},
+        {"type": {"text": "Pacemaker"}, "status": "inactive"},
+        {"type": {"text": "Automated external defibrillator"}},
+    ],
+)
+def test_other_devices_are_no_implants(read: ReadChart, fields: dict[str, object]) -> None:
+    """Aids, removed implants and devices outside the body stop no MRI."""
+    assert read(device(**fields)).devices == ()

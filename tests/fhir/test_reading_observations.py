@@ -1,0 +1,222 @@
+"""Values, units, sites and answers of Observations."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from chart_parts import LOCAL, LOINC, SNOMED, ReadChart, concept, observation
+
+from cds_service.chart.facts import Site
+from cds_service.fhir import reasons
+from cds_service.values import Side
+
+
+def quantity(value: object, unit: str | None = None) -> dict[str, object]:
+    """Return a valueQuantity field."""
+    return {"valueQuantity": {"value": value} | ({"unit": unit} if unit else {})}
+
+
+@pytest.mark.parametrize(
+    ("code", "value", "unit", "expected"),
+    [
+        ("72514-3", 7, None, "7"),
+        ("72514-3", "7", "{score}", "7"),
+        ("72514-3", 0, "{score}", "0"),
+        ("72514-3", 10, "/10", "10"),
+        ("38214-3", 65, "mm", "6.5"),
+        ("38214-3", 6.5, "cm", "6.5"),
+        ("38214-3", 65, "{score}", "6.5"),
+        ("97908-8", 100, "%", "100"),
+        ("1988-5", 12, "mg/L", "12"),
+        ("1988-5", 1.2, "mg/dL", "12.0"),
+        ("30522-7", 1.2, "mg/dl", "12.0"),
+        ("8310-5", 38, "Cel", "38"),
+        ("8310-5", 100.4, "[degF]", "38.00"),
+        ("8310-5", 100.3, "°F", "37.94"),
+        ("8310-5", 100.399, "[degF]", "37.99"),
+        ("6690-2", 12.1, "10*3/uL", "12.1"),
+        ("6690-2", 12.1, "K/µL", "12.1"),
+        ("4537-7", 40, "mm/hr", "40"),
+        ("98979-8", 29, "mL/min/{1.73_m2}", "29"),
+        ("98979-8", 29, "mL/min/1.73 m²", "29"),
+    ],
+)
+def test_value_is_read_in_the_unit_of_the_core(
+    read: ReadChart, code: str, value: object, unit: str | None, expected: str
+) -> None:
+    """A known unit is used as it is or converted exactly."""
+    (fact,) = read(observation(code, **quantity(value, unit))).observations
+    assert fact.value == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    ("code", "value", "unit", "reason"),
+    [
+        ("72514-3", 11, None, reasons.OUT_OF_RANGE),
+        ("72514-3", -1, None, reasons.OUT_OF_RANGE),
+        ("72514-3", 5, "kg", reasons.UNIT_NOT_READ),
+        ("72514-3", None, None, reasons.NO_VALUE),
+        ("72514-3", "NaN", None, reasons.NO_VALUE),
+        ("97908-8", 101, "%", reasons.OUT_OF_RANGE),
+        ("1988-5", 12, None, reasons.UNIT_NOT_READ),
+        ("1988-5", 12, "nmol/L", reasons.UNIT_NOT_READ),
+        ("8310-5", 100.4, "Cel", reasons.OUT_OF_RANGE),
+        ("8310-5", 38.5, None, reasons.UNIT_NOT_READ),
+        ("6690-2", 12000, "/uL", reasons.UNIT_NOT_READ),
+        ("38214-3", 6, "{score}", reasons.UNIT_NOT_READ),
+        ("38214-3", 101, "mm", reasons.OUT_OF_RANGE),
+    ],
+)
+def test_value_that_cannot_be_trusted_is_set_aside_and_said(
+    read: ReadChart, code: str, value: object, unit: str | None, reason: str
+) -> None:
+    """A number outside the scale or in an unknown unit is no value."""
+    chart = read(observation(code, **quantity(value, unit)))
+    assert chart.observations == ()
+    assert [item.reason for item in chart.set_aside] == [reason]
+
+
+def test_enormous_numbers_are_only_out_of_range(read: ReadChart) -> None:
+    """A number no decimal can be worked with is set aside, not an error."""
+    body = (
+        b'{"resourceType":"Observation","id":"x","status":"final","subject":'
+        b'{"reference":"Patient/anna"},"code":{"coding":[{"system":"http://loinc.org",'
+        b'"code":"8310-5"}]},"valueQuantity":{"value":1e999999,"unit":"[degF]"}}'
+    )
+    chart = read(raw={"scores": (body,)})
+    assert [item.reason for item in chart.set_aside] == [reasons.OUT_OF_RANGE]
+
+
+def test_converted_value_names_its_original(read: ReadChart) -> None:
+    """A conversion is shown with the number and unit it came from."""
+    (fact,) = read(observation("1988-5", **quantity(1.2, "mg/dL"))).observations
+    assert fact.converted_from == "1.2 mg/dL"
+
+
+@pytest.mark.parametrize(
+    ("fields", "site"),
+    [
+        ({}, Site.ANY),
+        ({"bodySite": concept(SNOMED, "61685007")}, Site.LEG),
+        ({"bodySite": concept(SNOMED, "30021000 ")}, Site.LEG),
+        ({"bodySite": concept(SNOMED, "77568009")}, Site.BACK),
+        ({"bodySite": {"text": "left leg"}}, Site.LEG),
+        ({"bodySite": {"text": "Lower back"}}, Site.BACK),
+        ({"bodySite": {"text": "back and leg"}}, Site.ANY),
+        ({"bodySite": concept(SNOMED, "7771000")}, Site.ANY),
+        ({"code": concept(LOINC, "72514-3", "Leg pain NRS")}, Site.LEG),
+        ({"code": concept(LOINC, "72514-3", "Low back pain")}, Site.BACK),
+        ({"code": concept(LOINC, "72514-3", "Pain score")}, Site.ANY),
+    ],
+)
+def test_pain_score_belongs_to_the_site_the_chart_names(
+    read: ReadChart, fields: dict[str, object], site: Site
+) -> None:
+    """Code first, words second, and no site is any."""
+    (fact,) = read(observation("72514-3", valueInteger=6, **fields)).observations
+    assert fact.site is site
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"bodySite": concept(SNOMED, "16982005", "Shoulder")},
+        {"bodySite": {"text": "right shoulder"}},
+        {"bodySite": concept(SNOMED, "46862004")},
+        {"code": concept(LOINC, "72514-3", "Shoulder pain")},
+    ],
+)
+def test_pain_elsewhere_is_not_pain_of_this_operation(
+    read: ReadChart, fields: dict[str, object]
+) -> None:
+    """A score of another part of the body is set aside."""
+    chart = read(observation("72514-3", valueInteger=6, **fields))
+    assert chart.observations == ()
+    assert chart.set_aside[0].reason == reasons.OTHER_SITE
+
+
+def test_components_give_one_score_for_each_site(read: ReadChart) -> None:
+    """Leg and back in one Observation are two facts."""
+    parts = [
+        {"code": concept(SNOMED, "61685007"), "valueInteger": 7},
+        {"code": {"text": "back"}, "valueQuantity": {"value": 3}},
+    ]
+    chart = read(observation("72514-3", component=parts))
+    assert {(fact.site, fact.value) for fact in chart.observations} == {
+        (Site.LEG, 7),
+        (Site.BACK, 3),
+    }
+
+
+def test_score_inside_an_unknown_panel_is_found(read: ReadChart) -> None:
+    """A known code in a component counts under a panel nobody knows."""
+    part = {"code": concept(LOINC, "72514-3"), "valueInteger": 4}
+    (fact,) = read(observation("99999-9", component=[part])).observations
+    assert (fact.value, fact.concepts) == (4, frozenset({"pain-score"}))
+
+
+def test_motor_grade_keeps_side_and_muscle(read: ReadChart) -> None:
+    """A grade of the left ankle extensors says so, halves included."""
+    (fact,) = read(
+        observation(
+            "mrc-grade",
+            LOCAL,
+            valueQuantity={"value": 3.5, "unit": "{score}"},
+            bodySite=concept(SNOMED, "7771000"),
+            component=[
+                {
+                    "code": concept(LOCAL, "muscle"),
+                    "valueCodeableConcept": concept(LOCAL, "tibialis-anterior"),
+                }
+            ],
+        )
+    ).observations
+    assert (fact.value, fact.side, fact.muscle) == (
+        Decimal("3.5"),
+        Side.LEFT,
+        "tibialis-anterior",
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"), [("LA6568-5", 0), ("LA6569-3", 1), ("LA6570-1", 2), ("LA6571-9", 3)]
+)
+def test_self_harm_item_is_read_from_its_answer(read: ReadChart, answer: str, value: int) -> None:
+    """The coded answers of PHQ-9 item 9 count 0 to 3."""
+    (fact,) = read(observation("44260-8", valueCodeableConcept=concept(LOINC, answer))).observations
+    assert fact.value == value
+
+
+def test_answers_are_named_by_our_value_sets(read: ReadChart) -> None:
+    """Known answers by concept, unknown ones as another answer, booleans as present or absent."""
+    smoker = observation("72166-2", valueCodeableConcept=concept(SNOMED, "449868002"))
+    assert read(smoker).observations[0].choice == {"smoker"}
+    unknown = observation("82810-3", valueCodeableConcept=concept(SNOMED, "60001007"))
+    assert read(unknown).observations[0].choice == {"answer-other"}
+    yes = observation("surgeon-clearance-pt", LOCAL, valueBoolean=True)
+    assert read(yes).observations[0].choice == {"answer-present"}
+
+
+@pytest.mark.parametrize("status", ["preliminary", "registered", "cancelled", "unknown", ""])
+def test_result_that_is_not_final_is_no_fact(read: ReadChart, status: str) -> None:
+    """Only final, amended and corrected results count."""
+    chart = read(observation("1988-5", status=status, **quantity(50, "mg/L")))
+    assert chart.observations == ()
+
+
+@pytest.mark.parametrize("status", ["final", "amended", "corrected", " Final "])
+def test_final_result_counts_however_it_is_spelt(read: ReadChart, status: str) -> None:
+    """Blanks and capitals do not hide a final result."""
+    assert len(read(observation("1988-5", status=status, **quantity(5, "mg/L"))).observations) == 1
+
+
+def test_issued_stands_in_for_a_missing_date(read: ReadChart) -> None:
+    """A value with only an issue date is dated by it; one without any stays undated."""
+    issued = observation("72514-3", valueInteger=3, issued="2026-10-02T08:00:00Z")
+    del issued["effectiveDateTime"]
+    (fact,) = read(issued).observations
+    assert fact.effective is not None
+    assert fact.effective.earliest.isoformat() == "2026-10-02"
+    del issued["issued"]
+    assert read(issued).observations[0].effective is None

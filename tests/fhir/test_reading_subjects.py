@@ -1,0 +1,237 @@
+"""No resource of another patient becomes a fact, wherever it stands and however it refers."""
+
+from __future__ import annotations
+
+import pytest
+from chart_parts import (
+    CPT,
+    LOINC,
+    PATIENT,
+    RXNORM,
+    SNOMED,
+    ReadChart,
+    Resource,
+    concept,
+    condition,
+    observation,
+    procedure,
+)
+
+from cds_service.chart.supply import Key, State
+from cds_service.errors import DataNotAvailableError
+from cds_service.fhir import reasons
+
+FACTS = (
+    "procedures",
+    "conditions",
+    "observations",
+    "orders",
+    "reports",
+    "drugs",
+    "devices",
+    "encounters",
+    "allergies",
+)
+
+
+def every_kind() -> list[Resource]:
+    """Return one well-known resource of each kind, of the patient."""
+    me = {"subject": {"reference": "Patient/anna"}}
+    return [
+        procedure(),
+        condition("27151001"),
+        observation("72514-3", valueInteger=7),
+        {
+            "resourceType": "ServiceRequest",
+            "id": "s",
+            "status": "active",
+            "intent": "order",
+            "code": concept(CPT, "72158"),
+            **me,
+        },
+        {
+            "resourceType": "DiagnosticReport",
+            "id": "d",
+            "status": "final",
+            "code": concept(LOINC, "24968-0"),
+            **me,
+        },
+        {
+            "resourceType": "ImagingStudy",
+            "id": "i",
+            "status": "available",
+            "procedureCode": [concept(LOINC, "24968-0")],
+            **me,
+        },
+        {
+            "resourceType": "MedicationRequest",
+            "id": "m",
+            "status": "active",
+            "intent": "order",
+            "medicationCodeableConcept": concept(RXNORM, "7804"),
+            **me,
+        },
+        {
+            "resourceType": "MedicationStatement",
+            "id": "n",
+            "status": "active",
+            "medicationCodeableConcept": concept(RXNORM, "25480"),
+            **me,
+        },
+        {
+            "resourceType": "Device",
+            "id": "v",
+            "status": "active",
+            "type": concept(SNOMED, "424921004"),
+            "patient": {"reference": "Patient/anna"},
+        },
+        {"resourceType": "Encounter", "id": "e", "status": "finished", **me},
+        {
+            "resourceType": "AllergyIntolerance",
+            "id": "a",
+            "code": {"text": "gadolinium contrast"},
+            "patient": {"reference": "Patient/anna"},
+        },
+    ]
+
+
+def owned(resource: Resource, reference: object) -> Resource:
+    """Return *resource* with another subject."""
+    field = "patient" if "patient" in resource else "subject"
+    return {**resource, field: reference}
+
+
+OWN = [
+    "Patient/anna",
+    " Patient/anna ",
+    "Patient/anna/_history/3",
+    "https://ehr.example/fhir/Patient/anna",
+    "https://EHR.example:443/fhir/Patient/anna/_history/1",
+    "https://second.example/r4/Patient/anna",
+    "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0",
+]
+FOREIGN = [
+    "Patient/bert",
+    "Patient/Anna",
+    "Patient/bert/_history/3",
+    "https://ehr.example/fhir/Patient/bert",
+    "https://elsewhere.example/fhir/Patient/anna",
+    "http://ehr.example/fhir/Patient/anna",
+    "https://ehr.example.evil.com/fhir/Patient/anna",
+    "https://ehr.example@evil.com/fhir/Patient/anna",
+    "urn:uuid:11111111-1cbf-4d64-b04d-cd9187a4c6e0",
+]
+UNCLEAR = [
+    "Patient?identifier=1",
+    "Group/anna",
+    "anna",
+    "#anna",
+    "urn:uuid:22222222-1cbf-4d64-b04d-cd9187a4c6e0",
+    "",
+]
+FULL_URLS = {
+    "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0": "Patient/anna",
+    "urn:uuid:11111111-1cbf-4d64-b04d-cd9187a4c6e0": "Patient/bert",
+}
+
+
+@pytest.mark.parametrize("reference", OWN)
+def test_every_kind_of_entry_is_read_when_it_is_the_patients_own(
+    read: ReadChart, reference: str
+) -> None:
+    """An entry of the patient counts in each accepted spelling of the reference."""
+    entries = [owned(entry, {"reference": reference}) for entry in every_kind()]
+    chart = read(*entries, full_urls=FULL_URLS)
+    counts = {name: len(getattr(chart, name)) for name in FACTS}
+    assert counts == dict.fromkeys(FACTS, 1) | {"reports": 2, "drugs": 2}
+    assert chart.set_aside == ()
+
+
+@pytest.mark.parametrize("reference", FOREIGN)
+def test_an_entry_of_another_patient_is_set_aside_and_counted(
+    read: ReadChart, reference: str
+) -> None:
+    """Another patient's entries make no fact, no gap, and leave no trace but a count."""
+    entries = [owned(entry, {"reference": reference}) for entry in every_kind()]
+    chart = read(*entries, full_urls=FULL_URLS)
+    assert all(getattr(chart, name) == () for name in FACTS)
+    assert [item.reason for item in chart.set_aside] == [reasons.ANOTHER_PATIENT] * len(entries)
+    assert all(item.reference is None for item in chart.set_aside)
+    assert chart.supply_of(Key.PROCEDURES).state is State.SUPPLIED
+
+
+@pytest.mark.parametrize("reference", [*UNCLEAR, None])
+def test_an_entry_that_does_not_say_whose_it_is_leaves_a_gap(
+    read: ReadChart, reference: str | None
+) -> None:
+    """Nothing is guessed: the entry is unused, and what it could have said is unknown."""
+    subject = {"display": "Anna"} if reference is None else {"reference": reference}
+    chart = read(*(owned(entry, subject) for entry in every_kind()), full_urls=FULL_URLS)
+    assert all(getattr(chart, name) == () for name in FACTS)
+    assert chart.supply_of(Key.PROCEDURES).state is State.PARTIAL
+    assert chart.supply_of(Key.DEVICES).state is State.PARTIAL
+    assert chart.supply_of(Key.SCORES).state is State.PARTIAL
+
+
+def test_an_unknown_lab_without_subject_leaves_no_gap(read: ReadChart) -> None:
+    """A value this service never uses makes nothing unknown."""
+    lab = owned(observation("2345-7", valueInteger=90), {"display": "Anna"})
+    assert read(lab).supply_of(Key.SCORES).state is State.SUPPLIED
+
+
+def test_two_subjects_that_disagree_make_the_entry_foreign(read: ReadChart) -> None:
+    """An entry naming the patient and another person is not used."""
+    mixed = {**procedure(), "patient": {"reference": "Patient/bert"}}
+    assert read(mixed).procedures == ()
+
+
+def test_without_a_known_server_the_end_of_an_absolute_reference_decides(read: ReadChart) -> None:
+    """With no fhirServer an absolute reference is judged by type and id."""
+    own = owned(procedure(), {"reference": "https://any.example/x/Patient/anna"})
+    assert len(read(own, fhir_server=None).procedures) == 1
+    foreign = owned(procedure(), {"reference": "https://any.example/x/Patient/bert"})
+    assert read(foreign, fhir_server=None).procedures == ()
+
+
+def test_a_contained_reason_of_another_patient_is_not_used(read: ReadChart) -> None:
+    """A contained Condition naming another patient gives no reason."""
+    foreign = {
+        "resourceType": "Condition",
+        "id": "why",
+        "subject": {"reference": "Patient/bert"},
+        "code": {"text": "L4-L5 herniation"},
+    }
+    own = {**foreign, "subject": {"reference": "Patient/anna"}}
+    link = {"reasonReference": [{"reference": "#why"}]}
+    assert read(procedure(contained=[foreign], **link)).procedures[0].reason_levels == frozenset()
+    assert read(procedure(contained=[own], **link)).procedures[0].reason_levels == {"L4-L5"}
+
+
+def test_another_person_as_the_patient_is_refused_and_the_key_named(read: ReadChart) -> None:
+    """The Patient itself being another person is a 412 naming the key."""
+    with pytest.raises(DataNotAvailableError) as refused:
+        read(patient={**PATIENT, "id": "bert"})
+    assert refused.value.keys == (Key.PATIENT,)
+    assert "bert" not in refused.value.message
+
+
+def test_a_missing_patient_is_refused(read: ReadChart) -> None:
+    """No Patient, no evaluation."""
+    with pytest.raises(DataNotAvailableError):
+        read(patient=None)
+
+
+def test_the_newest_copy_of_an_entry_counts_once(read: ReadChart) -> None:
+    """Of several versions under several keys only the newest is read."""
+    old = observation("72514-3", valueInteger=9, meta={"lastUpdated": "2026-01-01T00:00:00Z"})
+    new = observation("72514-3", valueInteger=2, meta={"lastUpdated": "2026-02-01T00:00:00Z"})
+    for entries in ((old, new), (new, old), (old, new, old)):
+        assert [fact.value for fact in read(*entries).observations] == [2]
+
+
+def test_a_retraction_without_a_version_wins_over_the_value(read: ReadChart) -> None:
+    """The same id once final and once entered in error is not a value."""
+    final = observation("72514-3", valueInteger=9)
+    wrong = {**final, "status": "entered-in-error "}
+    for entries in ((final, wrong), (wrong, final)):
+        assert read(*entries).observations == ()
