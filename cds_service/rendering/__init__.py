@@ -1,0 +1,1 @@
+"""From an assessment to the words and orders of cards; decides nothing itself."""

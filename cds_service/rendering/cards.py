@@ -1,0 +1,175 @@
+"""From an assessment to the cards of a CDS Hooks answer.
+
+Nothing is decided here: rules decide what is shown; this module words it, names it and applies what
+a site's profile asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from cds_service.evaluation.assessment import Assessment, Finding, Indicator, Proposal
+from cds_service.knowledge.model import Knowledge
+from cds_service.rendering.explanation import Explanation
+from cds_service.rendering.identity import card_uuid
+from cds_service.rendering.options import CardContext, CardOptions
+from cds_service.rendering.orders import Json, OrderWriter
+from cds_service.rendering.story import Story
+from cds_service.rendering.wording import Wording, listed, strip_markup, with_measure
+
+__all__ = ["CARD_SYSTEM", "OVERRIDE_SYSTEM", "CardContext", "CardOptions", "render_cards"]
+
+CARD_SYSTEM = "http://post-laminectomy-cds.example/fhir/CodeSystem/card"
+OVERRIDE_SYSTEM = "http://post-laminectomy-cds.example/fhir/CodeSystem/override-reason"
+
+_NEVER_CUT = frozenset({"DATA-READ"})
+_URGENCY = tuple(Indicator)
+
+
+def render_cards(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> list[dict[str, object]]:
+    """Return the cards of *assessment* in order of priority, at most as many as the site wants.
+
+    Raises:
+        KnowledgeError: A template has no words for what a rule found.
+    """
+    wanted = [
+        _prepared(finding, knowledge, options)
+        for finding in assessment.shown
+        if finding.card not in options.disabled_cards and knowledge.cards[finding.card].is_enabled
+    ]
+    kept, cut = _capped(wanted, options.max_cards)
+    writer = _CardWriter(assessment, knowledge, options, context)
+    last = len(kept) - 1
+    return [
+        writer.card(finding, cut if position == last else ())
+        for position, finding in enumerate(kept)
+    ]
+
+
+def _prepared(finding: Finding, knowledge: Knowledge, options: CardOptions) -> Finding:
+    """Return *finding* with its score in words, no more urgent than the site's ceiling."""
+    finding = replace(finding, words=with_measure(finding.words, knowledge))
+    ceiling = options.indicator_ceiling.get(finding.card)
+    if ceiling is None:
+        return finding
+    lower = min(finding.indicator, Indicator(ceiling), key=_URGENCY.index)
+    return replace(finding, indicator=lower)
+
+
+def _capped(findings: Sequence[Finding], most: int) -> tuple[list[Finding], list[Finding]]:
+    """Return the findings kept and cut: only info cards are cut, from the end."""
+    kept, cut = list(findings), list[Finding]()
+    for finding in reversed(findings):
+        if len(kept) <= most:
+            break
+        if finding.indicator is Indicator.INFO and finding.card not in _NEVER_CUT:
+            kept.remove(finding)
+            cut.insert(0, finding)
+    return kept, cut
+
+
+@dataclass(frozen=True, slots=True)
+class _CardWriter:
+    """Writes the cards of one answer."""
+
+    assessment: Assessment
+    knowledge: Knowledge
+    options: CardOptions
+    context: CardContext
+
+    def card(self, finding: Finding, cut: Sequence[Finding]) -> Json:
+        """Return one card; *cut* are the findings it speaks for as the last card kept."""
+        wording = Wording(self.knowledge, self.assessment.as_of)
+        template = self.knowledge.cards[finding.card]
+        summary_template = template.summaries.get(finding.variant, template.summaries["default"])
+        summary = wording.summary(summary_template, finding.words, template.title)
+        name = card_uuid(
+            finding,
+            patient_id=self.context.patient_id,
+            client_id=self.options.client_id,
+            key=self.options.identity_key,
+        )
+        story = Story(self.assessment, wording)
+        explanation = Explanation(story, self.options.is_unreviewed)
+        card: Json = {
+            "uuid": str(name),
+            "summary": summary,
+            "indicator": finding.indicator.value,
+            "detail": explanation.detail(finding, self._cut(story, cut)),
+            "source": self._source(finding),
+            "overrideReasons": [
+                {"system": OVERRIDE_SYSTEM, "code": code, "display": display}
+                for code, display in self.knowledge.override_reasons
+            ],
+        }
+        writer = OrderWriter(self.knowledge, self.options, self.context, wording)
+        proposals = self._proposals(finding)
+        if proposals:
+            behavior = self._behavior(finding, proposals)
+            card["suggestions"] = [
+                writer.suggestion(finding, proposal, name, summary)
+                for proposal in _recommended_first(proposals, behavior)
+            ]
+            card["selectionBehavior"] = behavior
+        links = self._links(finding)
+        if links:
+            card["links"] = links
+        return card
+
+    def _source(self, finding: Finding) -> Json:
+        base = self.options.public_base_url.rstrip("/")
+        return {
+            "label": self.knowledge.phrases["source-label"],
+            "url": f"{base}/guidance/{finding.card}",
+            "icon": f"{base}/icon.png",
+            "topic": {
+                "system": CARD_SYSTEM,
+                "code": finding.card.replace("-", ""),
+                "display": self.knowledge.cards[finding.card].title,
+            },
+        }
+
+    def _proposals(self, finding: Finding) -> tuple[Proposal, ...]:
+        if finding.is_order_withheld:
+            return ()
+        if not self.options.splits_orders:
+            return finding.proposals
+        return tuple(
+            replace(proposal, orders=(order,))
+            for proposal in finding.proposals
+            for order in proposal.orders
+        )
+
+    def _behavior(self, finding: Finding, proposals: Sequence[Proposal]) -> str:
+        if self.options.selection_behavior != "spec":
+            return self.options.selection_behavior
+        is_choice = finding.is_either_or and len(proposals) > 1
+        return "at-most-one" if is_choice else "any"
+
+    def _links(self, finding: Finding) -> list[Json]:
+        sources = [
+            self.knowledge.sources[key] for key in self.knowledge.cards[finding.card].sources
+        ]
+        return [
+            {"label": strip_markup(source.title), "url": source.url, "type": "absolute"}
+            for source in sources
+            if source.url.startswith("https://")
+        ]
+
+    def _cut(self, story: Story, cut: Sequence[Finding]) -> tuple[str, ...]:
+        if not cut:
+            return ()
+        titles = listed([self.knowledge.cards[finding.card].title for finding in cut])
+        shown = len(self.assessment.shown) - len(cut)
+        return (story.line("cut-cards", shown=shown, cards=titles),)
+
+
+def _recommended_first(proposals: Sequence[Proposal], behavior: str) -> list[Proposal]:
+    """Return recommended proposals first; only one stays recommended if only one may be taken."""
+    ordered = sorted(proposals, key=lambda proposal: not proposal.is_recommended)
+    if behavior != "at-most-one":
+        return ordered
+    return [ordered[0], *(replace(proposal, is_recommended=False) for proposal in ordered[1:])]

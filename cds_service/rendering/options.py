@@ -1,0 +1,43 @@
+"""What a client's profile decides about its cards, and who is asking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardOptions:
+    """The dialect and the wishes of one client.
+
+    ``selection_behavior`` is ``spec`` (``at-most-one`` for alternatives, ``any`` otherwise),
+    ``any`` or ``at-most-one``.  ``indicator_ceiling`` maps a card id to the most urgent indicator
+    the site wants for it.  ``identity_key`` keys the patient hash inside card ids.
+    ``splits_orders``: one action per suggestion, for EHRs that read only the first.
+    """
+
+    client_id: str
+    public_base_url: str
+    identity_key: bytes = field(repr=False)
+    max_cards: int = 5
+    intent: str = "order"
+    request_status: str = "draft"
+    selection_behavior: str = "spec"
+    disabled_cards: frozenset[str] = frozenset()
+    indicator_ceiling: Mapping[str, str] = field(default_factory=dict)
+    is_unreviewed: bool = True
+    spine_referral: str = "neurosurgeon"
+    country: str = "US"
+    splits_orders: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardContext:
+    """The context of one hook call; ids as the EHR sent them, without a base URL.
+
+    ``user_id`` is a relative reference ("Practitioner/1").
+    """
+
+    patient_id: str
+    user_id: str | None = None
+    encounter_id: str | None = None

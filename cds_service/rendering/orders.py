@@ -1,0 +1,156 @@
+"""How does a proposal become a suggestion with draft ServiceRequests?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from cds_service.errors import KnowledgeError
+from cds_service.evaluation.assessment import Finding, Proposal
+from cds_service.knowledge.model import SYSTEM_URIS, CardTemplate, Knowledge, OrderTemplate
+from cds_service.rendering.identity import suggestion_uuid
+from cds_service.rendering.options import CardContext, CardOptions
+from cds_service.rendering.wording import Wording, listed
+from cds_service.values import Side
+
+Json = dict[str, object]
+
+LABEL_LIMIT = 80
+_MOST_REFERENCES = 10
+_REQUESTERS = ("Practitioner/", "PractitionerRole/")
+_SIDES: Mapping[Side, str] = {
+    Side.LEFT: "side-left",
+    Side.RIGHT: "side-right",
+    Side.BOTH: "side-both",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OrderWriter:
+    """Writes the suggestions of one card."""
+
+    knowledge: Knowledge
+    options: CardOptions
+    context: CardContext
+    wording: Wording
+
+    def suggestion(self, finding: Finding, proposal: Proposal, card: UUID, summary: str) -> Json:
+        """Return one suggestion: every order of *proposal*, taken together."""
+        templates = [self.order(order_id) for order_id in proposal.orders]
+        suggestion: Json = {
+            "label": _label(templates),
+            "uuid": str(suggestion_uuid(card, proposal)),
+            "actions": [
+                {
+                    "type": "create",
+                    "description": template.description,
+                    "resource": self._request(finding, proposal, template, summary),
+                }
+                for template in templates
+            ],
+        }
+        if proposal.is_recommended:
+            suggestion["isRecommended"] = True
+        return suggestion
+
+    def order(self, order_id: str) -> OrderTemplate:
+        """Return the order's template, in the form this client's site uses."""
+        site_form = f"{order_id}-{self.options.spine_referral}"
+        if self.options.country != "US" and f"{order_id}-other" in self.knowledge.orders:
+            site_form = f"{order_id}-other"
+        return self.knowledge.orders.get(site_form) or self.knowledge.orders[order_id]
+
+    def _request(
+        self, finding: Finding, proposal: Proposal, template: OrderTemplate, summary: str
+    ) -> Json:
+        request: Json = {
+            "resourceType": "ServiceRequest",
+            "status": self.options.request_status,
+            "intent": self.options.intent,
+            "priority": proposal.priority,
+            "code": _code(template),
+            "subject": {"reference": f"Patient/{self.context.patient_id}"},
+            "note": [{"text": self._note(finding, summary)}],
+        }
+        if template.category:
+            request["category"] = [{"coding": [_coding(template.category)]}]
+        if self.context.encounter_id:
+            request["encounter"] = {"reference": f"Encounter/{self.context.encounter_id}"}
+        if self.context.user_id and self.context.user_id.startswith(_REQUESTERS):
+            request["requester"] = {"reference": self.context.user_id}
+        if proposal.occurrence:
+            request["occurrenceDateTime"] = proposal.occurrence.isoformat()
+        body_site = self._body_site(template, proposal.side)
+        if body_site:
+            request["bodySite"] = body_site
+        request.update(self._reason(finding))
+        references = list(dict.fromkeys(entry.reference for entry in finding.evidence))
+        if references:
+            request["supportingInfo"] = [{"reference": r} for r in references[:_MOST_REFERENCES]]
+        return request
+
+    def _note(self, finding: Finding, summary: str) -> str:
+        """Return the order's note: the numbers, the question, and that it is only proposed."""
+        card = self.knowledge.cards[finding.card]
+        question = text_of(card, "order-note", finding.variant)
+        sentences = [summary if summary.endswith((".", "?")) else f"{summary}."]
+        if question:
+            sentences.append(self.wording.plain(question, finding.words))
+        sentences.append(self.knowledge.phrases["order-note"])
+        return " ".join(sentences)
+
+    def _body_site(self, template: OrderTemplate, side: Side | None) -> list[Json]:
+        """Return where, and the side as a second entry: R4 has no other place for it."""
+        sites: list[Json] = []
+        if template.body_site:
+            sites.append({"coding": [_coding(template.body_site)]})
+        if side is not None and side in _SIDES:
+            sites.append({"coding": [self._first_code(_SIDES[side])]})
+        return sites
+
+    def _reason(self, finding: Finding) -> Json:
+        if finding.reason_references:
+            return {"reasonReference": [{"reference": r} for r in finding.reason_references]}
+        if finding.reason_code:
+            return {"reasonCode": [{"coding": [self._first_code(finding.reason_code)]}]}
+        return {}
+
+    def _first_code(self, value_set_id: str) -> Json:
+        for code in self.knowledge.value_sets[value_set_id].codes:
+            if code.is_enabled:
+                return _coding((SYSTEM_URIS[code.system], code.code, code.display))
+        raise KnowledgeError(
+            f"cards/value-sets/{value_set_id}.yaml: an order needs one enabled code of this set. "
+            "Enable one."
+        )
+
+
+def text_of(card: CardTemplate, block: str, variant: str) -> str | None:
+    """Return a block of the card's text, in the form for *variant* if it has one."""
+    return card.texts.get(f"{block}-{variant}") or card.texts.get(block)
+
+
+def _code(template: OrderTemplate) -> Json:
+    code: Json = {"text": template.text}
+    if template.codings:
+        code["coding"] = [_coding(coding) for coding in template.codings]
+    return code
+
+
+def _coding(coding: tuple[str, str, str]) -> Json:
+    system, code, display = coding
+    return {"system": system, "code": code, "display": display}
+
+
+def _label(templates: list[OrderTemplate]) -> str:
+    """Return the words of the button, with "and n more" when the list is long."""
+    titles = [template.title for template in templates]
+    for most in range(len(titles), 0, -1):
+        label = listed(titles, most)
+        if len(label) <= LABEL_LIMIT:
+            return label
+    raise KnowledgeError(
+        f"cards/orders/{templates[0].id}.yaml: the title is longer than {LABEL_LIMIT} characters. "
+        "Use fewer words."
+    )

@@ -1,0 +1,279 @@
+"""What does the chart say about this patient, in short lines?
+
+Dates, numbers and our own words only; cards and the trace share these lines.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from cds_service.chart.facts import MrStatus
+from cds_service.evaluation.assessment import Assessment, Term, Verdict, Word
+from cds_service.evaluation.case import MRI, Case
+from cds_service.evaluation.motor import Deficit
+from cds_service.evaluation.pain import Course, Score, SiteCourse
+from cds_service.evaluation.workup import Dated
+from cds_service.rendering.wording import Wording, listed, number
+from cds_service.values import Side
+
+_TESTS = (
+    MRI,
+    "ct-lumbar",
+    "ct-myelogram",
+    "xray-lumbar",
+    "emg",
+    "scs-procedure",
+)
+_VISITS = ("physiotherapy-contact", "spine-surgery-visit", "pain-clinic-contact")
+_ORDERS = (
+    MRI,
+    "ct-lumbar",
+    "ct-myelogram",
+    "xray-lumbar",
+    "emg",
+    "physiotherapy-order",
+    "spine-surgery-referral",
+    "pain-clinic-referral",
+    "psychology-referral",
+    "scs-referral",
+)
+_WhyNot = Callable[[Dated], str | None]
+_SHOWN_SCORES = 6
+_SHOWN_DATES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Tells one assessment in lines of Markdown."""
+
+    assessment: Assessment
+    wording: Wording
+
+    def line(self, phrase: str, **words: Word) -> str:
+        """Return a phrase of ``cards/phrases.yaml``, filled."""
+        return self.wording.markdown(self.wording.knowledge.phrases[phrase], words)
+
+    def chart(self) -> list[str]:
+        """Return the operation, the scores and their course, and new weakness."""
+        case = self.assessment.case
+        if case is None:
+            return []
+        lines = [] if case.is_date_unknown else [self._operation(case)]
+        if case.other_dss is not None:
+            lines.append(self.line("fact-operation-interval"))
+        scored = [site for site in case.pain.sites.values() if site.is_scored]
+        lines += [self._series(case, site) for site in scored]
+        leading = None if case.is_date_unknown else case.pain.leading
+        if leading is not None and leading.course is not None:
+            lines.append(self._course(leading))
+            if leading.baseline is None:
+                lines.append(self.line("no-baseline"))
+        return lines + self._deficits(case)
+
+    def told(self) -> frozenset[str]:
+        """Return the entries whose values ``chart`` already shows: scores and weakness."""
+        case = self.assessment.case
+        if case is None:
+            return frozenset()
+        scores = [
+            score
+            for site in case.pain.sites.values()
+            if site.is_scored
+            for score in (*site.before, *site.day_zero, *site.series)
+        ]
+        entries = [score.references for score in scores]
+        entries += [deficit.references for deficit in case.motor.current]
+        return frozenset(reference for references in entries for reference in references)
+
+    def looked_at(self, said: frozenset[str] = frozenset()) -> list[str]:
+        """Return tests and orders found, cards held back, parts unread and entries not used.
+
+        *said* are unread parts that the card has already named.
+        """
+        lines = self._workup(self.assessment.case) if self.assessment.case else []
+        for finding in self.assessment.findings:
+            if finding.held_by and finding.verdict is Verdict.NOT_MET:
+                title = self.wording.knowledge.cards[finding.card].title
+                lines.append(self.line("fact-held", card=title, reason=finding.held_by))
+        unread = self.assessment.unread.keys() - said
+        if unread:
+            lines.append(self.line("unread-also", keys=self.keys(unread)))
+        return lines + self._set_aside()
+
+    def cautions(self) -> list[str]:
+        """Return what speaks against a scan, contrast, x-rays or a needle in this patient."""
+        case = self.assessment.case
+        if case is None:
+            return []
+        cautions = case.cautions
+        lines = []
+        for implant in cautions.implants:
+            status = "unsafe" if implant.mr_status is MrStatus.UNSAFE else "unknown"
+            kind = "phrase" if implant.kind in self.wording.knowledge.phrases else "value-set"
+            words = Term(kind=kind, id=implant.kind)
+            lines.append(self.line(f"caution-implant-{status}", implant=words))
+        egfr = case.measures.latest("egfr")
+        if egfr is not None and cautions.has_low_egfr:
+            lines.append(self.line("caution-egfr", value=egfr.value, date=egfr.on))
+        flags = {
+            "caution-dialysis": cautions.is_on_dialysis,
+            "caution-gadolinium-allergy": cautions.has_gadolinium_allergy,
+            "caution-pregnancy": cautions.is_pregnant,
+            "caution-anticoagulant": cautions.is_anticoagulated.is_yes,
+            "caution-coagulopathy": cautions.has_coagulopathy.is_yes,
+        }
+        lines += [self.line(phrase) for phrase, holds in flags.items() if holds]
+        return lines
+
+    def explanations(self, most: int = 3) -> list[str]:
+        """Return the likeliest explanations with their reasons."""
+        lines = []
+        for explanation in self.assessment.explanations[:most]:
+            phenotype = self.wording.knowledge.phenotypes[explanation.phenotype]
+            reasons = [phenotype.points[reason].words for reason in explanation.reasons]
+            if explanation.is_only_by_exclusion:
+                reasons.append(self.wording.knowledge.phrases["only-by-exclusion"])
+            words = {"title": phenotype.title, "reasons": listed(reasons)}
+            lines.append(self.line("fact-explanation", **words))
+        return lines
+
+    def keys(self, unread: Iterable[str]) -> str:
+        """Return chart parts in words, with why they could not be read."""
+        parts = []
+        for key in sorted(unread):
+            name = self.wording.knowledge.phrases.get(f"key-{key.lower()}", key)
+            reason = self.assessment.unread.get(key)
+            parts.append(f"{name} ({reason})" if reason else name)
+        return listed(parts)
+
+    def _operation(self, case: Case) -> str:
+        operation = case.operation
+        types = tuple(Term(kind="phrase", id=f"type-{name}") for name in sorted(operation.types))
+        sides = [self._phrase(f"side-{s.value}") for s in Side if s in operation.sides]
+        known = [*sorted(operation.levels), *sides]
+        return self.line(
+            "fact-operation",
+            date=operation.day,
+            dss=case.dss,
+            types=types or Term(kind="phrase", id="type-unknown"),
+            place=f", {' '.join(known)}" if known else "",
+            surgeries=operation.surgery_count,
+        )
+
+    def _phrase(self, phrase: str) -> str:
+        return self.wording.knowledge.phrases[phrase]
+
+    def _series(self, case: Case, site: SiteCourse) -> str:
+        scores = [*([site.baseline] if site.baseline else []), *site.series[-_SHOWN_SCORES:]]
+        shown = [self._score(case, score) for score in scores]
+        if site.baseline and site.current:
+            change = site.current.value - site.baseline.value
+            shown.append(f"change {'+' if change > 0 else ''}{number(change)}")
+        name = Term(kind="phrase", id=f"series-{site.driver.value}")
+        return self.line("fact-series", series=name, scores=", ".join(shown))
+
+    def _score(self, case: Case, score: Score) -> str:
+        others = sorted({number(other) for other in score.others} - {number(score.value)})
+        conflict = f", also {listed(others)} that day" if others else ""
+        return f"{number(score.value)} on {case.day(score.day).isoformat()}{conflict}"
+
+    def _course(self, site: SiteCourse) -> str:
+        course = site.course or Course.INSUFFICIENT
+        if course is Course.RETURNED and site.onset is not None and site.last_low is not None:
+            return self.line("fact-return", low=site.last_low, onset=site.onset)
+        name = course.value.lower().replace("_", "-")
+        return self.line(
+            "fact-course",
+            course=Term(kind="phrase", id=f"course-{name}"),
+            series=Term(kind="phrase", id=f"series-{site.driver.value}"),
+        )
+
+    def _deficits(self, case: Case) -> list[str]:
+        lines = [self._deficit(case, deficit, "fact-deficit") for deficit in case.motor.current]
+        lines += [
+            self._deficit(case, deficit, "fact-deficit-outdated") for deficit in case.motor.outdated
+        ]
+        return lines
+
+    def _deficit(self, case: Case, deficit: Deficit, phrase: str) -> str:
+        words: dict[str, Word] = {
+            "muscle": Term(kind="phrase", id=f"muscle-{deficit.muscle}"),
+            "side": Term(kind="phrase", id=f"side-{deficit.side.value}"),
+            "grade": deficit.grade,
+        }
+        if deficit.onset is None or deficit.seen_day is None:
+            return self.line("fact-deficit-undated", **words)
+        words |= {"date": case.day(deficit.onset), "seen": case.day(deficit.seen_day)}
+        return self.line(phrase, **words)
+
+    def _workup(self, case: Case) -> list[str]:
+        done = [
+            self._tests(test, case.workup.done(test), lambda event: self._why_not(case, event))
+            if test == MRI
+            else self._tests(test, case.workup.done(test))
+            for test in _TESTS
+        ]
+        done += [self._tests(visit, case.workup.visits(visit)) for visit in _VISITS]
+        ordered = [self._tests(order, case.workup.orders(order)) for order in _ORDERS]
+        lines = []
+        if any(done):
+            lines.append(self.line("fact-done", tests="; ".join(filter(None, done))))
+        if any(ordered):
+            lines.append(self.line("fact-ordered", tests="; ".join(filter(None, ordered))))
+        lines += self._not_counted(case)
+        if any(case.workup.done(test) for test in _TESTS):
+            lines.append(self.line("report-not-read"))
+        return lines
+
+    def _tests(
+        self,
+        test: str,
+        events: Sequence[Dated],
+        why_not: _WhyNot | None = None,
+    ) -> str:
+        """Return "lumbar MRI 2026-01-20 (before surgery)", latest first, or nothing."""
+        if not events:
+            return ""
+        dates = []
+        for event in reversed(events):
+            reason = why_not(event) if why_not else None
+            dates.append(f"{event.on.isoformat()} ({reason})" if reason else event.on.isoformat())
+        return f"{self._phrase(f'test-{test}')} {listed(dates, _SHOWN_DATES)}"
+
+    def _why_not(self, case: Case, event: Dated) -> str | None:
+        """Return why an MRI does not answer the present question, if it does not."""
+        if event.day < 0:
+            return self._phrase("why-not-before-surgery")
+        if case.onset is not None and event.day < case.onset:
+            return self._phrase("why-not-before-return")
+        is_readable = case.limits.met("mri-readable-day", event.day)
+        if case.onset is None and not is_readable:
+            return self._phrase("why-not-early")
+        return None
+
+    def _not_counted(self, case: Case) -> list[str]:
+        """Return open orders that do not count: from before the operation, or stale drafts."""
+        shown = []
+        for test in _ORDERS:
+            counted = {event.reference for event in case.workup.orders(test)}
+            dates = sorted(
+                order.authored.latest.isoformat()
+                for order in case.chart.orders
+                if test in order.concepts
+                and order.authored is not None
+                and order.reference not in counted
+            )
+            if dates:
+                reason = self._phrase("why-not-old-order")
+                shown.append(f"{self._phrase(f'test-{test}')} {listed(dates)} ({reason})")
+        return [self.line("fact-not-counted", tests="; ".join(shown))] if shown else []
+
+    def _set_aside(self) -> list[str]:
+        case = self.assessment.case
+        reasons = Counter(entry.reason for entry in case.chart.set_aside) if case else Counter()
+        return [
+            self.line("fact-set-aside", count=count, reason=reason)
+            for reason, count in sorted(reasons.items())
+        ]

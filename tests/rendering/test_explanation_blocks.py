@@ -1,0 +1,253 @@
+"""The detail of a card: what to do first, everything a reviewer needs after it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from cds_service.chart.facts import SetAside
+from cds_service.evaluation.assessment import (
+    Assessment,
+    Evidence,
+    Explanation,
+    Finding,
+    Indicator,
+    Note,
+    Term,
+    Verdict,
+)
+from cds_service.knowledge.model import Knowledge
+from cds_service.rendering.cards import CardContext, CardOptions, render_cards
+from cds_service.rendering.trace import render_text, trace_json
+
+
+@pytest.fixture
+def detail(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> str:
+    """The detail of the MRI card."""
+    return str(render_cards(assessment, knowledge, options, context)[0]["detail"])
+
+
+def test_detail_begins_with_action_and_reason(detail: str) -> None:
+    """Within the first 600 characters the reader knows what to do and why."""
+    assert detail.startswith("**Consider an MRI")
+    assert "7/10" in detail[:600].lower() or "leg pain 7" in detail[:600].lower()
+    assert "- " not in detail[: detail.index("**In the chart**")].replace("re-take", "")
+
+
+def test_detail_shows_operation_series_and_course(detail: str) -> None:
+    """The numbers behind the card stand in it: operation, scores with dates, same-day conflict."""
+    assert "Operation 2026-02-10 (120 days ago): discectomy, L4-L5" in detail
+    assert "Leg pain: 8 on 2026-02-01, 6 on 2026-04-01, 7 on 2026-06-10, also 4 that day" in detail
+    assert "change -1" in detail
+    assert "no relief" in detail
+
+
+def test_detail_says_why_a_test_or_order_does_not_count(detail: str) -> None:
+    """The MRI of day 20 and the order from before surgery are named, with the reason."""
+    assert "lumbar MRI 2026-03-02 (too early to be read reliably)" in detail
+    assert "2026-01-05 (older than the operation or no longer open)" in detail
+    assert "not read by this service" in detail
+
+
+def test_detail_asks_for_what_is_not_coded(detail: str) -> None:
+    """Missing examination data is asked for; no card ever claims there are no red flags."""
+    assert "Bladder, saddle sensation, leg strength not found in coded data - ask" in detail
+    assert "no red flag" not in detail.lower()
+    assert "Decision support, not a diagnosis" in detail
+    assert "not yet clinically reviewed" in detail
+
+
+def test_reviewed_content_does_not_say_unreviewed(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """The sentence about review goes away when a clinician has signed."""
+    [card] = render_cards(assessment, knowledge, replace(options, is_unreviewed=False), context)
+    assert "not yet clinically reviewed" not in str(card["detail"])
+
+
+def test_detail_names_sources_with_their_strength(detail: str, knowledge: Knowledge) -> None:
+    """Every source is linked and says how far it carries; the claims of the articles are named."""
+    for key in knowledge.cards["IMG-MRI-NR"].sources:
+        source = knowledge.sources[key]
+        assert not source.url or f"]({source.url})" in detail
+    assert "S0-03" in detail
+
+
+def test_detail_names_cards_held_back_entries_set_aside_and_explanations(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """What was considered and not shown is said, with the reason."""
+    held = Finding(
+        card="PT-REF", row=23, verdict=Verdict.NOT_MET, held_by="physiotherapy already ordered"
+    )
+    assert assessment.case is not None
+    chart = replace(
+        assessment.case.chart,
+        set_aside=(
+            SetAside(key="procedures", reason="belongs to another patient"),
+            SetAside(key="conditions", reason="belongs to another patient"),
+        ),
+    )
+    explanation = Explanation(
+        phenotype="fibrosis", points=3, reasons=("scar-window",), is_only_by_exclusion=True
+    )
+    changed = replace(
+        assessment,
+        findings=(*assessment.findings, held),
+        case=replace(assessment.case, chart=chart),
+        explanations=(explanation,),
+    )
+    detail = str(render_cards(changed, knowledge, options, context)[0]["detail"])
+    assert "Not shown - Physiotherapy: physiotherapy already ordered" in detail
+    assert "Entries not used (2): belongs to another patient" in detail
+    assert knowledge.phenotypes["fibrosis"].title in detail
+    assert "only by exclusion" in detail
+
+
+def test_notes_stand_before_the_lists(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """A note that changes the action, such as an MRI on record, is read before any list."""
+    note = Note(key="mri-read-now", words={"date": date(2026, 6, 9)})
+    changed = replace(assessment, findings=(replace(assessment.findings[0], notes=(note,)),))
+    detail = str(render_cards(changed, knowledge, options, context)[0]["detail"])
+    assert "MRI of 2026-06-09" in detail[: detail.index("**In the chart**")]
+
+
+def test_evidence_is_named_once_in_our_words(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """Entries appear with the label of their value set and their day, or 'date not recorded'."""
+    evidence = (
+        Evidence(reference="Condition/1", label="urinary-retention", day=None),
+        Evidence(reference="Condition/2", label="urinary-retention", day=None),
+        Evidence(reference="Observation/1", label="crp", day=date(2026, 6, 1)),
+    )
+    changed = replace(assessment, findings=(replace(assessment.findings[0], evidence=evidence),))
+    detail = str(render_cards(changed, knowledge, options, context)[0]["detail"])
+    retention = knowledge.value_sets["urinary-retention"].label.capitalize()
+    assert detail.count(f"{retention} (date not recorded)") == 1
+    assert f"{knowledge.value_sets['crp'].label} (2026-06-01)" in detail
+
+
+EARLY = {
+    "EARLY-WATCH": {"dss": 30, "date": date(2026, 5, 11), "score": Decimal(6)},
+    "EARLY-INFLAM": {"dss": 20, "onset": 4, "low": 2, "date": date(2026, 2, 28)},
+    "SURG-REV": {
+        "dss": 40,
+        "score": Decimal(8),
+        "onset": 4,
+        "surgeries": 1,
+        "reason": (Term(kind="phrase", id="surgery-reason-severe"),),
+    },
+    "PT-REF": {"dss": 40, "score": Decimal(6), "site": Term(kind="phrase", id="site-leg")},
+    "SMOKE": {"dss": 40},
+    "DATA-PAIN": {"dss": 50},
+}
+
+
+@pytest.mark.parametrize("card", sorted(EARLY))
+def test_early_cards_never_speak_of_failure(
+    card: str,
+    assessment: Assessment,
+    knowledge: Knowledge,
+    options: CardOptions,
+    context: CardContext,
+) -> None:
+    """Before three months no card speaks of failure, and none codes M96.1."""
+    for variant in knowledge.cards[card].summaries:
+        finding = Finding(
+            card=card,
+            row=knowledge.cards[card].row,
+            verdict=Verdict.MET,
+            variant=variant,
+            words=EARLY[card],
+            is_shown=True,
+        )
+        early = replace(assessment, findings=(finding,), explanations=())
+        rendered = str(render_cards(early, knowledge, options, context)[0])
+        assert "failure" not in rendered.lower()
+        assert "M96.1" not in rendered
+
+
+@pytest.mark.parametrize("card", ["EARLY-WATCH", "EARLY-INFLAM"])
+def test_early_cards_end_with_the_signs_to_come_back_for(
+    card: str,
+    assessment: Assessment,
+    knowledge: Knowledge,
+    options: CardOptions,
+    context: CardContext,
+) -> None:
+    """A patient told to wait is told what not to wait with."""
+    finding = Finding(card=card, row=1, verdict=Verdict.MET, words=EARLY[card], is_shown=True)
+    [rendered] = render_cards(replace(assessment, findings=(finding,)), knowledge, options, context)
+    last = str(rendered["detail"]).splitlines()[-1]
+    assert last.startswith("**Same day if:**")
+    for sign in ("weakness", "saddle", "bladder", "fever", "DVT", "increasing pain"):
+        assert sign in last
+    assert "suggestions" not in rendered
+
+
+def test_stimulator_card_names_the_contested_evidence(knowledge: Knowledge) -> None:
+    """The cards on stimulation name what speaks for and against, with its strength."""
+    for card in ("SCS-EVAL", "SCS-PREREQ"):
+        caveat = knowledge.cards[card].texts["caveat"]
+        for name in ("NICE TA159", "Cochrane 2023", "Hara 2022"):
+            assert name in caveat
+        assert {"nice-ta159", "cochrane-cd014789", "hara-2022"} <= set(
+            knowledge.cards[card].sources
+        )
+
+
+def test_opioid_cards_forbid_an_abrupt_stop(knowledge: Knowledge) -> None:
+    """Both opioid cards say in the action and the headline that nothing is stopped abruptly."""
+    for card in ("OPIOID", "OPIOID-W"):
+        template = knowledge.cards[card]
+        assert "not stop or reduce abruptly" in template.texts["action"]
+        assert all("do not stop abruptly" in s for s in template.summaries.values())
+
+
+def test_level_card_speaks_of_records_only(knowledge: Knowledge) -> None:
+    """The card on levels says 'recorded' and never that the wrong level was operated."""
+    template = knowledge.cards["CK-LEVEL"]
+    everything = " ".join([*template.summaries.values(), *template.texts.values()]).lower()
+    assert template.summaries["default"].startswith("Recorded level/side")
+    assert "wrong" not in everything
+    assert "does not say where the operation was done" in everything
+
+
+def test_trace_lists_every_row_with_its_reason(
+    assessment: Assessment, knowledge: Knowledge
+) -> None:
+    """The trace names rows shown, held and not tellable, for people and for programs."""
+    findings = (
+        Finding(
+            card="RF-CES",
+            row=1,
+            verdict=Verdict.CANNOT_TELL,
+            reasons=("cannot tell: a sign of cauda equina compression",),
+            unread=frozenset({"findings"}),
+        ),
+        Finding(
+            card="RF-CSF", row=8, verdict=Verdict.NOT_MET, reasons=("not met: a leak of fluid",)
+        ),
+        replace(assessment.findings[0], indicator=Indicator.WARNING),
+        Finding(card="SCS-EVAL", row=24, verdict=Verdict.NOT_MET, held_by="substance use"),
+    )
+    changed = replace(assessment, findings=findings)
+    text = render_text(changed, knowledge)
+    assert "Operation 2026-02-10" in text
+    assert "Red flags that cannot be told" in text
+    assert "not read: findings" in text
+    assert "held by: substance use" in text
+    assert "IMG-MRI-NR   met, shown" in text
+    rows = trace_json(changed)["rows"]
+    assert isinstance(rows, list)
+    assert [row["card"] for row in rows] == [finding.card for finding in findings]
+    assert rows[3]["heldBy"] == "substance use"
+    assert trace_json(changed)["daysSinceSurgery"] == 120

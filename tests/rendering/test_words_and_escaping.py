@@ -1,0 +1,167 @@
+"""Numbers, dates and ideas as words; nothing foreign becomes markup."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from cds_service.errors import KnowledgeError
+from cds_service.evaluation.assessment import Term
+from cds_service.knowledge.loading import load_knowledge
+from cds_service.rendering.wording import (
+    SUMMARY_LIMIT,
+    Wording,
+    escape_markdown,
+    listed,
+    number,
+    printable,
+    strip_markup,
+)
+
+KNOWLEDGE = load_knowledge()
+SIGNS = (
+    "cauda-equina",
+    "faecal-incontinence",
+    "saddle-sensation",
+    "anal-tone",
+    "urinary-retention",
+    "incomplete-bladder-emptying",
+    "pvr",
+)
+WORDING = Wording(KNOWLEDGE, date(2026, 6, 10))
+HOSTILE = st.one_of(
+    st.text(max_size=60),
+    st.sampled_from(
+        [
+            "<script>alert(1)</script>",
+            "[x](javascript:alert(1))",
+            "![x](https://evil.example/a.png)",
+            "https://evil.example",
+            "www.evil.example",
+            "mail@evil.example",
+            "# heading",
+            "> quote",
+            "- item",
+            "***",
+            "`code`",
+            "a | b",
+            "&lt;img src=x&gt;",
+            "x\n\n# y",
+            "\u202egnp.exe",
+        ]
+    ),
+)
+
+
+def test_numbers_have_no_exponent_and_few_digits() -> None:
+    """A card prints 50, 4.5 and 33.33, never 5E+1, 4.50 or a tail of digits."""
+    shown = [number(v) for v in (Decimal("5E+1"), Decimal("4.50"), Decimal(100) / 3, 0)]
+    assert shown == ["50", "4.5", "33.33", "0"]
+
+
+def test_lists_take_the_first_and_count_the_rest() -> None:
+    """A list that must fit names the first items and how many more there are."""
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b, c"
+    assert listed(["a", "b", "c"], 2) == "a, b and 1 more"
+
+
+def test_threshold_prints_boundary_word_and_value() -> None:
+    """Numbers of the knowledge reach the text with their boundary word."""
+    text = WORDING.markdown("Caution {threshold:mme-high}.", {})
+    assert text == f"Caution at or above 50 {KNOWLEDGE.thresholds['mme-high'].unit_shown}."
+
+
+def test_dates_are_iso_and_terms_are_ours() -> None:
+    """Dates are written year first; ideas in the words of the knowledge."""
+    words = {"when": date(2026, 1, 2), "what": Term(kind="value-set", id="urinary-retention")}
+    label = KNOWLEDGE.value_sets["urinary-retention"].label
+    text = WORDING.plain("{what} on {when}", words)
+    assert text == f"{label[0].upper()}{label[1:]} on 2026-01-02"
+
+
+def test_unknown_placeholder_term_and_threshold_are_refused() -> None:
+    """A template that asks for what nobody says fails loudly and says what to do."""
+    for template, words in (
+        ("{nothing}", {}),
+        ("{threshold:no-such}", {}),
+        ("{x}", {"x": Term(kind="phrase", id="no-such")}),
+    ):
+        with pytest.raises(KnowledgeError, match=r"Correct its name|Add them"):
+            WORDING.markdown(template, words)
+
+
+def test_headline_that_cannot_fit_gives_way_to_the_title() -> None:
+    """Nothing is cut inside a word: a headline that stays too long becomes the card's title."""
+    assert WORDING.summary("x" * SUMMARY_LIMIT, {}, "Title") == "X" + "x" * (SUMMARY_LIMIT - 1)
+    assert WORDING.summary("x" * (SUMMARY_LIMIT + 1), {}, "Title") == "Title"
+
+
+@given(st.lists(st.sampled_from(SIGNS), min_size=1, max_size=30))
+def test_summary_with_any_list_of_signs_fits(ids: list[str]) -> None:
+    """However many signs are on record, the red-flag summary stays within 139 characters."""
+    terms = tuple(Term(kind="value-set", id=name) for name in ids)
+    template = KNOWLEDGE.cards["RF-CES"].summaries["default"]
+    summary = WORDING.summary(template, {"sign": terms, "dss": "3650 to 3680"}, "")
+    assert 0 < len(summary) <= SUMMARY_LIMIT
+
+
+@given(HOSTILE)
+def test_escaped_text_shows_letter_by_letter(text: str) -> None:
+    """Text in a detail is shown as it is: no link, image, tag or heading comes of it."""
+    renderer = MarkdownIt("gfm-like", {"linkify": False})
+    html = renderer.render(f"Note: {escape_markdown(text)}").strip()
+    inner = html.removeprefix("<p>").removesuffix("</p>")
+    assert "<" not in inner
+    assert ">" not in inner
+    shown = (
+        inner.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&amp;", "&")
+    )
+    assert shown == f"Note: {printable(text)}".strip()
+
+
+@given(HOSTILE)
+def test_escaped_text_has_nothing_to_link(text: str) -> None:
+    """No address survives that a reader's program could turn into a link by itself."""
+    escaped = escape_markdown(text).lower()
+    assert "://" not in escaped
+    assert "www." not in escaped
+    assert "@" not in escaped
+    assert "\n" not in escaped
+
+
+@given(HOSTILE)
+def test_plain_text_has_no_markup(text: str) -> None:
+    """Summaries, labels and order notes keep no mark of Markdown or HTML."""
+    plain = strip_markup(text)
+    assert not set(plain) & set("<>`[]{}|\\*_~&@\n\r\t\u202e")
+    assert "://" not in plain
+
+
+@given(HOSTILE)
+def test_hostile_word_never_becomes_markup_in_a_card(text: str) -> None:
+    """A string that should never have been there still cannot break a filled template."""
+    words = {"sign": text, "dss": 3}
+    html = MarkdownIt("gfm-like", {"linkify": False}).render(
+        WORDING.markdown(KNOWLEDGE.cards["RF-POUR"].texts["why"], words)
+    )
+    for tag in ("<a ", "<img", "<script", "<h1", "<h2", "<blockquote", "<table", "<code"):
+        assert tag not in html
+
+
+def test_finding_words_differ_from_the_name_of_the_examination() -> None:
+    """An abnormal saddle examination reads as a sign, not as the name of the examination."""
+    term = Term(kind="value-set", id="saddle-sensation")
+    assert WORDING.term(term) == KNOWLEDGE.phrases["finding-saddle-sensation"]
+    bare = replace(
+        KNOWLEDGE,
+        phrases={k: v for k, v in KNOWLEDGE.phrases.items() if not k.startswith("finding-")},
+    )
+    label = KNOWLEDGE.value_sets["saddle-sensation"].label
+    assert Wording(bare, date(2026, 6, 10)).term(term) == label
