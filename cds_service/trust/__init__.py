@@ -1,0 +1,1 @@
+"""Trust: which EHRs are known, what their tokens must say, and where their data may be read."""

@@ -1,0 +1,258 @@
+"""What did the operator configure, and does it hold together?
+
+One TOML file: ``[service]`` and one ``[[clients]]`` table for each EHR, described key by key in
+``schemas/config.schema.json`` and ``docs/client-profiles.md``.  A wrong file is refused as a
+whole.  The environment and the command line are read elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import structlog
+from jsonschema import Draft7Validator
+from jsonschema.exceptions import best_match
+
+from cds_service.errors import SettingsError
+from cds_service.trust.config_faults import fault, schema_fault
+from cds_service.trust.config_place import Place, Table
+from cds_service.trust.config_reading import own_base_url, read_client
+from cds_service.trust.config_secrets import read_identity_key
+from cds_service.trust.profile import ClientProfile
+
+DEVELOPMENT_IDENTITY_KEY = b"post-laminectomy-cds development only identity key"
+"""Not a secret; for ``--dev`` and the demonstration, where card ids must repeat."""
+
+_LARGEST_FILE = 4_194_304
+_CHECK_EVERY_SECONDS = 1.0
+_LOG = structlog.get_logger("cds_service.trust.config")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSettings:
+    """What holds for the whole service; see the schema for each key.
+
+    ``mode``, ``state_dir``, ``workers`` and ``threads`` are read once at the start; the rest
+    follows a changed file.
+    """
+
+    public_base_url: str
+    mode: str = "production"
+    accept_unreviewed_content: bool = False
+    identity_key: bytes = field(default=DEVELOPMENT_IDENTITY_KEY, repr=False)
+    state_dir: Path | None = None
+    workers: int | None = None
+    threads: int = 16
+    deadline_ms: int = 450
+    max_body_bytes: int = 16_777_216
+    max_concurrent_requests: int = 64
+    discovery_requires_token: bool = False
+    discovery_version: str = "STU3"
+    allowed_link_hosts: tuple[str, ...] = ()
+    on_replay_store_loss: str = "memory"
+    cors_origins: tuple[str, ...] = ("*",)
+    disabled_cards: frozenset[str] = frozenset()
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether this is the built-in demonstration on this machine."""
+        return self.mode == "demo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A configuration that was checked as a whole."""
+
+    service: ServiceSettings
+    clients: tuple[ClientProfile, ...] = ()
+    files: tuple[Path, ...] = ()
+    """The file itself and every file it names; a change of any is a change."""
+
+    def current(self) -> Config:
+        """Return this configuration; :class:`ReloadingConfig` answers the same question."""
+        return self
+
+
+def load_config(path: Path) -> Config:
+    """Return the configuration in the TOML file at *path*.
+
+    Raises:
+        SettingsError: The file cannot be read, or something in it is wrong.
+    """
+    document = _read_toml(path)
+    worst = best_match(_validator().iter_errors(document))
+    if worst is not None:
+        raise schema_fault(path, worst)
+    service_table = cast("Table", document["service"])
+    place = Place(file=path, is_demo=service_table.get("mode") == "demo")
+    service = _read_service(place, service_table)
+    clients: list[ClientProfile] = []
+    for position, table in enumerate(cast("list[Table]", document.get("clients", []))):
+        place.key_path = f"clients[{position}]"
+        clients.append(read_client(place, table))
+    _refuse_ambiguous_clients(path, clients)
+    return Config(
+        service=service, clients=tuple(clients), files=(path.resolve(), *dict.fromkeys(place.files))
+    )
+
+
+class ConfigSource(Protocol):
+    """Whatever knows the configuration that holds now."""
+
+    def current(self) -> Config:
+        """Return the configuration that holds now."""
+
+
+class ReloadingConfig:
+    """The configuration file, read again when it or a file it names changes.
+
+    A wrong file is refused and logged, and the configuration before it stays.
+
+    Time:
+        The files are looked at no more than once a second.
+    """
+
+    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._config = load_config(path)
+        self._seen = _fingerprint(self._config.files)
+        self._refusal: str | None = None
+        self._checked_at = monotonic()
+
+    def current(self) -> Config:
+        """Return the newest configuration that was right."""
+        is_due = self._monotonic() - self._checked_at >= _CHECK_EVERY_SECONDS
+        if is_due and self._lock.acquire(blocking=False):
+            try:
+                self._checked_at = self._monotonic()
+                self._read_again_if_changed()
+            finally:
+                self._lock.release()
+        return self._config
+
+    def _read_again_if_changed(self) -> None:
+        seen = _fingerprint(self._config.files)
+        # A refused file may name another that is mended later, so it is tried again.
+        if seen == self._seen and self._refusal is None:
+            return
+        self._seen = seen
+        try:
+            config = load_config(self._path)
+        except SettingsError as error:
+            if str(error) != self._refusal:
+                self._refusal = str(error)
+                _LOG.error("configuration refused, the old one stays", fault=self._refusal)
+            return
+        self._refusal = None
+        self._config = config
+        self._seen = _fingerprint(config.files)
+        _LOG.info("configuration read again", clients=len(config.clients))
+
+
+def _fingerprint(files: tuple[Path, ...]) -> tuple[tuple[int, int, int] | None, ...]:
+    return tuple(_file_fingerprint(path) for path in files)
+
+
+def _file_fingerprint(path: Path) -> tuple[int, int, int] | None:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size, state.st_ino
+
+
+@cache
+def _validator() -> Draft7Validator:
+    schema = resources.files("cds_service.trust").joinpath("schemas/config.schema.json")
+    return Draft7Validator(json.loads(schema.read_text(encoding="utf-8")))
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise fault(path, "the file", "it is larger than 4 MB.", "Check its name.")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise fault(
+            path, "the file", "it cannot be read.", "Check its name and its permissions."
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        # The parser's own text could repeat a part of a secret; the place is enough.
+        found = re.search(r"at line (\d+), column (\d+)", str(error))
+        place = f"line {found[1]}, column {found[2]}" if found else "end of the file"
+        raise fault(
+            path, place, "this is not TOML, or a key is written twice.", "Correct this line."
+        ) from None
+    except UnicodeDecodeError:
+        raise fault(path, "the file", "it is not UTF-8.", "Save it as UTF-8.") from None
+    except RecursionError:
+        raise fault(path, "the file", "it is nested too deeply.", "Make it flat.") from None
+
+
+def _read_service(place: Place, table: Table) -> ServiceSettings:
+    place.key_path = "service"
+    identity_key = read_identity_key(place, table)
+    if identity_key is None and not place.is_demo:
+        raise place.fault(
+            "identity_key_file",
+            "production needs a secret of its own, so that card ids cannot be guessed.",
+            "Make one with: openssl rand -hex 32 > identity.key",
+        )
+    plain = {
+        key: int(value) if isinstance(value, float) else value
+        for key, value in table.items()
+        if key not in {"identity_key_file", "state_dir", "public_base_url"}
+    }
+    plain["identity_key"] = identity_key or DEVELOPMENT_IDENTITY_KEY
+    for key in ("allowed_link_hosts", "cors_origins"):
+        if key in plain:
+            plain[key] = tuple(cast("list[str]", plain[key]))
+    plain["disabled_cards"] = frozenset(cast("list[str]", table.get("disabled_cards", [])))
+    if place.is_demo:
+        plain["accept_unreviewed_content"] = True
+    return ServiceSettings(
+        public_base_url=own_base_url(place, "public_base_url", str(table["public_base_url"])),
+        state_dir=place.path(str(table["state_dir"])) if "state_dir" in table else None,
+        **cast("dict[str, Any]", plain),
+    )
+
+
+def _refuse_ambiguous_clients(path: Path, clients: list[ClientProfile]) -> None:
+    for position, second in enumerate(clients):
+        for first in clients[:position]:
+            if first.id == second.id:
+                raise fault(
+                    path,
+                    f"clients[{position}].id",
+                    "another client has this id.",
+                    "Give each client its own.",
+                )
+            if set(first.issuers) & set(second.issuers) and not _are_told_apart(first, second):
+                raise fault(
+                    path,
+                    f"clients[{position}].issuers",
+                    "another client has the same issuer, so a token could mean either.",
+                    "Give both clients different tenants (or subjects).",
+                )
+
+
+def _are_told_apart(first: ClientProfile, second: ClientProfile) -> bool:
+    return _are_distinct(first.tenants, second.tenants) or _are_distinct(
+        first.subjects, second.subjects
+    )
+
+
+def _are_distinct(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+    return bool(first) and bool(second) and not set(first) & set(second)

@@ -1,0 +1,66 @@
+"""Where are we in the configuration file, and what does this table say?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from cds_service.errors import SettingsError
+from cds_service.trust.config_faults import fault
+
+Table = Mapping[str, object]
+
+_LARGEST_FILE = 262_144
+
+
+@dataclass(slots=True, kw_only=True)
+class Place:
+    """Where we are in the configuration file, and the files read so far."""
+
+    file: Path
+    is_demo: bool
+    key_path: str = ""
+    files: list[Path] = field(default_factory=list)
+
+    def fault(self, key: str, what: str, todo: str) -> SettingsError:
+        """Return the error for *key* in the current table."""
+        return fault(self.file, f"{self.key_path}.{key}".removeprefix("."), what, todo)
+
+    def path(self, name: str) -> Path:
+        """Return a file name of the configuration as a path; relative ones start at the file."""
+        return (self.file.parent / Path(name).expanduser()).resolve()
+
+    def bytes_of(self, key: str, name: str) -> bytes:
+        """Return what the file *name*, given under *key*, holds."""
+        path = self.path(name)
+        self.files.append(path)
+        try:
+            if path.stat().st_size > _LARGEST_FILE:
+                raise self.fault(key, "the file is too large to be right.", "Check the name.")
+            return path.read_bytes()
+        except OSError as error:
+            raise self.fault(
+                key, "the file cannot be read.", "Check its name and its permissions."
+            ) from error
+
+
+def text_of(table: Table, key: str, default: str = "") -> str:
+    """Return the text under *key*."""
+    return str(table.get(key, default))
+
+
+def texts_of(table: Table, key: str) -> tuple[str, ...]:
+    """Return the texts under *key*; none if it is not given."""
+    return tuple(cast("list[str]", table.get(key, [])))
+
+
+def whole_of(table: Table, key: str, default: int) -> int:
+    """Return the whole number under *key*."""
+    return int(cast("int", table.get(key, default)))
+
+
+def flag_of(table: Table, key: str) -> bool:
+    """Return whether *key* is true."""
+    return table.get(key, False) is True

@@ -1,0 +1,62 @@
+"""The configuration the demonstration runs with: real authentication, a key made at each start.
+
+The private key is handed to the demonstration's EHR in memory and is never written to a file.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+DEMO_CLIENT_ID = "demo-ehr"
+DEMO_ISSUER = "https://demo-ehr.example"
+DEMO_KEY_ID = "demo-ehr-key"
+DEMO_ALGORITHM = "ES384"
+
+
+def generate_demo_config(state_dir: Path, fhir_base: str, service_url: str) -> tuple[Path, str]:
+    """Write the demonstration's configuration; return its path and the EHR's private key (PEM).
+
+    The EHR signs with :data:`DEMO_ALGORITHM`, ``kid`` :data:`DEMO_KEY_ID` and ``iss``
+    :data:`DEMO_ISSUER`, to the endpoint under *service_url*.
+    """
+    private_key = ec.generate_private_key(ec.SECP384R1())
+    public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(private_key.public_key()))
+    lines = [
+        "# Written at each start of the demonstration; changes are lost.",
+        "[service]",
+        'mode = "demo"',
+        f"public_base_url = {_quoted(service_url)}",
+        f"state_dir = {_quoted(str(state_dir.resolve()))}",
+        "",
+        "[[clients]]",
+        f"id = {_quoted(DEMO_CLIENT_ID)}",
+        f"issuers = [{_quoted(DEMO_ISSUER)}]",
+        f"fhir_bases = [{_quoted(fhir_base)}]",
+        f"private_fhir_bases = [{_quoted(fhir_base)}]",
+        "allows_loopback_fhir = true",
+        "",
+        "[[clients.jwks.keys]]",
+        f"kid = {_quoted(DEMO_KEY_ID)}",
+        f"alg = {_quoted(DEMO_ALGORITHM)}",
+        *(f"{name} = {_quoted(public[name])}" for name in ("kty", "crv", "x", "y")),
+        "",
+    ]
+    state_dir.mkdir(parents=True, exist_ok=True)
+    path = state_dir / "demo-config.toml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    pem = private_key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return path, pem.decode("ascii")
+
+
+def _quoted(text: str) -> str:
+    """Return *text* as a TOML basic string; TOML and JSON agree on the escapes json writes."""
+    return json.dumps(text)

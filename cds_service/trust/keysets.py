@@ -1,0 +1,205 @@
+"""Which key of this client has this ``kid`` now?
+
+Key sets come from the profile: written there, or fetched from the one URL written there.  No URL
+of a token is ever fetched.  A fetched set is kept while fetching fails, for a day; an unknown
+``kid`` makes us look once a minute, because clients rotate their keys.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+import structlog
+from urllib3.exceptions import HTTPError
+
+from cds_service.trust.keys import KeySet, VerificationKey, parse_key_set
+from cds_service.trust.profile import ClientProfile
+
+_CONNECT_SECONDS, _READ_SECONDS, _WHOLE_SECONDS = 2.0, 2.0, 5.0
+_MOST_BYTES = 262_144
+_CHUNK_BYTES = 16_384
+_SHORTEST_LIFE, _USUAL_LIFE, _LONGEST_LIFE = 300.0, 3600.0, 86_400.0
+_STALE_SECONDS = 86_400.0
+_LOOK_AGAIN_SECONDS = 60.0
+_RETRY_SECONDS = 10.0
+_WAIT_SECONDS = 3.0
+_LOG = structlog.get_logger("cds_service.trust.keysets")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedKeySet:
+    """A key set and for how many seconds its server lets it be kept."""
+
+    key_set: KeySet
+    life_seconds: float
+
+
+class KeySetFetchError(Exception):
+    """A key set could not be fetched; the text is a fixed phrase of ours."""
+
+
+def fetch_key_set(url: str, *, proxy: str | None, ca_file: Path | None) -> FetchedKeySet:
+    """Fetch the key set at the configured *url*.
+
+    Raises:
+        KeySetFetchError: It did not come in time, is too large or is no key set.
+    """
+    with requests.Session() as session:
+        session.trust_env = False
+        session.proxies = {"http": proxy, "https": proxy} if proxy is not None else {}
+        try:
+            with session.get(
+                url,
+                headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+                timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+                allow_redirects=False,
+                stream=True,
+                verify=True if ca_file is None else str(ca_file),
+            ) as answer:
+                body = _read_body(answer)
+                life_seconds = _life_seconds(answer.headers.get("Cache-Control", ""))
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise KeySetFetchError("the server of the key set did not answer") from error
+    try:
+        key_set = parse_key_set(json.loads(body))
+    except (ValueError, RecursionError) as error:
+        raise KeySetFetchError("the answer is not a key set") from error
+    return FetchedKeySet(key_set=key_set, life_seconds=life_seconds)
+
+
+def _read_body(answer: requests.Response) -> bytes:
+    if answer.status_code != requests.codes.ok:
+        raise KeySetFetchError("the server of the key set did not answer with 200")
+    started = time.monotonic()
+    body = bytearray()
+    # read1 returns what is there; iter_content would wait for a full chunk of dripping bytes.
+    while chunk := answer.raw.read1(_CHUNK_BYTES, decode_content=True):
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            raise KeySetFetchError("the key set is larger than 256 KB")
+        if time.monotonic() - started > _WHOLE_SECONDS:
+            raise KeySetFetchError("the key set did not arrive in time")
+    return bytes(body)
+
+
+def _life_seconds(cache_control: str) -> float:
+    found = re.search(r"max-age=([0-9]{1,9})", cache_control)
+    stated = float(found[1]) if found else _USUAL_LIFE
+    return min(max(stated, _SHORTEST_LIFE), _LONGEST_LIFE)
+
+
+class _FetchedKeys:
+    """The key set behind one URL, fetched when needed by one thread at a time."""
+
+    def __init__(
+        self, fetch: Callable[[], FetchedKeySet], monotonic: Callable[[], float], client_id: str
+    ) -> None:
+        self._fetch = fetch
+        self._monotonic = monotonic
+        self._client_id = client_id
+        self._lock = threading.Lock()
+        self._running: threading.Event | None = None
+        self._runs_in = os.getpid()
+        self._held: tuple[FetchedKeySet, float] | None = None
+        self._next_retry = float("-inf")
+        self._next_look = float("-inf")
+
+    def find(self, kid: str) -> VerificationKey | None:
+        """Return the key, looking again at its server if that can help."""
+        key = self._held_key(kid)
+        fetching = self._start_if_due(is_unknown=key is None)
+        if key is None and fetching is not None:
+            fetching.wait(_WAIT_SECONDS)
+            key = self._held_key(kid)
+        return key
+
+    def start(self) -> None:
+        """Start to fetch the key set if none is held, without waiting for it."""
+        if self._held is None:
+            self._start_if_due(is_unknown=True)
+
+    def _held_key(self, kid: str) -> VerificationKey | None:
+        if self._held is None:
+            return None
+        held, since = self._held
+        if self._monotonic() - since > held.life_seconds + _STALE_SECONDS:
+            return None
+        return held.key_set.keys.get(kid)
+
+    def _is_old(self, now: float) -> bool:
+        if self._held is None:
+            return True
+        held, since = self._held
+        return now - since > held.life_seconds
+
+    def _start_if_due(self, *, is_unknown: bool) -> threading.Event | None:
+        """Start to fetch if it is time to; return what is running, if anything is."""
+        with self._lock:
+            # A thread that was fetching when this process was forked off is not here.
+            if self._running is not None and self._runs_in == os.getpid():
+                return self._running
+            now = self._monotonic()
+            looks = is_unknown and self._held is not None and now >= self._next_look
+            if not looks and not (self._is_old(now) and now >= self._next_retry):
+                return None
+            if looks:
+                self._next_look = now + _LOOK_AGAIN_SECONDS
+            self._next_retry = now + (_RETRY_SECONDS if is_unknown else _LOOK_AGAIN_SECONDS)
+            self._running, self._runs_in = threading.Event(), os.getpid()
+            threading.Thread(target=self._run, args=(self._running,), daemon=True).start()
+            return self._running
+
+    def _run(self, done: threading.Event) -> None:
+        try:
+            fetched = self._fetch()
+            self._held = (fetched, self._monotonic())
+            for fault in fetched.key_set.faults:
+                _LOG.warning("a key of the client is not used", client=self._client_id, why=fault)
+        except KeySetFetchError as error:
+            _LOG.warning("key set not fetched", client=self._client_id, why=str(error))
+        finally:
+            with self._lock:
+                self._running = None
+            done.set()
+
+
+class KeySets:
+    """The keys of all clients, each client's for itself."""
+
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._fetched: dict[tuple[str, str, str | None, Path | None], _FetchedKeys] = {}
+
+    def find(self, client: ClientProfile, kid: str) -> VerificationKey | None:
+        """Return the key *kid* of this *client*; another client's key is never found."""
+        if client.jwks is not None:
+            return client.jwks.keys.get(kid)
+        if client.jwks_url is None:
+            return None
+        return self._source(client, client.jwks_url).find(kid)
+
+    def warm(self, clients: tuple[ClientProfile, ...]) -> None:
+        """Start to fetch the key sets of *clients*, so that their first call need not wait."""
+        for client in clients:
+            if client.jwks is None and client.jwks_url is not None:
+                self._source(client, client.jwks_url).start()
+
+    def _source(self, client: ClientProfile, url: str) -> _FetchedKeys:
+        place = (client.id, url, client.outbound_proxy, client.ca_file)
+        with self._lock:
+            if place not in self._fetched:
+                self._fetched[place] = _FetchedKeys(
+                    lambda: fetch_key_set(url, proxy=client.outbound_proxy, ca_file=client.ca_file),
+                    self._monotonic,
+                    client.id,
+                )
+            return self._fetched[place]

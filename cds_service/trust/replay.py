@@ -1,0 +1,171 @@
+"""Was this token used before?
+
+Used tokens are kept until they have expired, in one SQLite file that all worker processes of a
+host share.  What is kept is a hash of issuer and ``jti``, never the token or its signature: an
+ECDSA signature has a twin that is just as valid.  When the file cannot be written, each process
+remembers by itself, or refuses, as configured; it never simply lets tokens pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from cds_service.errors import OverloadedError
+
+_FILE_NAME = "used-tokens.sqlite3"
+_BUSY_TIMEOUT_SECONDS = 0.25
+_TRY_AGAIN_SECONDS = 5
+_REMOVE_EVERY_SECONDS = 60
+_MOST_REMEMBERED = 200_000
+_LOG = structlog.get_logger("cds_service.trust.replay")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS used_token (
+    digest BLOB PRIMARY KEY,
+    expires_at INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+_CLAIM = """
+INSERT INTO used_token (digest, expires_at) VALUES (?, ?)
+ON CONFLICT (digest) DO UPDATE SET expires_at = excluded.expires_at
+WHERE used_token.expires_at < ?
+"""
+"""Changes one row if the token is new or its earlier use has expired, else none; atomic."""
+
+
+class ReplayStore:
+    """The tokens used so far.
+
+    Time:
+        ``expires_at`` and ``now`` are seconds since 1970; a token is kept up to and including
+        ``expires_at``.
+    """
+
+    def __init__(self, state_dir: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._path = state_dir / _FILE_NAME
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._owner: tuple[int, int] | None = None
+        self._inherited: list[sqlite3.Connection] = []
+        self._remembered: dict[bytes, int] = {}
+        self._unsaved: dict[bytes, int] = {}
+        self._lost_until: float | None = None
+        self._remove_at = 0.0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the shared file could not be used the last time it was tried."""
+        return self._lost_until is not None
+
+    def claim(self, issuer: str, jti: str, *, expires_at: int, now: int, refuses: bool) -> bool:
+        """Note the use of a token; return whether this is its first use.
+
+        With *refuses*, nothing is accepted while the shared file is lost.
+
+        Raises:
+            OverloadedError: The file is lost and *refuses* is set, or too many tokens are held.
+        """
+        digest = _digest(issuer, jti)
+        with self._lock:
+            self._remove_expired(now)
+            if self._remembered.get(digest, now - 1) >= now:
+                return False
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                raise OverloadedError(_TRY_AGAIN_SECONDS)
+            is_new = self._claim_in_file(digest, expires_at, now)
+            if is_new is None:
+                if refuses:
+                    raise OverloadedError(_TRY_AGAIN_SECONDS)
+                self._unsaved[digest] = expires_at
+                is_new = True
+            if is_new:
+                self._remembered[digest] = expires_at
+            return is_new
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self._lock:
+            self._drop_connection()
+
+    def _claim_in_file(self, digest: bytes, expires_at: int, now: int) -> bool | None:
+        """Claim in the shared file; None means that the file cannot be used now."""
+        if self._lost_until is not None and self._monotonic() < self._lost_until:
+            return None
+        try:
+            connection = self._open()
+            for unsaved, unsaved_expiry in self._unsaved.items():
+                connection.execute(_CLAIM, (unsaved, unsaved_expiry, now))
+            self._unsaved.clear()
+            is_new = connection.execute(_CLAIM, (digest, expires_at, now)).rowcount == 1
+        except (sqlite3.Error, OSError):
+            if self._lost_until is None:
+                _LOG.error("the store of used tokens cannot be written")
+            self._lost_until = self._monotonic() + _TRY_AGAIN_SECONDS
+            self._drop_connection()
+            return None
+        if self._lost_until is not None:
+            _LOG.info("the store of used tokens can be written again")
+            self._lost_until = None
+        return is_new
+
+    def _open(self) -> sqlite3.Connection:
+        """Return this process's connection to the file that has this name now."""
+        owner = (os.getpid(), self._path.stat().st_ino) if self._path.exists() else None
+        if self._connection is not None and owner == self._owner:
+            return self._connection
+        self._drop_connection()
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        connection = sqlite3.connect(
+            self._path,
+            timeout=_BUSY_TIMEOUT_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,  # self._lock lets one thread in at a time
+        )
+        self._connection = connection
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(_SCHEMA)
+        self._owner = (os.getpid(), self._path.stat().st_ino)
+        return connection
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._owner is not None and self._owner[0] != os.getpid():
+            # SQLite forbids even closing a connection that was opened before a fork.
+            self._inherited.append(connection)
+        else:
+            connection.close()
+        self._owner = None
+
+    def _remove_expired(self, now: int) -> None:
+        if self._monotonic() < self._remove_at:
+            return
+        self._remove_at = self._monotonic() + _REMOVE_EVERY_SECONDS
+        self._remembered = {key: at for key, at in self._remembered.items() if at >= now}
+        self._unsaved = {key: at for key, at in self._unsaved.items() if at >= now}
+        if self._connection is None or self._owner is None or self._owner[0] != os.getpid():
+            return
+        try:
+            self._connection.execute("DELETE FROM used_token WHERE expires_at < ?", (now,))
+        except sqlite3.Error:
+            _LOG.warning("expired tokens could not be removed")
+
+
+def _digest(issuer: str, jti: str) -> bytes:
+    """Return a hash in which issuer and jti cannot run into each other."""
+    hashed = hashlib.sha256()
+    for part in (issuer, jti):
+        encoded = part.encode("utf-8", "surrogatepass")
+        hashed.update(len(encoded).to_bytes(8, "big") + encoded)
+    return hashed.digest()

@@ -1,0 +1,192 @@
+"""Does this request come from an EHR we know, for this endpoint, now, and for the first time?
+
+Every refusal is one :class:`UnauthorizedError`; its reason is a fixed phrase for the log and never
+holds anything of the token.  The signature is checked by PyJWT with the algorithm of the key's own
+record; no claim is believed before it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import jwt
+
+from cds_service.errors import UnauthorizedError
+from cds_service.trust.config import Config, ConfigSource
+from cds_service.trust.keys import ALGORITHMS, VerificationKey
+from cds_service.trust.keysets import KeySets
+from cds_service.trust.profile import ClientProfile
+from cds_service.trust.replay import ReplayStore
+from cds_service.trust.token import UnverifiedToken, read_token
+
+Clock = Callable[[], datetime]
+
+_LONGEST_JTI = 256
+_SIGNATURES = jwt.PyJWS(algorithms=sorted(ALGORITHMS))
+
+
+class Verifier:
+    """Checks the token of every request; safe to share between threads."""
+
+    def __init__(
+        self,
+        config: ConfigSource,
+        state_dir: Path,
+        clock: Clock,
+        *,
+        key_sets: KeySets | None = None,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._key_sets = key_sets if key_sets is not None else KeySets()
+        self._used_tokens = ReplayStore(state_dir)
+
+    @property
+    def is_replay_store_lost(self) -> bool:
+        """Whether used tokens are at present not shared between worker processes."""
+        return self._used_tokens.is_lost
+
+    def warm(self) -> None:
+        """Start to fetch the configured key sets; call it once in each worker process."""
+        self._key_sets.warm(self._config.current().clients)
+
+    def authenticate(
+        self, authorization_header: str | None, audiences: tuple[str, ...]
+    ) -> ClientProfile:
+        """Return the client whose good, unused token this is.
+
+        *audiences* are the endpoints the token may be addressed to: paths such as
+        ``/cds-services/post-laminectomy-evaluation``, or URLs that begin with our public base URL.
+
+        Time:
+            ``exp``, ``nbf`` and ``iat`` each hold within the client's clock skew, both ends
+            included.
+
+        Raises:
+            UnauthorizedError: The token is not accepted.
+            cds_service.errors.OverloadedError: The store of used tokens is lost and the service is
+                configured to refuse then.
+        """
+        config = self._config.current()
+        token = read_token(authorization_header)
+        client = _client(config, token)
+        algorithm, kid = _checked_header(client, token)
+        key = self._key_sets.find(client, kid)
+        if key is None:
+            raise UnauthorizedError("the client has no key with this kid")
+        _check_signature(token, algorithm, key)
+        _check_audience(client, token, _own_urls(config, client, audiences))
+        now = self._clock().timestamp()
+        expires_at = _checked_times(client, token, now)
+        self._claim(config, token, expires_at=expires_at, now=int(now))
+        return client
+
+    def _claim(self, config: Config, token: UnverifiedToken, *, expires_at: int, now: int) -> None:
+        jti = token.claims.get("jti")
+        if not isinstance(jti, str) or not 0 < len(jti) <= _LONGEST_JTI:
+            raise UnauthorizedError("jti is missing or not a text of 1 to 256 characters")
+        is_first = self._used_tokens.claim(
+            str(token.claims["iss"]),
+            jti,
+            expires_at=expires_at,
+            now=now,
+            refuses=config.service.on_replay_store_loss == "refuse",
+        )
+        if not is_first:
+            raise UnauthorizedError("the token was used before")
+
+
+def _client(config: Config, token: UnverifiedToken) -> ClientProfile:
+    """Return the one client the token claims to be; its key must then prove it."""
+    issuer = token.claims.get("iss")
+    if not isinstance(issuer, str):
+        raise UnauthorizedError("iss is missing or not a text")
+    known = [client for client in config.clients if issuer in client.issuers]
+    if not known:
+        raise UnauthorizedError("iss is not on the list")
+    for claim, listed in (("tenant", "tenants"), ("sub", "subjects")):
+        value = token.claims.get(claim)
+        accepted = {client.id: getattr(client, listed) for client in known}
+        known = [
+            client
+            for client in known
+            if not accepted[client.id] or (isinstance(value, str) and value in accepted[client.id])
+        ]
+        if not known:
+            raise UnauthorizedError(f"{claim} is not on the client's list")
+    if len(known) > 1:
+        raise UnauthorizedError("the token fits more than one client")
+    return known[0]
+
+
+def _checked_header(client: ClientProfile, token: UnverifiedToken) -> tuple[str, str]:
+    """Return algorithm and key id of a header this client may send."""
+    header = token.header
+    algorithm, kid = header.get("alg"), header.get("kid")
+    if not isinstance(algorithm, str) or algorithm not in client.algorithms:
+        raise UnauthorizedError("alg is not on the client's list")
+    is_typ_left_out = "typ" not in header and client.allows_missing_typ
+    if header.get("typ") != "JWT" and not is_typ_left_out:
+        raise UnauthorizedError("typ is not JWT")
+    if not isinstance(kid, str):
+        raise UnauthorizedError("kid is missing or not a text")
+    if "jku" in header:
+        jku = header["jku"]
+        if not isinstance(jku, str) or jku not in (*client.jku_urls, client.jwks_url):
+            raise UnauthorizedError("jku is not on the client's list")
+    return algorithm, kid
+
+
+def _check_signature(token: UnverifiedToken, algorithm: str, key: VerificationKey) -> None:
+    if algorithm not in key.algorithms:
+        raise UnauthorizedError("alg does not fit the key")
+    try:
+        payload: object = _SIGNATURES.decode(token.text, key.public_key, algorithms=[algorithm])
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        raise UnauthorizedError("the signature is not good") from None
+    if payload != token.payload:
+        raise UnauthorizedError("the signed payload is not the one that was read")
+
+
+def _own_urls(config: Config, client: ClientProfile, audiences: tuple[str, ...]) -> frozenset[str]:
+    """Return every URL under which this client reaches the endpoints in *audiences*."""
+    bases = (config.service.public_base_url, *client.audience_base_urls)
+    paths = [audience.removeprefix(bases[0]) for audience in audiences]
+    return frozenset(f"{base}{path}" for base in bases for path in paths if path.startswith("/"))
+
+
+def _check_audience(client: ClientProfile, token: UnverifiedToken, own: frozenset[str]) -> None:
+    stated = token.claims.get("aud")
+    members = stated if isinstance(stated, list) else [stated]
+    is_ours = [isinstance(member, str) and member in own for member in members]
+    if not any(is_ours):
+        raise UnauthorizedError("aud is not this endpoint")
+    if not all(is_ours) and not client.allows_foreign_audience:
+        raise UnauthorizedError("aud names another service too")
+
+
+def _checked_times(client: ClientProfile, token: UnverifiedToken, now: float) -> int:
+    """Return the second after which the token can no longer be used."""
+    issued_at, expires_at = _seconds(token, "iat"), _seconds(token, "exp")
+    skew, lifetime = client.clock_skew_seconds, client.max_lifetime_seconds
+    if now > expires_at + skew:
+        raise UnauthorizedError("exp is past")
+    if issued_at > now + skew:
+        raise UnauthorizedError("iat is in the future")
+    if "nbf" in token.claims and _seconds(token, "nbf") > now + skew:
+        raise UnauthorizedError("nbf is in the future")
+    if not 0 < expires_at - issued_at <= lifetime:
+        raise UnauthorizedError("the time from iat to exp is longer than the client may use")
+    return math.ceil(expires_at + skew)
+
+
+def _seconds(token: UnverifiedToken, claim: str) -> float:
+    value = token.claims.get(claim)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UnauthorizedError(f"{claim} is missing or not a number")
+    if not 0 <= value <= 2**53:
+        raise UnauthorizedError(f"{claim} is not a time")
+    return value

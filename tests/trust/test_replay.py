@@ -1,0 +1,188 @@
+"""A token is accepted once, over threads, processes, restarts and a lost store."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from cds_service.errors import OverloadedError
+from cds_service.trust.replay import ReplayStore
+
+NOW = 1_770_000_000
+
+
+def claim(store: ReplayStore, jti: str = "a", *, now: int = NOW, refuses: bool = False) -> bool:
+    """Claim a token that lives for 100 seconds."""
+    return store.claim("iss", jti, expires_at=now + 100, now=now, refuses=refuses)
+
+
+def _claim_in_child(state_dir: str, results: multiprocessing.Queue[bool]) -> None:
+    results.put(claim(ReplayStore(Path(state_dir))))
+
+
+def _claim_inherited(store: ReplayStore, jti: str, results: multiprocessing.Queue[bool]) -> None:
+    results.put(claim(store, jti))
+
+
+def test_second_use_is_refused_until_the_token_has_expired(tmp_path: Path) -> None:
+    """A token is kept up to and including its last second, also over a restart."""
+    store = ReplayStore(tmp_path)
+    assert claim(store)
+    assert not claim(store)
+    assert not ReplayStore(tmp_path).claim(
+        "iss", "a", expires_at=NOW + 200, now=NOW + 100, refuses=False
+    )
+    assert ReplayStore(tmp_path).claim(
+        "iss", "a", expires_at=NOW + 200, now=NOW + 101, refuses=False
+    )
+
+
+def test_issuer_and_jti_do_not_run_into_each_other(tmp_path: Path) -> None:
+    """The same jti of another issuer is another token."""
+    store = ReplayStore(tmp_path)
+    pairs = [("a", "bc"), ("ab", "c"), ("", "abc"), ("abc", "")]
+    assert all(
+        store.claim(issuer, jti, expires_at=NOW + 9, now=NOW, refuses=False)
+        for issuer, jti in pairs
+    )
+
+
+def test_thirty_two_threads_and_one_token_give_one_acceptance(tmp_path: Path) -> None:
+    """Of 32 uses at the same moment exactly one is the first, with one store or with many."""
+    for stores in (
+        [ReplayStore(tmp_path / "one")] * 32,
+        [ReplayStore(tmp_path / "many") for _ in range(32)],
+    ):
+        start, accepted = threading.Barrier(32), []
+
+        def use(store: ReplayStore, start: threading.Barrier, accepted: list[bool]) -> None:
+            start.wait()
+            accepted.append(claim(store, refuses=False))
+
+        threads = [threading.Thread(target=use, args=(store, start, accepted)) for store in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(accepted) == 32
+        assert sum(accepted) == 1
+
+
+def test_replay_in_another_process_is_refused(tmp_path: Path) -> None:
+    """Eight worker processes share one store: one of them accepts the token."""
+    context = multiprocessing.get_context("spawn")
+    results: multiprocessing.Queue[bool] = context.Queue()
+    workers = [
+        context.Process(target=_claim_in_child, args=(str(tmp_path), results)) for _ in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    answers = [results.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join()
+    assert sorted(answers) == [False, False, False, True]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_store_opened_before_a_fork_works_after_it(tmp_path: Path) -> None:
+    """A worker that inherits an open store opens its own connection and sees the same tokens."""
+    store = ReplayStore(tmp_path)
+    assert claim(store, "before")
+    context = multiprocessing.get_context("fork")
+    results: multiprocessing.Queue[bool] = context.Queue()
+    answers = []
+    for jti in ("before", "after"):
+        worker = context.Process(target=_claim_inherited, args=(store, jti, results))
+        worker.start()
+        answers.append(results.get(timeout=60))
+        worker.join()
+    assert answers == [False, True]
+    assert not claim(store, "after")
+
+
+def test_expired_tokens_are_removed(tmp_path: Path) -> None:
+    """The store does not grow for ever."""
+    moment = [0.0]
+    store = ReplayStore(tmp_path, monotonic=lambda: moment[0])
+    for number in range(20):
+        claim(store, str(number))
+    moment[0] += 61
+    claim(store, "late", now=NOW + 101)
+    store.close()
+    rows = sqlite3.connect(tmp_path / "used-tokens.sqlite3")
+    assert rows.execute("SELECT count(*) FROM used_token").fetchone() == (1,)
+    rows.close()
+
+
+def test_store_holds_no_text_of_a_token(tmp_path: Path) -> None:
+    """What lies on the disk does not repeat issuer or jti."""
+    store = ReplayStore(tmp_path)
+    store.claim("https://canary-issuer", "canary-jti", expires_at=NOW + 9, now=NOW, refuses=False)
+    store.close()
+    for file in tmp_path.iterdir():
+        assert b"canary" not in file.read_bytes()
+
+
+def spoil(state_dir: Path) -> None:
+    """Make the store something that is no database."""
+    for file in state_dir.glob("used-tokens*"):
+        file.unlink()
+    (state_dir / "used-tokens.sqlite3").write_bytes(b"not a database " * 100)
+
+
+def test_lost_store_is_replaced_by_memory_when_configured(tmp_path: Path) -> None:
+    """Tokens used before and during the loss stay refused in this process, and after it in all."""
+    moment = [0.0]
+    store = ReplayStore(tmp_path, monotonic=lambda: moment[0])
+    assert claim(store, "before")
+    spoil(tmp_path)
+    assert claim(store, "during")
+    assert store.is_lost
+    assert not claim(store, "before")
+    assert not claim(store, "during")
+    (tmp_path / "used-tokens.sqlite3").unlink()
+    moment[0] += 5
+    assert claim(store, "later")
+    assert not store.is_lost
+    assert not claim(ReplayStore(tmp_path), "during")
+
+
+def test_lost_store_refuses_when_configured(tmp_path: Path) -> None:
+    """With refuse, nothing that could be a replay is accepted; the client hears when to retry."""
+    (tmp_path / "used-tokens.sqlite3").mkdir()
+    store = ReplayStore(tmp_path)
+    for _ in range(2):
+        with pytest.raises(OverloadedError) as caught:
+            claim(store, refuses=True)
+        assert caught.value.retry_after_seconds == 5
+    (tmp_path / "used-tokens.sqlite3").rmdir()
+    assert claim(ReplayStore(tmp_path), refuses=True)
+
+
+def test_locked_store_counts_as_lost_for_a_moment(tmp_path: Path) -> None:
+    """A writer that holds the store does not hold up the answer, and nothing passes twice."""
+    store = ReplayStore(tmp_path)
+    claim(store, "first")
+    holder = sqlite3.connect(tmp_path / "used-tokens.sqlite3", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    assert claim(store, "during")
+    assert not claim(store, "during")
+    holder.execute("ROLLBACK")
+    holder.close()
+
+
+def test_replaced_file_is_noticed(tmp_path: Path) -> None:
+    """When someone deletes the file, all processes go on with the new one."""
+    first, second = ReplayStore(tmp_path), ReplayStore(tmp_path)
+    claim(first, "a")
+    claim(second, "b")
+    for file in tmp_path.glob("used-tokens*"):
+        file.unlink()
+    assert claim(first, "c")
+    assert not claim(second, "c")
