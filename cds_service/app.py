@@ -1,0 +1,236 @@
+"""The composition root: settings in, a complete Flask application out.
+
+The only place that reads the clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+
+import structlog
+from flask import Flask
+
+from cds_service.errors import SettingsError
+from cds_service.evaluation.assess import assess
+from cds_service.fhir.deadline import Deadline
+from cds_service.fhir.gateway import Gateway as FhirGateway
+from cds_service.fhir.queries import templates
+from cds_service.fhir.reading import read_chart
+from cds_service.hooks.feedback import CardOutcome, FeedbackItem
+from cds_service.knowledge.loading import load_knowledge
+from cds_service.knowledge.model import Knowledge
+from cds_service.rendering.cards import render_cards
+from cds_service.rendering.options import CardOptions
+from cds_service.settings import Settings
+from cds_service.trust.config import Config, ConfigSource, ReloadingConfig
+from cds_service.trust.profile import ClientProfile, dev_profile
+from cds_service.trust.verification import Verifier
+from cds_service.web.access import Authenticator, ClosedAccess, FrontDesk, OpenAccess
+from cds_service.web.evaluation import Assess, CardOptionsOf, ChartReader, Gateway, Render, Road
+from cds_service.web.headers import register_headers
+from cds_service.web.limits import Admission, TokenBuckets
+from cds_service.web.pages import register_pages
+from cds_service.web.problems import register_problems
+from cds_service.web.routes import HookParts, register_health, register_hooks, register_reference
+
+_THREADS_FOR_HEALTH = 2
+"""Threads of a process that are kept free of hook calls, so that health and refusals answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """The four rooms a chart passes; tests put small ones in their place."""
+
+    gateway: Gateway
+    read_chart: ChartReader
+    assess: Assess
+    render: Render
+
+
+def system_now() -> datetime:
+    """Return this moment, in UTC."""
+    return datetime.now(UTC)  # noqa: TID251 - app.py is the one reader of the clock
+
+
+def create_app(
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] = system_now,
+    monotonic: Callable[[], float] = time.monotonic,
+    knowledge: Knowledge | None = None,
+    rooms: Rooms | None = None,
+) -> Flask:
+    """Return the service.
+
+    Args:
+        settings: How this process runs.
+        clock: Returns this moment, time zone aware.
+        monotonic: Returns seconds of a clock that never goes back.
+        knowledge: The clinical content; read from ``cards/`` when not given.
+        rooms: What a chart passes; the real rooms when not given.
+
+    Raises:
+        SettingsError: The configuration is wrong, or clients would get content nobody reviewed.
+        KnowledgeError: A file in ``cards/`` is wrong.
+    """
+    knowledge = knowledge if knowledge is not None else load_knowledge()
+    config = config_source(settings)
+    is_unreviewed = is_content_unreviewed(knowledge)
+    refuse_unreviewed_content(config.current(), is_unreviewed=is_unreviewed)
+    rooms = rooms if rooms is not None else _real_rooms(knowledge, monotonic)
+    road = Road(
+        knowledge=knowledge,
+        gateway=rooms.gateway,
+        read_chart=rooms.read_chart,
+        assess=rooms.assess,
+        render=rooms.render,
+        card_options=_card_options(config, is_unreviewed=is_unreviewed),
+        now=clock,
+        monotonic=monotonic,
+        allows_as_of=settings.is_dev or config.current().service.is_demo,
+    )
+    parts = HookParts(
+        config=config,
+        desk=_front_desk(settings, config, clock, monotonic),
+        road=road,
+        feedback=FeedbackCounts(),
+        prefetch=partial(templates, knowledge),
+        new_deadline=lambda: Deadline.after(settings.deadline_ms / 1000, monotonic),
+    )
+    return _flask_app(parts, clock, _description(settings, knowledge, is_unreviewed=is_unreviewed))
+
+
+def config_source(settings: Settings) -> ConfigSource:
+    """Return what knows the configuration: the file, or what holds without one."""
+    if settings.config_path is None:
+        return settings.without_file()
+    return ReloadingConfig(settings.config_path)
+
+
+def is_content_unreviewed(knowledge: Knowledge) -> bool:
+    """Whether any card in use is not signed by a clinician."""
+    return any(card.status != "active" for card in knowledge.cards.values() if card.is_enabled)
+
+
+def refuse_unreviewed_content(config: Config, *, is_unreviewed: bool) -> None:
+    """Refuse to serve content to clients that no clinician signed, unless the site accepts it.
+
+    Raises:
+        SettingsError: The content is a draft and the site did not accept that.
+    """
+    if config.clients and is_unreviewed and not config.service.accept_unreviewed_content:
+        raise SettingsError(
+            "[service] accept_unreviewed_content: the clinical content in cards/ is not yet "
+            "clinically reviewed, and this site has not said that it may be served. Set "
+            "accept_unreviewed_content = true to serve it; every card then says so."
+        )
+
+
+class FeedbackCounts:
+    """Keeps feedback only as counts in the log: no comment, no card, nothing of a patient."""
+
+    def keep(self, client_id: str, items: tuple[FeedbackItem, ...]) -> None:
+        """Log how many cards were accepted and overridden."""
+        accepted = sum(item.outcome is CardOutcome.ACCEPTED for item in items)
+        structlog.get_logger().info(
+            "feedback", client=client_id, accepted=accepted, overridden=len(items) - accepted
+        )
+
+
+def _real_rooms(knowledge: Knowledge, monotonic: Callable[[], float]) -> Rooms:
+    return Rooms(
+        gateway=FhirGateway(knowledge, monotonic),
+        read_chart=read_chart,
+        assess=assess,
+        render=render_cards,
+    )
+
+
+def _front_desk(
+    settings: Settings,
+    config: ConfigSource,
+    clock: Callable[[], datetime],
+    monotonic: Callable[[], float],
+) -> FrontDesk:
+    """Return the desk that knows this mode's clients and limits."""
+    most = min(
+        config.current().service.max_concurrent_requests,
+        max(1, settings.threads - _THREADS_FOR_HEALTH),
+    )
+    return FrontDesk(
+        config,
+        _authenticator(settings, config, clock),
+        Admission(most),
+        None if settings.is_dev else TokenBuckets(monotonic),
+    )
+
+
+def _authenticator(
+    settings: Settings, config: ConfigSource, clock: Callable[[], datetime]
+) -> Authenticator:
+    if settings.is_dev:
+        return OpenAccess(dev_profile(fhir_bases=settings.dev_fhir_bases))
+    if settings.config_path is None:
+        return ClosedAccess()
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    verifier = Verifier(config, settings.state_dir, clock)
+    verifier.warm()
+    return verifier
+
+
+def _card_options(config: ConfigSource, *, is_unreviewed: bool) -> CardOptionsOf:
+    def options_of(client: ClientProfile) -> CardOptions:
+        service, wishes = config.current().service, client.cards
+        return CardOptions(
+            client_id=client.id,
+            public_base_url=service.public_base_url,
+            identity_key=service.identity_key,
+            max_cards=wishes.max_cards,
+            intent=wishes.intent,
+            selection_behavior=wishes.selection_behavior,
+            disabled_cards=wishes.disabled_cards | service.disabled_cards,
+            indicator_ceiling=wishes.indicator_ceilings,
+            is_unreviewed=is_unreviewed,
+            spine_referral=wishes.spine_referral,
+            country=wishes.country,
+        )
+
+    return options_of
+
+
+def _description(
+    settings: Settings, knowledge: Knowledge, *, is_unreviewed: bool
+) -> Mapping[str, object]:
+    """Return what health tells everyone: no names of clients, no addresses."""
+    return {
+        "mode": "development" if settings.is_dev else "service",
+        "knowledge": {
+            "version": knowledge.version,
+            "digest": knowledge.digest,
+            "content": "not yet clinically reviewed" if is_unreviewed else "clinically reviewed",
+        },
+    }
+
+
+def _flask_app(
+    parts: HookParts, clock: Callable[[], datetime], description: Mapping[str, object]
+) -> Flask:
+    app = Flask("cds_service.web")
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+
+    def today() -> date:
+        return clock().date()
+
+    knowledge, config = parts.road.knowledge, parts.config
+    register_problems(app)
+    register_headers(app, lambda: config.current().service.cors_origins)
+    register_hooks(app, parts)
+    register_reference(app, knowledge, config.current().service.public_base_url)
+    register_health(app, lambda: description)
+    register_pages(app, knowledge, today)
+    return app

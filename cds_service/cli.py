@@ -1,0 +1,281 @@
+"""The command ``cds-service``.
+
+Exit codes: 0 done, 1 it did not work (wrong content, unreadable file, refusal), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any, BinaryIO, ParamSpec, TypeVar
+from zoneinfo import ZoneInfo
+
+import click
+
+from cds_service.app import (
+    config_source,
+    create_app,
+    is_content_unreviewed,
+    refuse_unreviewed_content,
+    system_now,
+)
+from cds_service.errors import CdsError, SettingsError
+from cds_service.evaluation.assess import assess
+from cds_service.fhir.reading import read_chart
+from cds_service.knowledge.loading import load_knowledge
+from cds_service.logging_setup import set_up_logging
+from cds_service.offline import BundleFile
+from cds_service.rendering.cards import render_cards
+from cds_service.rendering.options import CardContext, CardOptions
+from cds_service.rendering.trace import render_text, trace_json
+from cds_service.sandbox import load as load_sandbox
+from cds_service.sandbox import open_chart
+from cds_service.serving import serve as serve_forever
+from cds_service.settings import Settings, load_settings, process_environment
+from cds_service.trust.config import DEVELOPMENT_IDENTITY_KEY
+
+_SANDBOX_DEADLINE_MS = 30_000
+_DEV_WARNING = (
+    "DEVELOPMENT MODE: no client is asked for a token, and FHIR servers on this machine may be "
+    "read over plain http. Use it with made-up patients only, never with real ones."
+)
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def _clear_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let every error of ours end *command* with its text and the right exit code."""
+
+    @wraps(command)
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        try:
+            return command(*args, **kwargs)
+        except SettingsError as error:
+            raise click.UsageError(str(error)) from None
+        except CdsError as error:
+            raise click.ClickException(str(error)) from None
+
+    return wrapped
+
+
+def _examples(*lines: str) -> str:
+    """Return an epilog of example commands that click does not wrap."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_examples(
+        "cds-service demo                               see it work with made-up patients",
+        "cds-service serve --dev                        try it with your own FHIR server",
+        "cds-service evaluate chart.json                ask about one chart",
+        "cds-service serve --config clients.toml        answer the EHRs of the file",
+    ),
+)
+def main() -> None:
+    """Decision support for pain after lumbar spine surgery (CDS Hooks)."""
+
+
+@main.command(
+    epilog=_examples(
+        "cds-service serve --dev",
+        "curl http://127.0.0.1:8080/cds-services",
+        "cds-service serve --config clients.toml --host 0.0.0.0 --workers 4",
+    )
+)
+@click.option("--host", help="Address to listen at.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen at.  [default: 8080]")
+@click.option("--config", type=click.Path(), help="TOML file with the service and its clients.")
+@click.option("--state-dir", type=click.Path(), help="Folder for state.  [default: ./var]")
+@click.option("--deadline-ms", type=int, help="Time for one hook call.  [default: 450]")
+@click.option("--workers", type=int, help="Worker processes.")
+@click.option("--dev", is_flag=True, default=None, help="No tokens; this machine only.")
+@_clear_errors
+def serve(**options: str | int | bool | None) -> None:
+    """Answer CDS Hooks calls.
+
+    Without --dev and without a client in --config, only discovery, health and guidance answer.
+    Each option can also be given in the environment, for example CDS_SERVICE_PORT=8081.
+    """
+    settings = load_settings(options, process_environment())
+    set_up_logging()
+    knowledge = load_knowledge()
+    config = config_source(settings).current()
+    refuse_unreviewed_content(config, is_unreviewed=is_content_unreviewed(knowledge))
+    if settings.is_dev:
+        click.secho(_DEV_WARNING, err=True, bold=True)
+    elif not config.clients:
+        click.echo(
+            "No client is configured: only discovery, health and guidance answer. Give --config "
+            "with clients, or --dev to try it on this machine.",
+            err=True,
+        )
+    serve_forever(
+        settings,
+        partial(create_app, settings, knowledge=knowledge),
+        partial(click.echo, f"Listening at {settings.address}/cds-services", err=True),
+    )
+
+
+@main.command(epilog=_examples("cds-service demo"))
+@click.option("--port", type=int, default=8080, show_default=True, help="Port of the service.")
+@click.option("--ehr-port", type=int, default=8090, show_default=True, help="Port of the test EHR.")
+@click.option("--open", "open_page", is_flag=True, help="Open the test EHR in the browser.")
+@_clear_errors
+def demo(port: int, ehr_port: int, *, open_page: bool) -> None:
+    """Show the service with made-up patients and a small test EHR, on this machine."""
+    from cds_service.demo.command import run_demo  # noqa: PLC0415 - only the demo needs the EHR
+
+    run_demo(port=port, ehr_port=ehr_port, open_page=open_page)
+
+
+@main.command(
+    epilog=_examples(
+        "cds-service evaluate chart.json",
+        "cds-service evaluate --as-of 2026-03-01 --format json chart.json",
+        "curl -s 'https://fhir.example.org/Patient/1/$everything' | cds-service evaluate -",
+    )
+)
+@click.argument("file", type=click.File("rb"))
+@click.option("--patient", help="FHIR id of the patient, if the Bundle holds several.")
+@click.option(
+    "--as-of", type=click.DateTime(["%Y-%m-%d"]), help="Day to answer for.  [default: today]"
+)
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print.",
+)
+@click.option(
+    "--partial", "is_partial", is_flag=True, help="A kind of resource not in FILE is unknown."
+)
+@_clear_errors
+def evaluate(
+    file: BinaryIO, patient: str | None, as_of: datetime | None, output: str, *, is_partial: bool
+) -> None:
+    """Print the cards for the patient Bundle in FILE ('-' for standard input), and why.
+
+    FILE is taken as the whole chart: a kind of resource that is not in it is known to be empty.
+    With --partial it is unknown, as when an EHR did not send it.
+    """
+    bundle = BundleFile(file.read())
+    patient_id = _chosen_patient(bundle, patient)
+    knowledge = load_knowledge()
+    day = (as_of or system_now()).date()
+    chart = read_chart(
+        bundle.answers(is_partial=is_partial),
+        patient_id=patient_id,
+        as_of=day,
+        zone=ZoneInfo("UTC"),
+        knowledge=knowledge,
+        bases=frozenset(),
+        fhir_server=None,
+    )
+    assessment = assess(chart, knowledge, day)
+    options = CardOptions(
+        client_id="command-line",
+        public_base_url=Settings().address,
+        identity_key=DEVELOPMENT_IDENTITY_KEY,
+        is_unreviewed=is_content_unreviewed(knowledge),
+    )
+    cards = render_cards(assessment, knowledge, options, CardContext(patient_id=patient_id))
+    if output == "json":
+        click.echo(json.dumps({"cards": cards, "trace": trace_json(assessment)}, indent=2))
+    else:
+        click.echo(_cards_text(cards))
+        click.echo(render_text(assessment, knowledge))
+
+
+def _chosen_patient(bundle: BundleFile, wanted: str | None) -> str:
+    """Return the id of the patient to look at."""
+    if wanted is not None and wanted in bundle.patient_ids:
+        return wanted
+    if wanted is None and len(set(bundle.patient_ids)) == 1:
+        return bundle.patient_ids[0]
+    raise click.UsageError(
+        f"FILE holds {len(set(bundle.patient_ids))} Patients"
+        + (", none of them with the id given as --patient." if wanted else ".")
+        + " Give the FHIR id of one of them as --patient."
+    )
+
+
+def _cards_text(cards: list[dict[str, Any]]) -> str:
+    """Return the cards for a terminal: urgency, headline, explanation, suggestions."""
+    if not cards:
+        return "No cards.\n"
+    return "\n".join(line for card in cards for line in _card_lines(card))
+
+
+def _card_lines(card: Mapping[str, Any]) -> list[str]:
+    return [
+        f"[{card['indicator']}] {card['summary']}",
+        *(f"    {line}" for line in card.get("detail", "").splitlines()),
+        *(f"    suggests: {suggestion['label']}" for suggestion in card.get("suggestions", ())),
+        "",
+    ]
+
+
+@main.command(
+    "check-knowledge",
+    epilog=_examples(
+        "cds-service check-knowledge",
+        "cds-service check-knowledge --site /etc/cds/our-cards",
+    ),
+)
+@click.option(
+    "--site", type=click.Path(path_type=Path, exists=True), help="Folder with a site's own files."
+)
+@_clear_errors
+def check_knowledge(site: Path | None) -> None:
+    """Check the clinical content in cards/ completely, as the start of the service does."""
+    knowledge = load_knowledge(site_overrides=site)
+    click.echo(
+        f"The clinical content is in order: {len(knowledge.cards)} cards, "
+        f"{len(knowledge.thresholds)} thresholds, {len(knowledge.value_sets)} value sets, "
+        f"{len(knowledge.orders)} orders; version {knowledge.version}, "
+        f"digest {knowledge.digest[:12]}."
+    )
+
+
+@main.group(
+    epilog=_examples(
+        "cds-service sandbox load https://hapi.fhir.org/baseR4",
+        "cds-service sandbox open https://hapi.fhir.org/baseR4 PATIENT",
+    )
+)
+def sandbox() -> None:
+    """Try the service against a public FHIR R4 sandbox, with our made-up patients."""
+
+
+@sandbox.command("load")
+@click.argument("base_url")
+@_clear_errors
+def sandbox_load(base_url: str) -> None:
+    """Put our made-up patients on the FHIR server at BASE_URL; they carry our tag and id prefix."""
+    for persona in load_sandbox(base_url, system_now().date()):
+        click.echo(f"{persona.patient_id}: {persona.title}")
+    click.echo(f"Done. Next: cds-service sandbox open {base_url} with one of the ids above.")
+
+
+@sandbox.command("open")
+@click.argument("base_url")
+@click.argument("patient")
+@_clear_errors
+def sandbox_open(base_url: str, patient: str) -> None:
+    """Open the chart of PATIENT on the FHIR server at BASE_URL, and print the cards."""
+    set_up_logging()
+    settings = replace(
+        Settings(is_dev=True),
+        deadline_ms=_SANDBOX_DEADLINE_MS,
+        dev_fhir_bases=(base_url.rstrip("/"),),
+    )
+    cards = open_chart(create_app(settings).test_client(), base_url, patient)
+    click.echo(_cards_text([dict(card) for card in cards]))

@@ -1,0 +1,129 @@
+"""What users did with the cards: the feedback endpoint's body, item by item.
+
+Good items are kept although others of the same call are refused; a refused item is named by its
+place (``feedback[2]``), never by its content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+from cds_service.errors import RequestError
+from cds_service.hooks.strict_json import parse_json
+from cds_service.hooks.validation import Fault, first_fault, packaged_validator
+
+SCHEMA_FILE = "feedback-item.schema.json"
+MAX_ITEMS = 1000
+"""How many items one call may carry."""
+
+_EPIC_REASON = "com.epic.cdshooks.feedback.overrideReason.reasonCategory"
+
+
+class CardOutcome(Enum):
+    """What the user did with a card."""
+
+    ACCEPTED = "accepted"
+    OVERRIDDEN = "overridden"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackItem:
+    """One user's answer to one card.
+
+    ``reason_system`` and ``reason_code`` are the override reason as sent (Epic's extension form has
+    a code only).  ``user_comment`` is free text of a clinician: it may name a patient and is never
+    logged.
+    """
+
+    card: str
+    outcome: CardOutcome
+    acted_at: datetime
+    accepted_suggestions: tuple[str, ...] = ()
+    reason_system: str | None = None
+    reason_code: str | None = None
+    user_comment: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """The items of one call that can be kept, and the faults of those that cannot."""
+
+    items: tuple[FeedbackItem, ...]
+    refused: tuple[Fault, ...]
+
+
+class FeedbackStore(Protocol):
+    """Where feedback is kept."""
+
+    def keep(self, client_id: str, items: tuple[FeedbackItem, ...]) -> None:
+        """Keep *items* of one client; on return they are safe."""
+
+
+def parse_feedback(body: bytes) -> Feedback:
+    """Read the body of a feedback call.
+
+    Raises:
+        RequestError: The body is not strict JSON, or has no array ``feedback``.
+    """
+    sent = parse_json(body)
+    items = sent.get("feedback") if isinstance(sent, dict) else None
+    if not isinstance(items, list):
+        raise RequestError(
+            "$.feedback: an array of feedback items is expected here. Send an object "
+            'with "feedback": [...].',
+            path="$.feedback",
+        )
+    if len(items) > MAX_ITEMS:
+        raise RequestError(
+            f"$.feedback: more than {MAX_ITEMS} items are in one call. Send them in several calls.",
+            path="$.feedback",
+        )
+    read = [_read_item(item, f"feedback[{place}]") for place, item in enumerate(items)]
+    return Feedback(
+        items=tuple(item for item in read if isinstance(item, FeedbackItem)),
+        refused=tuple(item for item in read if isinstance(item, Fault)),
+    )
+
+
+def _read_item(sent: object, place: str) -> FeedbackItem | Fault:
+    fault = first_fault(packaged_validator(SCHEMA_FILE), sent, root=place)
+    if fault is not None:
+        return Fault(path=place, message=fault.message)
+    item = sent if isinstance(sent, dict) else {}
+    try:
+        acted_at = datetime.fromisoformat(str(item["outcomeTimestamp"]).upper())
+    except ValueError:
+        return Fault(
+            path=place,
+            message=f"{place}.outcomeTimestamp: this is not a time of the calendar. Send the time "
+            "of the action as in RFC 3339, in UTC, for example 2026-01-31T09:30:00Z.",
+        )
+    override = item.get("overrideReason") or item.get("overrideReasons") or {}
+    system, code = _reason(override)
+    comment = override.get("userComment")
+    return FeedbackItem(
+        card=item["card"],
+        outcome=CardOutcome(item["outcome"]),
+        acted_at=acted_at,
+        accepted_suggestions=tuple(
+            suggestion["id"] for suggestion in item.get("acceptedSuggestions") or ()
+        ),
+        reason_system=system,
+        reason_code=code,
+        user_comment=comment if isinstance(comment, str) else None,
+    )
+
+
+def _reason(override: Mapping[str, object]) -> tuple[str | None, str | None]:
+    """Return system and code of the chosen reason, from the coding or from Epic's extension."""
+    coding = override.get("reason")
+    if isinstance(coding, dict):
+        system = coding.get("system")
+        return (system if isinstance(system, str) else None, str(coding["code"]))
+    extension = override.get("extension")
+    epic = extension.get(_EPIC_REASON) if isinstance(extension, dict) else None
+    return (None, epic[:256] if isinstance(epic, str) else None)

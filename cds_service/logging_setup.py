@@ -1,0 +1,61 @@
+"""Logs: one JSON object a line on standard error, made of fixed field names only.
+
+Log lines of other packages are reduced to their name, level and the unfilled text, because the
+filled one can hold URLs, headers or values of a chart.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import TextIO
+
+import structlog
+
+_SILENT = ("werkzeug", "urllib3", "requests", "gunicorn.access", "asyncio")
+
+
+def set_up_logging(*, stream: TextIO | None = None) -> None:
+    """Send the service's own log and what is left of the others' to *stream* (standard error)."""
+    target = stream if stream is not None else sys.stderr
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _without_empty_fields,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(target),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(target)
+    handler.addFilter(_log_reduced)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+        logging.getLogger(name).propagate = False
+
+
+def _without_empty_fields(
+    _logger: object, _method: str, fields: MutableMapping[str, object]
+) -> MutableMapping[str, object]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _log_reduced(record: logging.LogRecord) -> bool:
+    """Log where *record* comes from, its unfilled text and the type of its exception.
+
+    Returns False, so that the record itself is not written.
+    """
+    exception = record.exc_info[0] if record.exc_info else None
+    structlog.get_logger().log(
+        record.levelno,
+        "foreign_log_record",
+        logger=record.name,
+        text=record.msg if isinstance(record.msg, str) and record.args else None,
+        exception=exception.__name__ if exception else None,
+    )
+    return False

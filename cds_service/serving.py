@@ -1,0 +1,156 @@
+"""The service under gunicorn: processes, threads, and errors that come before Flask.
+
+gunicorn has no types, so the classes derived from it are marked for mypy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import socket
+from collections.abc import Callable
+from http import HTTPStatus
+
+import structlog
+from flask import Flask
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+from gunicorn.http.errors import (  # type: ignore[import-untyped]
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+    UnsupportedTransferCoding,
+)
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+
+from cds_service.errors import SettingsError
+from cds_service.settings import Settings
+from cds_service.web.problems import issue, operation_outcome
+
+_GRACE_SECONDS = 5
+_KEEP_ALIVE_SECONDS = 5
+_LONGEST_HEADER_BYTES = 16_380
+_REQUESTS_PER_PROCESS = 20_000
+_COLLECTOR_THRESHOLD = (100_000, 20, 100)
+
+
+def serve(settings: Settings, make_app: Callable[[], Flask], announce: Callable[[], None]) -> None:
+    """Serve until a signal ends the process; *make_app* runs once in each worker process.
+
+    *announce* is called when the service listens.
+
+    Raises:
+        SettingsError: The address is taken or is not one of this machine.
+    """
+    _refuse_taken_address(settings)
+    _Server(settings, make_app, announce).run()
+
+
+def _refuse_taken_address(settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise SettingsError(
+                f"--host {settings.host} --port {settings.port}: this address cannot be used "
+                "(another program has it, or it is not an address of this machine). Stop the "
+                "other program or give another --port."
+            ) from error
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn without its command line and without its environment."""
+
+    def __init__(
+        self, settings: Settings, make_app: Callable[[], Flask], announce: Callable[[], None]
+    ) -> None:
+        self._settings = settings
+        self._make_app = make_app
+        self._announce = announce
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Tell gunicorn how to run."""
+        settings = self._settings
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        chosen = {
+            "bind": f"{host}:{settings.port}",
+            "workers": settings.workers,
+            "threads": settings.threads,
+            "worker_class": _Worker,
+            "logger_class": _QuietLogger,
+            "graceful_timeout": _GRACE_SECONDS,
+            "keepalive": _KEEP_ALIVE_SECONDS,
+            "limit_request_field_size": _LONGEST_HEADER_BYTES,
+            "max_requests": _REQUESTS_PER_PROCESS if settings.workers > 1 else 0,
+            "max_requests_jitter": _REQUESTS_PER_PROCESS // 10,
+            "control_socket_disable": True,
+            "when_ready": lambda _arbiter: self._announce(),
+            "post_worker_init": _settle_memory,
+        }
+        for name, value in chosen.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Return the application; gunicorn calls this in each worker process."""
+        return self._make_app()
+
+
+def _settle_memory(_worker: object) -> None:
+    """Leave what lives for ever out of the garbage collector's rounds."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR_THRESHOLD)
+
+
+class _QuietLogger(Logger):  # type: ignore[misc]
+    """gunicorn's log without handlers of its own: what is left goes through ours, reduced."""
+
+    def setup(self, cfg: object) -> None:
+        """Take over *cfg* and hand the records on."""
+        self.cfg = cfg
+        self._access_log_enabled = False
+        self.error_log.setLevel(logging.WARNING)
+        self.error_log.propagate = True
+
+
+class _Worker(ThreadWorker):  # type: ignore[misc]
+    """Answers what is not HTTP with an OperationOutcome, and never logs what was sent."""
+
+    def handle_error(
+        self, req: object, client: socket.socket, addr: object, exc: Exception
+    ) -> None:
+        """Answer a request that gunicorn could not read."""
+        del req, addr
+        status = _status(exc)
+        structlog.get_logger().warning(
+            "unreadable_request", status=status.value, exception=type(exc).__name__
+        )
+        text = "The HTTP request cannot be read. Send well-formed HTTP/1.1 with shorter headers."
+        body = operation_outcome([issue("structure", text)])
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+            "Content-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n"
+            "Cache-Control: no-store\r\n"
+            "Connection: close\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):
+            client.sendall(head.encode("ascii") + body)
+
+
+def _status(error: Exception) -> HTTPStatus:
+    match error:
+        case LimitRequestLine():
+            return HTTPStatus.REQUEST_URI_TOO_LONG
+        case LimitRequestHeaders():
+            return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        case UnsupportedTransferCoding():
+            return HTTPStatus.NOT_IMPLEMENTED
+        case ParseException():
+            return HTTPStatus.BAD_REQUEST
+        case _:
+            return HTTPStatus.INTERNAL_SERVER_ERROR

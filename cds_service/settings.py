@@ -1,0 +1,162 @@
+"""What the command line, the environment and the configuration file say together.
+
+The only reader of the environment.  An option on the command line wins over its environment
+variable, which wins over the configuration file.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cds_service.errors import SettingsError
+from cds_service.trust.config import Config, ReloadingConfig, ServiceSettings
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8080
+DEFAULT_STATE_DIR = Path("var")
+_ENVIRONMENT_PREFIX = "CDS_SERVICE_"
+
+Option = str | int | bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How this process runs.
+
+    ``config_path`` is None when no file was given; then no client is known, and without ``is_dev``
+    only discovery, health and guidance answer.
+
+    Units:
+        ``deadline_ms`` in milliseconds for one hook call.
+    """
+
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    config_path: Path | None = None
+    state_dir: Path = DEFAULT_STATE_DIR
+    deadline_ms: int = 450
+    workers: int = 1
+    threads: int = 16
+    is_dev: bool = False
+    dev_fhir_bases: tuple[str, ...] = ()
+    """FHIR servers elsewhere that development mode may read (``sandbox open``)."""
+
+    @property
+    def address(self) -> str:
+        """Return the URL this process listens at."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def without_file(self) -> Config:
+        """Return the configuration of a service that was given no file."""
+        return Config(
+            service=ServiceSettings(
+                public_base_url=self.address, accept_unreviewed_content=self.is_dev
+            )
+        )
+
+
+def load_settings(options: Mapping[str, Option], environment: Mapping[str, str]) -> Settings:
+    """Return the settings that *options*, *environment* and the configuration file make.
+
+    Args:
+        options: host, port, config, state_dir, deadline_ms, workers, dev; None means not given.
+        environment: The process environment; ``CDS_SERVICE_PORT`` stands for ``--port``.
+
+    Raises:
+        SettingsError: A value is wrong, or values contradict each other.
+    """
+    is_dev = bool(options.get("dev")) or _given("dev", options, environment) in {"1", "true"}
+    config_text = _given("config", options, environment)
+    config_path = Path(str(config_text)) if config_text else None
+    from_file = ReloadingConfig(config_path).current().service if config_path else None
+    settings = Settings(config_path=config_path, is_dev=is_dev)
+    if from_file is not None:
+        settings = replace(
+            settings,
+            state_dir=from_file.state_dir or DEFAULT_STATE_DIR,
+            deadline_ms=from_file.deadline_ms,
+            workers=from_file.workers or _cores(),
+            threads=from_file.threads,
+        )
+    settings = _with_given(settings, options, environment)
+    _refuse_contradictions(settings)
+    return settings
+
+
+def process_environment() -> Mapping[str, str]:
+    """Return the environment of this process."""
+    return os.environ
+
+
+def _with_given(
+    settings: Settings, options: Mapping[str, Option], environment: Mapping[str, str]
+) -> Settings:
+    """Return *settings* with what was given on the command line or in the environment."""
+    host = _given("host", options, environment)
+    state_dir = _given("state_dir", options, environment)
+    return replace(
+        settings,
+        host=str(host or settings.host),
+        port=_number("port", options, environment, settings.port, range(1, 65_536)),
+        state_dir=Path(str(state_dir)) if state_dir else settings.state_dir,
+        deadline_ms=_number(
+            "deadline_ms", options, environment, settings.deadline_ms, range(50, 30_001)
+        ),
+        workers=_number("workers", options, environment, settings.workers, range(1, 257)),
+    )
+
+
+def _given(name: str, options: Mapping[str, Option], environment: Mapping[str, str]) -> Option:
+    value = options.get(name)
+    return value if value is not None else environment.get(_ENVIRONMENT_PREFIX + name.upper())
+
+
+def _number(
+    name: str,
+    options: Mapping[str, Option],
+    environment: Mapping[str, str],
+    default: int,
+    allowed: range,
+) -> int:
+    value = _given(name, options, environment)
+    if value is None:
+        return default
+    if not str(value).isdecimal() or int(value) not in allowed:
+        option = "--" + name.replace("_", "-")
+        raise SettingsError(
+            f"{option} (or {_ENVIRONMENT_PREFIX}{name.upper()}): this is not a whole number from "
+            f"{allowed[0]} to {allowed[-1]}. Give a number in this range."
+        )
+    return int(value)
+
+
+def _refuse_contradictions(settings: Settings) -> None:
+    if settings.is_dev and not _is_loopback(settings.host):
+        raise SettingsError(
+            "--dev with --host: development mode asks no client for a token, so it may only be "
+            "reached from this machine. Leave --host out (it is 127.0.0.1), or configure clients "
+            "with --config and leave --dev out."
+        )
+    if settings.is_dev and settings.config_path is not None:
+        raise SettingsError(
+            "--dev with --config: development mode would ignore the clients of the file. Leave "
+            "one of the two out."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1

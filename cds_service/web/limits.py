@@ -1,0 +1,109 @@
+"""How much one client, one body and one moment may ask of the service."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from flask import Request
+
+from cds_service.errors import (
+    BodyTooLargeError,
+    MediaTypeError,
+    OverloadedError,
+    TooManyRequestsError,
+)
+
+MEDIA_TYPES = frozenset({"application/json", "application/fhir+json"})
+_OVERLOAD_RETRY_SECONDS = 1
+
+
+def check_length_and_type(request: Request, max_body_bytes: int) -> None:
+    """Refuse a body by what its headers say, before a byte of it is read.
+
+    Raises:
+        BodyTooLargeError: The stated length is over the limit.
+        MediaTypeError: The body is not JSON, or is encoded.
+    """
+    if request.content_length is not None and request.content_length > max_body_bytes:
+        raise body_too_large()
+    request.max_content_length = max_body_bytes
+    if request.mimetype not in MEDIA_TYPES:
+        raise MediaTypeError(
+            "The header Content-Type does not say JSON. Send the body as application/json."
+        )
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    if charset not in {"utf-8", "utf8"}:
+        raise MediaTypeError("The header Content-Type names a charset. Send the body in UTF-8.")
+    if "Content-Encoding" in request.headers:
+        raise MediaTypeError(
+            "The header Content-Encoding is not accepted. Send the body without compression."
+        )
+
+
+def read_body(request: Request) -> bytes:
+    """Return the body of a request that ``check_length_and_type`` let through.
+
+    Raises:
+        BodyTooLargeError: The body states no length and does not end below the limit; Werkzeug
+            would pass on its beginning.
+    """
+    body = request.get_data(cache=False)
+    limit = request.max_content_length
+    if request.content_length is None and limit is not None and len(body) >= limit:
+        raise body_too_large()
+    return body
+
+
+def body_too_large() -> BodyTooLargeError:
+    """Return the refusal of a body over the limit."""
+    return BodyTooLargeError(
+        "The request body is longer than this service accepts. Send less prefetch data and let "
+        "the service read the rest from fhirServer."
+    )
+
+
+class TokenBuckets:
+    """Requests per second for each client, with room for a burst."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._levels: dict[str, tuple[float, float]] = {}
+
+    def take(self, client_id: str, *, rate_per_second: float, burst: int) -> None:
+        """Count one request of *client_id*.
+
+        Raises:
+            TooManyRequestsError: The client has used up its burst.
+        """
+        with self._lock:
+            now = self._monotonic()
+            level, since = self._levels.get(client_id, (float(burst), now))
+            level = min(float(burst), level + (now - since) * rate_per_second)
+            self._levels[client_id] = (level - 1 if level >= 1 else level, now)
+        if level < 1:
+            raise TooManyRequestsError(max(1, math.ceil((1 - level) / rate_per_second)))
+
+
+class Admission:
+    """How many calls are worked on at once; the next one is told to come back."""
+
+    def __init__(self, greatest: int) -> None:
+        self._places = threading.BoundedSemaphore(greatest)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold one place for the length of a call.
+
+        Raises:
+            OverloadedError: Every place is taken.
+        """
+        if not self._places.acquire(blocking=False):
+            raise OverloadedError(_OVERLOAD_RETRY_SECONDS)
+        try:
+            yield
+        finally:
+            self._places.release()

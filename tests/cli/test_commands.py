@@ -1,0 +1,266 @@
+"""The command line: what it prints, what it refuses, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import responses
+from click.testing import CliRunner, Result
+
+from cds_service.cli import main
+from cds_service.demo.personas import Persona, load_personas
+from cds_service.sandbox import TAG
+
+DAY = date(2026, 3, 1)
+BASE = "https://fhir.example.org/r4"
+
+
+def run(*arguments: str, sent: str | None = None) -> Result:
+    """Run the command with *arguments* and *sent* on standard input."""
+    return CliRunner().invoke(main, arguments, input=sent)
+
+
+def persona(persona_id: str) -> Persona:
+    """Return one synthetic chart as it is on the test's day."""
+    return next(each for each in load_personas(DAY) if each.id == persona_id)
+
+
+@pytest.fixture
+def chart(tmp_path: Path) -> Callable[[str], Path]:
+    """Return a maker of files with one persona's chart."""
+
+    def write(persona_id: str) -> Path:
+        path = tmp_path / f"{persona_id}.json"
+        path.write_text(json.dumps(persona(persona_id).bundle), encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_evaluation_of_a_file_prints_cards_and_reasons(chart: Callable[[str], Path]) -> None:
+    """A clinician sees the cards first and then why every row answered as it did."""
+    result = run("evaluate", "--as-of", "2026-03-01", str(chart("no-relief")))
+    assert result.exit_code == 0
+    assert "[warning]" in result.stdout or "[info]" in result.stdout
+    assert "suggests: " in result.stdout
+    assert "IMG-MRI-NR   met, shown" in result.stdout
+    assert result.stdout.index("suggests: ") < result.stdout.index("Decision table")
+
+
+def test_evaluation_as_json_names_the_expected_cards(chart: Callable[[str], Path]) -> None:
+    """A program gets the same cards as JSON, with a verdict for all 36 rows."""
+    path = chart("no-relief")
+    result = run("evaluate", "--as-of", "2026-03-01", "--format", "json", str(path))
+    answer = json.loads(result.stdout)
+    topics = [card["source"]["topic"]["code"] for card in answer["cards"]]
+    expected = persona("no-relief").expected_cards
+    assert topics == [card_id.replace("-", "") for card_id in expected]
+    assert len(answer["trace"]["rows"]) == 36
+
+
+def test_evaluation_reads_standard_input(chart: Callable[[str], Path]) -> None:
+    """A dash stands for standard input, with the same answer as the file."""
+    path = chart("cauda-equina")
+    from_file = run("evaluate", "--as-of", "2026-03-01", str(path))
+    piped = run("evaluate", "--as-of", "2026-03-01", "-", sent=path.read_text(encoding="utf-8"))
+    assert piped.stdout == from_file.stdout
+    assert "[critical]" in piped.stdout
+
+
+def test_evaluation_takes_what_is_missing_as_unknown_when_the_file_is_partial(
+    chart: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Orders that are not in a partial file are unknown, so an order is not suggested."""
+    bundle = json.loads(chart("no-relief").read_text(encoding="utf-8"))
+    kept = {"Patient", "Procedure", "Observation", "Condition"}
+    bundle["entry"] = [
+        entry for entry in bundle["entry"] if entry["resource"]["resourceType"] in kept
+    ]
+    path = tmp_path / "part.json"
+    path.write_text(json.dumps(bundle), encoding="utf-8")
+    arguments = ("evaluate", "--as-of", "2026-03-01", "--format", "json")
+
+    def suggestions(*more: str) -> int:
+        cards = json.loads(run(*arguments, *more, str(path)).stdout)["cards"]
+        return sum(len(card.get("suggestions", ())) for card in cards)
+
+    assert suggestions() > 0
+    assert suggestions("--partial") == 0
+
+
+def _two_patients() -> str:
+    first, second = persona("no-relief"), persona("improving")
+    entries = [*first.bundle["entry"], *second.bundle["entry"]]
+    return json.dumps({**first.bundle, "entry": entries})
+
+
+def test_evaluation_asks_for_the_patient_when_there_are_two() -> None:
+    """Two charts in one file are never mixed and never guessed."""
+    result = run("evaluate", "-", sent=_two_patients())
+    assert result.exit_code == 2
+    assert "2 Patients" in result.stderr
+    assert "--patient" in result.stderr
+
+
+def test_evaluation_of_one_of_two_patients_does_not_use_the_other() -> None:
+    """With two charts in one file, the chosen patient gets exactly their own cards.
+
+    Only the explanation differs: it says how many entries of another patient were not used.
+    """
+    chosen = persona("no-relief")
+    arguments = ("evaluate", "--as-of", "2026-03-01", "--format", "json")
+    mixed = run(*arguments, "--patient", chosen.patient_id, "-", sent=_two_patients())
+    alone = run(*arguments, "-", sent=json.dumps(chosen.bundle))
+    cards = [json.loads(result.stdout)["cards"] for result in (mixed, alone)]
+    for card in (*cards[0], *cards[1]):
+        del card["detail"]
+    assert cards[0] == cards[1] != []
+
+
+BAD_FILES = {
+    "not JSON": ("CanaryShaw", 1),
+    "a patient alone": ('{"resourceType": "Patient", "id": "CanaryShaw"}', 1),
+    "an empty Bundle": ('{"resourceType": "Bundle"}', 2),
+    "no procedures readable": (
+        '{"resourceType": "Bundle", "entry": 7, "a": "CanaryShaw"}',
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "code"), BAD_FILES.values(), ids=BAD_FILES.keys())
+def test_evaluation_of_a_wrong_file_says_what_is_needed(content: str, code: int) -> None:
+    """A wrong file ends with a sentence, not with a stack of calls, and is not repeated."""
+    result = run("evaluate", "-", sent=content)
+    assert result.exit_code == code
+    assert "Error: " in result.stderr
+    assert "CanaryShaw" not in result.output
+    assert "Traceback" not in result.output
+
+
+def test_evaluation_without_required_data_says_which_is_missing() -> None:
+    """A partial file without procedures cannot be answered."""
+    bundle = {"resourceType": "Bundle", "entry": [{"resource": persona("improving").resources[0]}]}
+    result = run("evaluate", "--partial", "-", sent=json.dumps(bundle))
+    assert result.exit_code == 1
+    assert "procedures" in result.stderr
+
+
+WRONG_USE = {
+    "development mode in public": (("serve", "--dev", "--host", "0.0.0.0"), "--host"),
+    "development mode with clients": (("serve", "--dev", "--config", "x.toml"), "x.toml"),
+    "an impossible port": (("serve", "--dev", "--port", "99999"), "1 to 65535"),
+    "no deadline": (("serve", "--dev", "--deadline-ms", "0"), "50 to 30000"),
+    "a file that is not there": (("serve", "--config", "/nowhere/x.toml"), "/nowhere/x.toml"),
+    "a day that is no day": (("evaluate", "--as-of", "2026-02-30", "-"), "--as-of"),
+    "an unknown command": (("server",), "server"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "named"), WRONG_USE.values(), ids=WRONG_USE.keys())
+def test_wrong_use_names_what_is_wrong(arguments: tuple[str, ...], named: str) -> None:
+    """A wrong option ends at once with exit code 2 and says what to do."""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert named in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_knowledge_check_counts_what_it_checked() -> None:
+    """The content of this checkout is in order, and the command says what it looked at."""
+    result = run("check-knowledge")
+    assert result.exit_code == 0
+    assert "36 cards" in result.stdout
+
+
+def test_knowledge_check_fails_with_the_file_that_is_wrong(tmp_path: Path) -> None:
+    """A site's wrong file is named and the exit code is 1."""
+    (tmp_path / "thresholds").mkdir()
+    (tmp_path / "thresholds" / "pain-hot.yaml").write_text("id: pain-hot\nid: pain-hot\n")
+    result = run("check-knowledge", "--site", str(tmp_path))
+    assert result.exit_code == 1
+    assert "pain-hot.yaml" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("serve",), ("demo",), ("evaluate",), ("check-knowledge",), ("sandbox",)],
+)
+def test_help_of_every_command_shows_an_example(arguments: tuple[str, ...]) -> None:
+    """Help teaches by example."""
+    result = run(*arguments, "--help")
+    assert result.exit_code == 0
+    assert "Examples:" in result.stdout
+    assert "cds-service" in result.stdout
+
+
+@responses.activate
+def test_sandbox_gets_every_persona_with_our_tag_and_ids() -> None:
+    """Only tagged, made-up resources under our id prefix are ever put on a public server."""
+    responses.post(f"{BASE}/", json={"resourceType": "Bundle"}, status=200)
+    result = run("sandbox", "load", BASE)
+    assert result.exit_code == 0, result.output
+    sent: list[Any] = [json.loads(call.request.body or "") for call in responses.calls]
+    assert len(sent) == len(load_personas(DAY))
+    for bundle in sent:
+        assert bundle["type"] == "transaction"
+        for entry in bundle["entry"]:
+            assert entry["request"]["method"] == "PUT"
+            assert entry["resource"]["id"].startswith("plcds-")
+            assert entry["resource"]["meta"]["tag"] == [TAG]
+    assert all("Authorization" not in call.request.headers for call in responses.calls)
+
+
+@responses.activate
+def test_sandbox_that_refuses_is_named_with_its_status() -> None:
+    """A server that takes no transactions is said so, without its text."""
+    responses.post(f"{BASE}/", body="CanaryShaw", status=403)
+    result = run("sandbox", "load", BASE)
+    assert result.exit_code == 1
+    assert "403" in result.stderr
+    assert "CanaryShaw" not in result.output
+
+
+def test_sandbox_address_must_be_a_web_address() -> None:
+    """A path or a host alone is refused with an example."""
+    result = run("sandbox", "load", "hapi.fhir.org")
+    assert result.exit_code == 2
+    assert "https://hapi.fhir.org/baseR4" in result.stderr
+
+
+@responses.activate
+def test_sandbox_chart_is_opened_by_reading_from_the_server() -> None:
+    """The service pulls the chart over FHIR and prints the cards of today."""
+    today = load_personas(date.today())  # noqa: DTZ011, TID251 - the command answers for today
+    chart = next(each for each in today if each.id == "no-relief")
+    responses.add_callback(responses.GET, _below(BASE), callback=_answering(chart))
+    result = run("sandbox", "open", BASE, chart.patient_id)
+    assert result.exit_code == 0, result.output
+    assert "suggests: " in result.stdout
+
+
+def _below(base: str) -> Any:  # noqa: ANN401 - a compiled pattern
+    import re  # noqa: PLC0415
+
+    return re.compile(re.escape(base) + "/.*")
+
+
+def _answering(chart: Persona) -> Callable[[Any], tuple[int, dict[str, str], str]]:
+    """Return a FHIR server that knows one chart: reads, and searches by kind alone."""
+
+    def answer(request: Any) -> tuple[int, dict[str, str], str]:  # noqa: ANN401
+        path = request.url.removeprefix(f"{BASE}/").split("?")[0]
+        if "/" in path:
+            found: Any = chart.resources[0]
+        else:
+            resources = [each for each in chart.resources if each["resourceType"] == path]
+            entries = [{"resource": each, "search": {"mode": "match"}} for each in resources]
+            found = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
+        return 200, {"Content-Type": "application/fhir+json"}, json.dumps(found)
+
+    return answer

@@ -1,0 +1,129 @@
+"""A service with one configured client: tokens are asked for, once each, and rates are kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from flask.testing import FlaskClient
+from small_rooms import SERVICE, SmallRooms, issue_of
+
+from cds_service.app import create_app
+from cds_service.errors import SettingsError
+from cds_service.knowledge.model import Knowledge
+from cds_service.settings import Settings
+from cds_service.trust.demo_profile import (
+    DEMO_ALGORITHM,
+    DEMO_ISSUER,
+    DEMO_KEY_ID,
+    generate_demo_config,
+)
+
+URL = "http://127.0.0.1:8080"
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+@dataclass
+class Ehr:
+    """An EHR with its key."""
+
+    client: FlaskClient
+    private_key: str
+    used: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def token(self, audience: str) -> str:
+        """Return a fresh token for one endpoint."""
+        self.used += 1
+        claims = {
+            "iss": DEMO_ISSUER,
+            "aud": audience,
+            "iat": NOW,
+            "exp": NOW + timedelta(minutes=5),
+            "jti": f"jti-{self.used}",
+        }
+        return jwt.encode(
+            claims, self.private_key, algorithm=DEMO_ALGORITHM, headers={"kid": DEMO_KEY_ID}
+        )
+
+    def call(self, body: dict[str, Any], token: str | None = None) -> Any:  # noqa: ANN401
+        """Call the service with a fresh token, or with the one given."""
+        bearer = token or self.token(f"{URL}{SERVICE}")
+        return self.client.post(SERVICE, json=body, headers={"Authorization": f"Bearer {bearer}"})
+
+
+@pytest.fixture
+def ehr(knowledge: Knowledge, rooms: SmallRooms, tmp_path: Path) -> Ehr:
+    """Return an EHR that the service knows from its configuration file."""
+    config, key = generate_demo_config(tmp_path, "http://127.0.0.1:8090/fhir", URL)
+    app = create_app(
+        Settings(config_path=config, state_dir=tmp_path),
+        clock=lambda: NOW,
+        monotonic=lambda: 0.0,
+        knowledge=knowledge,
+        rooms=rooms.as_rooms(),
+    )
+    return Ehr(client=app.test_client(), private_key=key)
+
+
+def test_known_client_is_answered_and_its_token_works_once(ehr: Ehr, body: dict[str, Any]) -> None:
+    """A good token opens the service one time."""
+    token = ehr.token(f"{URL}{SERVICE}")
+    assert ehr.call(body, token).status_code == 200
+    again = ehr.call(body, token)
+    assert again.status_code == 401
+    assert issue_of(again)["details"]["text"] == "This call is not authorised."
+
+
+def test_call_without_a_good_token_is_refused_before_its_body_is_read(ehr: Ehr) -> None:
+    """A stranger's wrong body gets 401, not a lesson about JSON."""
+    for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Basic eDp5"}):
+        answer = ehr.client.post(
+            SERVICE, data=b"{", content_type="application/json", headers=headers
+        )
+        assert answer.status_code == 401
+
+
+def test_token_for_another_address_is_refused(ehr: Ehr, body: dict[str, Any]) -> None:
+    """A token for discovery does not open the service."""
+    assert ehr.call(body, ehr.token(f"{URL}/cds-services")).status_code == 401
+
+
+@pytest.mark.parametrize("address", [f"{SERVICE}/feedback", SERVICE])
+def test_feedback_accepts_a_token_for_either_address(ehr: Ehr, address: str) -> None:
+    """EHRs address feedback tokens to the feedback URL or to the service."""
+    answer = ehr.client.post(
+        f"{SERVICE}/feedback",
+        json={"feedback": []},
+        headers={"Authorization": f"Bearer {ehr.token(f'{URL}{address}')}"},
+    )
+    assert answer.status_code == 200
+
+
+def test_client_over_its_rate_is_told_to_wait(ehr: Ehr, body: dict[str, Any]) -> None:
+    """After the burst of one instant the next call gets 429."""
+    statuses = [ehr.call(body).status_code for _ in range(101)]
+    assert statuses == [200] * 100 + [429]
+
+
+def test_content_nobody_reviewed_is_not_served_unless_the_site_accepts_it(
+    knowledge: Knowledge, tmp_path: Path
+) -> None:
+    """A production service with clients does not start with draft content by accident."""
+    config, _ = generate_demo_config(tmp_path, "http://127.0.0.1:8090/fhir", URL)
+    (tmp_path / "identity.key").write_text("ab" * 32)
+    text = config.read_text().replace('mode = "demo"', 'identity_key_file = "identity.key"')
+    text = text.replace("accept_unreviewed_content = true", "")
+    text = text.replace("allows_loopback_fhir = true", "").replace(
+        "http://127.0.0.1:8090/fhir", "https://ehr.example.org/fhir"
+    )
+    production = tmp_path / "production.toml"
+    production.write_text(text)
+    with pytest.raises(SettingsError, match="accept_unreviewed_content"):
+        create_app(Settings(config_path=production, state_dir=tmp_path), knowledge=knowledge)
