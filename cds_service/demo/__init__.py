@@ -1,0 +1,1 @@
+"""The demo: synthetic patients, a FHIR server and a test EHR around the real service."""
