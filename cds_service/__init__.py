@@ -1,0 +1,1 @@
+"""A CDS Hooks service for pain after lumbar spine surgery."""

@@ -101,7 +101,8 @@ def create_app(
         prefetch=partial(templates, knowledge),
         new_deadline=lambda: Deadline.after(settings.deadline_ms / 1000, monotonic),
     )
-    return _flask_app(parts, clock, _description(settings, knowledge, is_unreviewed=is_unreviewed))
+    mode = "development" if settings.is_dev else config.current().service.mode
+    return _flask_app(parts, clock, _description(mode, knowledge, is_unreviewed=is_unreviewed))
 
 
 def config_source(settings: Settings) -> ConfigSource:
@@ -202,12 +203,10 @@ def _card_options(config: ConfigSource, *, is_unreviewed: bool) -> CardOptionsOf
     return options_of
 
 
-def _description(
-    settings: Settings, knowledge: Knowledge, *, is_unreviewed: bool
-) -> Mapping[str, object]:
+def _description(mode: str, knowledge: Knowledge, *, is_unreviewed: bool) -> Mapping[str, object]:
     """Return what health tells everyone: no names of clients, no addresses."""
     return {
-        "mode": "development" if settings.is_dev else "service",
+        "mode": mode,
         "knowledge": {
             "version": knowledge.version,
             "digest": knowledge.digest,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from cds_service.trust.config import Config, ReloadingConfig, ServiceSettings
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 DEFAULT_STATE_DIR = Path("var")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 _ENVIRONMENT_PREFIX = "CDS_SERVICE_"
 
 Option = str | int | bool | None
@@ -126,7 +128,7 @@ def _number(
     value = _given(name, options, environment)
     if value is None:
         return default
-    if not str(value).isdecimal() or int(value) not in allowed:
+    if not _WHOLE_NUMBER.fullmatch(str(value)) or int(value) not in allowed:
         option = "--" + name.replace("_", "-")
         raise SettingsError(
             f"{option} (or {_ENVIRONMENT_PREFIX}{name.upper()}): this is not a whole number from "

@@ -1,0 +1,1 @@
+"""The chart as the clinical core sees it."""

@@ -36,7 +36,7 @@ class MrStatus(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatientFact:
-    """The patient in context.  ``is_deceased`` is true for a deceasedBoolean or any deceasedDateTime."""
+    """The patient in context; deceased for a true deceasedBoolean or any deceasedDateTime."""
 
     reference: str
     birth: FhirDate | None
@@ -112,7 +112,7 @@ class ObservationFact:
 class OrderFact:
     """A ServiceRequest with status active, on-hold or draft.
 
-    ``authored`` is authoredOn (else the first of occurrence and last-updated is NOT used: None).
+    ``authored`` is authoredOn and nothing else; without it the order counts for nothing.
     """
 
     reference: str
@@ -140,8 +140,9 @@ class ReportFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrugFact:
-    """A MedicationRequest with intent order, or a MedicationStatement; any status but draft,
-    cancelled and entered-in-error.
+    """A MedicationRequest with intent order, or a MedicationStatement.
+
+    Any status but draft, cancelled and entered-in-error.
 
     ``started`` is authoredOn (statements: effective start); ``ended`` the end of a stated validity,
     effective or supply period.  ``mme_per_day`` is None when it cannot be computed;
@@ -187,7 +188,7 @@ class AllergyFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside:
-    """An entry that was not used: which key, why in our own words, and its reference if it has one."""
+    """An entry that was not used: which key, why in our own words, and its reference if any."""
 
     key: str
     reason: str

@@ -16,6 +16,7 @@ import time
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -73,6 +74,35 @@ def run_demo(
         SettingsError: A port is taken, the address is not of this machine, or the service did not
             start.
     """
+    click.echo("Starting the service ...")
+    with (
+        _stops_on_terminate(),
+        running_demo(host, port=port, ehr_port=ehr_port, state_dir=state_dir) as demo,
+    ):
+        click.echo(_greeting(demo))
+        if open_page:
+            webbrowser.open(demo.ehr_url)
+        _wait_until_stopped(demo.service, state_dir)
+    click.echo("The demo has stopped.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningDemo:
+    """The demo while it runs: the service as its own process, and the test EHR in this one."""
+
+    ehr: DemoEhr
+    ehr_url: str
+    service: subprocess.Popen[bytes]
+
+
+@contextmanager
+def running_demo(host: str, *, port: int, ehr_port: int, state_dir: Path) -> Iterator[RunningDemo]:
+    """Run service, test EHR and FHIR server while the block runs; stop them after it.
+
+    Raises:
+        SettingsError: A port is taken, the address is not of this machine, or the service did not
+            start.
+    """
     if host not in _LOOPBACK:
         raise SettingsError(
             "demo --host: the demo holds a key everybody could use, so it only runs on this "
@@ -85,16 +115,11 @@ def run_demo(
     key = EhrKey(
         issuer=DEMO_ISSUER, key_id=DEMO_KEY_ID, private_key_pem=pem, algorithm=DEMO_ALGORITHM
     )
-    click.echo("Starting the service ...")
-    with _stops_on_terminate(), _service(config, host, port, state_dir) as service:
+    ehr = make_ehr(HookClient(service_url, key, _now), f"{ehr_url}/fhir")
+    with _service(config, host, port, state_dir) as service:
         _wait_until_ready(service, service_url, state_dir)
-        ehr = make_ehr(HookClient(service_url, key, _now), f"{ehr_url}/fhir")
         with serving(create_ehr(ehr), host, ehr_port):
-            click.echo(_greeting(ehr, ehr_url))
-            if open_page:
-                webbrowser.open(ehr_url)
-            _wait_until_stopped(service, state_dir)
-    click.echo("The demo has stopped.")
+            yield RunningDemo(ehr=ehr, ehr_url=ehr_url, service=service)
 
 
 def make_ehr(client: HookClient, fhir_base: str) -> DemoEhr:
@@ -231,15 +256,17 @@ def _stops_on_terminate() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _greeting(ehr: DemoEhr, ehr_url: str) -> str:
+def _greeting(demo: RunningDemo) -> str:
+    ehr = demo.ehr
     persona = ehr.personas[0]
     opening = Opening(patient_id=persona.patient_id, as_of=ehr.today_utc, hook_instance=UUID(int=1))
+    count = len(ehr.personas)
     return "\n".join(
         [
             "",
             first_answer(persona, ehr.open_chart(opening)),
             "",
-            f"  Test EHR   {ehr_url}          {len(ehr.personas)} synthetic patients: start here",
+            f"  Test EHR   {demo.ehr_url}          start here: {count} synthetic patients",
             f"  Service    {ehr.client.service_url}          discovery at /cds-services",
             f"  FHIR       {ehr.fhir_base}     needs a token; the test EHR hands them out",
             "",

@@ -93,6 +93,10 @@ def _text(concept: Mapping[str, object]) -> str:
 
 
 def _value(resource: Resource) -> str:
+    """Return a value in words; the two numbers of a blood pressure as "134 / 82 mmHg"."""
+    parts = [part["valueQuantity"] for part in resource.get("component", []) if _is_number(part)]
+    if len(parts) > 1:
+        return f"{' / '.join(str(part['value']) for part in parts)} {parts[0].get('unit', '')}"
     quantity = resource.get("valueQuantity")
     if quantity:
         unit = quantity.get("unit", "")
@@ -100,6 +104,10 @@ def _value(resource: Resource) -> str:
     if "valueInteger" in resource:
         return str(resource["valueInteger"])
     return _text(resource["valueCodeableConcept"]) if "valueCodeableConcept" in resource else ""
+
+
+def _is_number(part: Resource) -> bool:
+    return "valueQuantity" in part
 
 
 def _status(resource: Resource) -> str:

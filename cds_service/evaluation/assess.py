@@ -32,9 +32,12 @@ from cds_service.evaluation.rules.catalog import (
     Rule,
 )
 from cds_service.evaluation.rules.undated import undated_findings
+from cds_service.evaluation.rules.weighing import is_met
 from cds_service.knowledge.model import Knowledge
 
 AGE_UNKNOWN = "the date of birth is not recorded"
+_MILDER = {"RF-CES": "RF-POUR", "RF-INF": "RF-INF-W"}
+"""A red flag that one end of an interval gives, and the milder card of its family."""
 _LONG_AGO = date(1900, 1, 1)
 """A stand-in for an unknown day of operation, before anything a chart records."""
 
@@ -183,7 +186,7 @@ def _table(case: Case, adult: Answer) -> dict[str, Finding]:
         card=DATA_DATE,
         row=case.limits.knowledge.cards[DATA_DATE].row,
         verdict=Verdict.NOT_MET,
-        reasons=("not met: the day of the operation is known",),
+        reasons=("the day of the operation is unknown",),
     )
     return findings
 
@@ -217,6 +220,10 @@ def _agreed(latest: Mapping[str, Finding], earliest: Mapping[str, Finding]) -> d
             reasons=("the operation is dated only to a month or year, and its ends disagree",),
             unread=finding.unread | other.unread,
         )
+    for severe, mild in _MILDER.items():
+        for table, counterpart in ((latest, earliest), (earliest, latest)):
+            if is_met(table, severe) and is_met(counterpart, mild):
+                merged[mild] = counterpart[mild]
     return merged
 
 
@@ -274,5 +281,5 @@ def _data_read(knowledge: Knowledge, unread: Mapping[str, str], *, is_needed: bo
         words={"keys": keys} if keys else {},
         unread=frozenset(unread),
         is_shown=is_needed,
-        reasons=() if is_needed else ("not met: nothing failed, or another card says it",),
+        reasons=() if is_needed else ("something could not be read and no other card says so",),
     )

@@ -166,7 +166,10 @@ class Care:
     def is_opioid_for_other_reason(self) -> Answer:
         """Return whether the opioid treats use disorder, cancer or sickle-cell disease."""
         disorder = self.signs.has("substance-use-disorder")
-        substitution = of(any(self.taken(name) for name in ("buprenorphine", "methadone")))
+        substitutes = {"buprenorphine", "methadone"}
+        substitution = of(
+            bool(self.opioids) and all(drug.concepts & substitutes for drug in self.opioids)
+        )
         return any_of(
             (
                 substitution & disorder,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from cds_service.chart.facts import Chart, MrStatus
+from cds_service.chart.facts import Chart, MrStatus, ProcedureFact
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, any_of, found, of
 from cds_service.evaluation.care import Care
@@ -56,6 +56,7 @@ class Cautions:
             (kind, procedure.reference)
             for procedure in self.chart.procedures
             for kind in sorted(procedure.concepts & set(IMPLANTS))
+            if not self._is_removed(procedure)
         ]
         implants += [
             Implant(kind=kind, mr_status=MrStatus.UNKNOWN, reference=reference)
@@ -63,6 +64,18 @@ class Cautions:
             if kind not in described
         ]
         return tuple(sorted(implants, key=lambda i: (i.mr_status.value != "unsafe", i.reference)))
+
+    def _is_removed(self, implanted: ProcedureFact) -> bool:
+        """Return whether a stimulator was taken out on or after the day of *implanted*."""
+        if implanted.performed is None:
+            return False
+        return any(
+            "scs-removal" in procedure.concepts
+            and procedure.performed is not None
+            and procedure.performed.earliest >= implanted.performed.latest
+            for procedure in self.chart.procedures
+            if procedure.reference != implanted.reference
+        )
 
     @property
     def is_mri_unsafe(self) -> Answer:

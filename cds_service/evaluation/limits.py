@@ -44,7 +44,5 @@ class Limits:
         return self.met(first_id, value) and self.met(last_id, value)
 
     def words(self, threshold_id: str) -> str:
-        """Return the boundary in words: "at or above 90 days"."""
-        threshold = self.knowledge.thresholds[threshold_id]
-        boundary = threshold.fires.value.replace("_", " ")
-        return f"{boundary} {self.number(threshold_id).normalize():f} {threshold.unit_shown}"
+        """Return the boundary in words: "from day 90"."""
+        return self.knowledge.thresholds[threshold_id].words_on(self.as_of)

@@ -287,7 +287,7 @@ def _deficit(
         grade=latest.value,
         onset=run[0].day,
         progressed=_progression(after, limits),
-        seen_day=latest.seen_day,
+        seen_day=max(grade.seen_day for grade in run),
         has_preoperative_grade=known_before is not None,
         references=tuple(sorted({ref for grade in run for ref in grade.references})),
         is_coded=all(ref.startswith("Condition/") for ref in latest.references),

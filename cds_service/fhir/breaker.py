@@ -10,6 +10,7 @@ FAILURES_TO_OPEN = 5
 FAILURE_WINDOW_SECONDS = 10.0
 OPEN_SECONDS = 5.0
 LONGEST_OPEN_SECONDS = 60.0
+_REMEMBERED_RESULTS = 64
 
 
 class Breaker:
@@ -19,7 +20,7 @@ class Breaker:
         """Measure time with *clock*, in seconds."""
         self._clock = clock
         self._lock = Lock()
-        self._failed_at: deque[float] = deque(maxlen=FAILURES_TO_OPEN)
+        self._results: deque[tuple[float, bool]] = deque(maxlen=_REMEMBERED_RESULTS)
         self._open_until: float | None = None
         self._is_probing = False
 
@@ -34,22 +35,28 @@ class Breaker:
             return True
 
     def succeeded(self) -> None:
-        """Remember that the server answered."""
+        """Remember that the server answered; a good probe ends the pause."""
         with self._lock:
-            self._failed_at.clear()
-            self._open_until = None
-            self._is_probing = False
+            self._results.append((self._clock(), True))
+            if self._is_probing:
+                self._results.clear()
+                self._open_until = None
+                self._is_probing = False
 
     def failed(self) -> None:
         """Remember a failure; several in a short time, or a failed probe, start a pause."""
         with self._lock:
             now = self._clock()
-            self._failed_at.append(now)
-            is_full = len(self._failed_at) == FAILURES_TO_OPEN
-            is_burst = is_full and now - self._failed_at[0] <= FAILURE_WINDOW_SECONDS
-            if self._is_probing or is_burst:
+            self._results.append((now, False))
+            if self._is_probing or self._is_failing(now):
                 self._open_until = now + OPEN_SECONDS
             self._is_probing = False
+
+    def _is_failing(self, now: float) -> bool:
+        """Whether enough recent requests failed, and not only a few of very many."""
+        recent = [is_good for at, is_good in self._results if now - at <= FAILURE_WINDOW_SECONDS]
+        failures = recent.count(False)
+        return failures >= FAILURES_TO_OPEN and 2 * failures >= len(recent)
 
     def pause(self, seconds: float) -> None:
         """Leave the server alone for *seconds*, as it asked."""

@@ -119,12 +119,12 @@ class FhirServer:
         started = self._clock()
         try:
             body = self._once(url, token, deadline, most_bytes)
-        except requests.RequestException as error:
-            self._breaker.failed()
-            raise _connection_failure(error) from None
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            # OSError takes in every exception of requests
             self._breaker.failed()
             raise _connection_failure(error) from None
+        finally:
+            self._breaker.abandoned()  # a probe is never kept, whatever happened
         self._round_trips.append(self._clock() - started)
         return body
 

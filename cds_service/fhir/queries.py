@@ -77,8 +77,8 @@ _WITHOUT_COUNT = {
     "oracle-health": frozenset({"Procedure", "Condition", "Device"}),
 }
 """Searches of a dialect that refuse ``_count``."""
-_WITHOUT_INCLUDE = frozenset({"oracle-health"})
-"""Dialects that refuse ``_include``."""
+_WITH_INCLUDE = frozenset({"cds-hooks-sandbox", "sandbox"})
+"""Dialects known to answer ``_include``; others may refuse a search that asks for it."""
 
 
 def templates(knowledge: Knowledge, optional_keys: Iterable[str] = ()) -> dict[str, str]:
@@ -112,7 +112,7 @@ def searches(
         kind = _TYPES[key]
         start = f"{kind}?patient={patient}"
         end = "" if kind in _WITHOUT_COUNT.get(dialect, ()) else f"&_count={PAGE_SIZE}"
-        if kind == "MedicationRequest" and dialect not in _WITHOUT_INCLUDE:
+        if kind == "MedicationRequest" and dialect in _WITH_INCLUDE:
             end += "&_include=MedicationRequest:medication"
         codes = observation_codes(knowledge, key)
         parts = _code_parts(codes, longest_url - len(start) - len(end)) if codes else ("",)

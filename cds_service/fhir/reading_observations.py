@@ -207,10 +207,16 @@ def _pain_site(reader: Reader, shared: _Shared, part: _Part) -> Site | None:
     coded = reader.vocabulary.plain((shared.body_site,))
     site_words = texts_of((shared.body_site,))
     is_only_a_side = bool(coded) and all(name.startswith("side-") for name in coded)
-    if shared.body_site is not None and (coded or site_words) and not is_only_a_side:
+    is_named = bool(site_words) or _has_code(shared.body_site)
+    if is_named and not is_only_a_side:
         placed = _coded_site(coded) if _site_concepts(coded) else None
         return placed or _site_by_words(site_words)
     return _worded_site(shared.code_texts)
+
+
+def _has_code(body_site: wire.CodeableConcept | None) -> bool:
+    """Return whether a body site is coded at all, in our sets or not."""
+    return body_site is not None and any(coding.code for coding in body_site.coding or ())
 
 
 def _coded_site(sites: frozenset[str]) -> Site | None:
@@ -225,6 +231,8 @@ def _coded_site(sites: frozenset[str]) -> Site | None:
 
 def _site_by_words(texts: tuple[str, ...]) -> Site | None:
     """Return the site of a bodySite by its words; any other body site is elsewhere."""
+    if not texts:
+        return None
     placed = _worded_site(texts)
     return None if placed is Site.ANY and not all(wording.pain_words(texts)[:2]) else placed
 

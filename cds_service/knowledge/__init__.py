@@ -1,0 +1,1 @@
+"""What clinicians know: ``cards/`` read, checked and frozen."""

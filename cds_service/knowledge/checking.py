@@ -204,8 +204,7 @@ def _summary_problems(knowledge: Knowledge, name: str, summary: str) -> Iterator
 
 
 def _longest_words(threshold: Threshold) -> int:
-    boundary = threshold.fires.value.replace("_", " ")
-    return max(len(f"{boundary} {each.value} {threshold.unit_shown}") for each in threshold.values)
+    return max(len(threshold.words_on(each.from_day)) for each in threshold.values)
 
 
 def _row_problems(knowledge: Knowledge) -> Iterator[str]:
@@ -285,8 +284,7 @@ def render_readme_table(knowledge: Knowledge) -> str:
 
 
 def _in_words(threshold: Threshold) -> str:
-    boundary = threshold.fires.value.replace("_", " ")
-    return f"({boundary} {threshold.values[-1].value} {threshold.unit_shown})"
+    return f"({threshold.words_on(threshold.values[-1].from_day)})"
 
 
 def readme_with_table(readme: str, table: str) -> str:

@@ -55,6 +55,25 @@ class Fires(Enum):
     EXACTLY = "exactly"
 
 
+DAYS_AFTER_SURGERY = "days after surgery"
+"""The unit that cards print as a day: "from day 90"."""
+
+_DAY_WORDS: Mapping[Fires, str] = {
+    Fires.ABOVE: "after day",
+    Fires.AT_OR_ABOVE: "from day",
+    Fires.BELOW: "before day",
+    Fires.AT_OR_BELOW: "up to day",
+    Fires.EXACTLY: "on day",
+}
+_BOUNDARY_WORDS: Mapping[Fires, str] = {
+    Fires.ABOVE: "more than",
+    Fires.AT_OR_ABOVE: "at least",
+    Fires.BELOW: "less than",
+    Fires.AT_OR_BELOW: "at most",
+    Fires.EXACTLY: "",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatedValue:
     """A threshold's value from a day on (that day included)."""
@@ -81,6 +100,13 @@ class Threshold:
         """Return the value in force on *day*; days before the first entry use the first."""
         position = bisect_right([dated.from_day for dated in self.values], day)
         return self.values[max(position - 1, 0)]
+
+    def words_on(self, day: date) -> str:
+        """Return boundary and value as cards print them: "from day 90", "at least 2 points"."""
+        number = f"{self.value_on(day).value.normalize():f}"
+        if self.unit_shown == DAYS_AFTER_SURGERY:
+            return f"{_DAY_WORDS[self.fires]} {number}"
+        return f"{_BOUNDARY_WORDS[self.fires]} {number} {self.unit_shown}".lstrip()
 
 
 class Match(Enum):

@@ -163,8 +163,7 @@ class _CardWriter:
         if not cut:
             return ()
         titles = listed([self.knowledge.cards[finding.card].title for finding in cut])
-        shown = len(self.assessment.shown) - len(cut)
-        return (story.line("cut-cards", shown=shown, cards=titles),)
+        return (story.line("cut-cards", most=self.options.max_cards, cards=titles),)
 
 
 def _recommended_first(proposals: Sequence[Proposal], behavior: str) -> list[Proposal]:

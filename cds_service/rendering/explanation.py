@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cds_service.evaluation.assessment import Finding, Note
+from cds_service.evaluation.assessment import Finding, Note, Term
 from cds_service.evaluation.case import Case
+from cds_service.evaluation.rules.scans import CONTRAST, PLAIN
 from cds_service.knowledge.model import CardTemplate, Source
 from cds_service.rendering.orders import text_of
 from cds_service.rendering.story import Story
@@ -46,7 +47,7 @@ class Explanation:
             self._text(card, finding, "caveat"),
             self._list("heading-chart", [*self.story.chart(), *self._entries(finding)]),
             self._list("heading-looked-at", self.story.looked_at(finding.unread)),
-            self._list("heading-cautions", self.story.cautions()),
+            self._list("heading-cautions", self.story.cautions(has_scan=_has_mri(finding))),
             self._list("heading-explanations", self.story.explanations()),
             self._headed("heading-change", self._text(card, finding, "change")),
             self._headed("heading-not-for", escape_markdown(card.not_for)),
@@ -81,8 +82,10 @@ class Explanation:
         for entry in finding.evidence:
             if entry.reference in told:
                 continue
-            value_set = wording.knowledge.value_sets.get(entry.label)
-            label = value_set.label if value_set else entry.label
+            is_coded = entry.label in wording.knowledge.value_sets
+            label = (
+                wording.term(Term(kind="value-set", id=entry.label)) if is_coded else entry.label
+            )
             if entry.day is None:
                 lines.append(self.story.line("fact-entry-undated", label=label))
             else:
@@ -136,6 +139,12 @@ def _is_coded(case: Case, concepts: frozenset[str]) -> bool:
         for condition in case.chart.conditions
     )
     return observed or coded
+
+
+def _has_mri(finding: Finding) -> bool:
+    """Return whether the card proposes an MRI."""
+    orders = {order for proposal in finding.proposals for order in proposal.orders}
+    return bool(orders & {CONTRAST, PLAIN})
 
 
 def _cited(source: Source) -> str:

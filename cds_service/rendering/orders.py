@@ -110,8 +110,15 @@ class OrderWriter:
         return sites
 
     def _reason(self, finding: Finding) -> Json:
+        """Return why: the condition on record, else words, else a code.
+
+        Words stand where a code would claim a diagnosis or a side that nobody has recorded.
+        """
         if finding.reason_references:
             return {"reasonReference": [{"reference": r} for r in finding.reason_references]}
+        words = self.knowledge.phrases.get(f"reason-{finding.reason_code}")
+        if words:
+            return {"reasonCode": [{"text": words}]}
         if finding.reason_code:
             return {"reasonCode": [{"coding": [self._first_code(finding.reason_code)]}]}
         return {}

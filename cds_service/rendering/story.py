@@ -26,6 +26,8 @@ _TESTS = (
     "emg",
     "scs-procedure",
 )
+_READ = (MRI, "ct-lumbar", "ct-myelogram", "xray-lumbar", "emg")
+"""Tests whose report a person has to read."""
 _VISITS = ("physiotherapy-contact", "spine-surgery-visit", "pain-clinic-contact")
 _ORDERS = (
     MRI,
@@ -102,8 +104,11 @@ class Story:
             lines.append(self.line("unread-also", keys=self.keys(unread)))
         return lines + self._set_aside()
 
-    def cautions(self) -> list[str]:
-        """Return what speaks against a scan, contrast, x-rays or a needle in this patient."""
+    def cautions(self, *, has_scan: bool = False) -> list[str]:
+        """Return what speaks against a scan, contrast, x-rays or a needle in this patient.
+
+        With *has_scan* an MRI is proposed, and unknown kidney function or pregnancy is said too.
+        """
         case = self.assessment.case
         if case is None:
             return []
@@ -124,6 +129,9 @@ class Story:
             "caution-anticoagulant": cautions.is_anticoagulated.is_yes,
             "caution-coagulopathy": cautions.has_coagulopathy.is_yes,
         }
+        if has_scan:
+            flags["caution-egfr-missing"] = egfr is None
+            flags["caution-pregnancy-missing"] = _is_pregnancy_unknown(case)
         lines += [self.line(phrase) for phrase, holds in flags.items() if holds]
         return lines
 
@@ -158,7 +166,7 @@ class Story:
             date=operation.day,
             dss=case.dss,
             types=types or Term(kind="phrase", id="type-unknown"),
-            place=f", {' '.join(known)}" if known else "",
+            place=f", {', '.join(known)}" if known else "",
             surgeries=operation.surgery_count,
         )
 
@@ -223,8 +231,10 @@ class Story:
         if any(ordered):
             lines.append(self.line("fact-ordered", tests="; ".join(filter(None, ordered))))
         lines += self._not_counted(case)
-        if any(case.workup.done(test) for test in _TESTS):
-            lines.append(self.line("report-not-read"))
+        reports = {event.on.isoformat() for test in _READ for event in case.workup.done(test)}
+        if reports:
+            dates = listed(sorted(reports, reverse=True), _SHOWN_DATES)
+            lines.append(self.line("report-not-read", dates=dates))
         return lines
 
     def _tests(
@@ -277,3 +287,14 @@ class Story:
             self.line("fact-set-aside", count=count, reason=reason)
             for reason, count in sorted(reasons.items())
         ]
+
+
+def _is_pregnancy_unknown(case: Case) -> bool:
+    """Return whether nothing on pregnancy is on record for a woman of child-bearing age."""
+    if case.chart.patient.gender == "male" or case.cautions.is_pregnant:
+        return False
+    is_of_age = (
+        case.cautions.is_aged("pregnancy-age-first").is_yes
+        and case.cautions.is_aged("pregnancy-age-last").is_yes
+    )
+    return is_of_age and not any("pregnancy-status" in o.concepts for o in case.chart.observations)

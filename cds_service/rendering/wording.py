@@ -22,6 +22,7 @@ SUMMARY_LIMIT = 139
 """CDS Hooks: a summary has fewer than 140 characters."""
 
 _SHOWN_DIGITS = Decimal("0.01")
+_SINGULAR = re.compile(r"(?<![\d.,/-])1 (day|point|test)s\b")
 _PLACEHOLDER = re.compile(r"\{(?P<kind>threshold:)?(?P<name>[a-z0-9_-]+)\}")
 _MARKDOWN = re.compile(r"[\\`*_\[\]{}|~]")
 _LINE_START = re.compile(r"^([-+=#>])")
@@ -116,13 +117,15 @@ class Wording:
         lines = []
         for line in template.strip().splitlines():
             filled = _PLACEHOLDER.sub(lambda m: escape_markdown(self._filled(m, words)), line)
+            filled = _SINGULAR.sub(r"1 \1", filled)
             lines.append(_upper_first(filled) if line.startswith("{") else filled)
         return "\n".join(lines)
 
     def plain(self, template: str, words: Mapping[str, Word], most: int | None = None) -> str:
         """Return the filled *template* on one line of plain text, beginning upper case."""
         filled = _PLACEHOLDER.sub(lambda m: strip_markup(self._filled(m, words, most)), template)
-        return _upper_first(" ".join(filled.replace("*", "").split()))
+        filled = _SINGULAR.sub(r"1 \1", " ".join(filled.replace("*", "").split()))
+        return _upper_first(filled)
 
     def summary(self, template: str, words: Mapping[str, Word], title: str) -> str:
         """Return the headline, with lists shortened to "and n more" until it fits.

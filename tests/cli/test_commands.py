@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -245,8 +246,6 @@ def test_sandbox_chart_is_opened_by_reading_from_the_server() -> None:
 
 
 def _below(base: str) -> Any:  # noqa: ANN401 - a compiled pattern
-    import re  # noqa: PLC0415
-
     return re.compile(re.escape(base) + "/.*")
 
 

@@ -123,6 +123,7 @@ def test_pain_score_belongs_to_the_site_the_chart_names(
     [
         {"bodySite": concept(SNOMED, "16982005", "Shoulder")},
         {"bodySite": {"text": "right shoulder"}},
+        {"bodySite": {"coding": [{"system": SNOMED, "code": "16982005"}]}},
         {"bodySite": concept(SNOMED, "46862004")},
         {"code": concept(LOINC, "72514-3", "Shoulder pain")},
     ],

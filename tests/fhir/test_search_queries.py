@@ -54,7 +54,9 @@ def test_millennium_is_not_sent_parameters_it_refuses(knowledge: Knowledge) -> N
     urls = searches(knowledge, "anna", dialect="oracle-health")
     assert urls[Key.PROCEDURES] == ("Procedure?patient=anna",)
     assert "_include" not in urls[Key.MEDICATION_REQUESTS][0]
-    assert "_include" in searches(knowledge, "anna")[Key.MEDICATION_REQUESTS][0]
+    assert "_include" not in searches(knowledge, "anna")[Key.MEDICATION_REQUESTS][0]
+    sandbox = searches(knowledge, "anna", dialect="cds-hooks-sandbox")
+    assert "_include" in sandbox[Key.MEDICATION_REQUESTS][0]
 
 
 def test_patient_id_cannot_break_out_of_its_place(knowledge: Knowledge) -> None:

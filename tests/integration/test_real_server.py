@@ -113,9 +113,7 @@ def _surgical_history(patient_id: str, today: date) -> list[dict[str, Any]]:
     return [operation, score(1, 130, 8), score(2, 60, 8), score(3, 5, 7)]
 
 
-def test_every_real_resource_is_read_without_a_failure(
-    service: Service, real_charts: Path
-) -> None:
+def test_every_real_resource_is_read_without_a_failure(service: Service, real_charts: Path) -> None:
     """Each real resource, thrown at the service as prefetch, gets an answer and never a 5xx."""
     resources = [
         resource

@@ -113,6 +113,29 @@ def conditions(draw: st.DrawFn) -> ConditionFact:
 
 
 @st.composite
+def _courses(draw: st.DrawFn, performed: int) -> tuple[ObservationFact, ...]:
+    """Return a course of pain: before, soon after, half way and now."""
+    values = draw(
+        st.sampled_from([(8, 8, 8, 8), (8, 2, 7, 7), (8, 2, 2, 7), (2, 6, 8, 8), (8, 7, 7, 5)])
+    )
+    days = (-10, draw(st.sampled_from([1, 3, 5, 15])), performed // 2, performed)
+    operated = AS_OF - timedelta(days=performed)
+    site = draw(st.sampled_from([Site.LEG, Site.LEG, Site.BACK, Site.ANY]))
+    is_disability = draw(st.integers(0, 9)) == 0
+    return tuple(
+        ObservationFact(
+            reference=f"Observation/course-{day}",
+            concepts=frozenset({"odi" if is_disability else "pain-score"}),
+            effective=FhirDate.on(operated + timedelta(days=day)),
+            value=Decimal(value * 9 if is_disability else value),
+            site=None if is_disability else site,
+        )
+        for day, value in zip(days, values, strict=True)
+        if day <= performed
+    )
+
+
+@st.composite
 def charts(draw: st.DrawFn) -> Chart:
     """Return a chart with an operation and a handful of anything else."""
     performed = draw(st.sampled_from([0, 3, 20, 60, 100, 200, 400, 1000]))
@@ -130,6 +153,7 @@ def charts(draw: st.DrawFn) -> Chart:
         ),
         levels=frozenset({"L4-L5"}),
     )
+    scores = draw(_courses(performed)) if draw(st.booleans()) else ()
     failed = (
         draw(st.sets(st.sampled_from(Key.DEFAULT[2:]), max_size=2)) if draw(st.booleans()) else ()
     )
@@ -139,8 +163,8 @@ def charts(draw: st.DrawFn) -> Chart:
     return Chart(
         patient=PatientFact(reference="Patient/p1", birth=birth, gender="female"),
         procedures=(operation, *draw(st.lists(_contacts(), max_size=1))),
-        conditions=tuple(draw(st.lists(conditions(), max_size=4))),
-        observations=tuple(draw(st.lists(observations(), max_size=9))),
+        conditions=tuple(draw(st.lists(conditions(), max_size=1 if scores else 4))),
+        observations=(*scores, *draw(st.lists(observations(), max_size=0 if scores else 9))),
         orders=tuple(draw(st.lists(_orders(), max_size=2))),
         reports=tuple(draw(st.lists(_reports(), max_size=2))),
         drugs=tuple(draw(st.lists(_drugs(), max_size=3))),

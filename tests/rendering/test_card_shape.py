@@ -187,7 +187,7 @@ def test_indicator_ceiling_lowers_but_never_raises(
 def test_same_facts_give_the_same_names(
     assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
 ) -> None:
-    """Tomorrow's card about the same facts keeps its id; another patient, client or key changes it."""
+    """Tomorrow's card about the same facts keeps its id; another patient's differs."""
     [card] = render_cards(assessment, knowledge, options, context)
     finding = assessment.findings[0]
     tomorrow = replace(finding, words={**finding.words, "dss": 121}, notes=())

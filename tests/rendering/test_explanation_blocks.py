@@ -51,7 +51,7 @@ def test_detail_says_why_a_test_or_order_does_not_count(detail: str) -> None:
     """The MRI of day 20 and the order from before surgery are named, with the reason."""
     assert "lumbar MRI 2026-03-02 (too early to be read reliably)" in detail
     assert "2026-01-05 (older than the operation or no longer open)" in detail
-    assert "not read by this service" in detail
+    assert "Reports of 2026-03-02 not read by this service" in detail
 
 
 def test_detail_asks_for_what_is_not_coded(detail: str) -> None:
@@ -60,6 +60,12 @@ def test_detail_asks_for_what_is_not_coded(detail: str) -> None:
     assert "no red flag" not in detail.lower()
     assert "Decision support, not a diagnosis" in detail
     assert "not yet clinically reviewed" in detail
+
+
+def test_mri_card_says_what_is_unknown_about_contrast(detail: str) -> None:
+    """Missing kidney function or pregnancy status blocks nothing, but it is said."""
+    assert "Renal function not found" in detail
+    assert "Pregnancy status not found" not in detail
 
 
 def test_reviewed_content_does_not_say_unreviewed(

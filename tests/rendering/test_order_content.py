@@ -149,6 +149,32 @@ def test_reason_reference_wins_over_reason_code(
     assert "reasonCode" not in request
 
 
+def test_suspected_diagnosis_is_never_sent_as_a_code(
+    mri_finding: Finding, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """Fever and a raised CRP are a reason to look for infection, not a coded osteomyelitis."""
+    wordy = ("infection-spinal", "cauda-equina", "haematoma-spinal", "motor-paresis", "smoker")
+    for name in wordy:
+        finding = replace(mri_finding, reason_code=name)
+        request = _request(finding, knowledge, options, context)
+        [reason] = request["reasonCode"]  # type: ignore[misc]
+        assert set(reason) == {"text"}
+        assert reason["text"] == knowledge.phrases[f"reason-{name}"]
+
+
+def test_blood_tests_read_as_one_button(
+    mri_finding: Finding, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """Several blood tests taken together have one short label that names them all."""
+    bloods = Proposal(orders=("crp", "esr", "wbc", "blood-cultures"), priority="stat")
+    finding = replace(mri_finding, proposals=(bloods,))
+    changed = Assessment(outcome=Outcome.EVALUATED, as_of=date(2026, 6, 10), findings=(finding,))
+    [card] = render_cards(changed, knowledge, options, context)
+    suggestions = card["suggestions"]
+    assert isinstance(suggestions, list)
+    assert suggestions[0]["label"] == "CRP, ESR, Blood count, Blood cultures"
+
+
 def test_supporting_entries_are_few(
     mri_finding: Finding, knowledge: Knowledge, options: CardOptions, context: CardContext
 ) -> None:

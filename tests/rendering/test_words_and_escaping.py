@@ -75,7 +75,7 @@ def test_lists_take_the_first_and_count_the_rest() -> None:
 def test_threshold_prints_boundary_word_and_value() -> None:
     """Numbers of the knowledge reach the text with their boundary word."""
     text = WORDING.markdown("Caution {threshold:mme-high}.", {})
-    assert text == f"Caution at or above 50 {KNOWLEDGE.thresholds['mme-high'].unit_shown}."
+    assert text == "Caution at least 50 MME/day."
 
 
 def test_dates_are_iso_and_terms_are_ours() -> None:
@@ -84,6 +84,13 @@ def test_dates_are_iso_and_terms_are_ours() -> None:
     label = KNOWLEDGE.value_sets["urinary-retention"].label
     text = WORDING.plain("{what} on {when}", words)
     assert text == f"{label[0].upper()}{label[1:]} on 2026-01-02"
+
+
+def test_one_day_is_singular() -> None:
+    """A card says 1 day, 0 days and 21 days."""
+    for count, shown in ((1, "1 day after"), (0, "0 days after"), (21, "21 days after")):
+        assert WORDING.plain("{dss} days after", {"dss": count}) == shown
+        assert WORDING.markdown("{dss} days after", {"dss": count}) == shown
 
 
 def test_unknown_placeholder_term_and_threshold_are_refused() -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,6 @@ class Ehr:
     client: FlaskClient
     private_key: str
     used: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
 
     def token(self, audience: str) -> str:
         """Return a fresh token for one endpoint."""
@@ -59,11 +57,29 @@ class Ehr:
 
 
 @pytest.fixture
-def ehr(knowledge: Knowledge, rooms: SmallRooms, tmp_path: Path) -> Ehr:
+def ehr(make_ehr: Callable[..., Ehr]) -> Ehr:
     """Return an EHR that the service knows from its configuration file."""
-    config, key = generate_demo_config(tmp_path, "http://127.0.0.1:8090/fhir", URL)
+    return make_ehr()
+
+
+@pytest.fixture
+def make_ehr(knowledge: Knowledge, rooms: SmallRooms, tmp_path: Path) -> Callable[..., Ehr]:
+    """Return a maker of EHRs; lines given go into the [service] table of the file."""
+
+    def make(*lines: str) -> Ehr:
+        return _known_ehr(knowledge, rooms, tmp_path, lines)
+
+    return make
+
+
+def _known_ehr(
+    knowledge: Knowledge, rooms: SmallRooms, folder: Path, lines: tuple[str, ...]
+) -> Ehr:
+    config, key = generate_demo_config(folder, "http://127.0.0.1:8090/fhir", URL)
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("[service]", "\n".join(["[service]", *lines])), "utf-8")
     app = create_app(
-        Settings(config_path=config, state_dir=tmp_path),
+        Settings(config_path=config, state_dir=folder),
         clock=lambda: NOW,
         monotonic=lambda: 0.0,
         knowledge=knowledge,
@@ -127,3 +143,45 @@ def test_content_nobody_reviewed_is_not_served_unless_the_site_accepts_it(
     production.write_text(text)
     with pytest.raises(SettingsError, match="accept_unreviewed_content"):
         create_app(Settings(config_path=production, state_dir=tmp_path), knowledge=knowledge)
+
+
+def test_discovery_asks_for_a_token_where_the_site_wants_it(make_ehr: Callable[..., Ehr]) -> None:
+    """A site may keep even discovery to its known clients."""
+    ehr = make_ehr("discovery_requires_token = true")
+    assert ehr.client.get("/cds-services").status_code == 401
+    bearer = {"Authorization": f"Bearer {ehr.token(f'{URL}/cds-services')}"}
+    assert ehr.client.get("/cds-services", headers=bearer).get_json()["services"]
+
+
+def test_discovery_names_the_version_the_site_wants(make_ehr: Callable[..., Ehr]) -> None:
+    """Versions of the specification disagree about the field, so a site can choose or drop it."""
+    [service] = make_ehr('discovery_version = "3.0.0"').client.get("/cds-services").json["services"]
+    assert service["version"] == "3.0.0"
+
+
+def test_only_listed_web_origins_may_read_answers(
+    make_ehr: Callable[..., Ehr], body: dict[str, Any]
+) -> None:
+    """A listed origin is named back, another is not, and caches are told to keep them apart."""
+    client = make_ehr('cors_origins = ["https://ehr.example"]').client
+    listed = client.post(SERVICE, json=body, headers={"Origin": "https://ehr.example"})
+    assert listed.status_code == 401
+    assert listed.headers["Access-Control-Allow-Origin"] == "https://ehr.example"
+    assert listed.headers["Vary"] == "Origin"
+    other = client.post(SERVICE, json=body, headers={"Origin": "https://ehr.example.evil.com"})
+    assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_body_limit_of_the_site_is_kept(make_ehr: Callable[..., Ehr], body: dict[str, Any]) -> None:
+    """A site may allow less than the default."""
+    ehr = make_ehr("max_body_bytes = 1024")
+    assert ehr.call(body).status_code == 200
+    assert ehr.call({**body, "more": "x" * 1024}).status_code == 413
+
+
+def test_card_switched_off_in_the_file_is_off_for_every_client(
+    make_ehr: Callable[..., Ehr], body: dict[str, Any], rooms: SmallRooms
+) -> None:
+    """The kill switch reaches the options of the next call."""
+    make_ehr('disabled_cards = ["SCS-EVAL"]').call(body)
+    assert "SCS-EVAL" in rooms.options[0].disabled_cards

@@ -28,7 +28,7 @@ export function drawCards(place, opened, changed) {
   if (opened.problem) {
     nodes.unshift(element("div", { class: "card problem" }, element("h3", {}, "The service gave no cards"), element("p", {}, opened.problem)));
   } else if (!nodes.length) {
-    nodes.push(element("div", { class: "nothing" }, element("p", {}, element("strong", {}, "No card.")), element("p", { class: "quiet" }, "The service has nothing to add for this patient on this day. The reasons are below, under “Why, why not”.")));
+    nodes.push(element("div", { class: "nothing" }, element("p", {}, element("strong", {}, "No card.")), element("p", { class: "quiet" }, "The service has nothing to add for this patient on this day; that rules nothing out. The reasons are below, for developers, under “Why, why not”.")));
   }
   place.replaceChildren(...nodes);
 }
@@ -74,8 +74,8 @@ function suggestionsOf(card, hookInstance, changed) {
     buttons.push(button);
     const actions = (suggestion.actions || []).map((action) => action.description).filter((words) => words && words !== suggestion.label);
     list.append(element("li", { class: "suggestion" },
-      element("div", {}, element("span", { class: "suggestion-label" }, suggestion.label), suggestion.isRecommended ? element("span", { class: "badge" }, "✓ Recommended") : null),
-      actions.length ? element("ul", {}, actions.map((words) => element("li", {}, words))) : null,
+      element("div", {}, element("span", { class: "suggestion-label" }, suggestion.label), suggestion.isRecommended && card.suggestions.length > 1 ? element("span", { class: "badge" }, "✓ Recommended") : null),
+      actions.length > 1 ? element("ul", {}, actions.map((words) => element("li", {}, words))) : null,
       element("div", {}, button, " ", result)));
   }
   return list;

@@ -16,10 +16,11 @@ const viewedDay = () => daysBetween(state.data.dayZero, state.asOf);
 async function openChart() {
   const mine = ++state.opening;
   at("cards-status").textContent = "Asking the service …";
+  at("refresh").hidden = true;
   try {
     const [opened, trace] = await Promise.all([ask("/api/open", sent()), ask("/api/trace", sent())]);
     if (mine !== state.opening) return;
-    drawCards(at("cards"), opened, () => { loadTimeline(); loadLists(); at("cards-status").textContent = "The chart has changed: open it again to see the cards follow."; });
+    drawCards(at("cards"), opened, () => { loadTimeline(); loadLists(); at("cards-status").textContent = "The chart has changed."; at("refresh").hidden = false; });
     const count = opened.cards.length;
     at("cards-status").textContent = `${count || "no"} card${count === 1 ? "" : "s"}, answered in ${Math.round(opened.exchange.milliseconds)} ms`;
     at("view-request").replaceChildren(...requestView(opened.exchange));
@@ -98,6 +99,7 @@ at("day-on").addEventListener("click", () => view(viewedDay() + 1));
 at("day-today").addEventListener("click", () => view(state.data.today));
 at("previous-change").addEventListener("click", () => nextChange(-1));
 at("next-change").addEventListener("click", () => nextChange(1));
+at("refresh").addEventListener("click", openChart);
 at("open-again").addEventListener("click", openChart);
 at("delivery").addEventListener("change", openChart);
 at("manner").addEventListener("change", openChart);

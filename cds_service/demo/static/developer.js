@@ -65,7 +65,7 @@ export function whyView(trace) {
   return [
     element("p", {}, element("span", { class: "status" }, `Outcome: ${trace.outcome}`), `, as of ${trace.asOf}${day}. Every row of the decision table, with why and why not:`),
     explanations.length ? element("details", {}, element("summary", {}, "Likely explanations with their points"), element("ul", {}, explanations)) : null,
-    rows.length ? element("div", { class: "scrolls", tabindex: "0", role: "region", "aria-label": "Decision table" },
+    rows.length ? element("div", { class: "scrolls tall", tabindex: "0", role: "region", "aria-label": "Decision table" },
       element("table", {}, element("thead", {}, element("tr", {}, ["Row", "Card", "Verdict", "Why"].map((word) => element("th", { scope: "col" }, word)))), element("tbody", {}, rows))) : null,
   ].filter(Boolean);
 }

@@ -6,6 +6,7 @@ const LANES = [["operation", "Operation"], ["finding", "Red flags"], ["diagnosis
 const PAIN_HEIGHT = 176;
 const LANE = 26;
 const LETTER = 6.4;
+const SIGNS = { critical: "!! ", warning: "! ", info: "" };
 const INDICATORS = { critical: "Critical", warning: "Warning", info: "Information" };
 
 export function drawTimeline(place, data, viewedDay) {
@@ -70,13 +71,14 @@ function limits(frame, data) {
   const end = frame.width - frame.right;
   const hot = frame.y(data.lines.hot);
   group.append(shape("line", { class: "limit", x1: frame.left, x2: end, y1: hot, y2: hot }));
+  if (!frame.isNarrow) group.append(shape("text", { class: "limit-text halo", x: frame.left + 5, y: hot - 5 }, `significant from ${data.lines.hot}`));
   if (!data.hasOperation) return group;
   let free = -Infinity;
   for (const [day, words] of [[0, "operation"], [data.lines.workup, `day ${data.lines.workup}`], [data.lines.permanent, `day ${data.lines.permanent}`]]) {
     if (day < data.firstDay || day > data.lastDay) continue;
     group.append(shape("line", { class: "limit", x1: frame.x(day), x2: frame.x(day), y1: frame.top, y2: frame.y(0) }));
     if (frame.x(day) - words.length * 3 < free) continue;
-    group.append(shape("text", { class: "limit-text", x: frame.x(day), y: frame.top - 6, "text-anchor": "middle" }, words));
+    group.append(shape("text", { class: "limit-text", x: Math.max(frame.x(day), frame.left + words.length * 3), y: frame.top - 6, "text-anchor": "middle" }, words));
     free = frame.x(day) + words.length * 4 + 8;
   }
   return group;
@@ -119,17 +121,36 @@ function laneOf(frame, lane, label, events, y) {
   const end = frame.width - frame.right;
   const labelAt = frame.isNarrow ? { x: 0, y: y - 8 } : { x: 0, y: y + 4 };
   group.append(shape("text", { ...labelAt, class: "lane-label" }, label), shape("line", { class: "lane", x1: frame.left, x2: end, y1: y, y2: y }));
-  events.forEach((event, n) => {
-    const x = frame.x(event.day);
+  const days = sameDays(events);
+  let free = frame.left;
+  days.forEach(({ day, date, words }, n) => {
+    const x = frame.x(day);
     const mark = marker(lane, x, y, 4.5);
     mark.setAttribute("class", `event ${lane}`);
-    mark.append(shape("title", {}, `${event.label}, day ${event.day} (${event.date})`));
+    mark.append(shape("title", {}, `${words}, day ${day} (${date})`));
     group.append(mark);
-    const room = (n + 1 < events.length ? frame.x(events[n + 1].day) : frame.width) - x - 20;
-    const isRepeat = n && events[n - 1].label === event.label;
-    if (!isRepeat && event.label.length * LETTER <= room) group.append(shape("text", { class: "event-text", x: x + 9, y: y - 4 }, event.label));
+    if (n && days[n - 1].words === words) return;
+    const length = words.length * LETTER;
+    const next = n + 1 < days.length ? frame.x(days[n + 1].day) : frame.width;
+    if (length <= next - x - 18) {
+      group.append(shape("text", { class: "event-text", x: x + 9, y: y - 4 }, words));
+      free = x + 9 + length;
+    } else if (x - 9 - length > free) {
+      group.append(shape("text", { class: "event-text", x: x - 9, y: y - 4, "text-anchor": "end" }, words));
+      free = x;
+    }
   });
   return group;
+}
+
+function sameDays(events) {
+  const days = new Map();
+  for (const event of events) {
+    const known = days.get(event.day);
+    if (known) known.words += `, ${event.label[0].toLowerCase()}${event.label.slice(1)}`;
+    else days.set(event.day, { day: event.day, date: event.date, words: event.label });
+  }
+  return [...days.values()];
 }
 
 function byCard(cards) {
@@ -148,11 +169,16 @@ function cardLane(frame, spans, y, step) {
       shape("title", {}, `${span.title} (${INDICATORS[span.indicator]}), day ${span.first} to ${span.last}`));
     group.append(bar);
   }
-  const first = frame.x(spans[0].first);
-  const length = spans[0].title.length * LETTER + 12;
-  const at = frame.isNarrow ? { x: Math.min(first, frame.width - length), y: top - 4 }
-    : first + length < frame.width ? { x: first + 6, y: top + 13 } : { x: first - 6, y: top + 13, "text-anchor": "end" };
-  group.append(shape("text", { ...at, class: "event-text" }, spans[0].title));
+  const [first, last] = [spans[0], spans[spans.length - 1]];
+  const words = SIGNS[first.indicator] + first.title;
+  const length = words.length * LETTER + 12;
+  const start = frame.x(first.first);
+  const isRoomy = frame.x(first.last + step) - start >= length;
+  const at = frame.isNarrow ? { x: Math.max(0, Math.min(start, frame.width - length)), y: top - 4 }
+    : isRoomy ? { x: start + 6, y: top + 13 }
+      : start - length > 0 ? { x: start - 6, y: top + 13, "text-anchor": "end" }
+        : { x: frame.x(last.last + step) + 6, y: top + 13 };
+  group.append(shape("text", { ...at, class: "event-text" }, words));
   return group;
 }
 

@@ -33,12 +33,17 @@ class Bladder:
         Days since surgery; every sign is from the day of surgery on and recent.
     """
 
-    sign: Sign | None
+    signs: tuple[Sign, ...]
     residual: Measure | None
     residual_day: int
     weak: Sign | None
     is_late: bool
     unread: frozenset[str]
+
+    @property
+    def sign(self) -> Sign | None:
+        """Return the latest retention or incontinence."""
+        return self.signs[-1] if self.signs else None
 
     @property
     def has_any(self) -> bool:
@@ -61,19 +66,18 @@ class Bladder:
 def read_bladder(case: Case) -> Bladder:
     """Read retention, incontinence, residual volume and incomplete emptying."""
     recent = [sign for sign in case.signs.of(*URINARY) if case.is_recent(sign)]
-    sign = recent[-1] if recent else None
     weak = [s for s in case.signs.of("incomplete-bladder-emptying") if case.is_recent(s)]
     residual = _residual(case)
     residual_day = case.operation.dss(residual.on) if residual is not None else 0
     is_late = any(
         case.limits.met("urinary-late-day", day)
         for day in (
-            *((sign.day,) if sign is not None else ()),
+            *(sign.day for sign in recent),
             *((residual_day,) if residual is not None else ()),
         )
     )
     return Bladder(
-        sign=sign,
+        signs=tuple(recent),
         residual=residual,
         residual_day=residual_day,
         weak=weak[-1] if weak else None,
@@ -162,21 +166,29 @@ def _compression(case: Case) -> _Compression | None:
     with_weakness = bladder.has_any and bool(recent_deficits(case))
     if not (hard or bilateral or is_urinary or with_weakness):
         return None
-    urinary = tuple(sign for sign in (bladder.sign, bladder.weak) if sign is not None)
-    signs = (*hard, *urinary)
+    urinary = (*bladder.signs[-1:], *((bladder.weak,) if bladder.weak is not None else ()))
     deficits = case.motor.new if bilateral or with_weakness else ()
     onsets = tuple(deficit.onset for deficit in deficits if deficit.onset is not None)
-    residual = (bladder.residual_day,) if bladder.residual is not None else ()
+    supporting = hard
+    if is_urinary or with_weakness:
+        supporting = (*hard, *_supporting(case, bladder, with_weakness=with_weakness))
+    counts = with_weakness or (is_urinary and bladder.is_late_residual(case))
+    residual = (bladder.residual_day,) if bladder.residual is not None and counts else ()
     return _Compression(
-        signs=signs,
+        signs=(*hard, *urinary),
         deficits=deficits,
         residual=bladder.residual,
         is_bilateral=bilateral,
-        days=(*(sign.day for sign in signs), *onsets, *residual),
-        is_dated=any(sign.is_dated for sign in hard)
-        or bool(onsets)
-        or (is_urinary and (bool(residual) or bladder.sign is None or bladder.sign.is_dated)),
+        days=(*(sign.day for sign in supporting), *onsets, *residual),
+        is_dated=any(sign.is_dated for sign in supporting) or bool(onsets) or bool(residual),
     )
+
+
+def _supporting(case: Case, bladder: Bladder, *, with_weakness: bool) -> tuple[Sign, ...]:
+    """Return the urinary signs that themselves speak for compression: late, or beside weakness."""
+    if with_weakness:
+        return (*bladder.signs, *((bladder.weak,) if bladder.weak is not None else ()))
+    return tuple(s for s in bladder.signs if case.limits.met("urinary-late-day", s.day))
 
 
 def cauda_equina(case: Case, earlier: Earlier) -> Finding:

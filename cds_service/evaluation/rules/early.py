@@ -47,8 +47,8 @@ def early_watch(case: Case, earlier: Earlier) -> Finding:
     requires = [
         (
             (
-                f"{case.dss} days since surgery, {case.limits.words('early-watch-first')} "
-                "and before the work-up day"
+                f"day {case.dss} since surgery (needed: {case.limits.words('early-watch-first')} "
+                "and before the work-up day)"
             ),
             case.at("early-watch-first") & ~case.at("workup-day"),
         ),

@@ -63,7 +63,7 @@ def motor_emg(case: Case, earlier: Earlier) -> Finding:
     del earlier
     unserved = earliest_unserved(case)
     is_ripe = unserved is not None and case.limits.met("emg-age", unserved.age)
-    text = f"a new weakness without EMG since, {case.limits.words('emg-age')} after its onset"
+    text = f"a new weakness without EMG since, {case.limits.words('emg-age')}"
     finding = weigh("EMG-MOTOR", case, [(text, found(is_ripe, case.motor.unread))])
     if not is_ripe or unserved is None:
         return finding
@@ -142,7 +142,7 @@ def radicular_emg(case: Case, earlier: Earlier) -> Finding:
     requires = [
         ("no new weakness", ~case.motor.any(case.motor.stable)),
         (
-            f"{case.dss} days since surgery, {case.limits.words('workup-day')}",
+            f"day {case.dss} since surgery (needed: {case.limits.words('workup-day')})",
             case.at("workup-day"),
         ),
         (

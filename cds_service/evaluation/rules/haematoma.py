@@ -51,7 +51,7 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
         return finding
     is_pain = (early & pain & second).is_yes
     signs = coded or (() if is_pain else wound)
-    is_dated = is_pain or any(sign.is_dated for sign in signs)
+    is_dated = (is_pain and _is_second_sign_dated(case)) or any(sign.is_dated for sign in signs)
     is_critical = (is_pain or bool(coded)) and is_dated
     variant = "default" if is_pain else "coded" if coded else "wound"
     day = case.operation.dss(case.as_of) if is_pain else signs[-1].day
@@ -115,6 +115,17 @@ def _second_haematoma_sign(case: Case) -> Answer:
             found(bladder.sign is not None or has_residual, bladder.unread),
             rise,
         )
+    )
+
+
+def _is_second_sign_dated(case: Case) -> bool:
+    """Return whether the sign beside severe pain has a date of its own."""
+    bladder = read_bladder(case)
+    return (
+        any(deficit.onset is not None for deficit in case.motor.new)
+        or any(sign.is_dated for sign in bladder.signs)
+        or bladder.residual is not None
+        or _has_sudden_rise(case)
     )
 
 

@@ -171,7 +171,7 @@ def failure_imaging(case: Case, earlier: Earlier) -> Finding:
 
 
 def _days(case: Case) -> str:
-    return f"{case.dss} days since surgery ({case.limits.words('workup-day')})"
+    return f"day {case.dss} since surgery (needed: {case.limits.words('workup-day')})"
 
 
 def _score_words(case: Case) -> dict[str, Word]:
@@ -312,7 +312,8 @@ def _is_imaged(case: Case, concepts: tuple[str, ...], first_day: str) -> Answer:
     """Return whether a scan is done that still answers the course of back pain."""
     site = case.pain.sites[Driver.BACK]
     if site.course is Course.RETURNED and site.onset is not None:
-        return case.workup.is_done(*concepts, from_day=site.onset)
+        from_day = max(site.onset, case.limits.days(first_day))
+        return case.workup.is_done(*concepts, from_day=from_day)
     from_day = case.limits.days(first_day)
     newest = "imaging-fresh" if site.course is Course.WORSENING else None
     return case.workup.is_done(*concepts, from_day=from_day, newest=newest)
@@ -323,7 +324,7 @@ def fusion_ct(case: Case, earlier: Earlier) -> Finding:
     requires = [
         ("the operation was a fusion", of(case.operation.is_fusion)),
         (
-            f"{case.dss} days since surgery, {case.limits.words('fusion-ct-day')}",
+            f"day {case.dss} since surgery (needed: {case.limits.words('fusion-ct-day')})",
             case.at("fusion-ct-day"),
         ),
         ("back pain persists", _back_persists(case)),
@@ -375,7 +376,10 @@ def _is_unstable(case: Case) -> Answer:
 def dynamic_xray(case: Case, earlier: Earlier) -> Finding:
     """XR-DYN: persistent back pain where motion or alignment is the question."""
     requires = [
-        (f"{case.dss} days since surgery, {case.limits.words('xray-day')}", case.at("xray-day")),
+        (
+            f"day {case.dss} since surgery (needed: {case.limits.words('xray-day')})",
+            case.at("xray-day"),
+        ),
         ("back pain persists", _back_persists(case)),
         (
             "fusion, several operations or levels, instability, or back pain leads",

@@ -235,7 +235,7 @@ def infection(case: Case, earlier: Earlier) -> Finding:
         proposals=(Proposal(orders=(*BLOODS, "blood-cultures"), priority="stat"),),
         notes=(Note(key="cultures-before-antibiotics"),),
     )
-    wish = ScanWish(priority="stat", keeps_contrast=True, since_day=min(days))
+    wish = ScanWish(priority="stat", keeps_contrast=True, since_day=max(days))
     return propose_mri(finding, case, wish)
 
 

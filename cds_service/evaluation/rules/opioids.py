@@ -16,7 +16,7 @@ def _requires(case: Case) -> list[Named]:
     )
     return [
         (
-            f"{case.dss} days since surgery, {case.limits.words('opioid-day')}",
+            f"day {case.dss} since surgery (needed: {case.limits.words('opioid-day')})",
             case.at("opioid-day"),
         ),
         (f"an opioid taken {case.limits.words('opioid-days')}", case.care.has_opioid),

@@ -7,8 +7,9 @@ from dataclasses import replace
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import any_of, found, of
 from cds_service.evaluation.assessment import Evidence, Finding, Proposal, Term, Word
-from cds_service.evaluation.case import Case
+from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
+from cds_service.evaluation.rules.electrodiagnosis import earliest_unserved
 from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
 from cds_service.evaluation.rules.wording import (
     deficit_evidence,
@@ -24,7 +25,7 @@ SCALES = ("phq9", "gad7", "pcs")
 
 
 def _day(case: Case, threshold: str) -> str:
-    return f"{case.dss} days since surgery, {case.limits.words(threshold)}"
+    return f"day {case.dss} since surgery (needed: {case.limits.words(threshold)})"
 
 
 def second_diagnosis(case: Case, earlier: Earlier) -> Finding:
@@ -77,11 +78,20 @@ def _old_weakness(case: Case) -> list[Deficit]:
     ]
 
 
+def _is_worked_up(case: Case, earlier: Earlier, deficit: Deficit) -> bool:
+    """Return whether a card above already asks for a test because of this very deficit."""
+    asks_for_scan = is_met(earlier, "IMG-MRI-DEF", "IMG-ALT")
+    if asks_for_scan and not case.workup.is_done(MRI, from_day=deficit.onset).is_yes:
+        return True
+    unserved = earliest_unserved(case)
+    is_next = unserved is not None and unserved.deficit == deficit
+    return is_next and is_met(earlier, "EMG-MOTOR")
+
+
 def permanent_symptoms(case: Case, earlier: Earlier) -> Finding:
     """NEURO-PERM: numbness or weakness that has lasted more than a year."""
     sensory = _old_sensory(case)
-    handled = is_met(earlier, "IMG-MRI-DEF", "IMG-ALT", "EMG-MOTOR")
-    weakness = [] if handled else _old_weakness(case)
+    weakness = [d for d in _old_weakness(case) if not _is_worked_up(case, earlier, d)]
     unread = case.signs.unread | case.motor.unread
     requires = [
         (_day(case, "neuro-permanent-day"), case.at("neuro-permanent-day")),

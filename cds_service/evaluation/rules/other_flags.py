@@ -36,7 +36,8 @@ def other_cause(case: Case, earlier: Earlier) -> Finding:
     finding = weigh("RF-OTHER", case, [(text, answer)])
     if not answer.is_yes:
         return finding
-    counted = sorted(recent or causes, key=lambda sign: CAUSES.index(sign.concept))
+    everything = causes if case.pain.significant.is_yes else recent
+    counted = sorted(everything, key=lambda sign: CAUSES.index(sign.concept))
     is_vague = all(s.concept == "bone-metastasis" and not s.names_spine for s in counted)
     is_dated = any(sign.is_dated for sign in counted)
     finding = replace(
@@ -49,7 +50,7 @@ def other_cause(case: Case, earlier: Earlier) -> Finding:
         reason_code=counted[0].concept,
     )
     wish = ScanWish(
-        priority="routine", keeps_contrast=True, since_day=min(sign.day for sign in counted)
+        priority="routine", keeps_contrast=True, since_day=max(sign.day for sign in counted)
     )
     return propose_mri(finding, case, wish)
 
@@ -87,7 +88,7 @@ def fluid_leak(case: Case, earlier: Earlier) -> Finding:
 
 
 def _day_text(case: Case, threshold: str) -> str:
-    return f"{case.dss} days since surgery, {case.limits.words(threshold)}"
+    return f"day {case.dss} since surgery (needed: {case.limits.words(threshold)})"
 
 
 def self_harm(case: Case, earlier: Earlier) -> Finding:

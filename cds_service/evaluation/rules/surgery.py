@@ -189,7 +189,7 @@ def surgeon_review(case: Case, earlier: Earlier) -> Finding:
     unread = case.workup.unread(REFERRAL_KEYS)
     if unread:
         return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
-    is_urgent = is_severe_leg or any(r.id in {"severe", "weakness"} for r in open_ones)
+    is_urgent = is_severe_leg or bool(case.motor.stable) or open_ones[0].id == "severe"
     proposal = Proposal(
         orders=("spine-surgery-referral",),
         priority="urgent" if is_urgent else "routine",

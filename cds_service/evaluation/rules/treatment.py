@@ -64,7 +64,7 @@ def physiotherapy(case: Case, earlier: Earlier) -> Finding:
     )
     requires = [
         (
-            f"{case.dss} days since surgery, {case.limits.words(start)}",
+            f"day {case.dss} since surgery (needed: {case.limits.words(start)})",
             case.at(start) & case.at("pt-max-day"),
         ),
         ("significant pain that is not resolved", case.pain.significant & course),
@@ -161,7 +161,10 @@ def prerequisites(case: Case) -> tuple[tuple[str, Answer], ...]:
 
 def _is_candidate(case: Case) -> list[Named]:
     return [
-        (f"{case.dss} days since surgery, {case.limits.words('scs-day')}", case.at("scs-day")),
+        (
+            f"day {case.dss} since surgery (needed: {case.limits.words('scs-day')})",
+            case.at("scs-day"),
+        ),
         ("persistent or recurrent pain", case.pain.persists),
         (f"leg pain {case.limits.words('scs-leg-pain')}", case.leg_fires("scs-leg-pain")),
         ("neuropathic pain by screen or code", case.care.is_neuropathic),
@@ -286,7 +289,7 @@ def pain_specialist(case: Case, earlier: Earlier) -> Finding:
     drugs = case.care.has_tried((*TRIAL_CLASSES, "opioid"), "pain-referral-drug-classes")
     requires = [
         (
-            f"{case.dss} days since surgery, {case.limits.words('workup-day')}",
+            f"day {case.dss} since surgery (needed: {case.limits.words('workup-day')})",
             case.at("workup-day"),
         ),
         ("persistent, significant pain", case.pain.persists & case.pain.significant),
@@ -330,7 +333,7 @@ def sacroiliac_joint(case: Case, earlier: Earlier) -> Finding:
     )
     requires = [
         (
-            f"{case.dss} days since surgery, {case.limits.words('workup-day')}",
+            f"day {case.dss} since surgery (needed: {case.limits.words('workup-day')})",
             case.at("workup-day"),
         ),
         ("significant pain", case.pain.significant),

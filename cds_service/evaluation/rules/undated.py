@@ -73,5 +73,5 @@ def _infection(case: Case) -> Finding:
         reason_code="infection-spinal",
         proposals=(Proposal(orders=(*BLOODS, "blood-cultures"), priority="stat"),),
     )
-    wish = ScanWish(priority="stat", keeps_contrast=True, since_day=min(s.day for s in signs))
+    wish = ScanWish(priority="stat", keeps_contrast=True, since_day=max(s.day for s in signs))
     return propose_mri(finding, case, wish)

@@ -28,7 +28,7 @@ def weigh(
     empty = Finding(card=card, row=row, verdict=Verdict.NOT_MET)
     denied = [text for text, answer in requires if answer.is_no]
     if denied:
-        return replace(empty, reasons=tuple(f"not met: {text}" for text in denied))
+        return replace(empty, reasons=tuple(denied))
     held = [text for text, answer in unless if answer.is_yes]
     if held and not any(answer.is_unknown for _, answer in requires):
         return replace(empty, held_by="; ".join(held), reasons=_texts(requires))

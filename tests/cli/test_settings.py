@@ -1,0 +1,69 @@
+"""Command line, environment and file: who wins, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cds_service.errors import SettingsError
+from cds_service.settings import Settings, load_settings
+from cds_service.trust.demo_profile import generate_demo_config
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Return a configuration file that sets a deadline and threads."""
+    path, _ = generate_demo_config(tmp_path, "http://127.0.0.1:9/fhir", "http://127.0.0.1:8080")
+    text = path.read_text(encoding="utf-8")
+    more = 'mode = "demo"\ndeadline_ms = 300\nthreads = 4\nworkers = 2'
+    path.write_text(text.replace('mode = "demo"', more), encoding="utf-8")
+    return path
+
+
+def test_settings_are_safe_when_nothing_is_given() -> None:
+    """Without a word the service listens on this machine only and knows no client."""
+    assert load_settings({}, {}) == Settings()
+    assert Settings().host == "127.0.0.1"
+    assert not Settings().is_dev
+
+
+def test_file_sets_what_is_given_nowhere_else(config: Path) -> None:
+    """The configuration file decides about deadline, threads, workers and state."""
+    settings = load_settings({"config": str(config)}, {})
+    assert (settings.deadline_ms, settings.threads, settings.workers) == (300, 4, 2)
+    assert settings.state_dir == config.parent
+
+
+def test_environment_wins_over_the_file_and_the_command_line_over_both(config: Path) -> None:
+    """The nearer word counts."""
+    environment = {"CDS_SERVICE_CONFIG": str(config), "CDS_SERVICE_DEADLINE_MS": "400"}
+    assert load_settings({}, environment).deadline_ms == 400
+    assert load_settings({"deadline_ms": 500}, environment).deadline_ms == 500
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
+def test_development_mode_may_listen_on_this_machine(host: str) -> None:
+    """Every form of loopback is this machine."""
+    assert load_settings({"dev": True, "host": host}, {}).is_dev
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "example.org", "127.0.0.1.x"])
+def test_development_mode_may_not_listen_anywhere_else(host: str) -> None:
+    """No token is asked for, so nobody else may reach it, not even by environment."""
+    with pytest.raises(SettingsError, match="--dev with --host"):
+        load_settings({"dev": True}, {"CDS_SERVICE_HOST": host})
+    with pytest.raises(SettingsError, match="--dev with --host"):
+        load_settings({"host": host}, {"CDS_SERVICE_DEV": "1"})
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "http", "8080.0", "٣"])
+def test_port_is_refused_when_it_is_no_port(port: str) -> None:
+    """A wrong number names the option and the range."""
+    with pytest.raises(SettingsError, match="--port"):
+        load_settings({}, {"CDS_SERVICE_PORT": port})
+
+
+def test_address_of_ipv6_is_written_in_brackets() -> None:
+    """An IPv6 address is a valid URL."""
+    assert Settings(host="::1", port=9).address == "http://[::1]:9"

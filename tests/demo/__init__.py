@@ -1,0 +1,1 @@
+"""Tests of the demo, the synthetic charts and the embedded FHIR server."""

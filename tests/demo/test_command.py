@@ -1,0 +1,83 @@
+"""Starting and stopping the demo."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from cds_service.demo.command import require_free, running_demo
+from cds_service.errors import SettingsError
+from tests.demo.ports import HOST, free_port
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from cds_service.demo.command import run_demo
+run_demo(port=int(sys.argv[1]), ehr_port=int(sys.argv[2]), state_dir=Path(sys.argv[3]))
+"""
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 60
+
+
+def test_demo_says_where_to_look_and_stops_everything_it_started(tmp_path: Path) -> None:
+    """The command prints addresses and the first cards; after a stop nothing of it is left."""
+    port, ehr_port = free_port(), free_port()
+    command = [sys.executable, "-u", "-c", PROGRAM, str(port), str(ehr_port), str(tmp_path)]
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command, cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    ) as demo:
+        assert demo.stdout is not None
+        said = ""
+        while "Ctrl-C" not in said:
+            line = demo.stdout.readline().decode()
+            assert line, said
+            said += line
+        assert requests.get(f"http://{HOST}:{ehr_port}/", timeout=5).status_code == 200
+        demo.send_signal(signal.SIGTERM)
+        said += demo.stdout.read().decode()
+        assert demo.wait(START_SECONDS) == 0
+    assert "Too early to judge the operation (day 60" in said
+    assert f"http://{HOST}:{ehr_port}" in said
+    assert f"http://{HOST}:{port}" in said
+    assert "not yet clinically reviewed" in said
+    assert said.rstrip().endswith("The demo has stopped.")
+    require_free(HOST, port, "--port")
+    require_free(HOST, ehr_port, "--ehr-port")
+
+
+def test_a_taken_port_is_said_with_the_option_that_changes_it() -> None:
+    """Somebody else's port stops the demo before anything is started."""
+    with socket.socket() as other:
+        other.bind((HOST, 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        with pytest.raises(SettingsError, match=rf"port {taken} .*choose another one with --port"):
+            require_free(HOST, taken, "--port")
+
+
+def test_demo_refuses_an_address_others_could_reach(tmp_path: Path) -> None:
+    """The demo's key is known to everybody who reads the demo, so it stays on this machine."""
+    with (
+        pytest.raises(SettingsError, match="only runs on this machine"),
+        running_demo("0.0.0.0", port=1, ehr_port=2, state_dir=tmp_path),
+    ):
+        pytest.fail("the demo must not start")
+
+
+def test_a_service_that_does_not_start_is_said_with_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the service ends at once, the message points to its log, and nothing stays running."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with (
+        pytest.raises(SettingsError, match=r"did not get ready.*service\.log"),
+        running_demo(HOST, port=free_port(), ehr_port=free_port(), state_dir=tmp_path),
+    ):
+        pytest.fail("the demo must not start")

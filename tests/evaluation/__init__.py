@@ -1,0 +1,1 @@
+"""Tests of the clinical core where the vignettes do not reach."""

@@ -1,0 +1,423 @@
+"""Whatever the FHIR server does, the answer is in time, names the gap and keeps the token."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from zoneinfo import ZoneInfo
+
+import fault_server
+import pytest
+from chart_parts import PATIENT, TODAY, Resource, observation, procedure
+from fault_server import FaultServer, Handler
+
+from cds_service.chart.supply import Key, State
+from cds_service.fhir import reasons
+from cds_service.fhir.deadline import Deadline
+from cds_service.fhir.gateway import Gateway, PullRecord
+from cds_service.fhir.reading import read_chart
+from cds_service.hooks.request import HookRequest
+from cds_service.knowledge.model import Knowledge
+from cds_service.trust.profile import ClientProfile, dev_profile
+
+TOKEN = "secret-token"
+SECONDS = 0.45
+SEARCHES = 9
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    """Return a FHIR server with an empty chart."""
+    found = FaultServer()
+    found.behaviours["Patient"] = lambda handler: handler.send_json(PATIENT)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def gateway(knowledge: Knowledge) -> Iterator[Gateway]:
+    """Return a gateway of its own."""
+    found = Gateway(knowledge, time.monotonic)
+    yield found
+    found.close()
+
+
+def call(
+    server: FaultServer | str,
+    token: str | None = TOKEN,
+    **prefetch: bytes | None,
+) -> HookRequest:
+    """Return a hook call for the patient."""
+    base = server if isinstance(server, str) else server.base
+    return HookRequest(
+        hook="patient-view",
+        hook_instance="d1577c69-dfbe-44ad-ba6d-3e05e953b2ea",
+        patient_id="anna",
+        user_id="Practitioner/1",
+        fhir_server=base or None,
+        access_token=token,
+        prefetch=prefetch,
+    )
+
+
+def deadline(seconds: float = SECONDS) -> Deadline:
+    """Return a deadline from now."""
+    return Deadline.after(seconds, time.monotonic)
+
+
+def page(*entries: Resource, following: str | None = None, **fields: object) -> dict[str, object]:
+    """Return one page of a search."""
+    links = [{"relation": "next", "url": following}] if following else []
+    found = [{"resource": entry} for entry in entries]
+    return {"resourceType": "Bundle", "entry": found, "link": links, **fields}
+
+
+def sends(body: object) -> Callable[[Handler], None]:
+    """Answer with *body*."""
+    return lambda handler: handler.send_json(body)
+
+
+HTML = b"<html>Tomcat</html>"
+FAULTS: list[tuple[str, Callable[[Handler], None], State, str]] = [
+    ("slow", fault_server.slow(2), State.NOT_SUPPLIED, reasons.SERVER_TOO_SLOW),
+    ("drip", fault_server.drip, State.NOT_SUPPLIED, reasons.SERVER_TOO_SLOW),
+    ("401", fault_server.status(401), State.NOT_SUPPLIED, "the FHIR server refused access (401)"),
+    ("403", fault_server.status(403), State.NOT_SUPPLIED, "the FHIR server refused access (403)"),
+    ("404", fault_server.status(404), State.NOT_SUPPLIED, reasons.SERVER_NOT_FOUND),
+    ("429", fault_server.status(429), State.NOT_SUPPLIED, "the FHIR server was too busy (429)"),
+    ("500", fault_server.status(500), State.NOT_SUPPLIED, "the FHIR server failed (500)"),
+    ("503", fault_server.status(503), State.NOT_SUPPLIED, "the FHIR server was too busy (503)"),
+    (
+        "retry after the deadline",
+        fault_server.status(429, Retry_After="30"),
+        State.NOT_SUPPLIED,
+        "the FHIR server was too busy (429)",
+    ),
+    (
+        "html",
+        fault_server.content(HTML, "text/html"),
+        State.NOT_SUPPLIED,
+        reasons.SERVER_NOT_FHIR_JSON,
+    ),
+    (
+        "html that says it is json",
+        fault_server.content(HTML),
+        State.NOT_SUPPLIED,
+        reasons.SERVER_NOT_FHIR_JSON,
+    ),
+    (
+        "json that says it is html",
+        fault_server.content(b'{"resourceType":"Bundle"}', "text/html"),
+        State.NOT_SUPPLIED,
+        reasons.SERVER_NOT_FHIR_JSON,
+    ),
+    (
+        "half json",
+        fault_server.content(b'{"resourceType":"Bund'),
+        State.NOT_SUPPLIED,
+        reasons.NOT_FHIR_JSON,
+    ),
+    ("empty", fault_server.content(b""), State.NOT_SUPPLIED, reasons.SERVER_NOT_FHIR_JSON),
+    ("array", fault_server.content(b"[]"), State.NOT_SUPPLIED, reasons.SERVER_NOT_FHIR_JSON),
+    ("truncated", fault_server.truncated, State.NOT_SUPPLIED, reasons.SERVER_UNREACHABLE),
+    ("reset", fault_server.reset, State.NOT_SUPPLIED, reasons.SERVER_UNREACHABLE),
+    (
+        "outcome with status 200",
+        sends({"resourceType": "OperationOutcome", "issue": [{"severity": "error"}]}),
+        State.NOT_SUPPLIED,
+        reasons.REPORTED_PROBLEM,
+    ),
+    (
+        "redirect",
+        fault_server.status(302, Location="http://evil.example/fhir"),
+        State.NOT_SUPPLIED,
+        reasons.SERVER_REDIRECTED,
+    ),
+    (
+        "paging to another host",
+        sends(page(following="http://evil.example/fhir/Condition?page=2")),
+        State.PARTIAL,
+        reasons.NEXT_PAGE_ELSEWHERE,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "state", "reason"), [case[1:] for case in FAULTS], ids=[f[0] for f in FAULTS]
+)
+def test_fault_of_one_search_leaves_the_others_and_says_why(
+    gateway: Gateway,
+    server: FaultServer,
+    behaviour: Callable[[Handler], None],
+    state: State,
+    reason: str,
+) -> None:
+    """Conditions fail in one way; the rest arrives in time, unless the server asked for a pause."""
+    server.behaviours["Condition"] = behaviour
+    started = time.monotonic()
+    answers = gateway.answers(call(server), dev_profile(), deadline())
+    assert time.monotonic() - started < SECONDS + 0.15
+    supply = answers[Key.CONDITIONS].supply
+    assert (supply.state, supply.reason) == (state, reason)
+    others = [answers[key].supply for key in Key.DEFAULT[1:] if key != Key.CONDITIONS]
+    is_busy = "busy" in reason
+    assert all(
+        supply.state is State.EMPTY or (is_busy and supply.reason == reasons.SERVER_PAUSED)
+        for supply in others
+    )
+
+
+@pytest.mark.parametrize("behaviour", [fault_server.bomb, fault_server.huge], ids=["bomb", "huge"])
+def test_enormous_answer_is_refused_as_too_much(
+    gateway: Gateway, server: FaultServer, behaviour: Callable[[Handler], None]
+) -> None:
+    """Two hundred megabytes are not read, compressed or not."""
+    server.behaviours["Condition"] = behaviour
+    answers = gateway.answers(call(server), dev_profile(), deadline(5))
+    assert answers[Key.CONDITIONS].supply.reason == reasons.TOO_MUCH
+
+
+def test_searches_run_side_by_side(gateway: Gateway, server: FaultServer) -> None:
+    """Nine slow searches take about as long as one."""
+    for kind in ("Procedure", "Condition", "Device", "Observation", "ServiceRequest"):
+        server.behaviours[kind] = fault_server.slow(0.2)
+    started = time.monotonic()
+    answers = gateway.answers(call(server), dev_profile(), deadline(2))
+    assert time.monotonic() - started < 0.6
+    assert not any(answer.supply.has_failed for answer in answers.values())
+
+
+@pytest.mark.parametrize(
+    "first",
+    [fault_server.reset, fault_server.status(503, Retry_After="0")],
+    ids=["reset", "busy"],
+)
+def test_lost_connection_and_busy_server_are_tried_once_more(
+    gateway: Gateway, server: FaultServer, first: Callable[[Handler], None]
+) -> None:
+    """A second try that succeeds makes the key known."""
+    server.behaviours["Condition"] = fault_server.once_then(first, sends(page()))
+    answers = gateway.answers(call(server), dev_profile(), deadline())
+    assert answers[Key.CONDITIONS].supply.state is State.EMPTY
+    assert len(server.asked("Condition")) == 2
+
+
+@pytest.mark.parametrize("code", [401, 403, 404, 429, 500, 503])
+def test_refusal_is_not_repeated(gateway: Gateway, server: FaultServer, code: int) -> None:
+    """One request per search when a second would be no use."""
+    server.behaviours["Condition"] = fault_server.status(code)
+    gateway.answers(call(server), dev_profile(), deadline())
+    assert len(server.asked("Condition")) == 1
+
+
+def test_pages_are_followed_to_the_end(gateway: Gateway, server: FaultServer) -> None:
+    """All pages of all searches are read, filters kept by the server or not."""
+
+    def behaviour(handler: Handler) -> None:
+        number = int(handler.path.partition("page=")[2] or 1)
+        entry = procedure(id=f"p{number}")
+        following = f"{server.base}/Procedure?page={number + 1}" if number < 7 else None
+        handler.send_json(page(entry, following=following, total=7))
+
+    server.behaviours["Procedure"] = behaviour
+    answer = gateway.answers(call(server), dev_profile(), deadline(3))[Key.PROCEDURES]
+    assert (answer.supply.state, len(answer.resources)) == (State.SUPPLIED, 7)
+
+
+@pytest.mark.parametrize("step", [0, 1], ids=["loop", "endless"])
+def test_endless_paging_ends_and_is_partial(
+    gateway: Gateway, server: FaultServer, step: int
+) -> None:
+    """A loop and a list without end are cut, and said to be."""
+
+    def behaviour(handler: Handler) -> None:
+        number = int(handler.path.partition("page=")[2] or 1) + step
+        handler.send_json(page(procedure(), following=f"{server.base}/Procedure?page={number}"))
+
+    server.behaviours["Procedure"] = behaviour
+    answer = gateway.answers(call(server), dev_profile(), deadline(10))[Key.PROCEDURES]
+    assert (answer.supply.state, answer.supply.reason) == (State.PARTIAL, reasons.MORE_PAGES)
+    assert len(server.asked("Procedure")) <= 50
+
+
+def test_what_arrived_before_the_deadline_counts(gateway: Gateway, server: FaultServer) -> None:
+    """A first page is used although the second is too late."""
+    following = f"{server.base}/Procedure?page=2"
+
+    def behaviour(handler: Handler) -> None:
+        if "page=2" in handler.path:
+            time.sleep(2)
+        handler.send_json(page(procedure(), following=following))
+
+    server.behaviours["Procedure"] = behaviour
+    answer = gateway.answers(call(server), dev_profile(), deadline())[Key.PROCEDURES]
+    assert (answer.supply.state, len(answer.resources)) == (State.PARTIAL, 1)
+
+
+def test_another_patient_on_the_second_page_is_never_a_fact(
+    gateway: Gateway, server: FaultServer, knowledge: Knowledge
+) -> None:
+    """A server whose next link drops the filter shows nobody else's operation."""
+
+    def behaviour(handler: Handler) -> None:
+        if "page=2" in handler.path:
+            foreign = procedure(id="x", subject={"reference": "Patient/bert"})
+            handler.send_json(page(foreign))
+        else:
+            handler.send_json(page(procedure(), following=f"{server.base}/Procedure?page=2"))
+
+    server.behaviours["Procedure"] = behaviour
+    answers = gateway.answers(call(server), dev_profile(), deadline())
+    chart = read_chart(
+        answers,
+        patient_id="anna",
+        as_of=TODAY,
+        zone=ZoneInfo("UTC"),
+        knowledge=knowledge,
+        bases=frozenset(),
+        fhir_server=server.base,
+    )
+    assert [fact.reference for fact in chart.procedures] == ["Procedure/p1"]
+    assert [item.reason for item in chart.set_aside] == [reasons.ANOTHER_PATIENT]
+
+
+def test_ten_thousand_observations_in_a_hundred_pages_keep_the_limit(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """More pages than the limit are cut after fifty, and said to be."""
+
+    def behaviour(handler: Handler) -> None:
+        number = int(handler.path.partition("page=")[2] or 0)
+        entries = [observation("72514-3", id=f"o{number}-{i}", valueInteger=5) for i in range(100)]
+        following = f"{server.base}/Observation?page={number + 1}" if number < 99 else None
+        handler.send_json(page(*entries, following=following))
+
+    server.behaviours["Observation"] = behaviour
+    answer = gateway.answers(call(server), dev_profile(), deadline(20))[Key.SCORES]
+    assert (answer.supply.state, len(answer.resources)) == (State.PARTIAL, 5000)
+
+
+def test_token_goes_to_the_fhir_server_and_cookies_nowhere(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """Every request carries the token of its call, and no cookie of an earlier answer."""
+    server.behaviours["Condition"] = lambda handler: handler.send_json(
+        fault_server.EMPTY, Set_Cookie="session=anna; Path=/"
+    )
+    client = dev_profile()
+    gateway.answers(call(server), client, deadline())
+    gateway.answers(call(server, "second-token"), client, deadline())
+    tokens = [headers.get("Authorization") for _, headers in server.seen]
+    assert tokens.count(f"Bearer {TOKEN}") == tokens.count("Bearer second-token") == SEARCHES
+    assert not any("Cookie" in headers for _, headers in server.seen)
+
+
+def test_environment_does_not_decide_where_a_token_goes(
+    gateway: Gateway, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy in the environment is not used."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    answers = gateway.answers(call(server), dev_profile(), deadline())
+    assert answers[Key.PATIENT].supply.state is State.SUPPLIED
+
+
+@pytest.mark.parametrize(
+    ("base", "token", "client", "reason"),
+    [
+        ("", None, dev_profile(), reasons.NOT_SENT),
+        ("https://unlisted.example/fhir", TOKEN, dev_profile(), reasons.SERVER_NOT_ALLOWED),
+        (
+            "https://listed.example/fhir",
+            None,
+            ClientProfile(id="a", fhir_bases=("https://listed.example/fhir",)),
+            reasons.NO_ACCESS_TOKEN,
+        ),
+        (
+            "https://listed.example/fhir/../other",
+            TOKEN,
+            ClientProfile(id="a", fhir_bases=("https://listed.example/fhir",)),
+            reasons.SERVER_NOT_ALLOWED,
+        ),
+    ],
+)
+def test_server_that_may_not_be_asked_is_not_asked(
+    gateway: Gateway, base: str, token: str | None, client: ClientProfile, reason: str
+) -> None:
+    """Every key that was not sent says why."""
+    answers = gateway.answers(call(base, token), client, deadline())
+    assert {answer.supply.reason for answer in answers.values()} == {reason}
+
+
+def test_sent_keys_are_not_asked_again(gateway: Gateway, server: FaultServer) -> None:
+    """Prefetch is used as it is; only what is missing is pulled."""
+    answers = gateway.answers(
+        call(
+            server,
+            patient=json.dumps(PATIENT).encode(),
+            procedures=json.dumps(page(procedure())).encode(),
+            conditions=None,
+            devices=b'{"resourceType":"OperationOutcome","issue":[{"severity":"error"}]}',
+            scores=b'"<html>"',
+        ),
+        dev_profile(),
+        deadline(),
+    )
+    assert server.asked("Patient") == server.asked("Procedure") == []
+    assert server.asked("Condition") == server.asked("Device") == []
+    assert len(server.asked("Observation")) == 2
+    assert answers[Key.CONDITIONS].supply.state is State.EMPTY
+    assert answers[Key.DEVICES].supply.state is State.NOT_SUPPLIED
+    assert answers[Key.SCORES].supply.state is State.EMPTY
+
+
+def test_next_page_of_a_sent_bundle_is_followed(gateway: Gateway, server: FaultServer) -> None:
+    """A prefetched first page is completed from the server."""
+    server.behaviours["Procedure"] = sends(page(procedure(id="p2")))
+    first = page(procedure(), following=f"{server.base}/Procedure?page=2")
+    sent = {"procedures": json.dumps(first).encode()}
+    answers = gateway.answers(call(server, **sent), dev_profile(), deadline())
+    assert len(answers[Key.PROCEDURES].resources) == 2
+    assert answers[Key.PROCEDURES].supply.state is State.SUPPLIED
+    alone = gateway.answers(call("", None, **sent), dev_profile(), deadline())
+    assert alone[Key.PROCEDURES].supply.state is State.PARTIAL
+
+
+def test_failing_server_is_left_alone_and_tried_again(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """After many failures the next call does not wait for the server."""
+    client = dev_profile()
+    for kind in ("Condition", "Device", "Observation", "ServiceRequest", "DiagnosticReport"):
+        server.behaviours[kind] = fault_server.status(500)
+    gateway.answers(call(server), client, deadline())
+    gateway.answers(call(server), client, deadline())
+    asked = len(server.seen)
+    started = time.monotonic()
+    answers = gateway.answers(call(server), client, deadline())
+    assert time.monotonic() - started < 0.1
+    assert len(server.seen) == asked
+    assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_PAUSED
+
+
+def test_server_that_is_down_is_unreachable(gateway: Gateway) -> None:
+    """A closed port is said to be unreachable, at once."""
+    started = time.monotonic()
+    answers = gateway.answers(call("http://127.0.0.1:9/fhir"), dev_profile(), deadline())
+    assert time.monotonic() - started < SECONDS
+    found = {answer.supply.reason for answer in answers.values()}
+    assert found <= {reasons.SERVER_UNREACHABLE, reasons.SERVER_PAUSED}
+
+
+def test_cost_of_each_key_is_told_without_patient_data(
+    knowledge: Knowledge, server: FaultServer
+) -> None:
+    """The observer hears key, outcome, pages and bytes."""
+    records: list[PullRecord] = []
+    gateway = Gateway(knowledge, time.monotonic, observer=records.append)
+    gateway.answers(call(server), dev_profile(), deadline())
+    gateway.close()
+    assert {record.key for record in records} == set(Key.DEFAULT)
+    assert all(record.pages == 1 and record.bytes > 0 for record in records)
+    assert "anna" not in repr(records)

@@ -1,0 +1,1 @@
+"""Clinical cases as a clinician tells them, and what the service must answer."""
