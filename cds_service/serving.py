@@ -22,15 +22,19 @@ from gunicorn.http.errors import (  # type: ignore[import-untyped]
     ParseException,
     UnsupportedTransferCoding,
 )
-from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
 from cds_service.errors import SettingsError
 from cds_service.settings import Settings
 from cds_service.web.problems import issue, operation_outcome
+from cds_service.web.waiting import WaitingWorker
 
 _GRACE_SECONDS = 5
 _KEEP_ALIVE_SECONDS = 5
+_LONGEST_REQUEST_LINE = 4_094
+_MOST_HEADERS = 64
 _LONGEST_HEADER_BYTES = 16_380
+_MOST_CONNECTIONS = 400
+"""Open at once in one process; with the connections to FHIR servers below the usual 1024 files."""
 _REQUESTS_PER_PROCESS = 20_000
 _COLLECTOR_THRESHOLD = (100_000, 20, 100)
 
@@ -84,7 +88,14 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "logger_class": _QuietLogger,
             "graceful_timeout": _GRACE_SECONDS,
             "keepalive": _KEEP_ALIVE_SECONDS,
+            "worker_connections": _MOST_CONNECTIONS,
+            "limit_request_line": _LONGEST_REQUEST_LINE,
+            "limit_request_fields": _MOST_HEADERS,
             "limit_request_field_size": _LONGEST_HEADER_BYTES,
+            # No header a proxy or an attacker adds has a say in address, scheme or path.
+            "forwarded_allow_ips": "",
+            "forwarder_headers": "",
+            "secure_scheme_headers": {},
             "max_requests": _REQUESTS_PER_PROCESS if settings.workers > 1 else 0,
             "max_requests_jitter": _REQUESTS_PER_PROCESS // 10,
             "control_socket_disable": True,
@@ -117,7 +128,7 @@ class _QuietLogger(Logger):  # type: ignore[misc]
         self.error_log.propagate = True
 
 
-class _Worker(ThreadWorker):  # type: ignore[misc]
+class _Worker(WaitingWorker):
     """Answers what is not HTTP with an OperationOutcome, and never logs what was sent."""
 
     def handle_error(
@@ -136,6 +147,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
             "Content-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n"
             "Cache-Control: no-store\r\n"
+            "X-Content-Type-Options: nosniff\r\n"
             "Connection: close\r\n\r\n"
         )
         with contextlib.suppress(OSError):

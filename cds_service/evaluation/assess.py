@@ -173,7 +173,7 @@ def _table(case: Case, adult: Answer) -> dict[str, Finding]:
         findings[card] = finding
     for card, rule in WORK_UP.items():
         finding = _evaluated(card, rule, case, findings)
-        if adult.is_unknown and finding.verdict is not Verdict.NOT_MET:
+        if adult.is_unknown:
             finding = Finding(
                 card=card,
                 row=finding.row,

@@ -11,6 +11,8 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.utils import mktime_tz, parsedate_tz
 from http.cookiejar import DefaultCookiePolicy
 from threading import BoundedSemaphore
 from typing import Protocol
@@ -22,17 +24,24 @@ from requests.adapters import HTTPAdapter
 from cds_service.fhir import reasons
 from cds_service.fhir.breaker import OPEN_SECONDS, Breaker
 from cds_service.fhir.deadline import Deadline
+from cds_service.fhir.headers_watch import HeadersWatch, watch_headers
 
-MOST_IN_FLIGHT = 16
-"""Requests to one server at a time."""
 _CHUNK_BYTES = 65_536
 _JSON_TYPES = frozenset(
     {"application/fhir+json", "application/json", "application/json+fhir", "text/json"}
 )
-_NOT_ALLOWED = frozenset({401, 403})
-_NOT_FOUND = frozenset({404, 410})
-_BUSY = frozenset({429, 503})
 _SHORTEST_SECONDS = 0.001
+FORM = "application/x-www-form-urlencoded"
+FHIR_JSON = "application/fhir+json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One request that only reads; with a body it is a POST (``_search`` or a batch)."""
+
+    url: str
+    body: bytes | None = field(default=None, repr=False)
+    content_type: str | None = None
 
 
 class FetchFailedError(Exception):
@@ -56,6 +65,10 @@ class FhirSite(Protocol):
     def ca_file(self) -> object:
         """The file of a private certificate authority, or None."""
 
+    @property
+    def max_fhir_requests(self) -> int:
+        """Requests to the server at one time."""
+
 
 class FhirServer:
     """Reads from one FHIR base for one client; safe for several threads."""
@@ -66,19 +79,25 @@ class FhirServer:
         adapter: HTTPAdapter,
         clock: Callable[[], float],
         *,
-        most_in_flight: int = MOST_IN_FLIGHT,
+        wants_fresh: bool = False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Use *adapter* for all connections."""
+        """Use *adapter* for all connections; *wants_fresh* asks servers not to answer from store."""
         self._session = _safe_session(site, adapter)
+        if wants_fresh:
+            self._session.headers["Cache-Control"] = "no-cache"
+        self._watch = HeadersWatch()
+        watch_headers(adapter, self._watch)
         self._clock = clock
         self._sleep = sleep
         self._breaker = Breaker(clock)
-        self._in_flight = BoundedSemaphore(most_in_flight)
+        self._in_flight = BoundedSemaphore(site.max_fhir_requests)
         self._round_trips: deque[float] = deque(maxlen=32)
 
-    def get(self, url: str, *, token: str | None, deadline: Deadline, most_bytes: int) -> bytes:
-        """Return the JSON body at *url*.
+    def fetch(
+        self, question: Question, *, token: str | None, deadline: Deadline, most_bytes: int
+    ) -> bytes:
+        """Return the JSON body that answers *question*.
 
         A lost connection and a busy server that says when to return are tried once more, if the
         wait and a usual round trip fit in *deadline*.
@@ -90,14 +109,18 @@ class FhirServer:
             raise FetchFailedError(reasons.SERVER_TOO_SLOW)
         try:
             try:
-                return self._guarded(url, token, deadline, most_bytes)
+                return self._guarded(question, token, deadline, most_bytes)
             except FetchFailedError as failure:
                 if not self._is_worth_retrying(failure, deadline):
                     raise
                 self._sleep(failure.wait_seconds)
-            return self._guarded(url, token, deadline, most_bytes)
+            return self._guarded(question, token, deadline, most_bytes)
         finally:
             self._in_flight.release()
+
+    def cut_late(self, deadline: Deadline) -> None:
+        """End what still waits for headers although *deadline* has passed, to free its thread."""
+        self._watch.cut(deadline.ends_at)
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -111,28 +134,43 @@ class FhirServer:
             self._breaker.pause(failure.wait_seconds)
         return False
 
-    def _guarded(self, url: str, token: str | None, deadline: Deadline, most_bytes: int) -> bytes:
+    def _guarded(
+        self, question: Question, token: str | None, deadline: Deadline, most_bytes: int
+    ) -> bytes:
         if deadline.has_passed:
             raise FetchFailedError(reasons.SERVER_TOO_SLOW)
         if not self._breaker.lets_through():
             raise FetchFailedError(reasons.SERVER_PAUSED)
         started = self._clock()
         try:
-            body = self._once(url, token, deadline, most_bytes)
+            with self._watch.until(deadline.ends_at):
+                body = self._once(question, token, deadline, most_bytes)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             # OSError takes in every exception of requests
             self._breaker.failed()
+            if deadline.has_passed:
+                raise FetchFailedError(reasons.SERVER_TOO_SLOW) from None
             raise _connection_failure(error) from None
         finally:
             self._breaker.abandoned()  # a probe is never kept, whatever happened
         self._round_trips.append(self._clock() - started)
         return body
 
-    def _once(self, url: str, token: str | None, deadline: Deadline, most_bytes: int) -> bytes:
+    def _once(
+        self, question: Question, token: str | None, deadline: Deadline, most_bytes: int
+    ) -> bytes:
         seconds = max(deadline.remaining_seconds(), _SHORTEST_SECONDS)
         headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
-        with self._session.get(
-            url, headers=headers, timeout=(seconds, seconds), stream=True, allow_redirects=False
+        if question.content_type is not None:
+            headers["Content-Type"] = question.content_type
+        with self._session.request(
+            "GET" if question.body is None else "POST",
+            question.url,
+            data=question.body,
+            headers=headers,
+            timeout=(seconds, seconds),
+            stream=True,
+            allow_redirects=False,
         ) as response:
             self._judge(response)
             body = self._body(response, deadline, most_bytes)
@@ -144,31 +182,24 @@ class FhirServer:
     def _judge(self, response: requests.Response) -> None:
         """Raise for any answer but a plain success, and tell the breaker."""
         status = response.status_code
-        if status == requests.codes.ok:
+        problem = reasons.of_status(status)
+        if problem is None:
             return
-        if status in _BUSY:
-            raise self._busy(response)
+        if status in reasons.BUSY_STATUSES:
+            raise self._busy(response, problem)
         if status >= requests.codes.server_error:
             self._breaker.failed()
-            raise FetchFailedError(reasons.SERVER_FAILED.format(status=status))
-        self._breaker.succeeded()
-        if status in _NOT_ALLOWED:
-            raise FetchFailedError(reasons.SERVER_REFUSED.format(status=status))
-        if status in _NOT_FOUND:
-            raise FetchFailedError(reasons.SERVER_NOT_FOUND)
-        if 300 <= status < 400:  # noqa: PLR2004 - the redirects
-            raise FetchFailedError(reasons.SERVER_REDIRECTED)
-        raise FetchFailedError(reasons.SERVER_FAILED.format(status=status))
+        else:
+            self._breaker.succeeded()
+        raise FetchFailedError(problem)
 
-    def _busy(self, response: requests.Response) -> FetchFailedError:
-        reason = reasons.SERVER_BUSY.format(status=response.status_code)
-        stated = response.headers.get("Retry-After", "").strip()
-        if stated.isdecimal() and len(stated) < 7:  # noqa: PLR2004 - digits; a date is not waited for
-            self._breaker.abandoned()
-            wait = float(stated)
-            return FetchFailedError(reason, can_retry=True, wait_seconds=wait)
-        self._breaker.pause(OPEN_SECONDS)
-        return FetchFailedError(reason)
+    def _busy(self, response: requests.Response, reason: str) -> FetchFailedError:
+        wait = _stated_wait(response)
+        if wait is None:
+            self._breaker.pause(OPEN_SECONDS)
+            return FetchFailedError(reason)
+        self._breaker.abandoned()
+        return FetchFailedError(reason, can_retry=True, wait_seconds=wait)
 
     def _body(self, response: requests.Response, deadline: Deadline, most_bytes: int) -> bytes:
         """Return the decoded body, read as it arrives."""
@@ -193,7 +224,7 @@ def _safe_session(site: FhirSite, adapter: HTTPAdapter) -> requests.Session:
     session.headers.clear()
     session.headers.update(
         {
-            "Accept": "application/fhir+json",
+            "Accept": FHIR_JSON,
             "Accept-Encoding": "gzip",
             "User-Agent": "post-laminectomy-cds",
         }
@@ -205,6 +236,24 @@ def _safe_session(site: FhirSite, adapter: HTTPAdapter) -> requests.Session:
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
+
+
+def _stated_wait(response: requests.Response) -> float | None:
+    """Return the seconds that ``Retry-After`` asks for, or None.
+
+    Time:
+        A moment is compared with the server's own ``Date``, so no clock of ours has a say.
+    """
+    stated = response.headers.get("Retry-After", "").strip()
+    if stated.isdecimal() and stated.isascii():
+        return float(stated[:6])
+    until, now = (parsedate_tz(text) for text in (stated, response.headers.get("Date", "")))
+    if until is None or now is None:
+        return None
+    try:
+        return max(0.0, float(mktime_tz(until) - mktime_tz(now)))
+    except (ValueError, OverflowError):
+        return None
 
 
 def _connection_failure(error: Exception) -> FetchFailedError:

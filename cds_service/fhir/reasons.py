@@ -5,6 +5,8 @@ They reach cards and logs, so none holds anything of a patient, a token or a ser
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 # Why a key is not, or not wholly, supplied.
 NOT_SENT = "the EHR did not send it and gave no FHIR server to ask"
 SERVER_NOT_ALLOWED = "the EHR did not send it and its FHIR server is not one we may ask"
@@ -46,3 +48,24 @@ NO_VALUE = "it has no value this service reads"
 OTHER_SITE = "the pain score is for another part of the body"
 UNKNOWN_MEDICATION = "the drug it refers to was not supplied"
 NOT_READ_HERE = "this service does not read this kind of entry"
+
+
+_REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_ABSENCES = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+BUSY_STATUSES = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+"""The statuses that ask for a pause."""
+
+
+def of_status(status: int) -> str | None:
+    """Return why an answer with *status* brings nothing; None for a plain success."""
+    if status == HTTPStatus.OK:
+        return None
+    if status in _REFUSALS:
+        return SERVER_REFUSED.format(status=status)
+    if status in _ABSENCES:
+        return SERVER_NOT_FOUND
+    if status in BUSY_STATUSES:
+        return SERVER_BUSY.format(status=status)
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        return SERVER_REDIRECTED
+    return SERVER_FAILED.format(status=status)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from uuid import UUID
 
+from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Assessment, Finding, Indicator, Proposal
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.explanation import Explanation
@@ -41,12 +43,22 @@ def render_cards(
         if finding.card not in options.disabled_cards and knowledge.cards[finding.card].is_enabled
     ]
     kept, cut = _capped(wanted, options.max_cards)
-    writer = _CardWriter(assessment, knowledge, options, context)
+    wording = Wording(knowledge, assessment.as_of)
+    story = Story(assessment, wording)
+    writer = _CardWriter(story, wording, knowledge, options, context)
     last = len(kept) - 1
     return [
-        writer.card(finding, cut if position == last else ())
+        _written(writer, finding, cut if position == last else ())
         for position, finding in enumerate(kept)
     ]
+
+
+def _written(writer: _CardWriter, finding: Finding, cut: Sequence[Finding]) -> Json:
+    """Return the card; one whose words a site has broken keeps its title and loses its orders."""
+    try:
+        return writer.card(finding, cut)
+    except KnowledgeError:
+        return writer.bare_card(finding)
 
 
 def _prepared(finding: Finding, knowledge: Knowledge, options: CardOptions) -> Finding:
@@ -75,36 +87,21 @@ def _capped(findings: Sequence[Finding], most: int) -> tuple[list[Finding], list
 class _CardWriter:
     """Writes the cards of one answer."""
 
-    assessment: Assessment
+    story: Story
+    wording: Wording
     knowledge: Knowledge
     options: CardOptions
     context: CardContext
 
     def card(self, finding: Finding, cut: Sequence[Finding]) -> Json:
         """Return one card; *cut* are the findings it speaks for as the last card kept."""
-        wording = Wording(self.knowledge, self.assessment.as_of)
+        wording = self.wording
         template = self.knowledge.cards[finding.card]
         summary_template = template.summaries.get(finding.variant, template.summaries["default"])
         summary = wording.summary(summary_template, finding.words, template.title)
-        name = card_uuid(
-            finding,
-            patient_id=self.context.patient_id,
-            client_id=self.options.client_id,
-            key=self.options.identity_key,
-        )
-        story = Story(self.assessment, wording)
-        explanation = Explanation(story, self.options.is_unreviewed)
-        card: Json = {
-            "uuid": str(name),
-            "summary": summary,
-            "indicator": finding.indicator.value,
-            "detail": explanation.detail(finding, self._cut(story, cut)),
-            "source": self._source(finding),
-            "overrideReasons": [
-                {"system": OVERRIDE_SYSTEM, "code": code, "display": display}
-                for code, display in self.knowledge.override_reasons
-            ],
-        }
+        name = self._uuid(finding)
+        explanation = Explanation(self.story, self.options.is_unreviewed)
+        card = self._frame(finding, summary, explanation.detail(finding, self._cut(cut)))
         writer = OrderWriter(self.knowledge, self.options, self.context, wording)
         proposals = self._proposals(finding)
         if proposals:
@@ -118,6 +115,32 @@ class _CardWriter:
         if links:
             card["links"] = links
         return card
+
+    def bare_card(self, finding: Finding) -> Json:
+        """Return a card with its title only, for words that cannot be filled in."""
+        title = self.knowledge.cards[finding.card].title
+        return self._frame(finding, title, self.knowledge.phrases["card-words-fault"])
+
+    def _frame(self, finding: Finding, summary: str, detail: str) -> Json:
+        return {
+            "uuid": str(self._uuid(finding)),
+            "summary": summary,
+            "indicator": finding.indicator.value,
+            "detail": detail,
+            "source": self._source(finding),
+            "overrideReasons": [
+                {"system": OVERRIDE_SYSTEM, "code": code, "display": display}
+                for code, display in self.knowledge.override_reasons
+            ],
+        }
+
+    def _uuid(self, finding: Finding) -> UUID:
+        return card_uuid(
+            finding,
+            patient_id=self.context.patient_id,
+            client_id=self.options.client_id,
+            key=self.options.identity_key,
+        )
 
     def _source(self, finding: Finding) -> Json:
         base = self.options.public_base_url.rstrip("/")
@@ -159,11 +182,11 @@ class _CardWriter:
             if source.url.startswith("https://")
         ]
 
-    def _cut(self, story: Story, cut: Sequence[Finding]) -> tuple[str, ...]:
+    def _cut(self, cut: Sequence[Finding]) -> tuple[str, ...]:
         if not cut:
             return ()
         titles = listed([self.knowledge.cards[finding.card].title for finding in cut])
-        return (story.line("cut-cards", most=self.options.max_cards, cards=titles),)
+        return (self.story.line("cut-cards", most=self.options.max_cards, cards=titles),)
 
 
 def _recommended_first(proposals: Sequence[Proposal], behavior: str) -> list[Proposal]:

@@ -27,6 +27,7 @@ _ASKED = {
     ),
 }
 """What every card reminds of, and the findings that answer it."""
+_SHOWN_EXPLANATIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,10 @@ class Explanation:
             self._text(card, finding, "why"),
             *(self._note(card, note) for note in finding.notes),
             self._text(card, finding, "caveat"),
-            self._list("heading-chart", [*self.story.chart(), *self._entries(finding)]),
+            self._list("heading-chart", [*self.story.chart, *self._entries(finding)]),
             self._list("heading-looked-at", self.story.looked_at(finding.unread)),
             self._list("heading-cautions", self.story.cautions(has_scan=_has_mri(finding))),
-            self._list("heading-explanations", self.story.explanations()),
+            self._list("heading-explanations", self.story.explanations[:_SHOWN_EXPLANATIONS]),
             self._headed("heading-change", self._text(card, finding, "change")),
             self._headed("heading-not-for", escape_markdown(card.not_for)),
             self._list("heading-rests-on", self._rests_on(card)),
@@ -77,7 +78,7 @@ class Explanation:
     def _entries(self, finding: Finding) -> list[str]:
         """Return the other entries the finding rests on, each once, in our words."""
         wording = self.story.wording
-        told = self.story.told()
+        told = self.story.told
         lines = []
         for entry in finding.evidence:
             if entry.reference in told:
@@ -109,6 +110,8 @@ class Explanation:
         if missing:
             signs = listed([phrases[phrase] for phrase in missing])
             sentences.append(self.story.line("limits-not-coded", signs=signs))
+        if any(finding.is_faulty for finding in self.story.assessment.findings):
+            sentences.append(phrases["limits-faulty"])
         if self.is_unreviewed:
             sentences.append(phrases["limits-unreviewed"])
         return " ".join(sentences)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from cds_service.chart.facts import MrStatus
 from cds_service.evaluation.assessment import Assessment, Term, Verdict, Word
@@ -46,9 +47,9 @@ _SHOWN_SCORES = 6
 _SHOWN_DATES = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Story:
-    """Tells one assessment in lines of Markdown."""
+    """Tells one assessment in lines of Markdown; what several cards say is worked out once."""
 
     assessment: Assessment
     wording: Wording
@@ -57,6 +58,7 @@ class Story:
         """Return a phrase of ``cards/phrases.yaml``, filled."""
         return self.wording.markdown(self.wording.knowledge.phrases[phrase], words)
 
+    @cached_property
     def chart(self) -> list[str]:
         """Return the operation, the scores and their course, and new weakness."""
         case = self.assessment.case
@@ -74,6 +76,7 @@ class Story:
                 lines.append(self.line("no-baseline"))
         return lines + self._deficits(case)
 
+    @cached_property
     def told(self) -> frozenset[str]:
         """Return the entries whose values ``chart`` already shows: scores and weakness."""
         case = self.assessment.case
@@ -94,7 +97,7 @@ class Story:
 
         *said* are unread parts that the card has already named.
         """
-        lines = self._workup(self.assessment.case) if self.assessment.case else []
+        lines = list(self._workup)
         for finding in self.assessment.findings:
             if finding.held_by and finding.verdict is Verdict.NOT_MET:
                 title = self.wording.knowledge.cards[finding.card].title
@@ -102,7 +105,7 @@ class Story:
         unread = self.assessment.unread.keys() - said
         if unread:
             lines.append(self.line("unread-also", keys=self.keys(unread)))
-        return lines + self._set_aside()
+        return lines + self._set_aside
 
     def cautions(self, *, has_scan: bool = False) -> list[str]:
         """Return what speaks against a scan, contrast, x-rays or a needle in this patient.
@@ -135,10 +138,11 @@ class Story:
         lines += [self.line(phrase) for phrase, holds in flags.items() if holds]
         return lines
 
-    def explanations(self, most: int = 3) -> list[str]:
-        """Return the likeliest explanations with their reasons."""
+    @cached_property
+    def explanations(self) -> list[str]:
+        """Return the explanations with their reasons, the likeliest first."""
         lines = []
-        for explanation in self.assessment.explanations[:most]:
+        for explanation in self.assessment.explanations:
             phenotype = self.wording.knowledge.phenotypes[explanation.phenotype]
             reasons = [phenotype.points[reason].words for reason in explanation.reasons]
             if explanation.is_only_by_exclusion:
@@ -216,7 +220,11 @@ class Story:
         words |= {"date": case.day(deficit.onset), "seen": case.day(deficit.seen_day)}
         return self.line(phrase, **words)
 
-    def _workup(self, case: Case) -> list[str]:
+    @cached_property
+    def _workup(self) -> list[str]:
+        case = self.assessment.case
+        if case is None:
+            return []
         done = [
             self._tests(test, case.workup.done(test), lambda event: self._why_not(case, event))
             if test == MRI
@@ -280,6 +288,7 @@ class Story:
                 shown.append(f"{self._phrase(f'test-{test}')} {listed(dates)} ({reason})")
         return [self.line("fact-not-counted", tests="; ".join(shown))] if shown else []
 
+    @cached_property
     def _set_aside(self) -> list[str]:
         case = self.assessment.case
         reasons = Counter(entry.reason for entry in case.chart.set_aside) if case else Counter()

@@ -21,7 +21,7 @@ def render_text(assessment: Assessment, knowledge: Knowledge) -> str:
     red_flags = [f for f in assessment.findings if f.row in _RED_FLAG_ROWS]
     sections = [
         ("Outcome", [f"{assessment.outcome.value}, as of {assessment.as_of.isoformat()}"]),
-        ("Operation and course", story.chart()),
+        ("Operation and course", story.chart),
         ("Red flags found", _rows(red_flags, Verdict.MET)),
         ("Red flags looked for and not recorded", _rows(red_flags, Verdict.NOT_MET)),
         ("Red flags that cannot be told", _rows(red_flags, Verdict.CANNOT_TELL)),
@@ -78,7 +78,7 @@ def _row(finding: Finding) -> str:
 
 
 def _explanations(story: Story, explanations: Sequence[Explanation]) -> list[str]:
-    lines = story.explanations(most=len(explanations))
+    lines = story.explanations
     return [
         f"{explanation.points:>3} {line}"
         for explanation, line in zip(explanations, lines, strict=True)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 
 from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Term, Word
@@ -21,6 +22,7 @@ from cds_service.knowledge.model import Knowledge
 SUMMARY_LIMIT = 139
 """CDS Hooks: a summary has fewer than 140 characters."""
 
+_REMEMBERED_TEXTS = 4096
 _SHOWN_DIGITS = Decimal("0.01")
 _SINGULAR = re.compile(r"(?<![\d.,/-])1 (day|point|test)s\b")
 _PLACEHOLDER = re.compile(r"\{(?P<kind>threshold:)?(?P<name>[a-z0-9_-]+)\}")
@@ -32,10 +34,13 @@ _UNSAFE_IN_PLAIN = re.compile(r"[\\`*_\[\]{}|~<>&@]|://")
 
 def printable(text: str) -> str:
     """Return *text* on one line without control, format and private characters."""
+    if text.isprintable():
+        return " ".join(text.split())
     spaced = re.sub(r"\s+", " ", text)
     return "".join(c for c in spaced if not unicodedata.category(c).startswith("C")).strip()
 
 
+@lru_cache(maxsize=_REMEMBERED_TEXTS)
 def escape_markdown(text: str) -> str:
     """Return *text* so that GitHub Markdown and HTML show it letter by letter."""
     escaped = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -49,6 +54,7 @@ def _as_entity(match: re.Match[str]) -> str:
     return text.replace(":", "&#58;").replace(".", "&#46;").replace("@", "&#64;")
 
 
+@lru_cache(maxsize=_REMEMBERED_TEXTS)
 def strip_markup(text: str) -> str:
     """Return *text* for places that are not Markdown: marks of Markdown and HTML are left out."""
     return printable(_UNSAFE_IN_PLAIN.sub("", printable(text)))

@@ -129,6 +129,7 @@ class Road:
             cards_sent=len(cards),
             set_aside=dict(Counter(entry.reason for entry in chart.set_aside)),
             unread=sorted(assessment.unread),
+            faulty_rules=[f.card for f in assessment.findings if f.is_faulty],
             milliseconds=watch.milliseconds,
         )
         return answer

@@ -235,3 +235,25 @@ def test_client_that_reads_one_action_gets_one_per_suggestion(
         assert isinstance(suggestions, list)
         assert [len(s["actions"]) for s in suggestions] == counts
         assert len({s["uuid"] for s in suggestions}) == len(counts)
+
+
+def test_card_with_broken_site_words_keeps_its_title_and_loses_its_orders(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """A site's template that asks for a word the rule does not have never loses the answer."""
+    card = knowledge.cards["IMG-MRI-NR"]
+    broken = replace(card, summaries={"default": "MRI after {mme}"})
+    words = replace(knowledge, cards={**knowledge.cards, "IMG-MRI-NR": broken})
+    (written,) = render_cards(assessment, words, options, context)
+    assert written["summary"] == card.title
+    assert "suggestions" not in written
+
+
+def test_every_card_says_that_another_rule_stopped_with_an_error(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """A rule with a fault loses only its own card, and the others say so."""
+    faulty = replace(_plain("SMOKE", 33), is_faulty=True, is_shown=False)
+    told = replace(assessment, findings=(*assessment.findings, faulty))
+    (written,) = render_cards(told, knowledge, options, context)
+    assert "stopped with an error" in str(written["detail"])

@@ -172,6 +172,13 @@ def _summaries(answered: Answered, expected: Mapping[str, str]) -> Iterator[str]
             yield f"{card} is headed '{found}', which does not contain '{text}'"
 
 
+def _never_headed(answered: Answered, expected: Mapping[str, str]) -> Iterator[str]:
+    for card, text in expected.items():
+        found = str(answered.card(card)["summary"])
+        if text in found:
+            yield f"{card} is headed '{found}', which contains '{text}'"
+
+
 def _says(answered: Answered, expected: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for card, texts in expected.items():
         found = str(answered.card(card))
@@ -210,6 +217,7 @@ _CHECKS: Mapping[str, Callable[[Answered, Any], Iterator[str]]] = {
     "orders": _orders,
     "indicators": _indicators,
     "summaries": _summaries,
+    "never headed": _never_headed,
     "says": _says,
     "never says": _never_says,
     "rows": _rows,

@@ -32,12 +32,17 @@ def deficit_day(case: Case) -> int:
     return onset if onset is not None else case.limits.days("order-first-day")
 
 
-def needs_deficit_mri(case: Case) -> Answer:
-    """Return whether a stable new deficit has no MRI since its latest onset."""
+def is_deficit_imaged(case: Case) -> Answer:
+    """Return whether there is a stable new deficit, one that row 12 would image."""
     stable = case.motor.any(case.motor.stable)
     if case.motor.stable and all(deficit.onset is None for deficit in case.motor.stable):
         stable = stable & case.at("order-first-day")
-    return stable & ~case.workup.is_done(MRI, from_day=deficit_day(case))
+    return stable
+
+
+def needs_deficit_mri(case: Case) -> Answer:
+    """Return whether a stable new deficit has no MRI since its latest onset."""
+    return is_deficit_imaged(case) & ~case.workup.is_done(MRI, from_day=deficit_day(case))
 
 
 def is_return_imaged(case: Case) -> Answer:
@@ -70,8 +75,12 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
     """
     del earlier
     from_day = deficit_day(case)
-    requires = [("a new stable weakness, no MRI since", needs_deficit_mri(case))]
-    finding = weigh("IMG-MRI-DEF", case, requires, _holds(case, from_day))
+    requires = [("a new stable weakness", is_deficit_imaged(case))]
+    unless = [
+        ("MRI done since the weakness", case.workup.is_done(MRI, from_day=from_day)),
+        *_holds(case, from_day),
+    ]
+    finding = weigh("IMG-MRI-DEF", case, requires, unless)
     if not is_met({"IMG-MRI-DEF": finding}, "IMG-MRI-DEF"):
         return finding
     deficits = sorted(case.motor.stable, key=lambda deficit: deficit.sort_key)
@@ -251,11 +260,16 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
     del earlier
     by_deficit, by_return, by_failure = is_mri_wanted(case)
     wanted = any_of((by_deficit, by_return, by_failure))
+    question = any_of((is_deficit_imaged(case), is_return_imaged(case), is_failure_imaged(case)))
     requires = [
-        ("an MRI is wanted", wanted),
+        ("a question that an MRI would answer", question),
         ("an implant is unsafe in the scanner or of unknown status", case.cautions.is_mri_unsafe),
     ]
-    finding = weigh("IMG-ALT", case, requires, _ct_holds(case, by_deficit, by_return))
+    unless = [
+        ("an MRI is done or ordered", ~wanted),
+        *_ct_holds(case, by_deficit, by_return),
+    ]
+    finding = weigh("IMG-ALT", case, requires, unless)
     if not is_met({"IMG-ALT": finding}, "IMG-ALT"):
         return finding
     is_unsafe = case.cautions.is_documented_unsafe

@@ -166,14 +166,9 @@ def surgeon_review(case: Case, earlier: Earlier) -> Finding:
     reasons = _reasons(case, earlier)
     certain = [reason for reason in reasons if reason.holds.is_yes]
     open_ones = [reason for reason in certain if not reason.remains(case).is_no]
-    doubtful = any_of(reason.remains(case) for reason in reasons if reason not in certain)
-    holds = any_of(reason.holds for reason in certain) if open_ones else doubtful
-    held = of(bool(certain) and not open_ones)
-    requires = [("a reason to see the surgeon", holds if open_ones else holds | held)]
-    unless = [("already referred to or seen by the surgeon", held & ~doubtful)]
-    finding = weigh("SURG-REV", case, requires, unless)
     if not open_ones:
-        return finding
+        return _without_open_reason(case, reasons)
+    finding = weigh("SURG-REV", case, [("a reason to see the surgeon", of(flag=True))])
     is_severe_leg = case.leg_fires("pain-severe").is_yes
     is_info = [reason.id for reason in open_ones] == ["unrelieved"] and not is_severe_leg
     finding = replace(
@@ -196,6 +191,21 @@ def surgeon_review(case: Case, earlier: Earlier) -> Finding:
         is_recommended=True,
     )
     return replace(finding, proposals=(proposal,))
+
+
+def _without_open_reason(case: Case, reasons: tuple[Reason, ...]) -> Finding:
+    """Return why the card is not shown: no reason, an answered one, or one that cannot be told."""
+    answered = [reason for reason in reasons if reason.holds.is_yes]
+    doubtful = any_of(reason.remains(case) for reason in reasons if reason not in answered)
+    if doubtful.is_unknown:
+        return weigh("SURG-REV", case, [("a reason to see the surgeon", doubtful)])
+    held = of(bool(answered))
+    return weigh(
+        "SURG-REV",
+        case,
+        [("a reason to see the surgeon", held)],
+        [("already referred to or seen by the surgeon", held)],
+    )
 
 
 def _variant(case: Case, first: str) -> str:

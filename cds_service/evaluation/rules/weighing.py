@@ -39,7 +39,7 @@ def weigh(
         return replace(
             empty,
             verdict=Verdict.CANNOT_TELL,
-            reasons=tuple(f"cannot tell: {text}" for text, _ in blurred),
+            reasons=tuple(text for text, _ in blurred),
             unread=_unread(blurred),
         )
     unclear = [(text, answer) for text, answer in unless if answer.is_unknown]

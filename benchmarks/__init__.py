@@ -1,0 +1,1 @@
+"""How fast is the service, and does it stay so?  Run ``make bench``."""
