@@ -5,8 +5,8 @@ PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint types imports knowledge check mutate bench audit \
-	requirements cards clean
+.PHONY: help install demo serve test lint types imports knowledge check mutate bench fuzz sbom audit \
+	requirements cards screenshots clean
 
 help: ## List the targets
 	@echo "Post-laminectomy evaluation. Targets:"
@@ -34,7 +34,7 @@ serve: install ## Serve on this machine without client authentication
 	@$(PY) -m cds_service serve --dev
 
 test: install ## Run every test, with coverage
-	$(PY) -m pytest -q -n auto --cov=cds_service --cov-branch --cov-report=term:skip-covered
+	$(PY) -m pytest -q -n auto --dist loadgroup --cov=cds_service --cov-branch --cov-report=term:skip-covered
 
 lint: install ## Check style, formatting, YAML and security patterns
 	$(PY) -m ruff check .
@@ -60,6 +60,13 @@ mutate: install ## Change each number, boundary and code, and see that a test no
 bench: install ## Measure the service against its goals
 	$(PY) benchmarks/run.py
 
+fuzz: install ## Try odd input for FUZZ_SECONDS (60) on everything that reads a stranger's bytes
+	$(PY) -m tests.fuzz $(or $(FUZZ_SECONDS),60)
+
+sbom: install ## Write dist/sbom.cdx.json, the packages the service runs with (CycloneDX)
+	@mkdir -p dist
+	$(PY) tools/sbom.py > dist/sbom.cdx.json
+
 audit: install ## Look for known faults in the pinned packages (needs the network)
 	$(PY) -m pip_audit --strict --require-hashes -r requirements-dev.txt
 
@@ -71,6 +78,9 @@ requirements: ## Pin and hash the requirements again, for Python 3.11 to 3.13 (n
 
 cards: install ## Rewrite the table in cards/README.md
 	$(PY) -m cds_service.knowledge.checking --write
+
+screenshots: install ## Take the pictures in docs/img anew (needs Chromium)
+	$(PY) -m tests.browser.take_screenshots
 
 clean: ## Remove the environment and everything generated
 	rm -rf .venv build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache \

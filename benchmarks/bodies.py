@@ -51,7 +51,12 @@ _UNREAD = (
 def chart(today: date) -> list[Resource]:
     """Return the patient's resources, in the few fields a small EHR sends."""
     return [
-        {"resourceType": "Patient", "id": PATIENT_ID, "gender": "female", "birthDate": "1970-01-01"},
+        {
+            "resourceType": "Patient",
+            "id": PATIENT_ID,
+            "gender": "female",
+            "birthDate": "1970-01-01",
+        },
         _coded("Procedure", "op", _SNOMED, "50172003")
         | {"status": "completed", "performedDateTime": _day(today, 400)},
         *(

@@ -14,7 +14,7 @@ from functools import partial
 import structlog
 from flask import Flask
 
-from cds_service.errors import SettingsError
+from cds_service.errors import KnowledgeError, SettingsError
 from cds_service.evaluation.assess import assess
 from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.gateway import Gateway as FhirGateway
@@ -24,10 +24,11 @@ from cds_service.hooks.feedback import CardOutcome, FeedbackItem
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.cards import render_cards
-from cds_service.rendering.options import CardOptions
+from cds_service.rendering.options import CardOptions, may_link
+from cds_service.rendering.templates_check import check_orders
 from cds_service.settings import Settings
 from cds_service.trust.config import Config, ConfigSource, ReloadingConfig
-from cds_service.trust.profile import ClientProfile, dev_profile
+from cds_service.trust.profile import ClientProfile, Dialect, dev_profile
 from cds_service.trust.verification import Verifier
 from cds_service.web.access import Authenticator, ClosedAccess, FrontDesk, OpenAccess
 from cds_service.web.evaluation import Assess, CardOptionsOf, ChartReader, Gateway, Render, Road
@@ -77,10 +78,10 @@ def create_app(
         SettingsError: The configuration is wrong, or clients would get content nobody reviewed.
         KnowledgeError: A file in ``cards/`` is wrong.
     """
-    knowledge = knowledge if knowledge is not None else load_knowledge()
     config = config_source(settings)
+    knowledge = knowledge if knowledge is not None else load_content(config.current())
     is_unreviewed = is_content_unreviewed(knowledge)
-    refuse_unreviewed_content(config.current(), is_unreviewed=is_unreviewed)
+    config.require(partial(refuse_unreviewed_content, is_unreviewed=is_unreviewed))
     rooms = rooms if rooms is not None else _real_rooms(knowledge, monotonic)
     road = Road(
         knowledge=knowledge,
@@ -102,7 +103,8 @@ def create_app(
         new_deadline=lambda: Deadline.after(settings.deadline_ms / 1000, monotonic),
     )
     mode = "development" if settings.is_dev else config.current().service.mode
-    return _flask_app(parts, clock, _description(mode, knowledge, is_unreviewed=is_unreviewed))
+    description = _description(mode, knowledge, is_unreviewed=is_unreviewed)
+    return _flask_app(parts, clock, description)
 
 
 def config_source(settings: Settings) -> ConfigSource:
@@ -110,6 +112,21 @@ def config_source(settings: Settings) -> ConfigSource:
     if settings.config_path is None:
         return settings.without_file()
     return ReloadingConfig(settings.config_path)
+
+
+def load_content(config: Config) -> Knowledge:
+    """Return the clinical content with the site's own files in place of ours.
+
+    Every order is checked as a FHIR resource.
+
+    Raises:
+        KnowledgeError: A file in ``cards/`` or in the site's folder is wrong.
+    """
+    knowledge = load_knowledge(site_overrides=config.service.site_cards)
+    problems = check_orders(knowledge)
+    if problems:
+        raise KnowledgeError("\n".join(problems))
+    return knowledge
 
 
 def is_content_unreviewed(knowledge: Knowledge) -> bool:
@@ -198,6 +215,8 @@ def _card_options(config: ConfigSource, *, is_unreviewed: bool) -> CardOptionsOf
             is_unreviewed=is_unreviewed,
             spine_referral=wishes.spine_referral,
             country=wishes.country,
+            splits_orders=client.dialect is Dialect.EPIC,
+            allowed_link_hosts=service.allowed_link_hosts,
         )
 
     return options_of
@@ -215,6 +234,10 @@ def _description(mode: str, knowledge: Knowledge, *, is_unreviewed: bool) -> Map
     }
 
 
+def _replay_store(desk: FrontDesk) -> str:
+    return "lost, each process remembers alone" if desk.is_replay_store_lost else "in order"
+
+
 def _flask_app(
     parts: HookParts, clock: Callable[[], datetime], description: Mapping[str, object]
 ) -> Flask:
@@ -225,11 +248,14 @@ def _flask_app(
     def today() -> date:
         return clock().date()
 
+    def links_to(url: str) -> bool:
+        return may_link(url, config.current().service.allowed_link_hosts)
+
     knowledge, config = parts.road.knowledge, parts.config
     register_problems(app)
     register_headers(app, lambda: config.current().service.cors_origins)
     register_hooks(app, parts)
     register_reference(app, knowledge, config.current().service.public_base_url)
-    register_health(app, lambda: description)
-    register_pages(app, knowledge, today)
+    register_health(app, lambda: {**description, "replay_store": _replay_store(parts.desk)})
+    register_pages(app, knowledge, today, links_to)
     return app

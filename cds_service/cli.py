@@ -20,6 +20,7 @@ from cds_service.app import (
     config_source,
     create_app,
     is_content_unreviewed,
+    load_content,
     refuse_unreviewed_content,
     system_now,
 )
@@ -104,8 +105,8 @@ def serve(**options: str | int | bool | None) -> None:
     """
     settings = load_settings(options, process_environment())
     set_up_logging()
-    knowledge = load_knowledge()
     config = config_source(settings).current()
+    knowledge = load_content(config)
     refuse_unreviewed_content(config, is_unreviewed=is_content_unreviewed(knowledge))
     if settings.is_dev:
         click.secho(_DEV_WARNING, err=True, bold=True)
@@ -122,29 +123,56 @@ def serve(**options: str | int | bool | None) -> None:
     )
 
 
-@main.command(epilog=_examples("cds-service demo"))
+@main.command(
+    short_help="See it work with made-up patients.",
+    epilog=_examples(
+        "cds-service demo",
+        "cds-service demo --port 8081 --ehr-port 8091",
+        "cds-service demo --fhir https://hapi.fhir.org/baseR4",
+    ),
+)
 @click.option("--port", type=int, default=8080, show_default=True, help="Port of the service.")
 @click.option("--ehr-port", type=int, default=8090, show_default=True, help="Port of the test EHR.")
 @click.option("--open", "open_page", is_flag=True, help="Open the test EHR in the browser.")
+@click.option("--fhir", metavar="BASE_URL", help="Show the test patients of this FHIR R4 server.")
+@click.option(
+    "--fhir-token",
+    envvar="CDS_DEMO_FHIR_TOKEN",
+    show_envvar=True,
+    help="Access token for that server, if it needs one; better given in the environment.",
+)
 @_clear_errors
-def demo(port: int, ehr_port: int, *, open_page: bool) -> None:
-    """Show the service with made-up patients and a small test EHR, on this machine."""
-    from cds_service.demo.command import run_demo  # noqa: PLC0415 - only the demo needs the EHR
+def demo(
+    port: int, ehr_port: int, *, open_page: bool, fhir: str | None, fhir_token: str | None
+) -> None:
+    """Show the service with made-up patients and a small test EHR, on this machine.
 
-    run_demo(port=port, ehr_port=ehr_port, open_page=open_page)
+    With --fhir the charts come from a FHIR server instead. They are only read: what you order in
+    the test EHR stays in its memory and is gone when the demo stops.
+    """
+    from cds_service.demo import command, people  # noqa: PLC0415 - only the demo needs the EHR
+
+    if fhir:
+        click.echo(f"Asking {fhir} for its patients ...")
+    chosen = people.server_people(fhir, fhir_token) if fhir else None
+    command.run_demo(port=port, ehr_port=ehr_port, open_page=open_page, people=chosen)
 
 
 @main.command(
+    short_help="Print the cards for one chart, and why.",
     epilog=_examples(
         "cds-service evaluate chart.json",
         "cds-service evaluate --as-of 2026-03-01 --format json chart.json",
         "curl -s 'https://fhir.example.org/Patient/1/$everything' | cds-service evaluate -",
-    )
+    ),
 )
 @click.argument("file", type=click.File("rb"))
 @click.option("--patient", help="FHIR id of the patient, if the Bundle holds several.")
 @click.option(
-    "--as-of", type=click.DateTime(["%Y-%m-%d"]), help="Day to answer for.  [default: today]"
+    "--as-of",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="YYYY-MM-DD",
+    help="Day to answer for.  [default: today]",
 )
 @click.option(
     "--format",
@@ -155,11 +183,20 @@ def demo(port: int, ehr_port: int, *, open_page: bool) -> None:
     help="How to print.",
 )
 @click.option(
+    "--site", type=click.Path(path_type=Path, exists=True), help="Folder with a site's own cards."
+)
+@click.option(
     "--partial", "is_partial", is_flag=True, help="A kind of resource not in FILE is unknown."
 )
 @_clear_errors
-def evaluate(
-    file: BinaryIO, patient: str | None, as_of: datetime | None, output: str, *, is_partial: bool
+def evaluate(  # noqa: PLR0913 - one parameter for each option
+    file: BinaryIO,
+    patient: str | None,
+    as_of: datetime | None,
+    output: str,
+    site: Path | None,
+    *,
+    is_partial: bool,
 ) -> None:
     """Print the cards for the patient Bundle in FILE ('-' for standard input), and why.
 
@@ -168,7 +205,7 @@ def evaluate(
     """
     bundle = BundleFile(file.read())
     patient_id = _chosen_patient(bundle, patient)
-    knowledge = load_knowledge()
+    knowledge = load_knowledge(site_overrides=site)
     day = (as_of or system_now()).date()
     chart = read_chart(
         bundle.answers(is_partial=is_partial),
@@ -225,6 +262,7 @@ def _card_lines(card: Mapping[str, Any]) -> list[str]:
 
 @main.command(
     "check-knowledge",
+    short_help="Check the clinical content completely.",
     epilog=_examples(
         "cds-service check-knowledge",
         "cds-service check-knowledge --site /etc/cds/our-cards",
@@ -246,31 +284,34 @@ def check_knowledge(site: Path | None) -> None:
 
 
 @main.group(
+    short_help="Try it against a public FHIR sandbox.",
     epilog=_examples(
         "cds-service sandbox load https://hapi.fhir.org/baseR4",
         "cds-service sandbox open https://hapi.fhir.org/baseR4 PATIENT",
-    )
+    ),
 )
 def sandbox() -> None:
     """Try the service against a public FHIR R4 sandbox, with our made-up patients."""
 
 
-@sandbox.command("load")
+@sandbox.command("load", short_help="Put our made-up patients there.")
 @click.argument("base_url")
 @_clear_errors
 def sandbox_load(base_url: str) -> None:
     """Put our made-up patients on the FHIR server at BASE_URL; they carry our tag and id prefix."""
-    for persona in load_sandbox(base_url, system_now().date()):
-        click.echo(f"{persona.patient_id}: {persona.title}")
+    click.echo(f"Putting our made-up patients on {base_url}, one by one ...")
+    for number, persona in enumerate(load_sandbox(base_url, system_now().date()), 1):
+        click.echo(f"{number:>3}. {persona.patient_id}: {persona.title}")
     click.echo(f"Done. Next: cds-service sandbox open {base_url} with one of the ids above.")
 
 
-@sandbox.command("open")
+@sandbox.command("open", short_help="Print the cards for one patient.")
 @click.argument("base_url")
 @click.argument("patient")
 @_clear_errors
 def sandbox_open(base_url: str, patient: str) -> None:
     """Open the chart of PATIENT on the FHIR server at BASE_URL, and print the cards."""
+    click.echo("Reading the chart ...", err=True)
     set_up_logging()
     settings = replace(
         Settings(is_dev=True),

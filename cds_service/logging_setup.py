@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import MutableMapping
 from typing import TextIO
 
@@ -36,13 +37,28 @@ def set_up_logging(*, stream: TextIO | None = None) -> None:
     logging.captureWarnings(capture=True)
     for name in _SILENT:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-        logging.getLogger(name).propagate = False
+    threading.excepthook = _log_thread_exception
+    sys.unraisablehook = _log_unraisable
 
 
 def _without_empty_fields(
     _logger: object, _method: str, fields: MutableMapping[str, object]
 ) -> MutableMapping[str, object]:
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _log_thread_exception(arguments: threading.ExceptHookArgs) -> None:
+    """Log that a thread ended by an exception; Python's own way prints its text."""
+    _log_exception("thread_exception", arguments.exc_type)
+
+
+def _log_unraisable(arguments: sys.UnraisableHookArgs) -> None:
+    """Log an exception nobody could catch; Python's own way prints its text and an object."""
+    _log_exception("unraisable_exception", arguments.exc_type)
+
+
+def _log_exception(event: str, kind: type[BaseException]) -> None:
+    structlog.get_logger().error(event, exception=kind.__name__)
 
 
 def _log_reduced(record: logging.LogRecord) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import msgspec
 
@@ -82,6 +83,11 @@ class BundleFile:
             if are_observations_known
             else KeyAnswer.not_supplied(_NOT_IN_FILE)
         )
+        for key in (Key.MEDICATION_REQUESTS, Key.MEDICATION_STATEMENTS):
+            drugs = answers[key]
+            if drugs.resources:  # what they refer to comes along, as an _include would
+                medications = tuple(self._resources.get("Medication", ()))
+                answers[key] = replace(drugs, resources=(*drugs.resources, *medications))
         return answers
 
     def _answer(self, kind: str, is_partial: bool) -> KeyAnswer:  # noqa: FBT001 - private

@@ -48,6 +48,7 @@ def serve(settings: Settings, make_app: Callable[[], Flask], announce: Callable[
         SettingsError: The address is taken or is not one of this machine.
     """
     _refuse_taken_address(settings)
+    _Worker.answer_seconds = settings.deadline_ms / 1000
     _Server(settings, make_app, announce).run()
 
 

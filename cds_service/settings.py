@@ -86,7 +86,7 @@ def load_settings(options: Mapping[str, Option], environment: Mapping[str, str])
             threads=from_file.threads,
         )
     settings = _with_given(settings, options, environment)
-    _refuse_contradictions(settings)
+    _refuse_contradictions(settings, is_demo=from_file is not None and from_file.is_demo)
     return settings
 
 
@@ -137,7 +137,7 @@ def _number(
     return int(value)
 
 
-def _refuse_contradictions(settings: Settings) -> None:
+def _refuse_contradictions(settings: Settings, *, is_demo: bool) -> None:
     if settings.is_dev and not _is_loopback(settings.host):
         raise SettingsError(
             "--dev with --host: development mode asks no client for a token, so it may only be "
@@ -148,6 +148,12 @@ def _refuse_contradictions(settings: Settings) -> None:
         raise SettingsError(
             "--dev with --config: development mode would ignore the clients of the file. Leave "
             "one of the two out."
+        )
+    if is_demo and not _is_loopback(settings.host):
+        raise SettingsError(
+            '--host with mode = "demo": the demonstration accepts keys everybody can read, so it '
+            "may only be reached from this machine. Leave --host out (it is 127.0.0.1), or remove "
+            "mode from the configuration file."
         )
 
 

@@ -56,9 +56,8 @@ class Mutant:
 
 def threshold_mutants(threshold: Threshold) -> Iterator[Mutant]:
     """Yield the value one step up, one step down, and the boundary flipped."""
-    step = Decimal(1).scaleb(
-        min(0, int(threshold.values[-1].value.normalize().as_tuple().exponent))
-    )
+    places = int(threshold.values[-1].value.as_tuple().exponent)
+    step = Decimal(1).scaleb(min(0, places))
     for word, change in (("up", step), ("down", -step)):
         moved = tuple(replace(each, value=each.value + change) for each in threshold.values)
         yield _with_threshold(f"threshold {threshold.id}: {word}", replace(threshold, values=moved))

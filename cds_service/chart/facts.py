@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
+from functools import cached_property
 
 from cds_service.chart.supply import State, Supply
 from cds_service.values import FhirDate, Side
@@ -195,7 +196,10 @@ class SetAside:
     reference: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+_NOT_ASKED = Supply(state=State.NOT_ASKED)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Chart:
     """Everything the core may know about one patient."""
 
@@ -214,4 +218,9 @@ class Chart:
 
     def supply_of(self, key: str) -> Supply:
         """Return the supply of *key*; a key nobody asked for is *not asked*."""
-        return self.supply.get(key, Supply(state=State.NOT_ASKED))
+        return self.supply.get(key, _NOT_ASKED)
+
+    @cached_property
+    def failed_keys(self) -> frozenset[str]:
+        """Return the keys that were asked for and could not be had, wholly or in part."""
+        return frozenset(key for key, supply in self.supply.items() if supply.has_failed)

@@ -52,6 +52,10 @@ class State(Enum):
     """An optional key this site does not use; it makes nothing unknown."""
 
 
+_COMPLETE = (State.SUPPLIED, State.EMPTY, State.NOT_ASKED)
+_FAILED = (State.PARTIAL, State.NOT_SUPPLIED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supply:
     """The state of one key, and why when it is not complete.
@@ -66,9 +70,9 @@ class Supply:
     @property
     def is_complete(self) -> bool:
         """Whether absence in this key means "none"."""
-        return self.state in {State.SUPPLIED, State.EMPTY, State.NOT_ASKED}
+        return self.state in _COMPLETE
 
     @property
     def has_failed(self) -> bool:
         """Whether something that was asked for could not be had, wholly or in part."""
-        return self.state in {State.PARTIAL, State.NOT_SUPPLIED}
+        return self.state in _FAILED

@@ -17,7 +17,7 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import FrameType
 from uuid import UUID
@@ -30,6 +30,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from cds_service.demo.ehr import DemoEhr
 from cds_service.demo.ehr_app import create_ehr
 from cds_service.demo.hook_client import EhrKey, Exchange, HookClient
+from cds_service.demo.people import People, SyntheticPeople
 from cds_service.demo.personas import Persona, load_personas
 from cds_service.demo.prefetch import Opening
 from cds_service.demo.store import ChartStore
@@ -54,30 +55,31 @@ _OK = 200
 
 
 def run_demo(
-    host: str = DEFAULT_HOST,
     port: int = DEFAULT_PORT,
     ehr_port: int = DEFAULT_EHR_PORT,
     state_dir: Path = DEFAULT_STATE_DIR,
     *,
     open_page: bool = False,
+    people: People | None = None,
 ) -> None:
     """Run the demo until Ctrl-C.
 
     Args:
-        host: An address of this machine; the demo is never reachable from elsewhere.
         port: Where the service listens.
         ehr_port: Where the test EHR and its FHIR server listen.
         state_dir: Where configuration, log and state are kept.
         open_page: Open the test EHR in the browser.
+        people: Whose charts are shown; the synthetic patients if left out.
 
     Raises:
-        SettingsError: A port is taken, the address is not of this machine, or the service did not
-            start.
+        SettingsError: A port is taken, or the service did not start.
     """
     click.echo("Starting the service ...")
     with (
         _stops_on_terminate(),
-        running_demo(host, port=port, ehr_port=ehr_port, state_dir=state_dir) as demo,
+        running_demo(
+            DEFAULT_HOST, port=port, ehr_port=ehr_port, state_dir=state_dir, people=people
+        ) as demo,
     ):
         click.echo(_greeting(demo))
         if open_page:
@@ -96,7 +98,9 @@ class RunningDemo:
 
 
 @contextmanager
-def running_demo(host: str, *, port: int, ehr_port: int, state_dir: Path) -> Iterator[RunningDemo]:
+def running_demo(
+    host: str, *, port: int, ehr_port: int, state_dir: Path, people: People | None = None
+) -> Iterator[RunningDemo]:
     """Run service, test EHR and FHIR server while the block runs; stop them after it.
 
     Raises:
@@ -115,23 +119,23 @@ def running_demo(host: str, *, port: int, ehr_port: int, state_dir: Path) -> Ite
     key = EhrKey(
         issuer=DEMO_ISSUER, key_id=DEMO_KEY_ID, private_key_pem=pem, algorithm=DEMO_ALGORITHM
     )
-    ehr = make_ehr(HookClient(service_url, key, _now), f"{ehr_url}/fhir")
+    ehr = make_ehr(HookClient(service_url, key, _now), f"{ehr_url}/fhir", people)
     with _service(config, host, port, state_dir) as service:
         _wait_until_ready(service, service_url, state_dir)
         with serving(create_ehr(ehr), host, ehr_port):
             yield RunningDemo(ehr=ehr, ehr_url=ehr_url, service=service)
 
 
-def make_ehr(client: HookClient, fhir_base: str) -> DemoEhr:
-    """Return a test EHR with the personas of today."""
-    today = _now().date()
-    resources = (resource for persona in load_personas(today) for resource in persona.resources)
+def make_ehr(client: HookClient, fhir_base: str, people: People | None = None) -> DemoEhr:
+    """Return a test EHR with the personas of today, or with *people*."""
+    resources = (resource for persona in load_personas(_today()) for resource in persona.resources)
     return DemoEhr(
         client=client,
         knowledge=load_knowledge(),
         fhir_base=fhir_base,
         now=_now,
         store=ChartStore(resources, _now),
+        people=people or SyntheticPeople(today=_today),
     )
 
 
@@ -192,12 +196,12 @@ def _service(
     config: Path, host: str, port: int, state_dir: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run the service as its own process while the block runs."""
-    command = [sys.executable, "-m", "cds_service", "serve"]
+    command = [sys.executable, "-m", "cds_service.demo.service_process", "serve"]
     command += ["--config", str(config), "--host", host, "--port", str(port)]
     command += ["--state-dir", str(state_dir)]
     with _log_path(state_dir).open("wb") as log:
         service = subprocess.Popen(  # noqa: S603 - our own program with our own arguments
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
         )
     try:
         yield service
@@ -208,6 +212,8 @@ def _service(
         except subprocess.TimeoutExpired:
             service.kill()
             service.wait()
+        if service.stdin is not None:
+            service.stdin.close()
 
 
 def _wait_until_ready(service: subprocess.Popen[bytes], service_url: str, state_dir: Path) -> None:
@@ -258,22 +264,35 @@ def _stops_on_terminate() -> Iterator[None]:
 
 def _greeting(demo: RunningDemo) -> str:
     ehr = demo.ehr
-    persona = ehr.personas[0]
-    opening = Opening(patient_id=persona.patient_id, as_of=ehr.today_utc, hook_instance=UUID(int=1))
-    count = len(ehr.personas)
+    if ehr.people.server is None:
+        first = _first_answer_of(ehr)
+        whom = f"start here: {len(ehr.personas)} synthetic patients"
+        note = "Synthetic patients only; the clinical content is not yet clinically reviewed."
+    else:
+        first = f"Charts are read from {ehr.people.server}; nothing is written there."
+        whom = "start here: the patients of that server"
+        note = (
+            "Use it with test patients only; the clinical content is not yet clinically reviewed."
+        )
     return "\n".join(
         [
             "",
-            first_answer(persona, ehr.open_chart(opening)),
+            first,
             "",
-            f"  Test EHR   {demo.ehr_url}          start here: {count} synthetic patients",
+            f"  Test EHR   {demo.ehr_url}          {whom}",
             f"  Service    {ehr.client.service_url}          discovery at /cds-services",
             f"  FHIR       {ehr.fhir_base}     needs a token; the test EHR hands them out",
             "",
-            "Synthetic patients only; the clinical content is not yet clinically reviewed.",
+            note,
             "Stop with Ctrl-C.",
         ]
     )
+
+
+def _first_answer_of(ehr: DemoEhr) -> str:
+    persona = ehr.personas[0]
+    opening = Opening(patient_id=persona.patient_id, as_of=ehr.today_utc, hook_instance=UUID(int=1))
+    return first_answer(persona, ehr.open_chart(opening))
 
 
 def _log_path(state_dir: Path) -> Path:
@@ -283,6 +302,10 @@ def _log_path(state_dir: Path) -> Path:
 def _last_words(state_dir: Path) -> str:
     lines = _log_path(state_dir).read_text(encoding="utf-8", errors="replace").split("\n")
     return " / ".join(line for line in lines[-4:] if line) or "(nothing)"
+
+
+def _today() -> date:
+    return _now().date()
 
 
 def _now() -> datetime:

@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime
 from cds_service.demo.fhir_server import AccessTokens
 from cds_service.demo.hook_client import Exchange, HookClient
 from cds_service.demo.insight import Insight
+from cds_service.demo.people import People
 from cds_service.demo.personas import Persona, Resource, load_personas
 from cds_service.demo.prefetch import USER, Opening, RequestWriter
 from cds_service.demo.store import ChartStore
@@ -45,8 +46,10 @@ class DemoEhr:
     fhir_base: str
     now: Callable[[], datetime]
     store: ChartStore
+    people: People
     tokens: AccessTokens = field(default_factory=AccessTokens)
     shown: OrderedDict[str, Shown] = field(default_factory=OrderedDict)
+    opened: dict[str, tuple[date, Persona]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -58,6 +61,30 @@ class DemoEhr:
     def personas(self) -> tuple[Persona, ...]:
         """Return the personas with the dates of today."""
         return load_personas(self.today_utc)
+
+    def person(self, patient_id: str) -> Persona | None:
+        """Return whom this id means, with the chart in ``store``; None if there is nobody.
+
+        Raises:
+            ChartServerError: The chart is on a FHIR server that did not give it.
+        """
+        with self.lock:
+            known = self.opened.get(patient_id)
+        if known is not None and (self.people.server or known[0] == self.today_utc):
+            return known[1]
+        person = self.people.chart(patient_id)
+        if person is not None:
+            if self.people.server:
+                self.store.add_missing(person.resources)
+            with self.lock:
+                self.opened[patient_id] = (self.today_utc, person)
+        return person
+
+    def start_afresh(self) -> None:
+        """Forget every order placed here, and every copy of a chart."""
+        with self.lock:
+            self.opened.clear()
+        self.store.replace_all(r for persona in self.personas for r in persona.resources)
 
     @property
     def writer(self) -> RequestWriter:

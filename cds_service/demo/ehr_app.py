@@ -19,17 +19,23 @@ from cds_service.demo.ehr import DemoEhr, NotShownError
 from cds_service.demo.fhir_server import FhirServer
 from cds_service.demo.hook_client import Exchange, ServiceUnreachableError
 from cds_service.demo.markdown import markdown_blocks
+from cds_service.demo.people import ChartServerError, full_name
 from cds_service.demo.personas import Persona, Resource
 from cds_service.demo.prefetch import Delivery, Manner, Opening
 from cds_service.demo.summary import summary
 from cds_service.demo.timeline import timeline
 from cds_service.rendering.trace import trace_json
 
-DAYS_PER_YEAR = 365.25
 LONGEST_COMMENT = 500
+LONGEST_NAME = 80
+_WORDS = {
+    400: "The test EHR could not read this call (400). Reload the page and try again.",
+    403: "The test EHR answers only to the names of this machine (403). Open it as localhost.",
+    404: "There is no such page or patient here (404). Go back to the list of patients.",
+}
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
 
@@ -46,6 +52,7 @@ def create_ehr(ehr: DemoEhr) -> Flask:
     app.register_error_handler(HTTPException, _as_words)
     app.register_error_handler(NotShownError, _as_not_shown)
     app.register_error_handler(ServiceUnreachableError, _as_unreachable)
+    app.register_error_handler(ChartServerError, _as_unreachable)
     return app
 
 
@@ -54,9 +61,16 @@ def _pages(ehr: DemoEhr) -> Blueprint:
 
     @pages.get("/")
     def patients() -> str:
-        """Show who is in the demo."""
-        rows = [(persona, _person(persona, ehr.today_utc)) for persona in ehr.personas]
-        return render_template("patients.html", rows=rows, service_url=ehr.client.service_url)
+        """Show who is in the demo, or who is called as asked."""
+        name = request.args.get("name", "")[:LONGEST_NAME]
+        people = ehr.people.listed(name)
+        return render_template(
+            "patients.html",
+            rows=[(persona, _person(persona, ehr.today_utc)) for persona in people],
+            name=name,
+            server=ehr.people.server,
+            service_url=ehr.client.service_url,
+        )
 
     @pages.get("/patients/<patient_id>")
     def chart_page(patient_id: str) -> str:
@@ -68,6 +82,7 @@ def _pages(ehr: DemoEhr) -> Blueprint:
             person=_person(persona, ehr.today_utc),
             today=ehr.today_utc.isoformat(),
             breakages=BREAKAGES,
+            server=ehr.people.server,
             service_url=ehr.client.service_url,
         )
 
@@ -152,7 +167,7 @@ def _bench_calls(ehr: DemoEhr) -> Blueprint:
     def reset() -> Response:
         """Start afresh: forget every order placed in the demo."""
         _sent()
-        ehr.store.replace_all(r for persona in ehr.personas for r in persona.resources)
+        ehr.start_afresh()
         return jsonify({"reset": True})
 
     return bench
@@ -201,21 +216,26 @@ def _day(sent: Mapping[str, Any]) -> date:
 
 
 def _persona(ehr: DemoEhr, patient_id: str) -> Persona:
-    found = (p for p in ehr.personas if p.patient_id == patient_id)
-    return next(found, None) or abort(404)
+    return ehr.person(patient_id) or abort(404)
 
 
 def _person(persona: Persona, today: date) -> Mapping[str, str]:
+    """Return what the banner says about one patient; an empty text where nothing is recorded."""
     patient = persona.resources[0]
-    name = patient["name"][0]
-    years = int((today - date.fromisoformat(patient["birthDate"])).days / DAYS_PER_YEAR)
+    birth = str(patient.get("birthDate", ""))
+    identifiers = patient.get("identifier") or [{}]
     return {
-        "name": f"{name['family']}, {' '.join(name['given'])}",
-        "gender": patient["gender"],
-        "years": str(years),
-        "birth": patient["birthDate"],
-        "record_number": patient["identifier"][0]["value"],
+        "name": full_name(patient),
+        "gender": str(patient.get("gender", "")),
+        "years": f"{_years(birth, today)} years" if len(birth) == len("2026-03-01") else "",
+        "birth": f"born {birth}" if birth else "",
+        "record_number": str(identifiers[0].get("value", "")),
     }
+
+
+def _years(birth: str, today: date) -> int:
+    born = date.fromisoformat(birth)
+    return today.year - born.year - ((today.month, today.day) < (born.month, born.day))
 
 
 def _with_html(card: Resource) -> Resource:
@@ -250,13 +270,21 @@ def _with_headers(response: Response) -> Response:
     return response
 
 
-def _as_words(error: HTTPException) -> tuple[Response, int]:
-    return jsonify({"error": f"{error.code} {error.name}"}), error.code or 500
+def _as_words(error: HTTPException) -> tuple[Response | str, int]:
+    status = error.code or 500
+    return _problem_page(_WORDS.get(status, f"{status} {error.name}"), status)
 
 
 def _as_not_shown(_: Exception) -> tuple[Response, int]:
     return jsonify({"error": "This card was not shown by this opening. Open the chart again."}), 404
 
 
-def _as_unreachable(error: Exception) -> tuple[Response, int]:
-    return jsonify({"error": str(error)}), 502
+def _as_unreachable(error: Exception) -> tuple[Response | str, int]:
+    return _problem_page(str(error), 502)
+
+
+def _problem_page(words: str, status: int) -> tuple[Response | str, int]:
+    """Return *words* as a page for people, or as JSON for the calls of a page."""
+    if request.path.startswith("/api/"):
+        return jsonify({"error": words}), status
+    return render_template("problem.html", words=words, status=status), status

@@ -7,9 +7,10 @@ the days on which a card would appear come from here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache, partial
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,7 @@ from cds_service.knowledge.model import Knowledge
 
 ZONE = ZoneInfo("UTC")
 MOST_DAYS = 240
+_Shown = Callable[[date], frozenset[tuple[str, str]]]
 _KINDS: Mapping[str, str] = {
     Key.PATIENT: "Patient",
     Key.PROCEDURES: "Procedure",
@@ -63,26 +65,30 @@ class Insight:
         """Return every row of the decision table for one patient and day."""
         return assess(self.chart(patient_id, as_of), self.knowledge, as_of)
 
-    def card_spans(self, patient_id: str, first: date, last: date) -> tuple[int, list[CardSpan]]:
-        """Return how many days apart was looked, and when each card appears.
+    def card_spans(self, patient_id: str, first: date, last: date) -> list[CardSpan]:
+        """Return when each card appears, to the day.
 
         Time:
-            From *first* to *last*, both included.
+            From *first* to *last*, both included.  A long course is looked at every few days, and
+            day by day only where a card comes or goes: one that comes and goes between two looks
+            is not seen.
         """
         answers = self._answers(patient_id)
+
+        @cache
+        def shown(day: date) -> frozenset[tuple[str, str]]:
+            chart = self._chart(answers, patient_id, day)
+            found = assess(chart, self.knowledge, day).shown
+            return frozenset((finding.card, finding.indicator.value) for finding in found)
+
         step = max(1, -(-(last - first).days // MOST_DAYS))
         days = [first + timedelta(days=n) for n in range(0, (last - first).days + 1, step)]
-        seen: dict[tuple[str, str], list[int]] = {}
-        for position, day in enumerate(days):
-            chart = self._chart(answers, patient_id, day)
-            for finding in assess(chart, self.knowledge, day).shown:
-                seen.setdefault((finding.card, finding.indicator.value), []).append(position)
         spans = [
-            CardSpan(card=card, indicator=indicator, first=days[run[0]], last=days[run[-1]])
-            for (card, indicator), positions in seen.items()
-            for run in _runs(positions)
+            span
+            for one in {one for day in days for one in shown(day)}
+            for span in _spans(*one, days, partial(_contains, shown, one))
         ]
-        return step, sorted(spans, key=lambda s: (self.knowledge.cards[s.card].row, s.first))
+        return sorted(spans, key=lambda s: (self.knowledge.cards[s.card].row, s.first))
 
     def _chart(self, answers: Mapping[str, KeyAnswer], patient_id: str, as_of: date) -> Chart:
         return read_chart(
@@ -110,6 +116,33 @@ def _answer(resources: Sequence[Resource]) -> KeyAnswer:
         supply=Supply(state=State.SUPPLIED),
         resources=tuple(json.dumps(resource).encode() for resource in resources),
     )
+
+
+def _contains(shown: _Shown, one: tuple[str, str], day: date) -> bool:
+    return one in shown(day)
+
+
+def _spans(
+    card: str, indicator: str, days: Sequence[date], is_shown: Callable[[date], bool]
+) -> list[CardSpan]:
+    """Return the spans of one card; each end is looked for between two looks."""
+    return [
+        CardSpan(
+            card=card,
+            indicator=indicator,
+            first=_edge(days[run[0]], days[max(run[0] - 1, 0)], is_shown),
+            last=_edge(days[run[-1]], days[min(run[-1] + 1, len(days) - 1)], is_shown),
+        )
+        for run in _runs([n for n, day in enumerate(days) if is_shown(day)])
+    ]
+
+
+def _edge(inside: date, outside: date, is_shown: Callable[[date], bool]) -> date:
+    """Return the last day on the way from *inside* to *outside* on which the card is shown."""
+    while abs((outside - inside).days) > 1:
+        middle = inside + (outside - inside) // 2
+        inside, outside = (middle, outside) if is_shown(middle) else (inside, middle)
+    return inside
 
 
 def _runs(positions: Sequence[int]) -> list[list[int]]:

@@ -126,6 +126,13 @@ class ChartStore:
             self._keep(kept, version=version)
         return copy.deepcopy(kept), before is None
 
+    def add_missing(self, resources: Iterable[Resource]) -> None:
+        """Keep those of *resources* that are not here yet; what is here stays as it is."""
+        with self._lock:
+            for resource in resources:
+                self._resources.setdefault((resource["resourceType"], resource["id"]), resource)
+            self.revision += 1
+
     def replace_all(self, resources: Iterable[Resource]) -> None:
         """Forget everything and keep *resources*: the demo starts afresh."""
         with self._lock:

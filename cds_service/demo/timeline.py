@@ -107,7 +107,7 @@ def timeline(insight: Insight, patient_id: str, today: date) -> Json:
     entries = _days(series, events)
     last = max([(today - zero).days, *entries]) + DAYS_AHEAD
     first = min([-DAYS_BEFORE, *entries])
-    step, spans = insight.card_spans(patient_id, page.date(first), page.date(last))
+    spans = insight.card_spans(patient_id, page.date(first), page.date(last))
     return {
         "dayZero": zero.isoformat(),
         "hasOperation": case is not None,
@@ -127,7 +127,6 @@ def timeline(insight: Insight, patient_id: str, today: date) -> Json:
             }
             for span in spans
         ],
-        "cardStep": step,
     }
 
 

@@ -33,6 +33,7 @@ from cds_service.evaluation.rules.catalog import (
 )
 from cds_service.evaluation.rules.undated import undated_findings
 from cds_service.evaluation.rules.weighing import is_met
+from cds_service.evaluation.selection import select
 from cds_service.knowledge.model import Knowledge
 
 AGE_UNKNOWN = "the date of birth is not recorded"
@@ -93,7 +94,8 @@ def _without_operation(
     """
     findings: tuple[Finding, ...] = ()
     if not chart.supply_of(Key.PROCEDURES).is_complete:
-        findings = (_data_read(knowledge, unread, is_needed=True),)
+        gap = _data_read(knowledge, unread)
+        findings = select([gap], is_in_hospice=False, has_gaps=True)
     return Assessment(outcome=Outcome.NO_OPERATION, as_of=as_of, findings=findings, unread=unread)
 
 
@@ -127,8 +129,9 @@ def _with_unknown_date(
     return Assessment(
         outcome=Outcome.DATE_UNKNOWN,
         as_of=limits.as_of,
-        findings=_shown(findings, case, unread),
+        findings=_selected(findings, case, unread),
         case=case,
+        is_in_hospice=_is_in_hospice(case),
         unread=unread,
     )
 
@@ -156,7 +159,8 @@ def _with_operation(
     return Assessment(
         outcome=Outcome.EVALUATED,
         as_of=as_of,
-        findings=_shown(findings, case, unread),
+        findings=_selected(findings, case, unread),
+        is_in_hospice=_is_in_hospice(case),
         explanations=explain(case, findings),
         case=case,
         unread=unread,
@@ -237,30 +241,13 @@ def _span(words: Mapping[str, Word], other: Mapping[str, Word]) -> dict[str, Wor
     return spanned
 
 
-def _shown(
+def _selected(
     findings: Mapping[str, Finding], case: Case, unread: Mapping[str, str]
 ) -> tuple[Finding, ...]:
     """Return every row in order, marked whether it is part of the answer."""
-    alone = any(f.stands_alone and f.verdict is Verdict.MET for f in findings.values())
-    restricted = ""
-    if alone:
-        restricted = "an emergency stands alone"
-    elif _is_in_hospice(case):
-        restricted = "hospice care: only red flags are shown"
-    rows = []
-    for card in CARDS:
-        if card == DATA_READ:
-            continue
-        finding = findings[card]
-        if finding.verdict is Verdict.MET and restricted and card not in RED_FLAGS:
-            finding = replace(finding, held_by=restricted)
-        elif finding.verdict is Verdict.MET:
-            finding = replace(finding, is_shown=True)
-        rows.append(finding)
-    faults = any(row.is_faulty for row in rows)
-    silent = not any(row.is_shown for row in rows)
-    needed = silent and (bool(unread) or faults)
-    return (*rows, _data_read(case.limits.knowledge, unread, is_needed=needed))
+    rows = [findings[card] for card in CARDS if card != DATA_READ]
+    rows.append(_data_read(case.limits.knowledge, unread))
+    return select(rows, is_in_hospice=_is_in_hospice(case), has_gaps=bool(unread))
 
 
 def _is_in_hospice(case: Case) -> bool:
@@ -270,16 +257,15 @@ def _is_in_hospice(case: Case) -> bool:
     return any("hospice" in found for found in concepts)
 
 
-def _data_read(knowledge: Knowledge, unread: Mapping[str, str], *, is_needed: bool) -> Finding:
+def _data_read(knowledge: Knowledge, unread: Mapping[str, str]) -> Finding:
+    """Return the card that names what could not be read; the selection decides whether it shows."""
     keys = tuple(Term(kind="phrase", id=f"key-{key}") for key in unread)
     return Finding(
         card=DATA_READ,
         row=knowledge.cards[DATA_READ].row,
-        verdict=Verdict.MET if is_needed else Verdict.NOT_MET,
+        verdict=Verdict.MET,
         indicator=Indicator.INFO,
         variant="default" if keys else "fault",
         words={"keys": keys} if keys else {},
         unread=frozenset(unread),
-        is_shown=is_needed,
-        reasons=() if is_needed else ("something could not be read and no other card says so",),
     )

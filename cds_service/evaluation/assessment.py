@@ -143,6 +143,7 @@ class Assessment:
     findings: tuple[Finding, ...] = ()
     explanations: tuple[Explanation, ...] = ()
     case: Case | None = None
+    is_in_hospice: bool = False
     unread: Mapping[str, str] = field(default_factory=dict)
     """Keys that could not be read (wholly or in part) and why, in our words."""
 

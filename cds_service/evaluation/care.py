@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import cached_property
 
 from cds_service.chart.facts import Chart, DrugFact
 from cds_service.chart.supply import Key
@@ -30,7 +31,7 @@ _TRIED = frozenset({"active", "completed", "stopped", "on-hold"})
 _ONE_DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Care:
     """Conservative care seen from one operation."""
 
@@ -43,7 +44,7 @@ class Care:
 
     # Physiotherapy
 
-    @property
+    @cached_property
     def contacts(self) -> tuple[Dated, ...]:
         """Return the therapy contacts that count: late enough and not known to be in hospital."""
         inpatient = {p.reference for p in self.chart.procedures if p.is_inpatient}
@@ -54,18 +55,18 @@ class Care:
             if self.limits.met("pt-count-day", contact.day) and contact.reference not in inpatient
         )
 
-    @property
+    @cached_property
     def is_therapy_done(self) -> Answer:
         """Return whether there was any therapy contact that counts."""
         return found(bool(self.contacts), self.workup.unread(VISIT_KEYS))
 
-    @property
+    @cached_property
     def is_therapy_recent(self) -> Answer:
         """Return whether the last contact is recent."""
         recent = [c for c in self.contacts if self.limits.met("pt-recent", c.age)]
         return found(bool(recent), self.workup.unread(VISIT_KEYS))
 
-    @property
+    @cached_property
     def is_therapy_tried(self) -> Answer:
         """Return whether the first contact is long enough ago to call it a trial."""
         first = [c for c in self.contacts if self.limits.met("pt-trial-age", c.age)]
@@ -73,7 +74,7 @@ class Care:
 
     # Drugs
 
-    @property
+    @cached_property
     def unread_drugs(self) -> frozenset[str]:
         """Return the drug parts of the chart that could not be read completely."""
         return self.workup.unread(DRUG_KEYS)
@@ -99,7 +100,7 @@ class Care:
         enough = self.limits.met(threshold, len(self.tried(classes)))
         return found(enough, self.unread_drugs)
 
-    @property
+    @cached_property
     def has_tried_neuropathic(self) -> Answer:
         """Return whether a drug class for nerve pain was among the trials."""
         return found(bool(self.tried(NEUROPATHIC_CLASSES)), self.unread_drugs)
@@ -127,12 +128,12 @@ class Care:
 
     # Opioids
 
-    @property
+    @cached_property
     def opioids(self) -> tuple[DrugFact, ...]:
         """Return the active opioids."""
         return self.taken("opioid")
 
-    @property
+    @cached_property
     def opioid_since(self) -> date | None:
         """Return the first day of the unbroken opioid series, if it is dated."""
         starts = [d.started.latest for d in self.opioids if d.started is not None]
@@ -149,7 +150,7 @@ class Care:
                 since = started
         return since
 
-    @property
+    @cached_property
     def has_opioid(self) -> Answer:
         """Return the opioid fact: active long enough, and not treatment of something else.
 
@@ -162,7 +163,7 @@ class Care:
         )
         return found(is_long, self.unread_drugs)
 
-    @property
+    @cached_property
     def is_opioid_for_other_reason(self) -> Answer:
         """Return whether the opioid treats use disorder, cancer or sickle-cell disease."""
         disorder = self.signs.has("substance-use-disorder")
@@ -177,7 +178,7 @@ class Care:
             )
         )
 
-    @property
+    @cached_property
     def mme(self) -> Decimal | None:
         """Return the daily morphine milligram equivalents, None when a dose cannot be computed."""
         doses = [drug.mme_per_day for drug in self.opioids if "buprenorphine" not in drug.concepts]
@@ -189,7 +190,7 @@ class Care:
 
     # Person
 
-    @property
+    @cached_property
     def is_smoker(self) -> Answer:
         """Return whether the latest status, else a coded dependence, says current smoker."""
         statuses = [
@@ -210,7 +211,7 @@ class Care:
             else NO
         )
 
-    @property
+    @cached_property
     def is_neuropathic(self) -> Answer:
         """Return whether a screen or a code says neuropathic pain."""
         return any_of(

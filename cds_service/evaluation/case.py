@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import cached_property
 
 from cds_service.chart.facts import Chart, ConditionFact
 from cds_service.chart.supply import Key
@@ -25,7 +26,7 @@ MRI = "mri-lumbar"
 CT_SCANS = ("ct-lumbar", "ct-myelogram")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """Everything derived from one chart for one index operation.
 
@@ -50,12 +51,12 @@ class Case:
     is_date_unknown: bool = False
     """Whether the day of the operation is a stand-in, because the chart does not state it."""
 
-    @property
+    @cached_property
     def as_of(self) -> date:
         """Return the day of the evaluation."""
         return self.limits.as_of
 
-    @property
+    @cached_property
     def dss(self) -> int:
         """Return the days since surgery."""
         return self.operation.dss(self.as_of)
@@ -70,12 +71,12 @@ class Case:
 
     # Pain
 
-    @property
+    @cached_property
     def leg(self) -> Decimal | None:
         """Return the valid current leg pain."""
         return self.pain.current(Driver.LEG)
 
-    @property
+    @cached_property
     def back(self) -> Decimal | None:
         """Return the valid current back pain."""
         return self.pain.current(Driver.BACK)
@@ -88,12 +89,12 @@ class Case:
         """Return whether current back pain fires *threshold*; no score means no."""
         return self.pain.at_site(Driver.BACK, lambda value: self.limits.met(threshold, value))
 
-    @property
+    @cached_property
     def is_leg_dominant(self) -> bool:
         """Whether leg pain is known and clearly above back pain, or back pain is unknown."""
         return self._dominates(self.leg, self.back)
 
-    @property
+    @cached_property
     def is_back_dominant(self) -> bool:
         """Whether back pain is known and clearly above leg pain, or leg pain is unknown."""
         return self._dominates(self.back, self.leg)
@@ -103,29 +104,29 @@ class Case:
             return False
         return other is None or self.limits.met("dominance-margin", one - other)
 
-    @property
+    @cached_property
     def has_failed(self) -> Answer:
         """Return whether the course is no relief or worsening."""
         return self.pain.is_course(Course.NO_RELIEF, Course.WORSENING)
 
-    @property
+    @cached_property
     def has_returned(self) -> Answer:
         """Return whether pain came back after relief."""
         return self.pain.is_course(Course.RETURNED)
 
-    @property
+    @cached_property
     def onset(self) -> int | None:
         """Return the day since surgery on which pain came back, for a returned course."""
         return self.pain.onset if self.pain.course is Course.RETURNED else None
 
-    @property
+    @cached_property
     def is_early_return(self) -> bool:
         """Whether pain came back in the days when inflammation mimics a recurrence."""
         return self.onset is not None and self.limits.within(
             "inflammation-onset-first", "inflammation-onset-last", self.onset
         )
 
-    @property
+    @cached_property
     def is_true_return(self) -> bool:
         """Whether the return is late enough, or has lasted long enough, to be imaged."""
         if self.onset is None:
@@ -134,7 +135,7 @@ class Case:
             return True
         return self.is_early_return and self.limits.met("mri-readable-day", self.dss)
 
-    @property
+    @cached_property
     def is_target_relieved(self) -> Answer:
         """Return whether the operated leg is better and only unchanged back pain is left."""
         if self.operation.is_fusion or self.pain.driver is not Driver.BACK:
@@ -142,14 +143,14 @@ class Case:
         leg_better = self.pain.site_is(Driver.LEG, {Course.RESOLVED, Course.IMPROVING})
         return self.pain.is_course(Course.NO_RELIEF) & leg_better
 
-    @property
+    @cached_property
     def is_judgeable(self) -> Answer:
         """Return whether it is late enough to judge the operation on pain alone."""
         if self.operation.is_fusion and self.pain.driver is Driver.BACK:
             return self.at("fusion-back-day")
         return self.at("workup-day")
 
-    @property
+    @cached_property
     def worst(self) -> SiteCourse | None:
         """Return the series with the highest valid current pain; ODI only when there is none."""
         scored = [
@@ -164,7 +165,7 @@ class Case:
 
     # Imaging
 
-    @property
+    @cached_property
     def has_mri(self) -> Answer:
         """Return whether an MRI was done that can explain the present course."""
         from_day = self.onset if self.onset is not None else self.limits.days("mri-readable-day")
@@ -172,21 +173,29 @@ class Case:
             return self.workup.is_done(MRI)
         return self.workup.is_done(MRI, from_day=from_day)
 
-    @property
-    def has_adequate_mri(self) -> Answer:
-        """Return whether that MRI is also recent enough for the course."""
-        adequate = self.has_mri
+    @cached_property
+    def has_recent_enough_mri(self) -> Answer:
+        """Return whether an MRI that can explain the course is also recent enough for it."""
         if self.pain.course is Course.WORSENING:
-            adequate = self._mri_since_readable("imaging-fresh")
+            return self._mri_since_readable("imaging-fresh")
         is_late = self.limits.met("mri-late-day", self.dss)
         if self.pain.course is Course.NO_RELIEF and is_late:
-            adequate = self._mri_since_readable("mri-late-age")
-        claudication = self.signs.of("neurogenic-claudication")
-        if not claudication:
-            return adequate
+            return self._mri_since_readable("mri-late-age")
+        return self.has_mri
+
+    @cached_property
+    def is_claudication_new(self) -> Answer:
+        """Return whether claudication was coded after the last MRI."""
         latest = max((event.day for event in self.workup.done(MRI)), default=None)
-        outdated = latest is not None and claudication[-1].day > latest
-        return adequate & of(not outdated)
+        return self.signs.has(
+            "neurogenic-claudication",
+            test=lambda sign: latest is not None and sign.day > latest,
+        )
+
+    @cached_property
+    def has_adequate_mri(self) -> Answer:
+        """Return whether that MRI still answers the question: no claudication since."""
+        return self.has_recent_enough_mri & ~self.is_claudication_new
 
     def _mri_since_readable(self, newest: str) -> Answer:
         from_day = self.limits.days("mri-readable-day")
@@ -202,7 +211,7 @@ class Case:
         """Return whether a finding is from after the operation and recent."""
         return sign.day >= 0 and self.limits.met("red-flag-recent", sign.age)
 
-    @property
+    @cached_property
     def conclusions(self) -> tuple[str, ...]:
         """Return the structural targets coded after the operation, as value set ids."""
         targets = ("disc-herniation", "spinal-stenosis", "pseudarthrosis", "spinal-instability")
@@ -222,13 +231,13 @@ class Case:
         }
         return tuple(concept for concept in targets if concept in coded)
 
-    @property
+    @cached_property
     def has_structural_target(self) -> Answer:
         """Return whether a structural, surgically treatable lesion is coded."""
         unread = self.workup.unread((Key.CONDITIONS, Key.DIAGNOSTIC_REPORTS))
         return found(bool(self.conclusions), unread)
 
-    @property
+    @cached_property
     def has_pain_diagnosis(self) -> Answer:
         """Return whether an active spine pain diagnosis is on record."""
         return self.signs.has(

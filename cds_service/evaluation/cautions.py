@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 from cds_service.chart.facts import Chart, MrStatus, ProcedureFact
 from cds_service.chart.supply import Key
@@ -31,7 +32,7 @@ class Implant:
     reference: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cautions:
     """Cautions of one patient."""
 
@@ -41,7 +42,7 @@ class Cautions:
     measures: Measures
     care: Care
 
-    @property
+    @cached_property
     def implants(self) -> tuple[Implant, ...]:
         """Return the implants documented unsafe in the scanner or of unknown status."""
         implants = [
@@ -77,7 +78,7 @@ class Cautions:
             if procedure.reference != implanted.reference
         )
 
-    @property
+    @cached_property
     def is_mri_unsafe(self) -> Answer:
         """Return whether an implant is unsafe in the scanner or its status is unknown."""
         unread = frozenset(
@@ -85,7 +86,7 @@ class Cautions:
         )
         return found(bool(self.implants), unread)
 
-    @property
+    @cached_property
     def is_documented_unsafe(self) -> bool:
         """Whether an implant is documented MR unsafe (not merely of unknown status)."""
         return any(implant.mr_status is MrStatus.UNSAFE for implant in self.implants)
@@ -101,7 +102,7 @@ class Cautions:
         }
         return of(ends.pop()) if len(ends) == 1 else Answer(None, frozenset({Key.PATIENT}))
 
-    @property
+    @cached_property
     def is_pregnant(self) -> bool:
         """Whether a pregnancy is on record for a woman of child-bearing age."""
         if self.chart.patient.gender == "male":
@@ -121,44 +122,44 @@ class Cautions:
         )
         return is_observed or bool(self.signs.conditions("pregnancy"))
 
-    @property
+    @cached_property
     def has_low_egfr(self) -> bool:
         """Whether the latest eGFR on record is low; a missing one changes nothing."""
         latest = self.measures.latest("egfr")
         return latest is not None and self.limits.met("egfr-low", latest.value)
 
-    @property
+    @cached_property
     def is_on_dialysis(self) -> bool:
         """Whether dialysis or severe renal failure is coded."""
         return bool(self.signs.conditions("dialysis", "severe-renal-failure"))
 
-    @property
+    @cached_property
     def has_gadolinium_allergy(self) -> bool:
         """Whether an allergy to gadolinium is on record."""
         allergic = any("gadolinium-allergy" in a.concepts for a in self.chart.allergies)
         return allergic or bool(self.signs.conditions("gadolinium-allergy"))
 
-    @property
+    @cached_property
     def forbids_contrast(self) -> bool:
         """Whether no examination with contrast is offered at all."""
         return self.is_pregnant or self.has_gadolinium_allergy
 
-    @property
+    @cached_property
     def is_contrast_caution(self) -> bool:
         """Whether MRI without contrast is the recommended choice."""
         return self.forbids_contrast or self.has_low_egfr or self.is_on_dialysis
 
-    @property
+    @cached_property
     def is_anticoagulated(self) -> Answer:
         """Return whether an anticoagulant is taken."""
         return any_of((self.care.is_taken("anticoagulant"), self.signs.has("anticoagulant-flag")))
 
-    @property
+    @cached_property
     def has_coagulopathy(self) -> Answer:
         """Return whether a disorder of coagulation or platelets is coded."""
         return self.signs.has("coagulopathy", "thrombocytopenia")
 
-    @property
+    @cached_property
     def is_bleeding_risk(self) -> Answer:
         """Return whether anticoagulation or a coagulation disorder is on record."""
         return self.is_anticoagulated | self.has_coagulopathy

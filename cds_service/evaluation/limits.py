@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from operator import eq, ge, gt, le, lt
 
 from cds_service.knowledge.model import Fires, Knowledge
 
-_COMPARE: Mapping[Fires, Callable[[Decimal, Decimal], bool]] = {
+_Compare = Callable[[Decimal, Decimal], bool]
+_COMPARE: Mapping[Fires, _Compare] = {
     Fires.ABOVE: gt,
     Fires.AT_OR_ABOVE: ge,
     Fires.BELOW: lt,
@@ -25,10 +26,14 @@ class Limits:
 
     knowledge: Knowledge
     as_of: date
+    _in_force: dict[str, tuple[_Compare, Decimal]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What was looked up so far: rules ask for the same thresholds again and again."""
 
     def number(self, threshold_id: str) -> Decimal:
         """Return the value of the threshold in force."""
-        return self.knowledge.thresholds[threshold_id].value_on(self.as_of).value
+        return self._looked_up(threshold_id)[1]
 
     def days(self, threshold_id: str) -> int:
         """Return the value as a whole number of days."""
@@ -36,8 +41,8 @@ class Limits:
 
     def met(self, threshold_id: str, value: Decimal | int) -> bool:
         """Return whether *value*, in the threshold's unit, is on its firing side."""
-        threshold = self.knowledge.thresholds[threshold_id]
-        return _COMPARE[threshold.fires](Decimal(value), self.number(threshold_id))
+        is_on_firing_side, number = self._looked_up(threshold_id)
+        return is_on_firing_side(Decimal(value), number)
 
     def within(self, first_id: str, last_id: str, value: int) -> bool:
         """Return whether *value* is inside the window that two thresholds make."""
@@ -46,3 +51,11 @@ class Limits:
     def words(self, threshold_id: str) -> str:
         """Return the boundary in words: "from day 90"."""
         return self.knowledge.thresholds[threshold_id].words_on(self.as_of)
+
+    def _looked_up(self, threshold_id: str) -> tuple[_Compare, Decimal]:
+        found = self._in_force.get(threshold_id)
+        if found is None:
+            threshold = self.knowledge.thresholds[threshold_id]
+            number = threshold.value_on(self.as_of).value
+            found = self._in_force[threshold_id] = (_COMPARE[threshold.fires], number)
+        return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import cached_property
 
-from cds_service.chart.facts import Chart
+from cds_service.chart.facts import Chart, ObservationFact
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, found, of
 from cds_service.evaluation.limits import Limits
@@ -25,7 +27,7 @@ class Measure:
     reference: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Measures:
     """All numeric results of a chart, one per day and concept."""
 
@@ -45,11 +47,9 @@ class Measures:
         """Return the worst value of each day, oldest first."""
         worst = min if concept in _LOWEST_IS_WORST else max
         days: dict[date, list[tuple[Decimal, str]]] = {}
-        for observation in self.chart.observations:
+        for observation in self._by_concept.get(concept, ()):
             effective = observation.effective
-            if concept not in observation.concepts or observation.value is None:
-                continue
-            if effective is not None and effective.is_exact:
+            if observation.value is not None and effective is not None and effective.is_exact:
                 entry = (observation.value, observation.reference)
                 days.setdefault(effective.latest, []).append(entry)
         measures = []
@@ -59,6 +59,14 @@ class Measures:
             age = (self.limits.as_of - on).days
             measures.append(Measure(on=on, age=age, value=value, reference=reference))
         return tuple(measures)
+
+    @cached_property
+    def _by_concept(self) -> Mapping[str, list[ObservationFact]]:
+        found: dict[str, list[ObservationFact]] = {}
+        for observation in self.chart.observations:
+            for concept in observation.concepts:
+                found.setdefault(concept, []).append(observation)
+        return found
 
     def latest(self, concept: str) -> Measure | None:
         """Return the latest value, or None; meaningless while ``unread`` is not empty."""

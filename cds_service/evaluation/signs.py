@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 from cds_service.chart.facts import Chart, ConditionFact, ObservationFact
 from cds_service.chart.supply import Key
@@ -37,7 +38,7 @@ class Sign:
     recorded_day: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Signs:
     """All findings of one chart, seen from one operation."""
 
@@ -45,17 +46,14 @@ class Signs:
     limits: Limits
     operation: Operation
 
-    @property
+    @cached_property
     def unread(self) -> frozenset[str]:
         """Return the chart parts that may hold findings and could not be read completely."""
-        return frozenset(
-            key for key in (Key.CONDITIONS, Key.FINDINGS) if self.chart.supply_of(key).has_failed
-        )
+        return self.chart.failed_keys.intersection((Key.CONDITIONS, Key.FINDINGS))
 
     def of(self, *concepts: str) -> tuple[Sign, ...]:
         """Return every active finding of *concepts*, oldest first."""
-        signs = list(self._conditions(frozenset(concepts)))
-        signs += self._observed(frozenset(concepts))
+        signs = [sign for concept in set(concepts) for sign in self._by_concept.get(concept, ())]
         return tuple(sorted(signs, key=lambda sign: (sign.day, sign.reference, sign.concept)))
 
     def conditions(self, *concepts: str) -> tuple[Sign, ...]:
@@ -87,19 +85,24 @@ class Signs:
             return ()
         return (latest,)
 
-    def _conditions(self, concepts: frozenset[str]) -> Iterable[Sign]:
+    @cached_property
+    def _by_concept(self) -> Mapping[str, list[Sign]]:
+        signs: dict[str, list[Sign]] = {}
+        for sign in (*self._conditions(), *self._observed()):
+            signs.setdefault(sign.concept, []).append(sign)
+        return signs
+
+    def _conditions(self) -> Iterable[Sign]:
         for condition in self.chart.conditions:
             if condition.is_active:
-                for concept in condition.concepts & concepts:
+                for concept in condition.concepts:
                     yield self._condition_sign(condition, concept)
 
-    def _observed(self, concepts: frozenset[str]) -> list[Sign]:
-        return [
-            self._sign(observation, concept)
-            for observation in self.chart.observations
-            for concept in concepts
-            if _records(observation, concept)
-        ]
+    def _observed(self) -> Iterable[Sign]:
+        for observation in self.chart.observations:
+            for concept in observation.concepts | observation.choice:
+                if _records(observation, concept):
+                    yield self._sign(observation, concept)
 
     def _condition_sign(self, condition: ConditionFact, concept: str) -> Sign:
         on = self._on(condition.when)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 from cds_service.chart.facts import Chart, OrderFact
 from cds_service.chart.supply import Key
@@ -27,7 +28,7 @@ class Dated:
     reference: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Workup:
     """Everything done and ordered, seen from one operation."""
 
@@ -35,9 +36,16 @@ class Workup:
     limits: Limits
     operation: Operation
 
+    @cached_property
+    def _recorded(self) -> frozenset[str]:
+        """Return every concept of a test, visit or order on record; most questions ask for none."""
+        chart = self.chart
+        groups = (chart.procedures, chart.reports, chart.encounters, chart.orders)
+        return frozenset(name for facts in groups for fact in facts for name in fact.concepts)
+
     def unread(self, keys: Iterable[str]) -> frozenset[str]:
         """Return which of *keys* could not be read completely."""
-        return frozenset(key for key in keys if self.chart.supply_of(key).has_failed)
+        return self.chart.failed_keys.intersection(keys)
 
     def done(self, *concepts: str) -> tuple[Dated, ...]:
         """Return the finished tests of *concepts*, oldest first.
@@ -45,6 +53,8 @@ class Workup:
         Time:
             A test dated only to a month or year counts on its last possible day.
         """
+        if self._recorded.isdisjoint(concepts):
+            return ()
         wanted = frozenset(concepts)
         events = [
             self._dated(procedure.performed.latest, procedure.reference)
@@ -72,6 +82,8 @@ class Workup:
 
     def visits(self, *concepts: str) -> tuple[Dated, ...]:
         """Return the contacts of *concepts* (encounters and procedures), oldest first."""
+        if self._recorded.isdisjoint(concepts):
+            return ()
         wanted = frozenset(concepts)
         events = list(self.done(*concepts))
         events += [
@@ -89,6 +101,8 @@ class Workup:
             unless the EHR named them in the hook context.  An examination whose report is not yet
             final counts as ordered on its day.
         """
+        if self._recorded.isdisjoint(concepts):
+            return ()
         wanted = frozenset(concepts)
         events = [
             self._dated(order.authored.latest, order.reference)

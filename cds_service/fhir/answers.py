@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -34,3 +34,12 @@ class KeyAnswer:
     def known_empty() -> KeyAnswer:
         """Return the answer of a key that holds nothing, for certain."""
         return KeyAnswer(supply=Supply(state=State.EMPTY))
+
+
+def joined_full_urls(several: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return where each ``fullUrl`` leads; one that leads to two places leads nowhere ("")."""
+    joined: dict[str, str] = {}
+    for full_urls in several:
+        for url, target in full_urls.items():
+            joined[url] = target if joined.get(url, target) == target else ""
+    return joined

@@ -1,10 +1,16 @@
-"""A FHIR server that keeps failing is left alone for a few seconds, then tried once."""
+"""A FHIR server that keeps failing is left alone for a few seconds, then tried by one call.
+
+A call that was under way when the pause began is let finish: one busy search must not take the
+others of the same chart with it.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
 from threading import Lock
+
+from cds_service.fhir.deadline import Deadline
 
 FAILURES_TO_OPEN = 5
 FAILURE_WINDOW_SECONDS = 10.0
@@ -22,35 +28,38 @@ class Breaker:
         self._lock = Lock()
         self._results: deque[tuple[float, bool]] = deque(maxlen=_REMEMBERED_RESULTS)
         self._open_until: float | None = None
-        self._is_probing = False
+        self._opened_at = 0.0
+        self._probe: object | None = None
 
-    def lets_through(self) -> bool:
-        """Whether a request may be sent; after a pause only one may, as a probe."""
+    def lets_through(self, call: Deadline | None = None) -> bool:
+        """Whether a request of *call* may be sent; after a pause only one call may, as a probe."""
         with self._lock:
-            if self._open_until is None:
+            if self._open_until is None or (call and call.began_at < self._opened_at):
                 return True
-            if self._clock() < self._open_until or self._is_probing:
+            if self._clock() < self._open_until:
                 return False
-            self._is_probing = True
-            return True
+            if self._probe is None:
+                self._probe = call or object()
+                return True
+            return self._probe is call
 
     def succeeded(self) -> None:
         """Remember that the server answered; a good probe ends the pause."""
         with self._lock:
             self._results.append((self._clock(), True))
-            if self._is_probing:
+            if self._probe is not None:
                 self._results.clear()
                 self._open_until = None
-                self._is_probing = False
+                self._probe = None
 
     def failed(self) -> None:
         """Remember a failure; several in a short time, or a failed probe, start a pause."""
         with self._lock:
             now = self._clock()
             self._results.append((now, False))
-            if self._is_probing or self._is_failing(now):
-                self._open_until = now + OPEN_SECONDS
-            self._is_probing = False
+            if self._probe is not None or self._is_failing(now):
+                self._open(now, OPEN_SECONDS)
+            self._probe = None
 
     def _is_failing(self, now: float) -> bool:
         """Whether enough recent requests failed, and not only a few of very many."""
@@ -61,10 +70,14 @@ class Breaker:
     def pause(self, seconds: float) -> None:
         """Leave the server alone for *seconds*, as it asked."""
         with self._lock:
-            self._open_until = self._clock() + min(max(seconds, 0.0), LONGEST_OPEN_SECONDS)
-            self._is_probing = False
+            self._open(self._clock(), min(max(seconds, 0.0), LONGEST_OPEN_SECONDS))
+            self._probe = None
+
+    def _open(self, now: float, seconds: float) -> None:
+        self._opened_at = now
+        self._open_until = now + seconds
 
     def abandoned(self) -> None:
         """Give the probe back without a result."""
         with self._lock:
-            self._is_probing = False
+            self._probe = None

@@ -144,10 +144,12 @@ for _uri, _name in SYSTEM_NAMES.items():
 
 
 def _system_name(system: str) -> str | None:
-    text = system.strip().split("|", 1)[0]
-    if text.startswith("http://snomed.info/sct/"):
+    text = system.strip().split("|", 1)[0].rstrip("/")
+    if text.startswith(("http://snomed.info/sct/", "https://snomed.info/sct/")):
         return "SNOMED-CT"
-    return SYSTEM_NAMES.get(text) or SYSTEM_NAMES.get(text.rstrip("/"))
+    secure = text.replace("http://", "https://", 1)
+    plain = text.replace("https://", "http://", 1)
+    return SYSTEM_NAMES.get(text) or SYSTEM_NAMES.get(plain) or SYSTEM_NAMES.get(secure)
 
 
 def _cleaned(system: str, code: str) -> tuple[str, Side | None]:

@@ -5,6 +5,7 @@ The clock is passed in, so tests need no waiting; nothing here sleeps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,16 +15,19 @@ class Deadline:
     """The moment after which a hook call no longer waits for anything.
 
     Time:
-        ``ends_at`` and ``clock`` are seconds of one monotonic clock, never of the calendar.
+        All of it in seconds of one monotonic clock, never of the calendar.
     """
 
     ends_at: float
     clock: Callable[[], float]
+    began_at: float = math.inf
+    """When the call began; never, if nobody said."""
 
     @staticmethod
     def after(seconds: float, clock: Callable[[], float]) -> Deadline:
         """Return the deadline *seconds* from now."""
-        return Deadline(ends_at=clock() + seconds, clock=clock)
+        now = clock()
+        return Deadline(ends_at=now + seconds, clock=clock, began_at=now)
 
     def remaining_seconds(self) -> float:
         """Return the seconds left; zero when none are."""

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Lock
 from urllib.parse import urlsplit
 
-from cds_service.chart.supply import Key, State
+from cds_service.chart.supply import Key
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.deadline import Deadline
-from cds_service.fhir.http import FetchFailedError, FhirServer
-from cds_service.fhir.paging import Allowance, safe_next_url
+from cds_service.fhir.http import FhirServer, Question
+from cds_service.fhir.metrics import SENT_ALONG, Observer, PullMetrics, PullRecord
+from cds_service.fhir.paging import safe_next_url
 from cds_service.fhir.prefetch import Page, joined_answer, merged_answer, read_page
-from cds_service.fhir.queries import searches
+from cds_service.fhir.pulling import Access, Batch, Pull, first_pages
+from cds_service.fhir.queries import LONGEST_URL, searches, wants_fresh
 from cds_service.hooks.request import HookRequest
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.addresses import AddressRefusedError, allowed_base
@@ -31,95 +32,8 @@ from cds_service.trust.profile import ClientProfile
 MOST_THREADS = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PullRecord:
-    """What one key of one call cost, for the metrics; holds nothing of a patient."""
-
-    client: str
-    key: str
-    outcome: State
-    seconds: float
-    pages: int
-    bytes: int
-
-
-Observer = Callable[[PullRecord], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Access:
-    """A FHIR server that may be asked for this call."""
-
-    base: str
-    token: str | None = field(repr=False)
-    server: FhirServer = field(repr=False)
-    deadline: Deadline
-
-
-class _Pull:
-    """One search, page by page; what has arrived can be taken at any time."""
-
-    def __init__(
-        self, key: str, access: _Access, *, url: str | None, pages: tuple[Page, ...] = ()
-    ) -> None:
-        self.key = key
-        self._access = access
-        self._url = url
-        self._pages = list(pages)
-        self._cut: str | None = None
-        self._is_finished = False
-        self._allowance = Allowance()
-        self.bytes_read = 0
-        self.pages_read = 0
-
-    def run(self) -> None:
-        """Read pages until the last one, a limit, a failure or the deadline."""
-        seen: set[str] = set()
-        url = self._url
-        while url is not None:
-            if url in seen or self._allowance.is_spent:
-                self._cut = reasons.MORE_PAGES
-                break
-            seen.add(url)
-            try:
-                page = self._page(url)
-            except FetchFailedError as failure:
-                self._cut = failure.reason
-                break
-            self._pages.append(page)
-            url = self._following(url, page)
-        self._is_finished = True
-
-    def answer(self) -> KeyAnswer:
-        """Return what has arrived so far."""
-        is_finished = self._is_finished
-        pages = tuple(self._pages)
-        return joined_answer(pages, self._cut if is_finished else reasons.SERVER_TOO_SLOW)
-
-    def mark_cut(self, reason: str) -> None:
-        """Remember why there will be no more pages."""
-        self._cut = reason
-
-    def _page(self, url: str) -> Page:
-        body = self._access.server.get(
-            url,
-            token=self._access.token,
-            deadline=self._access.deadline,
-            most_bytes=self._allowance.bytes,
-        )
-        page = read_page(self.key, body)
-        self._allowance.spend(resources=len(page.resources), size=len(body))
-        self.bytes_read += len(body)
-        self.pages_read += 1
-        return page
-
-    def _following(self, url: str, page: Page) -> str | None:
-        if page.next_url is None:
-            return None
-        following = safe_next_url(self._access.base, url, page.next_url)
-        if following is None:
-            self._cut = reasons.NEXT_PAGE_ELSEWHERE
-        return following
+_LONGEST_BODY = 20_000
+"""Characters of one search sent as a form; the code lists then need no splitting."""
 
 
 class Gateway:
@@ -132,10 +46,14 @@ class Gateway:
         *,
         observer: Observer | None = None,
     ) -> None:
-        """Measure time with *clock* (seconds, monotonic); tell *observer* what each key cost."""
+        """Measure time with *clock* (seconds, monotonic); tell *observer* what each key cost.
+
+        Without an observer the costs are added up in ``metrics``.
+        """
+        self.metrics = PullMetrics()
         self._knowledge = knowledge
         self._clock = clock
-        self._observer = observer
+        self._observer = observer if observer is not None else self.metrics.observe
         self._lock = Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._pool_owner = 0
@@ -150,13 +68,16 @@ class Gateway:
         sent = {key: _sent(key, request.prefetch) for key in keys}
         access = self._access(request, client, deadline)
         if isinstance(access, str):
-            return {key: _without_server(pages, access) for key, pages in sent.items()}
-        pulls = self._pulls(request, client, sent, access)
-        self._run(pulls, client, deadline)
-        return {
-            key: _pulled(pulls[key]) if key in pulls else joined_answer(pages or ())
-            for key, pages in sent.items()
-        }
+            answers = {key: _without_server(pages, access) for key, pages in sent.items()}
+            self._observe_sent(request, client, answers)
+            return answers
+        pulls, batch = self._pulls(request, client, sent, access)
+        self._run(pulls, batch, access, client)
+        not_pulled = {key: pages for key, pages in sent.items() if key not in pulls}
+        answers = {key: joined_answer(pages or ()) for key, pages in not_pulled.items()}
+        self._observe_sent(request, client, answers)
+        answers |= {key: _pulled(several) for key, several in pulls.items()}
+        return {key: answers[key] for key in keys}
 
     def close(self) -> None:
         """Give up threads and connections."""
@@ -170,7 +91,7 @@ class Gateway:
 
     def _access(
         self, request: HookRequest, client: ClientProfile, deadline: Deadline
-    ) -> _Access | str:
+    ) -> Access | str:
         """Return the server that may be asked, or the reason why none may."""
         if request.fhir_server is None:
             return reasons.NOT_SENT
@@ -183,14 +104,16 @@ class Gateway:
         if request.access_token is None and not client.allows_open_fhir:
             return reasons.NO_ACCESS_TOKEN
         server = self._server(client, base)
-        return _Access(base=base, token=request.access_token, server=server, deadline=deadline)
+        return Access(base=base, token=request.access_token, server=server, deadline=deadline)
 
     def _server(self, client: ClientProfile, base: str) -> FhirServer:
         with self._lock:
             known = self._servers.get((client.id, base))
             if known is not None and known[0] is client:
                 return known[1]
-            server = FhirServer(client, guarded_adapter(client, base=base), self._clock)
+            adapter = guarded_adapter(client, base=base, connections=client.max_fhir_requests)
+            fresh = wants_fresh(client.dialect.value)
+            server = FhirServer(client, adapter, self._clock, wants_fresh=fresh)
             self._servers[client.id, base] = (client, server)
             return server
 
@@ -199,41 +122,67 @@ class Gateway:
         request: HookRequest,
         client: ClientProfile,
         sent: Mapping[str, tuple[Page, ...] | None],
-        access: _Access,
-    ) -> dict[str, tuple[_Pull, ...]]:
+        access: Access,
+    ) -> tuple[dict[str, tuple[Pull, ...]], Batch | None]:
+        """Return the pulls of each key that needs any, and the batch they begin with."""
         urls = searches(
             self._knowledge,
             request.patient_id,
             optional_keys=sent,
             dialect=client.dialect.value,
+            longest_url=_LONGEST_BODY if client.searches_by_post else LONGEST_URL,
         )
-        pulls: dict[str, tuple[_Pull, ...]] = {}
+        missing = {key: urls[key] for key, pages in sent.items() if _is_to_be_pulled(key, pages)}
+        batch = None
+        if client.searches_in_batch:
+            batch = Batch(access, [path for paths in missing.values() for path in paths])
+        firsts = iter(first_pages(missing, access, batch, by_post=client.searches_by_post))
+        pulls = {
+            key: tuple(Pull(key, access, next(firsts)) for _ in paths)
+            for key, paths in missing.items()
+        }
         for key, pages in sent.items():
-            if _is_to_be_pulled(key, pages):
-                pulls[key] = tuple(
-                    _Pull(key, access, url=f"{access.base}/{path}") for path in urls[key]
-                )
-            elif pages and pages[0].next_url is not None:
+            if key not in pulls and pages and pages[0].next_url is not None:
                 pulls[key] = (_continued(key, pages[0], access),)
-        return pulls
+        return pulls, batch if missing else None
 
     def _run(
-        self, pulls: Mapping[str, tuple[_Pull, ...]], client: ClientProfile, deadline: Deadline
+        self,
+        pulls: Mapping[str, tuple[Pull, ...]],
+        batch: Batch | None,
+        access: Access,
+        client: ClientProfile,
     ) -> None:
         started = self._clock()
         pool = self._threads()
-        futures: dict[Future[None], _Pull] = {
-            pool.submit(pull.run): pull for several in pulls.values() for pull in several
-        }
-        done, late = wait(futures, timeout=deadline.remaining_seconds())
+        if batch is not None:  # first in the queue, because the pulls wait for it
+            pool.submit(batch.run)
+        futures = [pool.submit(pull.run) for several in pulls.values() for pull in several]
+        _, late = wait(futures, timeout=access.deadline.remaining_seconds())
         for future in late:
             future.cancel()
-        for future in done:
-            future.result()
-        if self._observer is not None:
-            seconds = self._clock() - started
-            for key, several in pulls.items():
-                self._observer(_record(client, key, several, seconds))
+        if late:
+            access.server.cut_late(access.deadline)
+        for key, several in pulls.items():
+            self._observer(_record(client, access.base, key, several, started))
+
+    def _observe_sent(
+        self, request: HookRequest, client: ClientProfile, answers: Mapping[str, KeyAnswer]
+    ) -> None:
+        """Count the keys that no server was asked for."""
+        for key, answer in answers.items():
+            self._observer(
+                PullRecord(
+                    client=client.id,
+                    base=SENT_ALONG,
+                    key=key,
+                    outcome=answer.supply.state,
+                    reason=answer.supply.reason,
+                    seconds=0.0,
+                    pages=0,
+                    bytes=len(request.prefetch.get(key) or b""),
+                )
+            )
 
     def _threads(self) -> ThreadPoolExecutor:
         """Return the pool of this process; a forked worker makes its own."""
@@ -266,11 +215,12 @@ def _is_to_be_pulled(key: str, pages: tuple[Page, ...] | None) -> bool:
     return not pages[0].is_outcome or key in Key.REQUIRED
 
 
-def _continued(key: str, page: Page, access: _Access) -> _Pull:
+def _continued(key: str, page: Page, access: Access) -> Pull:
     """Return the pull of the pages after the one that was sent."""
     following = safe_next_url(access.base, f"{access.base}/", page.next_url or "")
-    pull = _Pull(key, access, url=following, pages=(page,))
-    if following is None:
+    first = None if following is None else Question(url=following)
+    pull = Pull(key, access, first, pages=(page,))
+    if first is None:
         pull.mark_cut(reasons.NEXT_PAGE_ELSEWHERE)
     return pull
 
@@ -283,18 +233,21 @@ def _without_server(pages: tuple[Page, ...] | None, why: str) -> KeyAnswer:
     return joined_answer(pages, reasons.MORE_PAGES if has_more else None)
 
 
-def _pulled(pulls: tuple[_Pull, ...]) -> KeyAnswer:
+def _pulled(pulls: tuple[Pull, ...]) -> KeyAnswer:
     return merged_answer([pull.answer() for pull in pulls])
 
 
 def _record(
-    client: ClientProfile, key: str, pulls: tuple[_Pull, ...], seconds: float
+    client: ClientProfile, base: str, key: str, pulls: tuple[Pull, ...], started: float
 ) -> PullRecord:
+    supply = _pulled(pulls).supply
     return PullRecord(
         client=client.id,
+        base=base,
         key=key,
-        outcome=_pulled(pulls).supply.state,
-        seconds=seconds,
+        outcome=supply.state,
+        reason=supply.reason,
+        seconds=max(pull.seconds_since(started) for pull in pulls),
         pages=sum(pull.pages_read for pull in pulls),
         bytes=sum(pull.bytes_read for pull in pulls),
     )

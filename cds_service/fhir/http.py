@@ -23,8 +23,8 @@ from requests.adapters import HTTPAdapter
 
 from cds_service.fhir import reasons
 from cds_service.fhir.breaker import OPEN_SECONDS, Breaker
+from cds_service.fhir.connection_watch import ConnectionWatch, watch_connections
 from cds_service.fhir.deadline import Deadline
-from cds_service.fhir.headers_watch import HeadersWatch, watch_headers
 
 _CHUNK_BYTES = 65_536
 _JSON_TYPES = frozenset(
@@ -82,12 +82,12 @@ class FhirServer:
         wants_fresh: bool = False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Use *adapter* for all connections; *wants_fresh* asks servers not to answer from store."""
+        """Use *adapter* for all connections; *wants_fresh* asks for nothing from store."""
         self._session = _safe_session(site, adapter)
         if wants_fresh:
             self._session.headers["Cache-Control"] = "no-cache"
-        self._watch = HeadersWatch()
-        watch_headers(adapter, self._watch)
+        self._watch = ConnectionWatch()
+        watch_connections(adapter, self._watch)
         self._clock = clock
         self._sleep = sleep
         self._breaker = Breaker(clock)
@@ -119,7 +119,7 @@ class FhirServer:
             self._in_flight.release()
 
     def cut_late(self, deadline: Deadline) -> None:
-        """End what still waits for headers although *deadline* has passed, to free its thread."""
+        """End what is still being read although *deadline* has passed, to free its thread."""
         self._watch.cut(deadline.ends_at)
 
     def close(self) -> None:
@@ -139,7 +139,7 @@ class FhirServer:
     ) -> bytes:
         if deadline.has_passed:
             raise FetchFailedError(reasons.SERVER_TOO_SLOW)
-        if not self._breaker.lets_through():
+        if not self._breaker.lets_through(deadline):
             raise FetchFailedError(reasons.SERVER_PAUSED)
         started = self._clock()
         try:

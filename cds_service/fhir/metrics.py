@@ -65,7 +65,11 @@ class PullTotals:
     def with_one_more(self, record: PullRecord) -> PullTotals:
         """Return these totals with *record* added."""
         group = bisect_left(LATENCY_BOUNDS_SECONDS, record.seconds)
-        latencies = (*self.latencies[:group], self.latencies[group] + 1, *self.latencies[group + 1 :])
+        latencies = (
+            *self.latencies[:group],
+            self.latencies[group] + 1,
+            *self.latencies[group + 1 :],
+        )
         return replace(
             self,
             calls=self.calls + 1,

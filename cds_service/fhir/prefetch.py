@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from cds_service.chart.supply import Key, State, Supply
 from cds_service.fhir import reasons, wire
-from cds_service.fhir.answers import KeyAnswer, RawResource
+from cds_service.fhir.answers import KeyAnswer, RawResource, joined_full_urls
 from cds_service.fhir.decoding import read_resource
 
 _DEEPEST_BUNDLE = 3
@@ -119,7 +119,7 @@ def joined_answer(pages: Sequence[Page], cut: str | None = None) -> KeyAnswer:
         supply = Supply(state=State.PARTIAL, reason=problem)
     else:
         supply = Supply(state=State.SUPPLIED if resources else State.EMPTY)
-    full_urls = {url: target for page in pages for url, target in page.full_urls.items()}
+    full_urls = joined_full_urls(page.full_urls for page in pages)
     return KeyAnswer(supply=supply, resources=resources, full_urls=full_urls)
 
 
@@ -136,7 +136,7 @@ def merged_answer(answers: Sequence[KeyAnswer]) -> KeyAnswer:
     return KeyAnswer(
         supply=Supply(state=state, reason=failed[0].reason if failed else None),
         resources=resources,
-        full_urls={url: to for answer in answers for url, to in answer.full_urls.items()},
+        full_urls=joined_full_urls(answer.full_urls for answer in answers),
     )
 
 
@@ -177,7 +177,9 @@ class _Gathered:
         if (mode or "match").strip() == "match":
             self.matches += 1
         if entry.full_url and envelope is not None and envelope.id and envelope.resource_type:
-            self.full_urls[entry.full_url.strip()] = f"{envelope.resource_type}/{envelope.id}"
+            url, target = entry.full_url.strip(), f"{envelope.resource_type}/{envelope.id}"
+            is_new = self.full_urls.setdefault(url, target) == target
+            self.full_urls[url] = target if is_new else ""  # two places are none
 
 
 def _bundle_page(envelope: _Envelope) -> Page:

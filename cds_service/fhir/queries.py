@@ -79,6 +79,8 @@ _WITHOUT_COUNT = {
 """Searches of a dialect that refuse ``_count``."""
 _WITH_INCLUDE = frozenset({"cds-hooks-sandbox", "sandbox"})
 """Dialects known to answer ``_include``; others may refuse a search that asks for it."""
+_REUSES_ANSWERS = frozenset({"sandbox"})
+"""Dialects whose servers (HAPI) answer a repeated search from store unless asked not to."""
 
 
 def templates(knowledge: Knowledge, optional_keys: Iterable[str] = ()) -> dict[str, str]:
@@ -118,6 +120,11 @@ def searches(
         parts = _code_parts(codes, longest_url - len(start) - len(end)) if codes else ("",)
         found[key] = tuple(f"{start}{part}{end}" for part in parts)
     return found
+
+
+def wants_fresh(dialect: str) -> bool:
+    """Whether servers of *dialect* must be asked not to answer from store."""
+    return dialect in _REUSES_ANSWERS
 
 
 def observation_codes(knowledge: Knowledge, key: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from cds_service.chart.facts import SetAside
 from cds_service.fhir import dates, reasons, wire
-from cds_service.fhir.answers import KeyAnswer, RawResource
+from cds_service.fhir.answers import KeyAnswer, RawResource, joined_full_urls
 from cds_service.fhir.coding import Vocabulary
 from cds_service.fhir.decoding import read_resource
 from cds_service.fhir.subjects import Owner, Subjects, split_reference
@@ -73,7 +73,13 @@ class Reader:
     """Sorts the entries of a chart and remembers what was set aside, and why."""
 
     def __init__(
-        self, knowledge: Knowledge, *, as_of: date, zone: ZoneInfo, subjects: Subjects
+        self,
+        knowledge: Knowledge,
+        *,
+        as_of: date,
+        zone: ZoneInfo,
+        subjects: Subjects,
+        matches_drug_names: bool = False,
     ) -> None:
         """Read as of the local day *as_of*; times are moved to *zone*."""
         self.knowledge = knowledge
@@ -81,6 +87,7 @@ class Reader:
         self.as_of = as_of
         self.zone = zone
         self.subjects = subjects
+        self.matches_drug_names = matches_drug_names
         self.birth: FhirDate | None = None
         self.set_aside: list[SetAside] = []
         self.incomplete: set[str] = set()
@@ -178,8 +185,10 @@ class Reader:
 
     def _take_entry(self, key: str, raw: RawResource, head: wire.Head, kind: str) -> None:
         owner = self.subjects.owner(head.subject, head.patient)
+        if head.focus and self.subjects.owner(*head.focus) is Owner.ANOTHER:
+            owner = Owner.ANOTHER
         if owner is Owner.ANOTHER:
-            self.put_aside(key, reasons.ANOTHER_PATIENT)
+            self.put_aside(key, reasons.ANOTHER_PATIENT, kind)  # the type alone, not whose it is
             return
         if kind == "Observation" and not self._is_observation_read(head):
             return
@@ -221,4 +230,4 @@ def _entry(key: str, raw: RawResource, head: wire.Head, kind: str) -> Entry:
 
 def all_full_urls(answers: Iterable[KeyAnswer]) -> dict[str, str]:
     """Return where the ``fullUrl`` of any entry of the request leads."""
-    return {url: target for answer in answers for url, target in answer.full_urls.items()}
+    return joined_full_urls(answer.full_urls for answer in answers)

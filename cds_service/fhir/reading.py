@@ -33,6 +33,10 @@ _REMEDY = (
 )
 
 
+class AnotherPatientError(DataNotAvailableError):
+    """The Patient that came is another person than the one asked for."""
+
+
 def read_chart(  # noqa: PLR0913 - the contract of all rooms
     answers: Mapping[str, KeyAnswer],
     *,
@@ -42,15 +46,18 @@ def read_chart(  # noqa: PLR0913 - the contract of all rooms
     knowledge: Knowledge,
     bases: frozenset[str],
     fhir_server: str | None,
+    matches_drug_names: bool = False,
 ) -> Chart:
     """Return the chart of the patient *patient_id* as *answers* give it.
+
+    With *matches_drug_names* a drug without a code we know is recognised by its name.
 
     Time:
         *as_of* is the local day in *zone*; entries dated after it are set aside.
 
     Raises:
-        DataNotAvailableError: The Patient or the Procedures could not be had, or the Patient is
-            another person.
+        DataNotAvailableError: The Patient or the Procedures could not be had.
+        AnotherPatientError: The Patient is another person.
     """
     subjects = Subjects(
         patient_id,
@@ -58,7 +65,13 @@ def read_chart(  # noqa: PLR0913 - the contract of all rooms
         fhir_server=fhir_server,
         full_urls=all_full_urls(answers.values()),
     )
-    reader = Reader(knowledge, as_of=as_of, zone=zone, subjects=subjects)
+    reader = Reader(
+        knowledge,
+        as_of=as_of,
+        zone=zone,
+        subjects=subjects,
+        matches_drug_names=matches_drug_names,
+    )
     reader.take(answers)
     patient = _patient(reader, answers, patient_id)
     _check_procedures(answers)
@@ -88,7 +101,7 @@ def _patient(reader: Reader, answers: Mapping[str, KeyAnswer], patient_id: str) 
     own = [patient for patient in reader.patients if patient.id == patient_id]
     others = len(reader.patients) - len(own)
     for _ in range(others):
-        reader.put_aside(Key.PATIENT, reasons.ANOTHER_PATIENT)
+        reader.put_aside(Key.PATIENT, reasons.ANOTHER_PATIENT, "Patient")
     if not own:
         raise _patient_missing(answers.get(Key.PATIENT), is_another=others > 0)
     return _patient_fact(reader, own[0])
@@ -104,13 +117,14 @@ def _patient_fact(reader: Reader, patient: Patient) -> PatientFact:
 
 
 def _patient_missing(answer: KeyAnswer | None, *, is_another: bool) -> DataNotAvailableError:
+    error = AnotherPatientError if is_another else DataNotAvailableError
     if is_another:
         why = "the Patient that came is not the one of context.patientId"
     elif answer is not None and answer.supply.reason is not None:
         why = answer.supply.reason
     else:
         why = "no readable Patient came"
-    return DataNotAvailableError(
+    return error(
         f"The prefetch key 'patient' is required and could not be had: {why}. {_REMEDY}",
         keys=(Key.PATIENT,),
     )

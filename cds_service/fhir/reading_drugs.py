@@ -8,7 +8,9 @@ from decimal import Decimal
 
 from cds_service.chart.facts import DrugFact
 from cds_service.fhir import doses, reasons, wire
+from cds_service.fhir.coding import texts_of
 from cds_service.fhir.decoding import read_resource
+from cds_service.fhir.drug_names import drugs_named
 from cds_service.fhir.reader import Entry, Reader, plain_word
 from cds_service.values import FhirDate
 
@@ -36,6 +38,8 @@ def _drug(reader: Reader, entry: Entry) -> DrugFact | None:
         return None
     named = tuple(_medication(reader, entry, found))
     concepts = reader.vocabulary.plain(named)
+    if not concepts and reader.matches_drug_names:
+        concepts = drugs_named(texts_of(named), reader.knowledge)
     started = _started(reader, entry, found)
     if not concepts or not reader.is_possible(entry, started):
         return None

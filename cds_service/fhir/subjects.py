@@ -44,7 +44,7 @@ class Subjects:
 
     def owner(self, *references: Reference | None) -> Owner:
         """Return whose resource has *references* as subject; one to another patient decides."""
-        found = {self._owner(reference) for reference in references if reference is not None}
+        found = [self._owner(reference) for reference in references if reference is not None]
         for owner in (Owner.ANOTHER, Owner.PATIENT):
             if owner in found:
                 return owner

@@ -89,6 +89,7 @@ class Head(Base, frozen=True, kw_only=True):
     status: str | None = None
     subject: Reference | None = None
     patient: Reference | None = None
+    focus: tuple[Reference, ...] = ()
     code: CodeableConcept | None = None
     component: Raw = Raw()
 

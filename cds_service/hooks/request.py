@@ -20,6 +20,8 @@ from cds_service.hooks.validation import first_fault, packaged_validator
 
 SCHEMA_FILE = "patient-view-request.schema.json"
 AS_OF_EXTENSION = "org.post-laminectomy-cds.as-of"
+_VALIDATOR = packaged_validator(SCHEMA_FILE)
+"""Built at the import, so that no request waits for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ def parse_request(body: bytes, *, service_id: str, allows_as_of: bool) -> HookRe
             "No service has this id. GET /cds-services lists the services and their ids."
         )
     sent = parse_json(body)
-    fault = first_fault(packaged_validator(SCHEMA_FILE), sent)
+    fault = first_fault(_VALIDATOR, sent)
     if fault is not None:
         raise RequestError(fault.message, path=fault.path)
     request = _object(sent)

@@ -39,10 +39,13 @@ SYSTEM_ALIASES: Mapping[str, str] = {
     "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets": "HCPCS",
     "https://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets": "HCPCS",
     "https://fhir.nhs.uk/Id/opcs-4": "OPCS-4",
+    "https://fhir.hl7.org.uk/Id/opcs-4": "OPCS-4",
+    "https://fhir.hl7.org.uk/CodeSystem/opcs-4": "OPCS-4",
+    "http://hl7.org/fhir/sid/opcs-4": "OPCS-4",
     "urn:oid:2.16.840.1.113883.2.1.3.2.4.16.7": "OPCS-4",
     "urn:oid:2.16.840.1.113883.6.88": "RxNorm",
 }
-"""Other spellings of the same systems seen in real charts."""
+"""Other spellings of the same systems that charts carry."""
 
 
 class Fires(Enum):

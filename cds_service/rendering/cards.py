@@ -12,6 +12,7 @@ from uuid import UUID
 
 from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Assessment, Finding, Indicator, Proposal
+from cds_service.evaluation.selection import without
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.explanation import Explanation
 from cds_service.rendering.identity import card_uuid
@@ -37,15 +38,13 @@ def render_cards(
     Raises:
         KnowledgeError: A template has no words for what a rule found.
     """
-    wanted = [
-        _prepared(finding, knowledge, options)
-        for finding in assessment.shown
-        if finding.card not in options.disabled_cards and knowledge.cards[finding.card].is_enabled
-    ]
+    off = {card for card, template in knowledge.cards.items() if not template.is_enabled}
+    assessment = without(assessment, options.disabled_cards | off)
+    wanted = [_prepared(finding, knowledge, options) for finding in assessment.shown]
     kept, cut = _capped(wanted, options.max_cards)
     wording = Wording(knowledge, assessment.as_of)
     story = Story(assessment, wording)
-    writer = _CardWriter(story, wording, knowledge, options, context)
+    writer = _CardWriter(story, Explanation(story, options), wording, knowledge, options, context)
     last = len(kept) - 1
     return [
         _written(writer, finding, cut if position == last else ())
@@ -88,6 +87,7 @@ class _CardWriter:
     """Writes the cards of one answer."""
 
     story: Story
+    explanation: Explanation
     wording: Wording
     knowledge: Knowledge
     options: CardOptions
@@ -100,8 +100,8 @@ class _CardWriter:
         summary_template = template.summaries.get(finding.variant, template.summaries["default"])
         summary = wording.summary(summary_template, finding.words, template.title)
         name = self._uuid(finding)
-        explanation = Explanation(self.story, self.options.is_unreviewed)
-        card = self._frame(finding, summary, explanation.detail(finding, self._cut(cut)))
+        detail = self.explanation.detail(finding, self._cut(cut))
+        card = self._frame(finding, name, summary, detail)
         writer = OrderWriter(self.knowledge, self.options, self.context, wording)
         proposals = self._proposals(finding)
         if proposals:
@@ -119,11 +119,12 @@ class _CardWriter:
     def bare_card(self, finding: Finding) -> Json:
         """Return a card with its title only, for words that cannot be filled in."""
         title = self.knowledge.cards[finding.card].title
-        return self._frame(finding, title, self.knowledge.phrases["card-words-fault"])
+        words = self.knowledge.phrases["card-words-fault"]
+        return self._frame(finding, self._uuid(finding), title, words)
 
-    def _frame(self, finding: Finding, summary: str, detail: str) -> Json:
+    def _frame(self, finding: Finding, name: UUID, summary: str, detail: str) -> Json:
         return {
-            "uuid": str(self._uuid(finding)),
+            "uuid": str(name),
             "summary": summary,
             "indicator": finding.indicator.value,
             "detail": detail,
@@ -179,7 +180,7 @@ class _CardWriter:
         return [
             {"label": strip_markup(source.title), "url": source.url, "type": "absolute"}
             for source in sources
-            if source.url.startswith("https://")
+            if self.options.may_link(source.url)
         ]
 
     def _cut(self, cut: Sequence[Finding]) -> tuple[str, ...]:

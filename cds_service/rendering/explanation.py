@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from cds_service.evaluation.assessment import Finding, Note, Term
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.rules.scans import CONTRAST, PLAIN
 from cds_service.knowledge.model import CardTemplate, Source
+from cds_service.rendering.options import CardOptions
 from cds_service.rendering.orders import text_of
 from cds_service.rendering.story import Story
 from cds_service.rendering.wording import escape_markdown, listed
@@ -30,12 +32,12 @@ _ASKED = {
 _SHOWN_EXPLANATIONS = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Explanation:
-    """Writes the detail of one card."""
+    """Writes the details of the cards of one answer."""
 
     story: Story
-    is_unreviewed: bool
+    options: CardOptions
 
     def detail(self, finding: Finding, cut: Iterable[str] = ()) -> str:
         """Return the Markdown of *finding*; *cut* names the cards left out after this one."""
@@ -54,7 +56,7 @@ class Explanation:
             self._headed("heading-not-for", escape_markdown(card.not_for)),
             self._list("heading-rests-on", self._rests_on(card)),
             *cut,
-            self._headed("heading-limits", self._limits()),
+            self._headed("heading-limits", self._limits),
             self._text(card, finding, "ending"),
         ]
         return "\n\n".join(block for block in blocks if block)
@@ -95,11 +97,20 @@ class Explanation:
 
     def _rests_on(self, card: CardTemplate) -> list[str]:
         sources = self.story.wording.knowledge.sources
-        lines = [_cited(sources[key]) for key in card.sources]
+        lines = [self._cited(sources[key]) for key in card.sources]
         if card.claims:
             lines.append(self.story.line("limits-claims", claims=listed(list(card.claims))))
         return lines
 
+    def _cited(self, source: Source) -> str:
+        """Return a source with its strength in words, as a link where this site allows it."""
+        cite = escape_markdown(source.cite)
+        if self.options.may_link(source.url):
+            url = source.url.replace("(", "%28").replace(")", "%29").replace(" ", "%20")
+            cite = f"[{cite}]({url})"
+        return f"{cite} - {escape_markdown(source.strength)}"
+
+    @cached_property
     def _limits(self) -> str:
         phrases = self.story.wording.knowledge.phrases
         case = self.story.assessment.case
@@ -112,7 +123,7 @@ class Explanation:
             sentences.append(self.story.line("limits-not-coded", signs=signs))
         if any(finding.is_faulty for finding in self.story.assessment.findings):
             sentences.append(phrases["limits-faulty"])
-        if self.is_unreviewed:
+        if self.options.is_unreviewed:
             sentences.append(phrases["limits-unreviewed"])
         return " ".join(sentences)
 
@@ -148,12 +159,3 @@ def _has_mri(finding: Finding) -> bool:
     """Return whether the card proposes an MRI."""
     orders = {order for proposal in finding.proposals for order in proposal.orders}
     return bool(orders & {CONTRAST, PLAIN})
-
-
-def _cited(source: Source) -> str:
-    """Return a source as a link with its strength in words."""
-    cite = escape_markdown(source.cite)
-    if source.url.startswith("https://"):
-        url = source.url.replace("(", "%28").replace(")", "%29").replace(" ", "%20")
-        cite = f"[{cite}]({url})"
-    return f"{cite} - {escape_markdown(source.strength)}"

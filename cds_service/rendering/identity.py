@@ -5,7 +5,6 @@ They tell nothing about the patient without the configured key.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 from uuid import UUID, uuid5
@@ -21,7 +20,7 @@ def card_uuid(finding: Finding, *, patient_id: str, client_id: str, key: bytes) 
     Days since surgery, notes and wording do not enter it, so tomorrow's card about the same facts
     has the same id.
     """
-    patient = hmac.new(key, patient_id.encode(), hashlib.sha256).hexdigest()
+    patient = hmac.digest(key, patient_id.encode(), "sha256").hex()
     evidence = sorted({(e.reference, e.day.isoformat() if e.day else "") for e in finding.evidence})
     return uuid5(_NAMESPACE, json.dumps([patient, client_id, finding.card, evidence]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +15,7 @@ class CardOptions:
     ``any`` or ``at-most-one``.  ``indicator_ceiling`` maps a card id to the most urgent indicator
     the site wants for it.  ``identity_key`` keys the patient hash inside card ids.
     ``splits_orders``: one action per suggestion, for EHRs that read only the first.
+    ``allowed_link_hosts``: where links to sources may lead; empty means every source of ``cards/``.
     """
 
     client_id: str
@@ -29,6 +31,11 @@ class CardOptions:
     spine_referral: str = "neurosurgeon"
     country: str = "US"
     splits_orders: bool = False
+    allowed_link_hosts: tuple[str, ...] = ()
+
+    def may_link(self, url: str) -> bool:
+        """Return whether a card may link to the source at *url*."""
+        return may_link(url, self.allowed_link_hosts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,3 +48,10 @@ class CardContext:
     patient_id: str
     user_id: str | None = None
     encounter_id: str | None = None
+
+
+def may_link(url: str, allowed_hosts: tuple[str, ...]) -> bool:
+    """Return whether a card or a page may link to the source at *url*; no host means all hosts."""
+    if not url.startswith("https://"):
+        return False
+    return not allowed_hosts or urlsplit(url).hostname in allowed_hosts

@@ -97,11 +97,7 @@ class Story:
 
         *said* are unread parts that the card has already named.
         """
-        lines = list(self._workup)
-        for finding in self.assessment.findings:
-            if finding.held_by and finding.verdict is Verdict.NOT_MET:
-                title = self.wording.knowledge.cards[finding.card].title
-                lines.append(self.line("fact-held", card=title, reason=finding.held_by))
+        lines = [*self._workup, *self._held]
         unread = self.assessment.unread.keys() - said
         if unread:
             lines.append(self.line("unread-also", keys=self.keys(unread)))
@@ -287,6 +283,15 @@ class Story:
                 reason = self._phrase("why-not-old-order")
                 shown.append(f"{self._phrase(f'test-{test}')} {listed(dates)} ({reason})")
         return [self.line("fact-not-counted", tests="; ".join(shown))] if shown else []
+
+    @cached_property
+    def _held(self) -> list[str]:
+        cards = self.wording.knowledge.cards
+        return [
+            self.line("fact-held", card=cards[finding.card].title, reason=finding.held_by)
+            for finding in self.assessment.findings
+            if finding.held_by and finding.verdict is Verdict.NOT_MET
+        ]
 
     @cached_property
     def _set_aside(self) -> list[str]:

@@ -122,9 +122,12 @@ class Wording:
         """
         lines = []
         for line in template.strip().splitlines():
-            filled = _PLACEHOLDER.sub(lambda m: escape_markdown(self._filled(m, words)), line)
-            filled = _SINGULAR.sub(r"1 \1", filled)
-            lines.append(_upper_first(filled) if line.startswith("{") else filled)
+            if "{" in line:
+                filled = _PLACEHOLDER.sub(lambda m: escape_markdown(self._filled(m, words)), line)
+                filled = _SINGULAR.sub(r"1 \1", filled)
+                lines.append(_upper_first(filled) if line.startswith("{") else filled)
+            else:
+                lines.append(line)
         return "\n".join(lines)
 
     def plain(self, template: str, words: Mapping[str, Word], most: int | None = None) -> str:

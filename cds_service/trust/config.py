@@ -51,6 +51,8 @@ class ServiceSettings:
     accept_unreviewed_content: bool = False
     identity_key: bytes = field(default=DEVELOPMENT_IDENTITY_KEY, repr=False)
     state_dir: Path | None = None
+    site_cards: Path | None = None
+    """Folder with the site's own clinical content, laid out like ``cards/``; read at the start."""
     workers: int | None = None
     threads: int = 16
     deadline_ms: int = 450
@@ -82,6 +84,14 @@ class Config:
         """Return this configuration; :class:`ReloadingConfig` answers the same question."""
         return self
 
+    def require(self, check: Check) -> None:
+        """Let *check* refuse this configuration."""
+        check(self)
+
+
+Check = Callable[[Config], None]
+"""Raises ``SettingsError`` for a configuration that must not be used."""
+
 
 def load_config(path: Path) -> Config:
     """Return the configuration in the TOML file at *path*.
@@ -112,6 +122,13 @@ class ConfigSource(Protocol):
     def current(self) -> Config:
         """Return the configuration that holds now."""
 
+    def require(self, check: Check) -> None:
+        """Let *check* refuse the configuration now, and each later one before it is used.
+
+        Raises:
+            SettingsError: The configuration of now is refused.
+        """
+
 
 class ReloadingConfig:
     """The configuration file, read again when it or a file it names changes.
@@ -124,6 +141,7 @@ class ReloadingConfig:
 
     def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._path = path
+        self._check: Check | None = None
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._config = load_config(path)
@@ -142,6 +160,15 @@ class ReloadingConfig:
                 self._lock.release()
         return self._config
 
+    def require(self, check: Check) -> None:
+        """Let *check* refuse the configuration now, and each later one before it is used.
+
+        Raises:
+            SettingsError: The configuration of now is refused.
+        """
+        check(self._config)
+        self._check = check
+
     def _read_again_if_changed(self) -> None:
         seen = _fingerprint(self._config.files)
         # A refused file may name another that is mended later, so it is tried again.
@@ -150,6 +177,9 @@ class ReloadingConfig:
         self._seen = seen
         try:
             config = load_config(self._path)
+            self._refuse_other_mode(config)
+            if self._check is not None:
+                self._check(config)
         except SettingsError as error:
             if str(error) != self._refusal:
                 self._refusal = str(error)
@@ -159,6 +189,16 @@ class ReloadingConfig:
         self._config = config
         self._seen = _fingerprint(config.files)
         _LOG.info("configuration read again", clients=len(config.clients))
+
+    def _refuse_other_mode(self, config: Config) -> None:
+        """Refuse to become a demonstration while running; its checks are made at the start."""
+        if config.service.mode != self._config.service.mode:
+            raise fault(
+                self._path,
+                "service.mode",
+                "a running service does not change its mode.",
+                "Restart it.",
+            )
 
 
 def _fingerprint(files: tuple[Path, ...]) -> tuple[tuple[int, int, int] | None, ...]:
@@ -213,7 +253,7 @@ def _read_service(place: Place, table: Table) -> ServiceSettings:
     plain = {
         key: int(value) if isinstance(value, float) else value
         for key, value in table.items()
-        if key not in {"identity_key_file", "state_dir", "public_base_url"}
+        if key not in {"identity_key_file", "state_dir", "site_cards", "public_base_url"}
     }
     plain["identity_key"] = identity_key or DEVELOPMENT_IDENTITY_KEY
     for key in ("allowed_link_hosts", "cors_origins"):
@@ -225,6 +265,7 @@ def _read_service(place: Place, table: Table) -> ServiceSettings:
     return ServiceSettings(
         public_base_url=own_base_url(place, "public_base_url", str(table["public_base_url"])),
         state_dir=place.path(str(table["state_dir"])) if "state_dir" in table else None,
+        site_cards=place.path(str(table["site_cards"])) if "site_cards" in table else None,
         **cast("dict[str, Any]", plain),
     )
 

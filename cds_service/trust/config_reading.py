@@ -59,9 +59,11 @@ def read_client(place: Place, table: Table) -> ClientProfile:
         allows_loopback_fhir=flag_of(table, "allows_loopback_fhir"),
         time_zone=_time_zone(place, table),
         dialect=Dialect(text_of(table, "dialect", "generic")),
+        searches_by_post=flag_of(table, "searches_by_post"),
+        searches_in_batch=flag_of(table, "searches_in_batch"),
+        max_fhir_requests=whole_of(table, "max_fhir_requests", 16),
         optional_keys=texts_of(table, "optional_keys"),
         matches_drug_names=flag_of(table, "matches_drug_names"),
-        order_catalogue=_existing_file(place, table, "order_catalogue"),
         cards=_card_preferences(table),
         discovery_version=_discovery_version(table),
         outbound_proxy=_proxy(place, table),
@@ -124,13 +126,6 @@ def _time_zone(place: Place, table: Table) -> ZoneInfo:
             "the tz database has no such time zone.",
             "Write one such as America/Chicago or Europe/Berlin.",
         ) from error
-
-
-def _existing_file(place: Place, table: Table, key: str) -> Path | None:
-    if key not in table:
-        return None
-    place.bytes_of(key, text_of(table, key))
-    return place.path(text_of(table, key))
 
 
 def _ca_file(place: Place, table: Table) -> Path | None:

@@ -27,6 +27,7 @@ class Dialect(StrEnum):
     EPIC = "epic"
     ORACLE_HEALTH = "oracle-health"
     CDS_HOOKS_SANDBOX = "cds-hooks-sandbox"
+    SANDBOX = "sandbox"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +79,11 @@ class ClientProfile:
     allows_unlisted_loopback_fhir: bool = False
     time_zone: ZoneInfo = UTC
     dialect: Dialect = Dialect.GENERIC
+    searches_by_post: bool = False
+    searches_in_batch: bool = False
+    max_fhir_requests: int = 16
     optional_keys: tuple[str, ...] = ()
     matches_drug_names: bool = False
-    order_catalogue: Path | None = None
     cards: CardPreferences = field(default_factory=CardPreferences)
     discovery_version: str | None = "STU3"
     outbound_proxy: str | None = None

@@ -8,6 +8,7 @@ remembers by itself, or refuses, as configured; it never simply lets tokens pass
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -90,6 +91,14 @@ class ReplayStore:
             if is_new:
                 self._remembered[digest] = expires_at
             return is_new
+
+    def open(self) -> None:
+        """Open the file now, so that the first request does not wait for it.
+
+        A file that cannot be opened is reported by the first use that needs it.
+        """
+        with self._lock, contextlib.suppress(sqlite3.Error, OSError):
+            self._open()
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""

@@ -50,7 +50,11 @@ class Verifier:
         return self._used_tokens.is_lost
 
     def warm(self) -> None:
-        """Start to fetch the configured key sets; call it once in each worker process."""
+        """Do what the first request would wait for; call it once in each worker process.
+
+        The store of used tokens is opened, and the configured key sets begin to be fetched.
+        """
+        self._used_tokens.open()
         self._key_sets.warm(self._config.current().clients)
 
     def authenticate(

@@ -28,6 +28,10 @@ class Authenticator(Protocol):
             UnauthorizedError: The header stands for no client.
         """
 
+    @property
+    def is_replay_store_lost(self) -> bool:
+        """Whether used tokens are at present not shared between worker processes."""
+
 
 class OpenAccess:
     """Development on this machine: everyone is the same client, and no token is read."""
@@ -42,6 +46,11 @@ class OpenAccess:
     ) -> ClientProfile:
         """Return the development profile."""
         return self._profile
+
+    @property
+    def is_replay_store_lost(self) -> bool:
+        """False: no token is kept."""
+        return False
 
 
 class ClosedAccess:
@@ -59,6 +68,11 @@ class ClosedAccess:
         """
         raise UnauthorizedError("no client is configured")
 
+    @property
+    def is_replay_store_lost(self) -> bool:
+        """False: no token is accepted."""
+        return False
+
 
 class FrontDesk:
     """Lets calls in."""
@@ -74,6 +88,11 @@ class FrontDesk:
         self._authenticator = authenticator
         self._admission = admission
         self._buckets = buckets
+
+    @property
+    def is_replay_store_lost(self) -> bool:
+        """Whether used tokens are at present not shared between worker processes."""
+        return self._authenticator.is_replay_store_lost
 
     def place(self) -> AbstractContextManager[None]:
         """Hold a place for one call; raises ``OverloadedError`` when there is none."""

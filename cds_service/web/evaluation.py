@@ -6,7 +6,7 @@ No step looks back.  Each part is handed in, so the road itself reads no clock, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -18,8 +18,10 @@ from flask import g
 
 from cds_service.chart.facts import Chart
 from cds_service.evaluation.assessment import Assessment
+from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.deadline import Deadline
+from cds_service.fhir.reading import AnotherPatientError
 from cds_service.hooks.discovery import SERVICE_ID
 from cds_service.hooks.request import HookRequest, parse_request
 from cds_service.knowledge.model import Knowledge
@@ -51,6 +53,7 @@ class ChartReader(Protocol):
         knowledge: Knowledge,
         bases: frozenset[str],
         fhir_server: str | None,
+        matches_drug_names: bool = False,
     ) -> Chart:
         """Return the chart of one patient."""
 
@@ -95,15 +98,7 @@ class Road:
         answers = self.gateway.answers(request, client, deadline)
         watch.lap("gateway")
         as_of = request.as_of or self.now().astimezone(client.time_zone).date()
-        chart = self.read_chart(
-            answers,
-            patient_id=request.patient_id,
-            as_of=as_of,
-            zone=client.time_zone,
-            knowledge=self.knowledge,
-            bases=frozenset(client.fhir_bases),
-            fhir_server=request.fhir_server,
-        )
+        chart = self._chart(answers, request, client, as_of)
         watch.lap("reading")
         assessment = self.assess(chart, self.knowledge, as_of)
         watch.lap("assessment")
@@ -133,6 +128,48 @@ class Road:
             milliseconds=watch.milliseconds,
         )
         return answer
+
+    def _chart(
+        self,
+        answers: Mapping[str, KeyAnswer],
+        request: HookRequest,
+        client: ClientProfile,
+        as_of: date,
+    ) -> Chart:
+        """Return the chart; entries of another patient are a security event."""
+        try:
+            chart = self.read_chart(
+                answers,
+                patient_id=request.patient_id,
+                as_of=as_of,
+                zone=client.time_zone,
+                knowledge=self.knowledge,
+                bases=frozenset(client.fhir_bases),
+                fhir_server=request.fhir_server,
+                matches_drug_names=client.matches_drug_names,
+            )
+        except AnotherPatientError as error:
+            _log_foreign(Counter({"Patient": 1}), error.keys, request, client)
+            raise
+        foreign = [entry for entry in chart.set_aside if entry.reason == reasons.ANOTHER_PATIENT]
+        if foreign:
+            types = Counter(entry.reference or "" for entry in foreign)
+            _log_foreign(types, {entry.key for entry in foreign}, request, client)
+        return chart
+
+
+def _log_foreign(
+    types: Mapping[str, int], keys: Iterable[str], request: HookRequest, client: ClientProfile
+) -> None:
+    """Log that entries of another patient came: keys, resource types and counts only."""
+    _log.warning(
+        "security_event",
+        kind="another_patients_entries",
+        hookInstance=request.hook_instance,
+        client=client.id,
+        keys=sorted(keys),
+        types=dict(types),
+    )
 
 
 class _StopWatch:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Flask, Response, request
+from flask import Flask, Response, abort, request
 
 from cds_service.hooks.discovery import SERVICE_ID
+from cds_service.web.limits import is_odd_address
 
 _HOOK_PATH = "/cds-services"
 _CORS_MAX_AGE_SECONDS = 600
@@ -19,12 +20,16 @@ _ANSWER_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
 def register_headers(app: Flask, allowed_origins: Callable[[], tuple[str, ...]]) -> None:
-    """Add the headers to every answer of *app*, errors included.
+    """Add the headers to every answer of *app*, errors included; answer preflights.
+
+    An address that is written in an odd way is not found.
 
     *allowed_origins* returns the web origins that may read the hook addresses now; "*" means all.
     """
 
-    def answer_preflight() -> Response | None:
+    def answer_early() -> Response | None:
+        if is_odd_address(request):
+            abort(404)
         if request.method == "OPTIONS" and _is_hook_address(request.path):
             return Response(status=204)
         return None
@@ -35,7 +40,7 @@ def register_headers(app: Flask, allowed_origins: Callable[[], tuple[str, ...]])
         _protect(response)
         return response
 
-    app.before_request(answer_preflight)
+    app.before_request(answer_early)
     app.after_request(complete)
 
 

@@ -20,6 +20,16 @@ MEDIA_TYPES = frozenset({"application/json", "application/fhir+json"})
 _OVERLOAD_RETRY_SECONDS = 1
 
 
+def is_odd_address(request: Request) -> bool:
+    """Whether the address was not sent letter by letter as we read it.
+
+    Ours need no percent sign, no second slash and no host, so whoever writes one wants a proxy in
+    front to see another address than we do.
+    """
+    sent = request.environ.get("RAW_URI")
+    return isinstance(sent, str) and sent.partition("?")[0] != request.path
+
+
 def check_length_and_type(request: Request, max_body_bytes: int) -> None:
     """Refuse a body by what its headers say, before a byte of it is read.
 

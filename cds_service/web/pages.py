@@ -8,24 +8,57 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import date
+from itertools import groupby
 
 from flask import Flask, abort, render_template
 from markupsafe import Markup, escape
 
 from cds_service.evaluation.limits import Limits
-from cds_service.knowledge.model import CardTemplate, Knowledge, Threshold
+from cds_service.knowledge.model import CardTemplate, Knowledge, Source
 
 _PLACEHOLDER = re.compile(r"\{(threshold:)?([a-z0-9_-]+)\}")
 _STRONG = re.compile(r"\*\*([^*\n]+)\*\*")
 _EMPHASIS = re.compile(r"(?<![*\w])[*_]([^*_\n]+)[*_](?![*\w])")
 _BULLET = re.compile(r"[-*] +")
 
-_BLOCK_TITLES = {
-    "action": "What to do",
-    "why": "Why it appears",
-    "change": "What would change it",
-    "caveat": "Caution",
+_BULLET_START = re.compile(r"(?m)^((?:[-*] )?)([a-z])")
+
+_ACTION, _WHY, _CHANGE = "action", "why", "change"
+_APPEARS, _WITHHELD, _CAVEAT, _ENDING = "appears", "withheld", "caveat", "ending"
+_RED_FLAG_ROWS = range(1, 10)
+"""Rows shown beside a critical card and in hospice care; the others give way."""
+_INDICATOR_WORDS = {"critical": "Critical", "warning": "Warning", "info": "Information"}
+_PLACEHOLDER_WORDS = {
+    "age": "number of",
+    "benzo": "with a benzodiazepine",
+    "condition": "condition",
+    "date": "date",
+    "days": "number of",
+    "dss": "number of",
+    "finding": "finding",
+    "grade": "grade",
+    "implant": "implant",
+    "indication": "level and side",
+    "interval": "number of",
+    "keys": "parts of the chart",
+    "low": "number",
+    "measure": "latest score",
+    "missing": "missing steps",
+    "mme": "dose",
+    "muscle": "muscle group",
+    "onset": "number",
+    "operation": "level and side",
+    "reason": "reason",
+    "scale": "questionnaire",
+    "score": "score",
+    "side": "side",
+    "sign": "sign",
+    "since": "date",
+    "surgeries": "number of",
+    "type": "type of operation",
+    "volume": "volume",
 }
+"""What stands on a page where the card puts the patient's own words and numbers."""
 _STATUS_WORDS = {
     "draft": "not yet clinically reviewed",
     "reviewed": "reviewed, not yet in use",
@@ -34,8 +67,16 @@ _STATUS_WORDS = {
 }
 
 
-def register_pages(app: Flask, knowledge: Knowledge, today: Callable[[], date]) -> None:
-    """Add the landing page and the guidance pages to *app*."""
+def register_pages(
+    app: Flask,
+    knowledge: Knowledge,
+    today: Callable[[], date],
+    may_link: Callable[[str], bool],
+) -> None:
+    """Add the landing page and the guidance pages to *app*.
+
+    *may_link* tells whether the page of a source may be linked to.
+    """
     cards = sorted(knowledge.cards.values(), key=lambda card: card.row)
     by_id = {card.id.upper(): card for card in cards}
 
@@ -45,7 +86,13 @@ def register_pages(app: Flask, knowledge: Knowledge, today: Callable[[], date]) 
 
     @app.get("/guidance/", strict_slashes=False)
     def guidance() -> str:
-        return render_template("guidance.html", cards=cards, is_reviewed=_is_reviewed(cards))
+        return render_template(
+            "guidance.html",
+            cards=cards,
+            knowledge=knowledge,
+            indicator_words=_INDICATOR_WORDS,
+            is_reviewed=_is_reviewed(cards),
+        )
 
     @app.get("/guidance/<card_id>")
     def guidance_card(card_id: str) -> str:
@@ -53,7 +100,9 @@ def register_pages(app: Flask, knowledge: Knowledge, today: Callable[[], date]) 
         if card is None:
             abort(404)
         words = _GuidanceWords(knowledge, today())
-        return render_template("card.html", card=card, **words.of_card(card))
+        return render_template(
+            "card.html", card=card, knowledge=knowledge, may_link=may_link, **words.of_card(card)
+        )
 
 
 def _is_reviewed(cards: list[CardTemplate]) -> bool:
@@ -72,40 +121,76 @@ class _GuidanceWords:
         """Return everything the page of *card* prints."""
         knowledge = self._knowledge
         return {
+            "indicator_words": _INDICATOR_WORDS[card.indicator],
             "status_words": _STATUS_WORDS.get(card.status, card.status),
             "summaries": [self._plain(text) for text in card.summaries.values()],
-            "blocks": [
-                (_BLOCK_TITLES.get(name, name.replace("-", " ").capitalize()), self._html(text))
-                for name, text in card.texts.items()
-            ],
-            "notes": [self._html(text) for text in card.notes.values()],
-            "thresholds": [self._threshold(knowledge.thresholds[name]) for name in card.thresholds],
+            "actions": self._variants(card, _ACTION, _ENDING),
+            "whys": self._variants(card, _WHY),
+            "appears": self._sentences(card, _APPEARS),
+            "withheld": self._sentences(card, _WITHHELD),
+            "caveats": self._variants(card, _CAVEAT),
+            "changes": self._variants(card, _CHANGE),
+            "notes": [_inline_html(self._fill(text)) for text in card.notes.values()],
+            "is_red_flag": card.row in _RED_FLAG_ROWS,
+            "thresholds": [self._threshold(name) for name in self._numbers_of(card)],
             "sources": [knowledge.sources[name] for name in card.sources],
             "claims": [(claim, knowledge.claims[claim]) for claim in card.claims],
+            "limits": self._plain(knowledge.phrases["limits-always"]),
         }
 
-    def _threshold(self, threshold: Threshold) -> tuple[str, str, str, str]:
+    def _variants(self, card: CardTemplate, *blocks: str) -> list[Markup]:
+        """Return the texts of a block in all its variants, each once."""
+        texts = [
+            text
+            for block in blocks
+            for name, text in card.texts.items()
+            if name == block or name.startswith(f"{block}-")
+        ]
+        return [self._html(text) for text in dict.fromkeys(texts)]
+
+    def _sentences(self, card: CardTemplate, block: str) -> Markup:
+        """Return a block whose sentences may start with a number in words."""
+        filled = self._fill(card.texts.get(block, ""))
+        capitalised = _BULLET_START.sub(lambda match: match[1] + match[2].upper(), filled)
+        return markdown_html(capitalised)
+
+    def _numbers_of(self, card: CardTemplate) -> list[str]:
+        """Return the thresholds a card names, and those only its sentences name."""
+        texts = (*card.summaries.values(), *card.texts.values(), *card.notes.values())
+        named = (match[2] for text in texts for match in _PLACEHOLDER.finditer(text) if match[1])
+        return list(dict.fromkeys([*card.thresholds, *named]))
+
+    def _threshold(self, name: str) -> tuple[str, str, Source, str]:
         """Return title, boundary in words, source and place in it."""
+        threshold = self._knowledge.thresholds[name]
         dated = threshold.value_on(self._day)
         source = self._knowledge.sources[dated.source]
-        return (threshold.title, self._limits.words(threshold.id), source.cite, dated.locator)
+        return (threshold.title, self._limits.words(threshold.id), source, dated.locator)
 
     def _plain(self, template: str) -> str:
-        return _PLACEHOLDER.sub(self._filled, template).replace("*", "")
+        return self._fill(template).replace("*", "")
+
+    def _fill(self, template: str) -> str:
+        return _PLACEHOLDER.sub(self._filled, template)
 
     def _filled(self, match: re.Match[str]) -> str:
         if match[1]:
             return self._limits.words(match[2])
-        return f"[{match[2].replace('_', ' ').replace('-', ' ')}]"
+        return f"[{_PLACEHOLDER_WORDS.get(match[2], match[2].replace('_', ' '))}]"
 
     def _html(self, template: str) -> Markup:
-        return markdown_html(_PLACEHOLDER.sub(self._filled, template))
+        return markdown_html(self._fill(template))
 
 
 def markdown_html(text: str) -> Markup:
     """Return the small Markdown of ``cards/`` (paragraphs, lists, emphasis) as safe HTML."""
-    blocks = re.split(r"\n\s*\n", text.strip())
-    return Markup("\n").join(_block_html(block.splitlines()) for block in blocks)
+    groups = (
+        list(lines)
+        for is_blank, block in groupby(text.splitlines(), key=lambda line: not line.strip())
+        if not is_blank
+        for _, lines in groupby(block, key=lambda line: bool(_BULLET.match(line)))
+    )
+    return Markup("\n").join(_block_html(lines) for lines in groups)
 
 
 def _block_html(lines: list[str]) -> Markup:

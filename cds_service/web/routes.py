@@ -58,16 +58,16 @@ def register_hooks(app: Flask, parts: HookParts) -> None:
     def call_service(service_id: str) -> Response:
         deadline = parts.new_deadline()
         path = _service_path(service_id)
+        client = parts.desk.client_posting(request, path)
         with parts.desk.place():
-            client = parts.desk.client_posting(request, path)
             answer = parts.road.answer(read_body(request), client, deadline)
         return Response(answer, mimetype="application/json")
 
     @app.post(f"{_SERVICES}/<service_id>/feedback")
     def take_feedback(service_id: str) -> Response:
         path = _service_path(service_id)
+        client = parts.desk.client_posting(request, f"{path}/feedback", path)
         with parts.desk.place():
-            client = parts.desk.client_posting(request, f"{path}/feedback", path)
             feedback = parse_feedback(read_body(request))
             parts.feedback.keep(client.id, feedback.items)
         return _feedback_answer(feedback)

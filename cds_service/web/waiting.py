@@ -23,10 +23,10 @@ from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-
 
 HEAD_SECONDS = 5.0
 """How long the head of a call may take to arrive."""
-CALL_SECONDS = 35.0
-"""How long a thread may be held by one call; longer than the longest deadline for an answer."""
+BODY_SECONDS = 10.0
+"""How long the body of a call may take to arrive, and its answer to be taken."""
 LONGEST_HEAD_BYTES = 65_536
-_UNREAD_BODY_SECONDS = 0.25
+_UNREAD_BODY_BYTES = 65_536
 _HANGING_UP_SECONDS = 2.0
 _MOST_HANGING_UP = 200
 _SEND_BUFFER_BYTES = 524_288
@@ -70,7 +70,13 @@ class _Connection(TConn):  # type: ignore[misc]
 
 
 class WaitingWorker(ThreadWorker):  # type: ignore[misc]
-    """A gunicorn worker whose threads never wait for the head of a call."""
+    """A gunicorn worker whose threads never wait for the head of a call.
+
+    Units:
+        ``answer_seconds`` in seconds, from the whole body to the answer.
+    """
+
+    answer_seconds = 30.0
 
     def __init__(self, *args: object, **named: object) -> None:
         super().__init__(*args, **named)
@@ -146,7 +152,7 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
         super().murder_pending()
         now = time.monotonic()
         for conn, since in list(self._in_threads.items()):
-            if now - since > CALL_SECONDS:
+            if now - since > BODY_SECONDS + self.answer_seconds:
                 with contextlib.suppress(OSError):
                     conn.sock.shutdown(socket.SHUT_RDWR)
         while self._hanging_up and self._hanging_up[0].timeout < now:
@@ -160,9 +166,12 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
         self.poller.register(conn.sock, selectors.EVENT_READ, on_readable)
 
     def _keepalive_after(self, conn: _Connection, keepalive: bool) -> bool:  # noqa: FBT001 - gunicorn's
-        """Whether the connection can be kept; a body nobody read must end soon for that."""
-        ends_at = time.monotonic() + _UNREAD_BODY_SECONDS
-        return bool(keepalive and conn.parser.finish_body(deadline=ends_at))
+        """Whether the connection can be kept; a body nobody read must be here already for that."""
+        try:
+            conn.sock.settimeout(0)
+            return bool(keepalive and conn.parser.finish_body(max_bytes=_UNREAD_BODY_BYTES))
+        except OSError:
+            return False  # the event loop waits for the rest, if at all
 
     def _hang_up(self, conn: _Connection) -> None:
         """Say that no more will come, and wait a little for the client to read and hang up."""

@@ -67,3 +67,13 @@ def test_port_is_refused_when_it_is_no_port(port: str) -> None:
 def test_address_of_ipv6_is_written_in_brackets() -> None:
     """An IPv6 address is a valid URL."""
     assert Settings(host="::1", port=9).address == "http://[::1]:9"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "example.org"])
+def test_demonstration_may_not_listen_anywhere_but_on_this_machine(config: Path, host: str) -> None:
+    """Its keys can be public and its days are free to choose, so nobody else may reach it."""
+    with pytest.raises(SettingsError, match=r"--host with mode"):
+        load_settings({"config": str(config), "host": host}, {})
+    with pytest.raises(SettingsError, match=r"--host with mode"):
+        load_settings({}, {"CDS_SERVICE_CONFIG": str(config), "CDS_SERVICE_HOST": host})
+    assert load_settings({"config": str(config), "host": "::1"}, {}).host == "::1"

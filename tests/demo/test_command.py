@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.demo.ports import HOST, free_port
 
 PROGRAM = """
 import sys
+import time
 from pathlib import Path
 from cds_service.demo.command import run_demo
 run_demo(port=int(sys.argv[1]), ehr_port=int(sys.argv[2]), state_dir=Path(sys.argv[3]))
@@ -50,6 +52,28 @@ def test_demo_says_where_to_look_and_stops_everything_it_started(tmp_path: Path)
     assert said.rstrip().endswith("The demo has stopped.")
     require_free(HOST, port, "--port")
     require_free(HOST, ehr_port, "--ehr-port")
+
+
+def test_a_killed_demo_leaves_no_service_running(tmp_path: Path) -> None:
+    """Even SIGKILL of the demo, which no program can answer, ends the service it started."""
+    port, ehr_port = free_port(), free_port()
+    command = [sys.executable, "-u", "-c", PROGRAM, str(port), str(ehr_port), str(tmp_path)]
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command, cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    ) as demo:
+        assert demo.stdout is not None
+        while b"Ctrl-C" not in demo.stdout.readline():
+            assert demo.poll() is None
+        demo.kill()
+    ends_at = time.monotonic() + START_SECONDS
+    while _is_open(port) and time.monotonic() < ends_at:
+        time.sleep(0.1)
+    require_free(HOST, port, "--port")
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def test_a_taken_port_is_said_with_the_option_that_changes_it() -> None:

@@ -167,6 +167,15 @@ def test_cards_follow_the_day_the_chart_is_looked_at(browser: Browser) -> None:
     assert "IMGMRINR" in _topics(browser.open("plcds-too-early", asOf=on(day_90).isoformat()))
 
 
+def test_cards_come_and_go_on_the_exact_day_of_a_long_course(browser: Browser) -> None:
+    """Over years the course is looked at every few days, yet no card is off by one."""
+    spans = browser.get("/api/timeline/plcds-after-fusion").json()["cards"]
+    firsts = {(span["card"], span["first"]) for span in spans}
+    assert {("CT-FUSION", 365), ("IMG-MRI-NR", 180), ("DATA-PAIN", 42)} <= firsts
+    lasts = {(span["card"], span["last"]) for span in spans}
+    assert ("DATA-PAIN", 140) in lasts
+
+
 def test_timeline_shows_the_days_of_the_story(browser: Browser) -> None:
     """Operation, scores, red flags and tests stand on their days, with the lines of the rules."""
     fusion = browser.get("/api/timeline/plcds-after-fusion").json()

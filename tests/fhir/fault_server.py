@@ -33,6 +33,12 @@ class Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
+    def do_POST(self) -> None:
+        """Answer one request with a body, which is kept in ``server.bodies``."""
+        length = int(self.headers.get("Content-Length", "0"))
+        self.server.bodies.append((self.path, self.rfile.read(length)))
+        self.do_GET()
+
     def send_json(self, body: object, status: int = 200, **headers: str) -> None:
         """Send *body* as FHIR JSON."""
         self.send_bytes(json.dumps(body).encode(), status, **headers)
@@ -62,6 +68,7 @@ class FaultServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.behaviours: dict[str, Callable[[Handler], None]] = {}
         self.seen: list[tuple[str, dict[str, str]]] = []
+        self.bodies: list[tuple[str, bytes]] = []
         self._lock = Lock()
         self._thread = Thread(target=self.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
@@ -110,6 +117,25 @@ def drip(handler: Handler) -> None:
         handler.wfile.write(b" ")
         handler.wfile.flush()
         time.sleep(0.05)
+
+
+def drip_headers(handler: Handler) -> None:
+    """Send a header that never ends, one byte every 20 ms."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+    for _ in range(500):
+        handler.wfile.write(b"x")
+        handler.wfile.flush()
+        time.sleep(0.02)
+
+
+def drip_chunk_size(handler: Handler) -> None:
+    """Send the size of a chunk that never ends, one digit every 20 ms."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\n")
+    handler.wfile.write(b"Transfer-Encoding: chunked\r\n\r\n")
+    for _ in range(500):
+        handler.wfile.write(b"0")
+        handler.wfile.flush()
+        time.sleep(0.02)
 
 
 def status(code: int, **headers: str) -> Callable[[Handler], None]:

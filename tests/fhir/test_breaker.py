@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cds_service.fhir.breaker import OPEN_SECONDS, Breaker
+from cds_service.fhir.deadline import Deadline
 
 
 class Clock:
@@ -82,3 +83,27 @@ def test_answer_to_an_older_request_does_not_end_a_pause(clock: Clock) -> None:
     breaker.pause(5)
     breaker.succeeded()
     assert not breaker.lets_through()
+
+
+def test_call_under_way_when_the_pause_begins_is_let_finish(clock: Clock) -> None:
+    """One busy search does not take the others of its chart along; the next call waits."""
+    breaker = Breaker(clock)
+    under_way = Deadline.after(1, clock)
+    clock.now += 0.1
+    breaker.pause(OPEN_SECONDS)
+    assert breaker.lets_through(under_way)
+    clock.now += 0.1
+    assert not breaker.lets_through(Deadline.after(1, clock))
+
+
+def test_probe_is_one_whole_call(clock: Clock) -> None:
+    """After the pause all searches of the first call go out, and none of a second."""
+    breaker = Breaker(clock)
+    breaker.pause(OPEN_SECONDS)
+    clock.now += OPEN_SECONDS
+    first, second = Deadline.after(1, clock), Deadline.after(1, clock)
+    assert breaker.lets_through(first)
+    assert breaker.lets_through(first)
+    assert not breaker.lets_through(second)
+    breaker.succeeded()
+    assert breaker.lets_through(second)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from zoneinfo import ZoneInfo
+
 import pytest
 from chart_parts import (
     CPT,
@@ -9,6 +12,7 @@ from chart_parts import (
     PATIENT,
     RXNORM,
     SNOMED,
+    TODAY,
     ReadChart,
     Resource,
     concept,
@@ -20,6 +24,9 @@ from chart_parts import (
 from cds_service.chart.supply import Key, State
 from cds_service.errors import DataNotAvailableError
 from cds_service.fhir import reasons
+from cds_service.fhir.prefetch import joined_answer, read_page
+from cds_service.fhir.reading import read_chart
+from cds_service.knowledge.model import Knowledge
 
 FACTS = (
     "procedures",
@@ -151,12 +158,13 @@ def test_every_kind_of_entry_is_read_when_it_is_the_patients_own(
 def test_an_entry_of_another_patient_is_set_aside_and_counted(
     read: ReadChart, reference: str
 ) -> None:
-    """Another patient's entries make no fact, no gap, and leave no trace but a count."""
+    """Another patient's entries make no fact, no gap, and leave no trace but type and count."""
     entries = [owned(entry, {"reference": reference}) for entry in every_kind()]
     chart = read(*entries, full_urls=FULL_URLS)
     assert all(getattr(chart, name) == () for name in FACTS)
     assert [item.reason for item in chart.set_aside] == [reasons.ANOTHER_PATIENT] * len(entries)
-    assert all(item.reference is None for item in chart.set_aside)
+    kinds = [entry["resourceType"] for entry in entries]
+    assert sorted(item.reference or "" for item in chart.set_aside) == sorted(kinds)
     assert chart.supply_of(Key.PROCEDURES).state is State.SUPPLIED
 
 
@@ -235,3 +243,41 @@ def test_a_retraction_without_a_version_wins_over_the_value(read: ReadChart) -> 
     wrong = {**final, "status": "entered-in-error "}
     for entries in ((final, wrong), (wrong, final)):
         assert read(*entries).observations == ()
+
+
+def test_measurement_about_somebody_else_in_the_record_is_not_the_patients(
+    read: ReadChart,
+) -> None:
+    """A subject with a focus on another patient (a donor, a child) makes no fact."""
+    about = {"focus": [{"reference": "Patient/bert"}]}
+    chart = read(observation("72514-3", valueInteger=9, **about))
+    assert chart.observations == ()
+    assert [item.reason for item in chart.set_aside] == [reasons.ANOTHER_PATIENT]
+    own = {"focus": {"reference": "Patient/anna"}}
+    assert read(observation("72514-3", valueInteger=9, **own)).observations
+
+
+def test_urn_that_names_two_patients_names_nobody(knowledge: Knowledge) -> None:
+    """Two entries with one fullUrl cannot tell whose an operation is, in any order."""
+    for names in (("anna", "bert"), ("bert", "anna")):
+        patients = [
+            {"fullUrl": "urn:uuid:1", "resource": {"resourceType": "Patient", "id": name}}
+            for name in names
+        ]
+        operation = {"resource": procedure(subject={"reference": "urn:uuid:1"})}
+        bundle = {"resourceType": "Bundle", "entry": [*patients, operation]}
+        page = read_page(Key.PROCEDURES, json.dumps(bundle).encode())
+        chart = read_chart(
+            {
+                Key.PATIENT: joined_answer((read_page(Key.PATIENT, json.dumps(PATIENT).encode()),)),
+                Key.PROCEDURES: joined_answer((page,)),
+            },
+            patient_id="anna",
+            as_of=TODAY,
+            zone=ZoneInfo("UTC"),
+            knowledge=knowledge,
+            bases=frozenset(),
+            fhir_server=None,
+        )
+        assert chart.procedures == ()
+        assert chart.supply_of(Key.PROCEDURES).state is State.PARTIAL

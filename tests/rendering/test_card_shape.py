@@ -253,7 +253,8 @@ def test_every_card_says_that_another_rule_stopped_with_an_error(
     assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
 ) -> None:
     """A rule with a fault loses only its own card, and the others say so."""
-    faulty = replace(_plain("SMOKE", 33), is_faulty=True, is_shown=False)
+    smoke = _plain("SMOKE", 33)
+    faulty = replace(smoke, verdict=Verdict.CANNOT_TELL, is_faulty=True, is_shown=False)
     told = replace(assessment, findings=(*assessment.findings, faulty))
     (written,) = render_cards(told, knowledge, options, context)
     assert "stopped with an error" in str(written["detail"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +21,12 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from cds_service.errors import SettingsError, UnauthorizedError
+from cds_service.knowledge.loading import load_knowledge
 from cds_service.trust.config import (
     DEVELOPMENT_IDENTITY_KEY,
     Config,
     ReloadingConfig,
+    ServiceSettings,
     load_config,
 )
 from cds_service.trust.demo_profile import (
@@ -31,6 +35,7 @@ from cds_service.trust.demo_profile import (
     DEMO_KEY_ID,
     generate_demo_config,
 )
+from cds_service.trust.profile import CardPreferences, ClientProfile
 from cds_service.trust.verification import Verifier
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +90,6 @@ def test_every_key_reaches_the_profile(
 ) -> None:
     """Each key of a client is read, and relative file names start at the configuration file."""
     (tmp_path / "keys.json").write_text(json.dumps({"keys": [public_jwk(ec_key, "k")]}))
-    (tmp_path / "orders.yaml").write_text("{}")
     text = """
 [[clients]]
 id = "all-keys"
@@ -105,9 +109,11 @@ private_fhir_bases = ["https://in.example/"]
 allows_open_fhir = true
 time_zone = "America/Chicago"
 dialect = "epic"
+searches_by_post = true
+searches_in_batch = true
+max_fhir_requests = 4
 optional_keys = ["encounters"]
 matches_drug_names = true
-order_catalogue = "orders.yaml"
 discovery_version = "none"
 outbound_proxy = "http://proxy.example:3128"
 rate_per_second = 0.5
@@ -147,9 +153,11 @@ PSYCH = "info"
         "allows_unlisted_loopback_fhir": False,
         "time_zone": ZoneInfo("America/Chicago"),
         "dialect": "epic",
+        "searches_by_post": True,
+        "searches_in_batch": True,
+        "max_fhir_requests": 4,
         "optional_keys": ("encounters",),
         "matches_drug_names": True,
-        "order_catalogue": tmp_path / "orders.yaml",
         "discovery_version": "none",
         "outbound_proxy": "http://proxy.example:3128",
         "ca_file": None,
@@ -254,7 +262,11 @@ WRONG = {
     "time zone path": (SERVICE + CLIENT + 'time_zone = "../../etc/passwd"', "no such time zone"),
     "certificates": (SERVICE + CLIENT + 'ca_file = "none.pem"', "certificate"),
     "proxy with a user": (SERVICE + CLIENT + 'outbound_proxy = "http://u:p@proxy"', "is refused"),
-    "catalogue missing": (SERVICE + CLIENT + 'order_catalogue = "none"', "cannot be read"),
+    "link host as a URL": (
+        SERVICE + 'allowed_link_hosts = ["https://doi.org"]' + CLIENT,
+        "without https://",
+    ),
+    "order catalogue": (SERVICE + CLIENT + 'order_catalogue = "x"', "order_catalogue"),
     "http public URL": (SERVICE.replace("https", "http"), "in the clear"),
     "short identity key": (SERVICE.replace(SECRET, "c0ffee"), "less than 32 bytes"),
     "odd identity key": (SERVICE.replace(SECRET, "§" * 40), "neither hexadecimal nor base64"),
@@ -386,6 +398,66 @@ def test_deleted_file_keeps_the_old_configuration(write: Write) -> None:
     path.unlink()
     clock.now = 1.0
     assert config.current() is before
+
+
+def test_running_service_does_not_become_a_demonstration(write: Write) -> None:
+    """The checks of the demonstration are made at the start, so the mode needs a restart."""
+    clock = HandClock()
+    config = ReloadingConfig(write(SERVICE + CLIENT), monotonic=clock)
+    write(SERVICE + 'mode = "demo"\n' + CLIENT)
+    clock.now = 1.0
+    with capture_logs() as logs:
+        assert not config.current().service.is_demo
+    assert "service.mode" in logs[0]["fault"]
+
+
+def test_what_is_required_of_the_first_file_is_required_of_later_ones(write: Write) -> None:
+    """A file that would have stopped the start is refused while running, too."""
+
+    def no_clients(config: Config) -> None:
+        if config.clients:
+            raise SettingsError("no clients, please.")
+
+    clock = HandClock()
+    config = ReloadingConfig(write(SERVICE), monotonic=clock)
+    config.require(no_clients)
+    write(SERVICE + CLIENT)
+    clock.now = 1.0
+    assert config.current().clients == ()
+    with pytest.raises(SettingsError, match="no clients"):
+        load_config(write(SERVICE + CLIENT)).require(no_clients)
+
+
+def test_card_ids_of_the_schema_are_the_cards_of_the_content() -> None:
+    """A card can be switched off in the configuration exactly if there is such a card."""
+    path = ROOT / "cds_service" / "trust" / "schemas" / "config.schema.json"
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    cards = schema["properties"]["clients"]["items"]["properties"]["cards"]["properties"]
+    lists = (
+        schema["properties"]["service"]["properties"]["disabled_cards"]["items"]["enum"],
+        cards["disabled_cards"]["items"]["enum"],
+        cards["indicator_ceilings"]["propertyNames"]["enum"],
+    )
+    for listed in lists:
+        assert set(listed) == set(load_knowledge().cards)
+
+
+def test_every_key_of_the_file_is_used_by_the_service() -> None:
+    """A key that is documented but read by nobody would be a promise not kept."""
+    readers = [
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "cds_service").rglob("*.py")
+        if not path.name.startswith("config")
+    ]
+    names = {
+        field.name
+        for kind in (ServiceSettings, ClientProfile, CardPreferences)
+        for field in dataclasses.fields(kind)
+    }
+    unused = {
+        name for name in names if not any(re.search(rf'[."]{name}\b', text) for text in readers)
+    }
+    assert unused == set()
 
 
 def test_changed_key_set_file_is_read_again(

@@ -186,3 +186,16 @@ def test_replaced_file_is_noticed(tmp_path: Path) -> None:
         file.unlink()
     assert claim(first, "c")
     assert not claim(second, "c")
+
+
+def test_opening_early_makes_the_file_and_hides_no_fault(tmp_path: Path) -> None:
+    """A store opened at the start is ready; one that cannot be opened says so when it is used."""
+    store = ReplayStore(tmp_path)
+    store.open()
+    assert (tmp_path / "used-tokens.sqlite3").is_file()
+    assert claim(store)
+    (tmp_path / "state").write_text("not a folder")
+    broken = ReplayStore(tmp_path / "state")
+    broken.open()
+    with pytest.raises(OverloadedError):
+        claim(broken, refuses=True)

@@ -398,14 +398,15 @@ class _Writer:
 
     # Orders, tests, drugs, implants
 
-    def ordered(self, _: str, orders: Facts) -> None:
-        """Write open orders by the day they were written."""
+    def ordered(self, section: str, orders: Facts) -> None:
+        """Write open orders, or drafts, by the day they were written."""
+        statuses = ("draft",) if section == "drafted" else ("active", "on-hold")
         for name, days in orders.items():
             for day in _listed(days):
                 code = self.pick(concepts.ORDERS[name])
                 resource = {
                     "resourceType": "ServiceRequest",
-                    "status": self.pick(("active", "on-hold")),
+                    "status": self.pick(statuses),
                     "intent": "order",
                     "subject": self.subject,
                     "code": _concept(code, text=concepts.ORDER_TEXTS.get(name)),
@@ -427,7 +428,14 @@ class _Writer:
                     resource["performedDateTime"] = self.moment(day)
                     self.put(Key.PROCEDURES, resource)
 
-    def _report(self, code: Coded, day: int) -> None:
+    def mri_findings(self, _: str, findings: Facts) -> None:
+        """Write MRI reports with a coded conclusion."""
+        for name, days in findings.items():
+            for day in _listed(days):
+                report = self._report(self.pick(concepts.REPORTS["MRI"]), day)
+                report["conclusionCode"] = [_concept(self.pick(concepts.CONDITIONS[name]))]
+
+    def _report(self, code: Coded, day: int) -> Resource:
         resource = {
             "resourceType": "DiagnosticReport",
             "status": self.pick(("final", "amended", "corrected")),
@@ -435,7 +443,7 @@ class _Writer:
             "code": _concept(code),
             "effectiveDateTime": self.moment(day),
         }
-        self.put(Key.DIAGNOSTIC_REPORTS, resource)
+        return self.put(Key.DIAGNOSTIC_REPORTS, resource)
 
     def drugs(self, _: str, drugs: Iterable[Facts]) -> None:
         """Write prescriptions."""
@@ -492,6 +500,8 @@ _SECTIONS: Mapping[str, Callable[[_Writer, str, Any], None]] = {
     "findings": _Writer.findings,
     "normal findings": _Writer.normal_findings,
     "ordered": _Writer.ordered,
+    "drafted": _Writer.ordered,
+    "MRI report finds": _Writer.mri_findings,
     "done": _Writer.done,
     "drugs": _Writer.drugs,
     "implant": _Writer.implant,

@@ -124,6 +124,8 @@ CONDITIONS: Mapping[str, Choices] = {
     "dialysis": _codes(ICD, "Z99.2"),
     "pregnancy": (*_codes(SNOMED, "77386006"), *_codes(ICD, "Z33.1")),
     "smoker": (*_codes(SNOMED, "77176002"), *_codes(ICD, "F17.210")),
+    "arachnoiditis": (*_codes(SNOMED, "8217007"), *_codes(ICD, "G96.12")),
+    "gadolinium allergy": _codes(LOCAL, "gadolinium-allergy"),
 }
 
 CODED_WEAKNESS: Mapping[str, Choices] = {

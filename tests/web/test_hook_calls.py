@@ -76,7 +76,7 @@ def _good() -> dict[str, Any]:
 
 
 _WHOLE = json.dumps(_good()).encode()
-_DEEP = b'{"prefetch":' + b"[" * 70 + b"]" * 70 + b"}"
+_DEEP = b'{"prefetch":' + b"[" * 201 + b"]" * 201 + b"}"
 
 BAD_BODIES: dict[str, tuple[bytes, str | None]] = {
     "empty": (b"", None),

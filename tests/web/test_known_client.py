@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from small_rooms import SERVICE, SmallRooms, issue_of
 
 from cds_service.app import create_app
-from cds_service.errors import SettingsError
+from cds_service.errors import KnowledgeError, SettingsError
 from cds_service.knowledge.model import Knowledge
 from cds_service.settings import Settings
 from cds_service.trust.demo_profile import (
@@ -185,3 +185,65 @@ def test_card_switched_off_in_the_file_is_off_for_every_client(
     """The kill switch reaches the options of the next call."""
     make_ehr('disabled_cards = ["SCS-EVAL"]').call(body)
     assert "SCS-EVAL" in rooms.options[0].disabled_cards
+
+
+def test_epic_gets_one_order_a_suggestion_and_links_go_to_the_hosts_of_the_site(
+    make_ehr: Callable[..., Ehr], body: dict[str, Any], rooms: SmallRooms, tmp_path: Path
+) -> None:
+    """The dialect and the link hosts of the file reach the options of the next call."""
+    ehr = make_ehr('allowed_link_hosts = ["doi.org"]')
+    ehr.call(body)
+    path = tmp_path / "demo-config.toml"
+    path.write_text(path.read_text().replace("[[clients]]", '[[clients]]\ndialect = "epic"'))
+    epic = create_app(
+        Settings(config_path=path, state_dir=tmp_path),
+        clock=lambda: NOW,
+        monotonic=lambda: 0.0,
+        rooms=rooms.as_rooms(),
+    )
+    Ehr(epic.test_client(), ehr.private_key, used=7).call(body)
+    assert [options.splits_orders for options in rooms.options] == [False, True]
+    assert rooms.options[0].may_link("https://doi.org/10.1")
+    assert not rooms.options[0].may_link("https://doi.org.evil.example/10.1")
+
+
+def test_health_says_when_used_tokens_are_no_longer_shared(
+    ehr: Ehr, body: dict[str, Any], tmp_path: Path
+) -> None:
+    """With the store of used tokens gone bad, calls are answered and operators can see it."""
+    health = ehr.client.get("/health/ready").get_json()
+    assert (health["status"], health["replay_store"]) == ("ready", "in order")
+    store = tmp_path / "used-tokens.sqlite3"
+    store.unlink(missing_ok=True)
+    store.mkdir()
+    token = ehr.token(f"{URL}{SERVICE}")
+    assert ehr.call(body, token).status_code == 200
+    assert ehr.call(body, token).status_code == 401
+    assert ehr.client.get("/health/ready").get_json()["replay_store"].startswith("lost")
+
+
+def test_stranger_takes_no_place_from_a_known_client(
+    make_ehr: Callable[..., Ehr], body: dict[str, Any], rooms: SmallRooms
+) -> None:
+    """While every place is taken, a bad token is still told 401, not 503."""
+    ehr = make_ehr("max_concurrent_requests = 1")
+    seen: list[int] = []
+
+    def call_again(*_: object) -> dict[str, object]:
+        seen.extend(ehr.call(body, token).status_code for token in ("x.y.z", None))
+        return {}
+
+    rooms.answers = call_again  # type: ignore[method-assign, assignment]
+    assert ehr.call(body).status_code == 200
+    assert seen == [401, 503]
+
+
+def test_service_does_not_start_with_an_order_that_is_no_fhir(
+    knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orders are checked as FHIR resources before the first call."""
+    order = replace(knowledge.orders["crp"], codings=(("not a uri", "", ""),))
+    broken = replace(knowledge, orders={**knowledge.orders, "crp": order})
+    monkeypatch.setattr("cds_service.app.load_knowledge", lambda **_: broken)
+    with pytest.raises(KnowledgeError, match=r"crp\.yaml"):
+        create_app(Settings(is_dev=True))

@@ -44,6 +44,7 @@ def test_health_tells_what_is_served_and_that_nobody_reviewed_it(
             "digest": knowledge.digest,
             "content": "not yet clinically reviewed",
         },
+        "replay_store": "in order",
     }
 
 

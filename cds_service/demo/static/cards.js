@@ -57,7 +57,7 @@ function suggestionsOf(card, hookInstance, changed) {
   for (const suggestion of card.suggestions) {
     const result = element("span", { class: "done", role: "status" });
     const button = element("button", {
-      type: "button", class: suggestion.isRecommended ? "main" : "",
+      type: "button", class: suggestion.isRecommended ? "main" : "", "aria-label": `Order: ${suggestion.label}`,
       onclick: async () => {
         button.disabled = true;
         try {
@@ -70,7 +70,7 @@ function suggestionsOf(card, hookInstance, changed) {
           result.textContent = error.message;
         }
       },
-    }, "Order", element("span", { class: "visually-hidden" }, `: ${suggestion.label}`));
+    }, "Order");
     buttons.push(button);
     const actions = (suggestion.actions || []).map((action) => action.description).filter((words) => words && words !== suggestion.label);
     list.append(element("li", { class: "suggestion" },

@@ -48,7 +48,7 @@ function drawLists() {
         element("span", { class: "value" }, entry.value));
     })),
     section.more ? element("p", { class: "quiet" }, `and ${section.more} more`) : null));
-  at("lists").replaceChildren(...sections);
+  at("lists").replaceChildren(...(sections.length ? sections : [element("p", { class: "quiet" }, "Nothing is on record.")]));
 }
 
 async function loadTimeline() {
@@ -60,6 +60,7 @@ async function loadTimeline() {
   }
   at("day").min = state.data.firstDay;
   at("day").max = state.data.lastDay;
+  document.querySelectorAll("#day, .timeline-panel .buttons button").forEach((control) => { control.disabled = false; });
   at("timeline-table").replaceChildren(tableOf(state.data));
   draw();
 }
@@ -87,8 +88,8 @@ function view(day) {
 }
 
 function nextChange(direction) {
-  const { cards, cardStep } = state.data;
-  const days = [...new Set(cards.flatMap((card) => [card.first, card.last + cardStep]))].sort((one, other) => direction * (one - other));
+  const { cards } = state.data;
+  const days = [...new Set(cards.flatMap((card) => [card.first, card.last + 1]))].sort((one, other) => direction * (one - other));
   const next = days.find((day) => direction * (day - viewedDay()) > 0);
   if (next !== undefined) view(next);
 }

@@ -17,7 +17,9 @@ export function drawTimeline(place, data, viewedDay) {
   frame.x = (day) => frame.left + ((Math.min(data.lastDay, Math.max(data.firstDay, day)) - data.firstDay) / span) * (width - frame.left - frame.right);
   frame.y = (value) => frame.top + PAIN_HEIGHT * (1 - value / 10);
   const svg = shape("svg", { role: "img", "aria-labelledby": "timeline-title" }, shape("title", { id: "timeline-title" }, wordsFor(data)));
-  svg.append(axes(frame, data), limits(frame, data));
+  const behind = shape("g");
+  frame.now = frame.x(viewedDay);
+  svg.append(behind, axes(frame, data), limits(frame, data));
   let y = frame.top + PAIN_HEIGHT + 46;
   const lanes = LANES.filter(([lane]) => data.events.some((event) => event.lane === lane));
   for (const [lane, label] of lanes) {
@@ -27,15 +29,16 @@ export function drawTimeline(place, data, viewedDay) {
   }
   y += 14;
   if (data.cards.length) {
-    svg.append(shape("text", { x: isNarrow ? 0 : frame.left, y, class: "lane-label" }, "Cards the service would give"));
+    svg.append(shape("text", { x: 0, y, class: "lane-label" }, "Cards the service would give"));
     y += 8;
     for (const spans of byCard(data.cards)) {
-      svg.append(cardLane(frame, spans, y, data.cardStep));
+      svg.append(cardLane(frame, spans, y));
       y += isNarrow ? 36 : 24;
     }
   }
   const end = y + 6;
-  svg.append(now(frame, viewedDay, end, viewedDay === data.today), series(frame, data, viewedDay));
+  behind.append(now(frame, viewedDay, end, viewedDay === data.today));
+  svg.append(series(frame, data, viewedDay));
   svg.setAttribute("viewBox", `0 0 ${width} ${end}`);
   svg.setAttribute("height", end);
   place.replaceChildren(svg);
@@ -60,7 +63,7 @@ function axes(frame, data) {
   for (let day = Math.ceil(data.firstDay / step) * step; day <= data.lastDay; day += step) {
     const words = step >= 365 ? (day === 0 ? "0" : `${day / 365} y`) : String(day);
     group.append(shape("line", { class: "axis", x1: frame.x(day), x2: frame.x(day), y1: frame.y(0), y2: frame.y(0) + 4 }),
-      shape("text", { x: frame.x(day), y: frame.y(0) + 17, "text-anchor": "middle" }, words));
+      shape("text", { class: "halo", x: frame.x(day), y: frame.y(0) + 17, "text-anchor": "middle" }, words));
   }
   if (!frame.isNarrow) group.append(shape("text", { x: end + 14, y: frame.y(0) + 17 }, data.hasOperation ? (step >= 365 ? "years" : "days") : "days"));
   return group;
@@ -73,13 +76,15 @@ function limits(frame, data) {
   group.append(shape("line", { class: "limit", x1: frame.left, x2: end, y1: hot, y2: hot }));
   if (!frame.isNarrow) group.append(shape("text", { class: "limit-text halo", x: frame.left + 5, y: hot - 5 }, `significant from ${data.lines.hot}`));
   if (!data.hasOperation) return group;
-  let free = -Infinity;
+  let free = frame.left;
   for (const [day, words] of [[0, "operation"], [data.lines.workup, `day ${data.lines.workup}`], [data.lines.permanent, `day ${data.lines.permanent}`]]) {
     if (day < data.firstDay || day > data.lastDay) continue;
+    const half = words.length * LETTER / 2;
+    const x = Math.max(frame.x(day), free + half);
     group.append(shape("line", { class: "limit", x1: frame.x(day), x2: frame.x(day), y1: frame.top, y2: frame.y(0) }));
-    if (frame.x(day) - words.length * 3 < free) continue;
-    group.append(shape("text", { class: "limit-text", x: Math.max(frame.x(day), frame.left + words.length * 3), y: frame.top - 6, "text-anchor": "middle" }, words));
-    free = frame.x(day) + words.length * 4 + 8;
+    if (x + half > frame.width - frame.right + 20 || x - frame.x(day) > 5 * half) continue;
+    group.append(shape("text", { class: "limit-text", x, y: frame.top - 6, "text-anchor": "middle" }, words));
+    free = x + half + 8;
   }
   return group;
 }
@@ -133,10 +138,10 @@ function laneOf(frame, lane, label, events, y) {
     const length = words.length * LETTER;
     const next = n + 1 < days.length ? frame.x(days[n + 1].day) : frame.width;
     if (length <= next - x - 18) {
-      group.append(shape("text", { class: "event-text", x: x + 9, y: y - 4 }, words));
+      group.append(shape("text", { class: "event-text halo", x: x + 9, y: y - 4 }, words));
       free = x + 9 + length;
     } else if (x - 9 - length > free) {
-      group.append(shape("text", { class: "event-text", x: x - 9, y: y - 4, "text-anchor": "end" }, words));
+      group.append(shape("text", { class: "event-text halo", x: x - 9, y: y - 4, "text-anchor": "end" }, words));
       free = x;
     }
   });
@@ -159,34 +164,43 @@ function byCard(cards) {
   return lanes.values();
 }
 
-function cardLane(frame, spans, y, step) {
+function cardLane(frame, spans, y) {
   const group = shape("g");
   const height = 18;
   const top = frame.isNarrow ? y + 16 : y;
   for (const span of spans) {
     const x = frame.x(span.first);
-    const bar = shape("rect", { class: `span ${span.indicator}`, x, y: top, width: Math.max(4, frame.x(span.last + step) - x), height, rx: 3 },
+    const bar = shape("rect", { class: `span ${span.indicator}`, x, y: top, width: Math.max(4, frame.x(span.last + 1) - x), height, rx: 3 },
       shape("title", {}, `${span.title} (${INDICATORS[span.indicator]}), day ${span.first} to ${span.last}`));
     group.append(bar);
   }
-  const [first, last] = [spans[0], spans[spans.length - 1]];
-  const words = SIGNS[first.indicator] + first.title;
+  const words = SIGNS[spans[0].indicator] + spans[0].title;
   const length = words.length * LETTER + 12;
-  const start = frame.x(first.first);
-  const isRoomy = frame.x(first.last + step) - start >= length;
-  const at = frame.isNarrow ? { x: Math.max(0, Math.min(start, frame.width - length)), y: top - 4 }
-    : isRoomy ? { x: start + 6, y: top + 13 }
-      : start - length > 0 ? { x: start - 6, y: top + 13, "text-anchor": "end" }
-        : { x: frame.x(last.last + step) + 6, y: top + 13 };
-  group.append(shape("text", { ...at, class: "event-text" }, words));
+  const bars = spans.map((span) => [frame.x(span.first), frame.x(span.last + 1)]);
+  const at = frame.isNarrow ? { x: Math.max(0, Math.min(bars[0][0], frame.width - length)), y: top - 4 } : { ...labelPlace(frame, bars, length), y: top + 13 };
+  group.append(shape("text", { x: at.x, y: at.y, "text-anchor": at["text-anchor"], class: at.isInside ? "event-text" : "event-text halo" }, words));
   return group;
+}
+
+// Where the name of a card fits: inside a bar, before one, or after the last.
+function labelPlace(frame, bars, length) {
+  const roomy = bars.find(([start, end]) => end - start >= length);
+  if (roomy) return { x: besideNow(frame, roomy[0] + 6, length, roomy[1]), isInside: true };
+  const free = bars.find(([start], n) => start - length > (n ? bars[n - 1][1] : 0));
+  if (free) return { x: free[0] - 6, "text-anchor": "end" };
+  return { x: Math.min(bars[bars.length - 1][1] + 6, frame.width - length) };
+}
+
+// A label inside a bar begins after the line of "today" if that line would cut it and there is room.
+function besideNow(frame, x, length, end) {
+  return frame.now > x - 3 && frame.now < x + length && frame.now + length < end ? frame.now + 6 : x;
 }
 
 function now(frame, day, end, isToday) {
   const x = frame.x(day);
   const group = shape("g");
   const words = isToday ? "today" : `day ${day}`;
-  group.append(shape("rect", { class: "veil", x: x + 1, y: frame.top - 2, width: Math.max(0, frame.width - x), height: PAIN_HEIGHT + 2 }),
+  group.append(shape("rect", { class: "veil", x: x + 1, y: frame.top - 2, width: Math.max(0, frame.width - frame.right - x), height: PAIN_HEIGHT + 2 }),
     shape("line", { class: "now", x1: x, x2: x, y1: frame.top - 8, y2: end }),
     shape("text", { class: "now-text", x, y: frame.top - 17, "text-anchor": x > frame.width - 40 ? "end" : "middle" }, words));
   return group;

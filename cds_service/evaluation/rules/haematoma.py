@@ -108,7 +108,8 @@ def _severe_pain(case: Case) -> Answer:
 def _second_haematoma_sign(case: Case) -> Answer:
     bladder = read_bladder(case)
     has_residual = bladder.residual is not None
-    rise = of(_has_sudden_rise(case)) & case.cautions.is_bleeding_risk
+    unread = case.workup.unread((Key.SCORES,))
+    rise = found(_has_sudden_rise(case), unread) & case.cautions.is_bleeding_risk
     return any_of(
         (
             case.motor.any(case.motor.new),

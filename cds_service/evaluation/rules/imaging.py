@@ -47,6 +47,8 @@ def needs_deficit_mri(case: Case) -> Answer:
 
 def is_return_imaged(case: Case) -> Answer:
     """Return whether the course is a return of pain that row 13 would image."""
+    if case.pain.course is None:
+        return case.has_returned
     is_severe = case.leg_fires("pain-severe") if case.pain.driver is Driver.LEG else NO
     if case.pain.driver in {Driver.BACK, Driver.ANY}:
         value = case.pain.current(case.pain.driver)
@@ -54,10 +56,7 @@ def is_return_imaged(case: Case) -> Answer:
     early = ~case.at("workup-day")
     by_driver = of(case.pain.driver is Driver.LEG) | is_severe
     return (
-        case.has_returned
-        & case.pain.significant
-        & (of(case.is_true_return) if case.pain.course is not None else case.has_returned)
-        & (~early | by_driver)
+        case.has_returned & case.pain.significant & of(case.is_true_return) & (~early | by_driver)
     )
 
 
@@ -80,7 +79,7 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
         ("MRI done since the weakness", case.workup.is_done(MRI, from_day=from_day)),
         *_holds(case, from_day),
     ]
-    finding = weigh("IMG-MRI-DEF", case, requires, unless)
+    finding = weigh("IMG-MRI-DEF", case, requires, _if_told(is_deficit_imaged(case), unless))
     if not is_met({"IMG-MRI-DEF": finding}, "IMG-MRI-DEF"):
         return finding
     deficits = sorted(case.motor.stable, key=lambda deficit: deficit.sort_key)
@@ -104,6 +103,14 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
         note = Note(key="mri-upgrade", words={"date": older[-1].on})
         return replace(finding, notes=(*finding.notes, note))
     return propose_mri(finding, case, ScanWish(priority="urgent", offers_both=True))
+
+
+def _if_told(question: Answer, unless: list[Named]) -> list[Named]:
+    """Return what holds a card back; nothing does while the question itself cannot be told.
+
+    A test counts only from the day of the event in question, and that day is not known then.
+    """
+    return [] if question.is_unknown else unless
 
 
 def _holds(case: Case, from_day: int | None) -> list[Named]:
@@ -133,7 +140,7 @@ def return_imaging(case: Case, earlier: Earlier) -> Finding:
         ("MRI done since the return", case.workup.is_done(MRI, from_day=onset)),
         *_holds(case, onset),
     ]
-    finding = weigh("IMG-MRI-RTR", case, requires, unless)
+    finding = weigh("IMG-MRI-RTR", case, requires, _if_told(case.has_returned, unless))
     if not is_met({"IMG-MRI-RTR": finding}, "IMG-MRI-RTR"):
         return finding
     words: dict[str, Word] = {**_score_words(case), "onset": onset}
@@ -158,8 +165,12 @@ def failure_imaging(case: Case, earlier: Earlier) -> Finding:
             is_failure_imaged(case),
         ),
     ]
-    unless = [("an adequate MRI is done", case.has_adequate_mri), *_holds(case, None)]
-    finding = weigh("IMG-MRI-NR", case, requires, unless)
+    adequate = case.has_recent_enough_mri
+    if adequate.is_yes and not case.has_failed.is_unknown:
+        requires.append(("claudication since the last MRI", case.is_claudication_new))
+        adequate = NO
+    unless = [("an adequate MRI is done", adequate), *_holds(case, None)]
+    finding = weigh("IMG-MRI-NR", case, requires, _if_told(case.has_failed, unless))
     if not is_met({"IMG-MRI-NR": finding}, "IMG-MRI-NR"):
         return finding
     leading = case.pain.leading
@@ -269,7 +280,7 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
         ("an MRI is done or ordered", ~wanted),
         *_ct_holds(case, by_deficit, by_return),
     ]
-    finding = weigh("IMG-ALT", case, requires, unless)
+    finding = weigh("IMG-ALT", case, requires, _if_told(question, unless))
     if not is_met({"IMG-ALT": finding}, "IMG-ALT"):
         return finding
     is_unsafe = case.cautions.is_documented_unsafe
@@ -297,14 +308,16 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
 
 
 def _ct_holds(case: Case, by_deficit: Answer, by_return: Answer) -> list[Named]:
-    if by_deficit.is_yes:
+    is_deficit = is_deficit_imaged(case).is_yes and not by_deficit.is_no
+    is_return = is_return_imaged(case).is_yes and not by_return.is_no
+    if is_deficit:
         from_day, newest = deficit_day(case), None
-    elif by_return.is_yes:
+    elif is_return:
         from_day, newest = case.onset if case.onset is not None else 0, None
     else:
         from_day = case.limits.days("mri-readable-day")
         newest = "imaging-fresh" if case.pain.course is Course.WORSENING else None
-    ordered_from = from_day if by_deficit.is_yes or by_return.is_yes else None
+    ordered_from = from_day if is_deficit or is_return else None
     return [
         ("pregnancy: the surgeon card takes its place", of(case.cautions.is_pregnant)),
         (
@@ -350,7 +363,7 @@ def fusion_ct(case: Case, earlier: Earlier) -> Finding:
         ("the card on other imaging takes its place", of(is_met(earlier, "IMG-ALT"))),
         ("non-union is already coded", case.signs.has("pseudarthrosis")),
     ]
-    finding = weigh("CT-FUSION", case, requires, unless)
+    finding = weigh("CT-FUSION", case, requires, _if_told(_back_persists(case), unless))
     return _back_card(finding, case, "ct-lumbar-without-contrast", SCAN_KEYS)
 
 
@@ -376,10 +389,11 @@ def _back_card(finding: Finding, case: Case, order: str, keys: tuple[str, ...]) 
 def _is_unstable(case: Case) -> Answer:
     """Return whether the operation or a code makes instability a question."""
     operation = case.operation
-    is_decompressed = "decompression" in operation.types and case.is_back_dominant
+    leads = Answer(None, case.pain.unread) if case.pain.unread else of(case.is_back_dominant)
     return any_of(
         (
-            of(operation.is_fusion or is_decompressed),
+            of(operation.is_fusion),
+            of("decompression" in operation.types) & leads,
             of(case.limits.met("surgeries-several", operation.surgery_count)),
             of(case.limits.met("levels-several", operation.level_count or 1)),
             case.signs.has("spinal-instability"),
@@ -406,7 +420,7 @@ def dynamic_xray(case: Case, earlier: Earlier) -> Finding:
         ("x-ray already ordered", case.workup.is_ordered("xray-lumbar", newest="order-lookback")),
         ("x-ray already done", _is_imaged(case, ("xray-lumbar",), "xray-day")),
     ]
-    finding = weigh("XR-DYN", case, requires, unless)
+    finding = weigh("XR-DYN", case, requires, _if_told(_back_persists(case), unless))
     is_young_fusion = case.operation.is_fusion and case.at("xray-flexion-fusion-day").is_no
     order = "xray-lumbar-standing" if is_young_fusion else "xray-lumbar-flexion-extension"
     finding = _back_card(finding, case, order, XRAY_KEYS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, found, of
 from cds_service.evaluation.assessment import (
     Evidence,
@@ -68,11 +69,13 @@ def read_infection(case: Case) -> InfectionPicture:
     coded = _coded(case)
     fresh = [s for s in coded if case.limits.met("infection-coded-age", s.age)]
     hints = (_fever(case), _crp(case), _wound(case), *_minors(case))
+    known = tuple(hint for hint in hints if hint is not None)
+    axial = case.workup.unread((Key.SCORES,)) if any(hint.is_major for hint in known) else set()
     return InfectionPicture(
         coded=tuple(fresh),
         old=tuple(sign for sign in coded if sign not in fresh),
-        hints=tuple(hint for hint in hints if hint is not None),
-        unread=case.signs.unread,
+        hints=known,
+        unread=case.signs.unread | axial,
     )
 
 

@@ -78,9 +78,17 @@ class Reason:
     holds: Answer
     lookback: str
     from_day: int | None = None
+    is_dated: bool = False
+    """Whether only a referral from the day of the event on answers it."""
 
     def remains(self, case: Case) -> Answer:
-        """Return whether the reason holds and no referral or visit has answered it."""
+        """Return whether the reason holds and no referral or visit has answered it.
+
+        Missing data:
+            While the event itself cannot be told, no referral is known to have answered it.
+        """
+        if self.holds.is_unknown and self.is_dated:
+            return self.holds
         served = case.workup.is_referred(*REFERRAL, newest=self.lookback, from_day=self.from_day)
         return self.holds & ~served
 
@@ -111,14 +119,21 @@ def _reasons(case: Case, earlier: Earlier) -> tuple[Reason, ...]:
     lookback = "order-lookback"
     severe, severe_from = severe_early(case)
     return (
-        Reason(id="severe", holds=severe, lookback=lookback, from_day=severe_from),
+        Reason(id="severe", holds=severe, lookback=lookback, from_day=severe_from, is_dated=True),
         Reason(
             id="weakness",
             holds=case.motor.any(case.motor.stable),
             lookback=lookback,
             from_day=case.motor.latest_stable_onset,
+            is_dated=True,
         ),
-        Reason(id="return", holds=_return(case), lookback=lookback, from_day=case.onset),
+        Reason(
+            id="return",
+            holds=_return(case),
+            lookback=lookback,
+            from_day=case.onset,
+            is_dated=True,
+        ),
         Reason(id="hardware", holds=case.signs.has("hardware-failure"), lookback=lookback),
         Reason(id="structural", holds=case.has_structural_target, lookback=lookback),
         Reason(id="level", holds=of(is_met(earlier, "CK-LEVEL")), lookback=lookback),

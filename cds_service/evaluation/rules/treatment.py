@@ -254,16 +254,24 @@ def _stimulator_notes(case: Case) -> tuple[Note, ...]:
     return (*notes, *(Note(key=f"scs-{name}") for name in distressed))
 
 
+def _some_missing(case: Case, needed: list[Answer]) -> Answer:
+    """Return whether some, but not too many, of the prerequisites are missing."""
+    missing = sum(answer.is_no for answer in needed)
+    unclear = [answer for answer in needed if answer.is_unknown]
+    if missing and not case.limits.met("scs-missing-max", missing):
+        return of(flag=False)
+    if unclear:
+        return Answer(None, frozenset().union(*(answer.unread for answer in unclear)))
+    return of(bool(missing))
+
+
 def stimulator_prerequisites(case: Case, earlier: Earlier) -> Finding:
     """SCS-PREREQ: as for the evaluation, but one or two prerequisites are missing."""
     needed = prerequisites(case)
     missing = [name for name, answer in needed if answer.is_no]
-    told = all_of(answer | ~answer for _, answer in needed)
-    is_few = bool(missing) and case.limits.met("scs-missing-max", len(missing))
     requires = [
         *_is_candidate(case),
-        ("all prerequisites can be told", told),
-        ("one or two prerequisites are missing", of(is_few)),
+        ("one or two prerequisites are missing", _some_missing(case, [a for _, a in needed])),
     ]
     unless = list(_stimulator_holds(case, earlier))
     if "prerequisite-imaging" not in missing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from functools import partial
 
 from cds_service.evaluation.answers import Answer
 from cds_service.evaluation.assessment import Finding, Verdict
@@ -25,26 +25,25 @@ def weigh(
     """
     requires, unless = tuple(requires), tuple(unless)
     row = case.limits.knowledge.cards[card].row
-    empty = Finding(card=card, row=row, verdict=Verdict.NOT_MET)
+    finding = partial(Finding, card=card, row=row)
     denied = [text for text, answer in requires if answer.is_no]
     if denied:
-        return replace(empty, reasons=tuple(denied))
+        return finding(verdict=Verdict.NOT_MET, reasons=tuple(denied))
     held = [text for text, answer in unless if answer.is_yes]
     if held and not any(answer.is_unknown for _, answer in requires):
-        return replace(empty, held_by="; ".join(held), reasons=_texts(requires))
+        return finding(verdict=Verdict.NOT_MET, held_by="; ".join(held), reasons=_texts(requires))
     blurred = [(text, answer) for text, answer in requires if answer.is_unknown]
     if held:
-        return replace(empty, reasons=tuple(f"held back: {text}" for text in held))
+        reasons = tuple(f"held back: {text}" for text in held)
+        return finding(verdict=Verdict.NOT_MET, reasons=reasons)
     if blurred:
-        return replace(
-            empty,
+        return finding(
             verdict=Verdict.CANNOT_TELL,
             reasons=tuple(text for text, _ in blurred),
             unread=_unread(blurred),
         )
     unclear = [(text, answer) for text, answer in unless if answer.is_unknown]
-    return replace(
-        empty,
+    return finding(
         verdict=Verdict.MET,
         reasons=(*_texts(requires), *(f"could not check: {text}" for text, _ in unclear)),
         unread=_unread(unclear),

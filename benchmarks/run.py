@@ -1,0 +1,317 @@
+"""Measure the service against its goals: one table of ratios, and ``docs/benchmarks.md``.
+
+``--quick`` takes less than a minute; a whole run takes less than five.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import bodies  # noqa: E402 - the line above lets this file run by its path
+from benchmarks.http_calls import Connection, Load, measured, post  # noqa: E402
+from benchmarks.processes import Watched, free_port, running  # noqa: E402
+from benchmarks.report import Row, markdown, page  # noqa: E402
+from benchmarks.server import NULL, ORJSON  # noqa: E402
+from benchmarks.service_under_test import (  # noqa: E402
+    DELAYS,
+    Client,
+    fhir_base,
+    written_config,
+)
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+SIZES = {"2 KB": 2_000, "60 KB": 60_000, "1 MB": 1_000_000}
+_SLICE_SECONDS = 0.6
+_MOST_CALLS = 400
+_CALLERS = 2
+_MANY_CALLERS = 32
+_HEALTH = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+_BAD_TOKEN = "x.y.z"  # noqa: S105 - a token that is none
+_OK = frozenset({200})
+_REFUSED = frozenset({401})
+_NOT_ANSWERED = frozenset({412, 503})
+_FULL_OVER_NULL = {"2 KB": 0.30, "60 KB": 0.30, "1 MB": None}
+_FULL_OVER_ORJSON = {"2 KB": None, "60 KB": 0.55, "1 MB": 1.0}
+_LARGE_CHART = 10_000
+_SIZES = (100, 1_000, _LARGE_CHART, 50_000)
+_SIZES_QUICK = (100, 1_000)
+"""Observations of the charts measured in process."""
+_PULL_GOAL = {20: 1.45, 100: 1.10}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """A running service, its client and the size of this run."""
+
+    client: Client
+    port: int
+    fhir_port: int
+    server: Watched
+    today: date
+    rounds: int
+    is_quick: bool
+
+    def calls(self, count: int, body: bytes, path: str = bodies.SERVICE) -> list[bytes]:
+        """Return *count* signed requests."""
+        return [post(path, body, self.client.token()) for _ in range(count)]
+
+    def load(
+        self, requests: Sequence[bytes], expected: frozenset[int] = _OK, callers: int = 1
+    ) -> Load:
+        """Send *requests*; every answer must have one of the *expected* statuses."""
+        load = measured(self.port, self.server, requests, callers=callers)
+        if load.statuses - expected:
+            raise SystemExit(f"Unexpected answers: {sorted(load.statuses)}. No figure would count.")
+        return load
+
+
+def main() -> None:
+    """Run every measurement, print the table and write the page."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--quick", action="store_true", help="fewer rounds and smaller charts")
+    options.add_argument("--output", type=Path, default=PAGE, help="where to write the page")
+    chosen = options.parse_args()
+    found = _in_process(_SIZES_QUICK if chosen.quick else _SIZES)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [*_rows(Path(folder), is_quick=chosen.quick), *_charts(found)]
+    print(markdown(rows))  # noqa: T201 - this is a command
+    chosen.output.write_text(
+        page(
+            rows,
+            cards=found["cards"],
+            python=platform.python_version(),
+            cores=os.cpu_count() or 1,
+            mode="quick run" if chosen.quick else "whole run",
+        ),
+        encoding="utf-8",
+    )
+
+
+def _rows(folder: Path, *, is_quick: bool) -> Iterator[Row]:
+    """Start what is needed and measure, one area after the other."""
+    today = datetime.now(UTC).date()  # noqa: TID251 - a benchmark runs today
+    port, fhir_port = free_port(), free_port()
+    client = Client(f"http://127.0.0.1:{port}")
+    config = written_config(folder, client, fhir_port)
+    log = folder / "log"
+    with ExitStack() as stack:
+        arguments = ("--today", today.isoformat())
+        stack.enter_context(running("benchmarks.delay_server", *arguments, port=fhir_port, log=log))
+        started = time.perf_counter()
+        server = stack.enter_context(
+            running("benchmarks.server", "--config", str(config), port=port, log=log)
+        )
+        bench = Bench(
+            client=client,
+            port=port,
+            fhir_port=fhir_port,
+            server=server,
+            today=today,
+            rounds=3 if is_quick else 5,
+            is_quick=is_quick,
+        )
+        yield from _start(bench, started)
+        yield from _prefetch(bench)
+        yield from _refusing(bench)
+        yield from _pull(bench)
+        yield from _memory(bench)
+
+
+def _start(bench: Bench, started: float) -> Iterator[Row]:
+    """Yield how long the first good answer took, and the first request against the usual one.
+
+    The server listens before its worker is ready, so the worker's health is asked for first.
+    """
+    connection = Connection(bench.port)
+    connection.call(_HEALTH)
+    connection.close()
+    body = bodies.sized_body(SIZES["60 KB"], bench.today)
+    first = bench.load(bench.calls(1, body)).median
+    lasted = time.perf_counter() - started
+    usual = bench.load(bench.calls(50, body)).median
+    yield Row(area="Start-up", what="to the first good answer", value=lasted, goal=2, unit="s")
+    yield Row(area="Start-up", what="first request / usual one", value=first / usual, goal=3)
+
+
+def _prefetch(bench: Bench) -> Iterator[Row]:
+    """Yield the whole road against the reference routes, for each size of body."""
+    for name, size in SIZES.items():
+        body = bodies.sized_body(size, bench.today)
+        loads = _in_turn(bench, body, (bodies.SERVICE, NULL, ORJSON))
+        for reference, goals in ((NULL, _FULL_OVER_NULL), (ORJSON, _FULL_OVER_ORJSON)):
+            pairs = list(zip(loads[bodies.SERVICE], loads[reference], strict=True))
+            calls = statistics.median(full.per_second / other.per_second for full, other in pairs)
+            cpu = statistics.median(other.cpu / full.cpu for full, other in pairs)
+            what = f"{name}: service / {reference.rpartition('/')[2]}"
+            goal = goals[name]
+            yield Row(
+                area="Prefetch", what=f"{what}, calls", value=calls, goal=goal, is_at_least=True
+            )
+            yield Row(area="Prefetch", what=f"{what}, speed by CPU", value=cpu)
+
+
+def _in_turn(bench: Bench, body: bytes, paths: Sequence[str]) -> Mapping[str, list[Load]]:
+    """Return the loads of each round, the routes taken in turn."""
+    counts = {path: _calls_per_slice(bench, body, path) for path in paths}
+    loads: dict[str, list[Load]] = {path: [] for path in paths}
+    for _ in range(bench.rounds):
+        for path in paths:
+            requests = bench.calls(counts[path], body, path)
+            loads[path].append(bench.load(requests, callers=_CALLERS))
+    return loads
+
+
+def _calls_per_slice(bench: Bench, body: bytes, path: str) -> int:
+    seconds = bench.load(bench.calls(10, body, path)).median
+    return max(10, min(_MOST_CALLS, int(_SLICE_SECONDS / seconds)))
+
+
+def _refusing(bench: Bench) -> Iterator[Row]:
+    """Yield what a bad token costs, with a small and with a large body."""
+    small = bodies.sized_body(SIZES["2 KB"], bench.today)
+    large = bodies.sized_body(SIZES["1 MB"], bench.today)
+    full, refused, refused_large = [], [], []
+    for _ in range(bench.rounds):
+        full.append(bench.load(bench.calls(100, small)).cpu)
+        wrong = post(bodies.SERVICE, small, _BAD_TOKEN)
+        refused.append(bench.load([wrong] * 300, _REFUSED).cpu)
+        wrong = post(bodies.SERVICE, large, _BAD_TOKEN)
+        refused_large.append(bench.load([wrong] * 100, _REFUSED).cpu)
+    area = "Refusing"
+    cost = _median_ratio(refused, full)
+    yield Row(area=area, what="bad token / good 2 KB call, CPU", value=cost, goal=0.8)
+    cost = _median_ratio(refused_large, refused)
+    yield Row(area=area, what="bad token with 1 MB / with 2 KB, CPU", value=cost)
+    cost = _median_ratio(refused_large, full)
+    yield Row(area=area, what="bad token with 1 MB / good 2 KB call, CPU", value=cost, goal=0.8)
+
+
+def _pull(bench: Bench) -> Iterator[Row]:
+    """Yield calls answered from a slow FHIR server against its slowest single search."""
+    hooks = 10 if bench.is_quick else 30
+    for delay in DELAYS:
+        body = bodies.body_to_pull(fhir_base(bench.fhir_port, delay))
+        bench.load(bench.calls(4, body))
+        single = _single_search(bench, delay, hooks)
+        pulled = bench.load(bench.calls(hooks, body))
+        ratio = pulled.median / single
+        what = f"{delay} ms, 1 caller"
+        yield Row(
+            area="Pull", what=f"{what}: call / one search", value=ratio, goal=_PULL_GOAL[delay]
+        )
+        added = (pulled.median - single) * 1000
+        yield Row(area="Pull", what=f"{what}: added", value=added, goal=10, unit="ms")
+    delay = DELAYS[-1]
+    body = bodies.body_to_pull(fhir_base(bench.fhir_port, delay))
+    requests = bench.calls(_MANY_CALLERS * (3 if bench.is_quick else 8), body)
+    many = bench.load(requests, _OK | _NOT_ANSWERED, callers=_MANY_CALLERS)
+    share = many.complete * many.per_second / (_MANY_CALLERS / (delay / 1000))
+    what = f"{delay} ms, {_MANY_CALLERS} callers"
+    yield Row(
+        area="Pull", what=f"{what}: share of the limit", value=share, goal=0.40, is_at_least=True
+    )
+    yield Row(
+        area="Pull", what=f"{what}: complete answers", value=many.complete, goal=1, is_at_least=True
+    )
+    tail = many.quantile(0.99) / (delay / 1000)
+    yield Row(area="Pull", what=f"{what}: p99 / delay", value=tail, goal=4)
+
+
+def _single_search(bench: Bench, delay: int, count: int) -> float:
+    """Return the median time of one search, asked without the service."""
+    path = f"/{delay}/fhir/Procedure?patient={bodies.PATIENT_ID}"
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    connection = Connection(bench.fhir_port)
+    times = []
+    for _ in range(count):
+        started = time.perf_counter()
+        connection.call(request)
+        times.append(time.perf_counter() - started)
+    connection.close()
+    return statistics.median(times)
+
+
+def _memory(bench: Bench) -> Iterator[Row]:
+    """Yield how much memory grows over many calls of every kind."""
+    count = 400 if bench.is_quick else 4_000
+    small, usual = (bodies.sized_body(SIZES[name], bench.today) for name in ("2 KB", "60 KB"))
+    kinds = (small, usual, usual, small[:-1])
+    expected = _OK | _REFUSED | {400}
+
+    def mixed(calls: int) -> list[bytes]:
+        wrong = post(bodies.SERVICE, small, _BAD_TOKEN)
+        good = [post(bodies.SERVICE, kinds[n % 4], bench.client.token()) for n in range(calls)]
+        return [request for pair in good for request in (pair, wrong)]
+
+    bench.load(mixed(200), expected)
+    before = bench.server.resident_bytes()
+    bench.load(mixed(count // 2), expected)
+    grown = (bench.server.resident_bytes() / before - 1) * 100
+    yield Row(area="Memory", what=f"growth over {count} mixed calls", value=grown, goal=3, unit="%")
+
+
+def _in_process(sizes: Sequence[int]) -> Mapping[str, Any]:
+    """Return what ``benchmarks.in_process`` measured for charts of these *sizes*."""
+    printed = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-m", "benchmarks.in_process", *map(str, sizes)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    ).stdout
+    found: Mapping[str, Any] = json.loads(printed)
+    return found
+
+
+def _charts(found: Mapping[str, Any]) -> Iterator[Row]:
+    """Yield how the cost of a chart grows with it, and what ten times the rules cost."""
+    charts = {chart["count"]: chart for chart in found["charts"]}
+    sizes = sorted(charts)
+    smallest = charts[sizes[0]]
+    area = "Charts"
+    for size in sizes[2:] or sizes[1:]:
+        cost = math.log(charts[size]["cards"] / smallest["cards"])
+        exponent = cost / math.log(size / sizes[0])
+        steepest = 1.10 if size <= _LARGE_CHART else 1.20
+        what = f"exponent from {sizes[0]} to {size:,} Observations"
+        yield Row(area=area, what=what, value=exponent, goal=steepest)
+    for size in sizes:
+        chart = charts[size]
+        goal = 0.25 if size == _LARGE_CHART else None
+        what = f"{size:,} Observations: decoded, read, evaluated"
+        value = chart["cards"] / chart["orjson"]
+        yield Row(area=area, what=f"{what} / orjson.loads", value=value, goal=goal)
+        if "check" in chart:
+            what = f"{size:,} Observations: strict check of the body / orjson.loads"
+            yield Row(area=area, what=what, value=chart["check"] / chart["orjson"])
+    largest = charts[sizes[-1]]
+    grown = largest["grown"] / largest["bytes"]
+    what = f"{sizes[-1]:,} Observations: peak memory / body"
+    yield Row(area=area, what=what, value=grown, goal=2.5)
+    value = found["rules"]["ten_times"] / found["rules"]["once"]
+    yield Row(area="Rules", what="60 KB: every rule ten times / once", value=value, goal=1.3)
+
+
+def _median_ratio(ones: Sequence[float], others: Sequence[float]) -> float:
+    return statistics.median(one / other for one, other in zip(ones, others, strict=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Drugs by their names, for sites whose lists hold words where codes belong.
+
+Only behind a switch of the client profile: a name says less than a code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from cds_service.knowledge.model import Knowledge
+
+_DRUG_SETS = (
+    "acetaminophen",
+    "anticoagulant",
+    "antiplatelet",
+    "benzodiazepine",
+    "buprenorphine",
+    "gabapentinoid",
+    "methadone",
+    "nsaid",
+    "opioid",
+    "snri",
+    "tca",
+    "topical-analgesic",
+)
+"""Naloxone is left out: kept at hand or part of a treatment, a name does not tell."""
+
+
+def drugs_named(texts: Iterable[str], knowledge: Knowledge) -> frozenset[str]:
+    """Return the drug value sets of which *texts* name a drug as a whole word."""
+    names: dict[str, set[str]] = {}
+    for value_set in _DRUG_SETS:
+        for code in knowledge.value_sets[value_set].codes:
+            if code.is_enabled:
+                names.setdefault(code.display.lower(), set()).add(value_set)
+    longest_first = sorted(names, key=len, reverse=True)
+    pattern = re.compile(rf"(?<![a-z])(?:{'|'.join(map(re.escape, longest_first))})(?![a-z])")
+    found = (name for text in texts for name in pattern.findall(text.lower()))
+    return frozenset(value_set for name in found for value_set in names[name])

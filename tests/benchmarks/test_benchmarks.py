@@ -1,0 +1,85 @@
+"""The benchmark measures what it says: a patient with cards, bodies of the stated size, CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from datetime import date
+
+import pytest
+
+from benchmarks import bodies
+from benchmarks.http_calls import measured, post
+from benchmarks.in_process import Rooms, fired
+from benchmarks.processes import HOST, Watched
+from benchmarks.report import Row, markdown
+
+TODAY = date(2026, 3, 1)
+
+
+def test_benchmark_patient_gets_at_least_three_cards_with_suggestions() -> None:
+    """A fast answer about a patient who needs nothing would prove nothing."""
+    assert sum("suggestions" in card for card in fired(Rooms())) >= 3
+
+
+@pytest.mark.parametrize("size", [60_000, 1_000_000])
+def test_body_has_about_the_size_asked_for(size: int) -> None:
+    """A row that says 60 KB sends about 60 KB."""
+    assert abs(len(bodies.sized_body(size, TODAY)) / size - 1) < 0.05
+
+
+def test_smallest_body_is_about_two_kilobytes() -> None:
+    """The chart alone is the body of the smallest row."""
+    assert 1_800 < len(bodies.sized_body(2_000, TODAY)) < 2_600
+
+
+def test_one_added_observation_in_ten_is_used_by_the_rules() -> None:
+    """A chart of harmless filling only, or of used values only, would flatter or mislead."""
+    codes = [each["code"]["coding"][0]["code"] for each in bodies.observations(100, TODAY)]
+    assert sum(code in {"1988-5", "8310-5", "6690-2"} for code in codes) == 10
+
+
+def test_figure_is_judged_on_the_right_side_of_its_goal() -> None:
+    """Half of the null handler is good when a third was asked for, and bad as a cost."""
+    at_least = Row(area="a", what="b", value=0.5, goal=0.3, is_at_least=True)
+    at_most = Row(area="a", what="b", value=0.5, goal=0.3)
+    assert (at_least.is_met, at_most.is_met) == (True, False)
+    assert "**no**" in markdown([at_most])
+    assert "**no**" not in markdown([at_least, Row(area="a", what="b", value=1)])
+
+
+def test_calls_are_counted_with_their_statuses_and_a_lost_connection_is_made_anew() -> None:
+    """A server that hangs up after each answer is still measured call by call."""
+    answer = b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"suggestions":1'
+    with socket.create_server((HOST, 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(3):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(65_536)
+                    connection.sendall(answer)
+
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        load = measured(
+            listener.getsockname()[1], Watched(os.getpid()), [post("/", b"{}", "token")] * 3
+        )
+        server.join(timeout=10)
+    assert (len(load.seconds), load.statuses, load.complete) == (3, {200}, 1.0)
+
+
+def test_post_states_the_length_of_its_body() -> None:
+    """A request is complete HTTP, with its token."""
+    head, _, body = post("/x", json.dumps({"a": 1}).encode(), "secret").partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert b"Authorization: Bearer secret" in head
+
+
+def test_cpu_time_of_a_process_is_read_from_proc() -> None:
+    """This test process has used some CPU time and holds some memory."""
+    own = Watched(os.getpid())
+    assert own.cpu_seconds() > 0
+    assert own.resident_bytes() > 1_000_000

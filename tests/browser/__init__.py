@@ -1,0 +1,1 @@
+"""The test EHR and the guidance pages in a real browser."""

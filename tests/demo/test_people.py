@@ -1,0 +1,190 @@
+"""Charts of another FHIR server in the test EHR: listed, copied, and never written to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from flask import Flask, Response, jsonify, request
+
+from cds_service.demo.command import running_demo, serving
+from cds_service.demo.people import ChartServerError, server_people
+from cds_service.demo.personas import load_personas
+from cds_service.demo.store import ChartStore
+from cds_service.errors import SettingsError
+from tests.demo.ports import HOST, free_port
+
+TODAY = date(2026, 3, 1)
+TOKEN = "a-token-of-the-other-server"
+PAGE = 5
+TIMEOUT = 30
+
+
+@dataclass
+class OtherServer:
+    """Somebody's FHIR server: wants a token, answers in small pages, remembers what was asked."""
+
+    base: str
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    next_base: str | None = None
+    refused: frozenset[str] = frozenset()
+
+    def app(self, store: ChartStore) -> Flask:
+        """Return the server over *store*."""
+        app = Flask("other")
+
+        @app.route("/fhir/<kind>", methods=["GET", "POST", "PUT"])
+        def search(kind: str) -> Response | tuple[Response, int]:
+            self.asked.append((request.method, kind))
+            if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+                return jsonify({"resourceType": "OperationOutcome"}), 401
+            if kind in self.refused:
+                return jsonify({"resourceType": "OperationOutcome"}), 404
+            return jsonify(self._page(store, kind))
+
+        return app
+
+    def _page(self, store: ChartStore, kind: str) -> dict[str, Any]:
+        known = {"_id", "patient"}
+        query = [(name, value) for name, value in request.args.items() if name in known]
+        found = store.search(kind, query)
+        start = int(request.args.get("_offset", "0"))
+        link = []
+        if start + PAGE < len(found):
+            parameters = {**request.args, "_offset": str(start + PAGE)}
+            text = "&".join(f"{name}={value}" for name, value in parameters.items())
+            link = [{"relation": "next", "url": f"{self.next_base or self.base}/{kind}?{text}"}]
+        entry = [{"resource": resource} for resource in found[start : start + PAGE]]
+        return {"resourceType": "Bundle", "type": "searchset", "link": link, "entry": entry}
+
+
+@pytest.fixture
+def other() -> Iterator[OtherServer]:
+    """The other server, with our charts under ids of its own."""
+    port = free_port()
+    server = OtherServer(base=f"http://{HOST}:{port}/fhir")
+    personas = load_personas(_now().date())
+    renamed = [_renamed(resource) for persona in personas for resource in persona.resources]
+    with serving(server.app(ChartStore(renamed, _now)), HOST, port):
+        yield server
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - the demo beside it lives today
+
+
+def _renamed(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        return {key: _renamed(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_renamed(one) for one in value]
+    return value.replace("plcds-", "other-") if isinstance(value, str) else value
+
+
+def test_a_whole_chart_is_copied_over_all_pages(other: OtherServer) -> None:
+    """Every page is followed; the copy holds what the server holds for that patient."""
+    people = server_people(other.base, TOKEN)
+    chart = people.chart("other-no-relief")
+    persona = next(p for p in load_personas(TODAY) if p.id == "no-relief")
+    assert chart is not None
+    assert chart.title == "Demo-Dogwood, Grace"
+    kinds = sorted(resource["resourceType"] for resource in chart.resources)
+    wanted = sorted(resource["resourceType"] for resource in persona.resources)
+    wanted.remove("Practitioner")
+    assert kinds == wanted
+    assert people.chart("nobody") is None
+    assert people.chart("no id at all") is None
+
+
+def test_charts_of_another_server_get_the_same_cards_and_nothing_is_written(
+    other: OtherServer, tmp_path: Path
+) -> None:
+    """A chart is opened, an order is placed and known at the next opening; the server only read."""
+    people = server_people(other.base, TOKEN)
+    with running_demo(
+        HOST, port=free_port(), ehr_port=free_port(), state_dir=tmp_path, people=people
+    ) as demo:
+        page = requests.get(demo.ehr_url, timeout=TIMEOUT).text
+        assert other.base in page
+        assert "/patients/other-too-early" in page
+        assert "plcds-" not in page
+        sent = {"patient": "other-no-relief", "asOf": demo.ehr.today_utc.isoformat()}
+        for delivery in ("prefetch", "pull"):
+            opened = _post(demo.ehr_url, "open", {**sent, "delivery": delivery})
+            topics = [card["source"]["topic"]["code"] for card in opened["cards"]]
+            assert topics == ["IMGMRINR", "PAINREF"]
+        card = opened["cards"][0]
+        accepted = {
+            "hookInstance": opened["hookInstance"],
+            "card": card["uuid"],
+            "suggestion": card["suggestions"][0]["uuid"],
+        }
+        assert _post(demo.ehr_url, "accept", accepted)["feedback"]["status"] == 200
+        again = _post(demo.ehr_url, "open", sent)["cards"]
+        assert [card["source"]["topic"]["code"] for card in again] == ["PAINREF"]
+        broken = _post(demo.ehr_url, "break/other-patient", sent)
+        assert broken["exchange"]["body"] == '{"cards":[]}'
+    assert {method for method, _ in other.asked} == {"GET"}
+
+
+def _post(ehr_url: str, path: str, body: dict[str, str]) -> dict[str, Any]:
+    answer = requests.post(f"{ehr_url}/api/{path}", json=body, timeout=TIMEOUT)
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def test_a_kind_the_server_does_not_know_is_left_out_but_procedures_are_needed(
+    other: OtherServer,
+) -> None:
+    """Without implants a chart is shown; without operations it would mislead."""
+    other.refused = frozenset({"Device", "Immunization"})
+    people = server_people(other.base, TOKEN)
+    assert people.chart("other-pacemaker") is not None
+    other.refused = frozenset({"Procedure"})
+    with pytest.raises(ChartServerError, match="answered 404"):
+        people.chart("other-pacemaker")
+
+
+def test_the_token_never_follows_a_link_to_another_server(other: OtherServer) -> None:
+    """A next page elsewhere is refused, and nobody else is asked."""
+    people = server_people(other.base, TOKEN)
+    other.next_base = "http://localhost:9/fhir"
+    with pytest.raises(ChartServerError, match="leads to another server"):
+        people.chart("other-no-relief")
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [
+        ("hapi.fhir.org/baseR4", "not the address of a FHIR server"),
+        ("file:///etc/passwd", "not the address of a FHIR server"),
+        ("https://me:secret@fhir.example/r4", "without a name or password"),
+        ("http://fhir.example/r4", "unencrypted"),
+    ],
+)
+def test_addresses_that_cannot_be_used_are_refused_before_anything_is_asked(
+    base: str, words: str
+) -> None:
+    """What is wrong with --fhir is said with what to give instead."""
+    with pytest.raises(SettingsError, match=words):
+        server_people(base, TOKEN)
+
+
+def test_a_server_that_refuses_the_first_search_stops_the_demo(other: OtherServer) -> None:
+    """A missing or wrong token is said at the start, and never repeated."""
+    with pytest.raises(SettingsError, match="answered 401") as refused:
+        server_people(other.base, "wrong-token")
+    assert "wrong-token" not in str(refused.value)
+    with pytest.raises(SettingsError, match="could not be reached"):
+        server_people(f"http://{HOST}:{free_port()}/fhir", None)
+
+
+def test_an_access_token_is_not_shown_by_accident(other: OtherServer) -> None:
+    """The token does not appear where objects are printed."""
+    assert TOKEN not in repr(server_people(other.base, TOKEN))

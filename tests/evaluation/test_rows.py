@@ -1,0 +1,111 @@
+"""Every row of the decision table answers yes, no and cannot tell, and missing data never lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+import pytest
+
+from cds_service.chart.supply import Key
+from cds_service.evaluation.assess import assess
+from cds_service.evaluation.assessment import Assessment, Finding, Verdict
+from cds_service.evaluation.rules.catalog import CARDS, DATA_DATE, DATA_READ
+from cds_service.knowledge.loading import load_knowledge
+from cds_service.knowledge.model import Knowledge
+from tests.vignettes.cases import all_vignettes
+from tests.vignettes.charts import Facts
+from tests.vignettes.running import AS_OF, chart_of
+
+READABLE = tuple(key for key in Key.DEFAULT if key not in Key.REQUIRED)
+RELIEVED: Facts = {
+    "day": 100,
+    "operation": "discectomy",
+    "leg": {-14: 8, 95: 1},
+    "back": {-14: 5, 95: 1},
+}
+WITHOUT_GAPS = tuple(
+    vignette
+    for vignette in all_vignettes()
+    if "not supplied" not in vignette.facts and "supplied in part" not in vignette.facts
+)
+
+
+@cache
+def _knowledge() -> Knowledge:
+    return load_knowledge()
+
+
+def _assessed(facts: Facts, seed: int = 0) -> Assessment:
+    return assess(chart_of(facts, _knowledge(), seed=seed), _knowledge(), AS_OF)
+
+
+def _rows(facts: Facts, seed: int = 0) -> Mapping[str, Finding]:
+    return {row.card: row for row in _assessed(facts, seed).findings}
+
+
+@cache
+def _answers_of(card: str) -> frozenset[Verdict]:
+    """Return the answers the row gives to one patient who shows it and to others like them."""
+    shows = next(v for v in all_vignettes() if card in v.expect["cards"])
+    answers = {_rows(shows.facts, shows.seed)[card].verdict, _rows(RELIEVED)[card].verdict}
+    for key in READABLE:
+        row = _rows({**shows.facts, "not supplied": [key]}, shows.seed).get(card)
+        if row is not None:
+            answers.add(row.verdict)
+    return frozenset(answers)
+
+
+@pytest.mark.parametrize("card", [card for card in CARDS if card not in {DATA_DATE, DATA_READ}])
+def test_row_answers_yes_no_and_cannot_tell(card: str) -> None:
+    """Some patient shows this card, a relieved one does not, and without the data nobody knows."""
+    assert _answers_of(card) == {Verdict.MET, Verdict.NOT_MET, Verdict.CANNOT_TELL}
+
+
+def test_row_of_a_missing_date_needs_no_data_to_answer() -> None:
+    """Whether the operation is dated is known as soon as the procedures are."""
+    assert _answers_of(DATA_DATE) == {Verdict.MET, Verdict.NOT_MET}
+
+
+@cache
+def _silenced() -> Mapping[str, list[str]]:
+    """Return, by card, the patients who lose it although missing data could only leave it open."""
+    found: dict[str, list[str]] = {card: [] for card in CARDS}
+    gaps = [("not supplied", key) for key in READABLE]
+    gaps += [("supplied in part", key) for key in (Key.SCORES, Key.FINDINGS)]
+    for vignette in WITHOUT_GAPS:
+        shown = [row.card for row in _assessed(vignette.facts, vignette.seed).shown]
+        for state, key in gaps if shown else ():
+            rows = _rows({**vignette.facts, state: [key]}, vignette.seed)
+            for card in shown:
+                if card in rows and _is_denied(card, rows):
+                    found[card].append(f"{vignette.title} ({key} {state})")
+    return found
+
+
+def _is_denied(card: str, rows: Mapping[str, Finding]) -> bool:
+    """Return whether the row says no, and no more urgent card has taken its place."""
+    more_urgent = any(rows[flag].verdict is Verdict.MET for flag in REPLACED_BY.get(card, ()))
+    return rows[card].verdict is Verdict.NOT_MET and not more_urgent
+
+
+REPLACED_BY = {
+    "RF-POUR": ("RF-CES",),
+    "DATA-DATE": ("RF-CES", "RF-INF"),
+    "NEURO-PERM": ("IMG-MRI-DEF", "IMG-ALT", "EMG-MOTOR"),
+}
+"""Rows that a more urgent card takes the place of."""
+
+
+@pytest.mark.parametrize("card", [card for card in CARDS if card != DATA_READ])
+def test_row_never_takes_missing_data_for_no(card: str) -> None:
+    """A patient who shows this card shows it, or nobody can tell, when a part was not read."""
+    assert _silenced()[card] == []
+
+
+def test_row_is_never_lost() -> None:
+    """Every evaluated patient gets an answer from every row, and no rule has a fault."""
+    for vignette in all_vignettes():
+        findings = _assessed(vignette.facts, vignette.seed).findings
+        assert [row.card for row in findings] in ([], [DATA_READ], list(CARDS))
+        assert not [row.card for row in findings if row.is_faulty]

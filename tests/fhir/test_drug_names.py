@@ -1,0 +1,101 @@
+"""Drugs without a known code: by name where the site wants it, and by the Medication they name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from zoneinfo import ZoneInfo
+
+import pytest
+from chart_parts import PATIENT, RXNORM, TODAY, Resource, concept
+
+from cds_service.chart.facts import Chart
+from cds_service.chart.supply import Key, State
+from cds_service.fhir.answers import KeyAnswer
+from cds_service.fhir.prefetch import joined_answer, read_page
+from cds_service.fhir.reading import read_chart
+from cds_service.knowledge.model import Knowledge
+from cds_service.offline import BundleFile
+
+
+def drug(**medication: object) -> Resource:
+    """Return an active order of a drug."""
+    return {
+        "resourceType": "MedicationRequest",
+        "id": "m1",
+        "status": "active",
+        "intent": "order",
+        "subject": {"reference": "Patient/anna"},
+        "authoredOn": "2026-10-01",
+        **medication,
+    }
+
+
+def chart_of(
+    answers: Mapping[str, KeyAnswer], knowledge: Knowledge, *, by_name: bool = False
+) -> Chart:
+    """Return the chart of the patient."""
+    return read_chart(
+        answers,
+        patient_id="anna",
+        as_of=TODAY,
+        zone=ZoneInfo("UTC"),
+        knowledge=knowledge,
+        bases=frozenset(),
+        fhir_server=None,
+        matches_drug_names=by_name,
+    )
+
+
+def answers_with(request: Resource) -> Mapping[str, KeyAnswer]:
+    """Return answers that hold the patient and one drug."""
+    sent = {Key.PATIENT: PATIENT, Key.PROCEDURES: {"resourceType": "Bundle"}}
+    sent[Key.MEDICATION_REQUESTS] = {"resourceType": "Bundle", "entry": [{"resource": request}]}
+    return {
+        key: joined_answer((read_page(key, json.dumps(body).encode()),))
+        for key, body in sent.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("Oxycodone 5 mg tablet", {"opioid"}),
+        ("oxyCODONE-acetaminophen 5-325", {"opioid", "acetaminophen"}),
+        ("Dihydrocodeine SR", {"opioid"}),
+        ("DULoxetine 60 mg", {"snri"}),
+        ("buprenorphine/naloxone film", {"opioid", "buprenorphine"}),
+        ("Benzocodeinex", set()),
+        ("Metformin 500 mg", set()),
+    ],
+)
+def test_drug_without_a_known_code_is_known_by_its_name_where_the_site_wants_it(
+    knowledge: Knowledge, words: str, expected: set[str]
+) -> None:
+    """Names count only behind the switch of the profile, and only as whole words."""
+    sent = answers_with(drug(medicationCodeableConcept={"text": words}))
+    assert chart_of(sent, knowledge).drugs == ()
+    found = [set(fact.concepts) for fact in chart_of(sent, knowledge, by_name=True).drugs]
+    assert found == ([expected] if expected else [])
+
+
+def test_known_code_wins_over_the_name(knowledge: Knowledge) -> None:
+    """A code we know says what the drug is, whatever the text says."""
+    coded = drug(medicationCodeableConcept=concept(RXNORM, "7804", "gabapentin"))
+    chart = chart_of(answers_with(coded), knowledge, by_name=True)
+    assert [fact.concepts for fact in chart.drugs] == [frozenset({"opioid"})]
+
+
+def test_medication_of_a_patient_file_tells_what_an_order_refers_to(knowledge: Knowledge) -> None:
+    """A file with Medication entries of its own is read like an answer with _include."""
+    medication = {"resourceType": "Medication", "id": "d", "code": concept(RXNORM, "7804")}
+    refers = drug(medicationReference={"reference": "Medication/d"})
+    bundle = {
+        "resourceType": "Bundle",
+        "entry": [{"resource": found} for found in (PATIENT, refers, medication)],
+    }
+    answers = BundleFile(json.dumps(bundle).encode()).answers(is_partial=False)
+    chart = chart_of(answers, knowledge)
+    assert [fact.concepts for fact in chart.drugs] == [frozenset({"opioid"})]
+    assert chart.supply_of(Key.MEDICATION_REQUESTS).state is State.SUPPLIED
+    assert chart.set_aside == ()

@@ -1,0 +1,85 @@
+"""What each key and FHIR base cost is counted, and nothing of a patient is."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import fault_server
+import pytest
+from chart_parts import PATIENT, procedure
+from fault_server import FaultServer
+from test_gateway_faults import call, deadline, page, sends
+
+from cds_service.chart.supply import Key, State
+from cds_service.fhir.gateway import Gateway
+from cds_service.fhir.metrics import OTHER_BASES, SENT_ALONG, PullMetrics, PullRecord
+from cds_service.knowledge.model import Knowledge
+from cds_service.trust.profile import dev_profile
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    """Return a FHIR server with a patient."""
+    found = FaultServer()
+    found.behaviours["Patient"] = sends(PATIENT)
+    yield found
+    found.stop()
+
+
+def record(base: str = "https://a.example", seconds: float = 0.02) -> PullRecord:
+    """Return one record."""
+    return PullRecord(
+        client="a",
+        base=base,
+        key="devices",
+        outcome=State.EMPTY,
+        reason=None,
+        seconds=seconds,
+        pages=1,
+        bytes=60,
+    )
+
+
+def test_calls_add_up_by_key_base_and_outcome(knowledge: Knowledge, server: FaultServer) -> None:
+    """Pulled, refused and sent keys are told apart."""
+    gateway = Gateway(knowledge, time.monotonic)
+    server.behaviours["Device"] = fault_server.status(403)
+    server.behaviours["Condition"] = fault_server.slow(0.12)
+    sent = json.dumps(page(procedure())).encode()
+    for _ in range(2):
+        gateway.answers(call(server, procedures=sent), dev_profile(), deadline())
+    gateway.close()
+    totals = {found.key: found for found in gateway.metrics.totals()}
+    assert set(totals) == set(Key.DEFAULT)
+    assert {found.calls for found in totals.values()} == {2}
+    assert {found.base for found in totals.values()} == {server.base, SENT_ALONG}
+    assert totals[Key.PROCEDURES].base == SENT_ALONG
+    assert totals[Key.PROCEDURES].bytes == 2 * len(sent)
+    assert totals[Key.DEVICES].reason == "the FHIR server refused access (403)"
+    assert totals[Key.CONDITIONS].pages == 2
+    assert 0.2 < totals[Key.CONDITIONS].seconds < 1
+    assert totals[Key.SERVICE_REQUESTS].seconds < totals[Key.CONDITIONS].seconds
+    assert "anna" not in repr(gateway.metrics.totals())
+
+
+def test_latencies_are_counted_in_groups() -> None:
+    """The boundary belongs to the lower group, and the last group has no end."""
+    metrics = PullMetrics()
+    for seconds in (0.001, 0.01, 0.011, 7.0):
+        metrics.observe(record(seconds=seconds))
+    (totals,) = metrics.totals()
+    assert totals.latencies == (2, 1, 0, 0, 0, 0, 0, 0, 1)
+    assert (totals.calls, totals.pages, totals.bytes) == (4, 4, 240)
+
+
+def test_addresses_without_end_do_not_fill_the_memory() -> None:
+    """In development mode callers choose the address; beyond a number they are one."""
+    metrics = PullMetrics()
+    for number in range(1000):
+        metrics.observe(record(base=f"http://127.0.0.1:{number + 1}/fhir"))
+    bases = [totals.base for totals in metrics.totals()]
+    assert len(bases) <= 201
+    assert OTHER_BASES in bases
+    assert sum(totals.calls for totals in metrics.totals()) == 1000

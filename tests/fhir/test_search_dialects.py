@@ -1,0 +1,185 @@
+"""Sites may ask for searches by POST, in one batch, or fresh; the answers stay the same."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from urllib.parse import parse_qs
+
+import fault_server
+import pytest
+from chart_parts import PATIENT, observation, procedure
+from fault_server import FaultServer, Handler
+from test_gateway_faults import call, deadline, page, sends
+
+from cds_service.chart.supply import Key, State
+from cds_service.fhir import reasons
+from cds_service.fhir.answers import KeyAnswer
+from cds_service.fhir.batch import batch_parts
+from cds_service.fhir.gateway import Gateway
+from cds_service.fhir.queries import observation_codes
+from cds_service.knowledge.model import Knowledge
+from cds_service.trust.profile import ClientProfile, Dialect
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    """Return a FHIR server with a patient and one operation."""
+    found = FaultServer()
+    found.behaviours["Patient"] = sends(PATIENT)
+    found.behaviours["Procedure"] = sends(page(procedure()))
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def gateway(knowledge: Knowledge) -> Iterator[Gateway]:
+    """Return a gateway of its own."""
+    found = Gateway(knowledge, time.monotonic)
+    yield found
+    found.close()
+
+
+def client(**wishes: object) -> ClientProfile:
+    """Return a client on this machine with *wishes*."""
+    return ClientProfile(
+        id="a",
+        allows_open_fhir=True,
+        allows_loopback_fhir=True,
+        allows_unlisted_loopback_fhir=True,
+        **wishes,  # type: ignore[arg-type]
+    )
+
+
+def test_searches_by_post_put_nothing_of_the_patient_into_a_url(
+    gateway: Gateway, server: FaultServer, knowledge: Knowledge
+) -> None:
+    """The form holds what the URL would hold, unsplit; only the Patient itself is read by GET."""
+    answers = gateway.answers(call(server), client(searches_by_post=True), deadline())
+    assert answers[Key.PROCEDURES].supply.state is State.SUPPLIED
+    assert [path for path, _ in server.seen if "anna" in path] == ["/fhir/Patient/anna"]
+    forms = [parse_qs(body.decode()) for path, body in server.bodies if "Observation" in path]
+    asked = [tuple(form["code"][0].split(",")) for form in forms]
+    wanted = [observation_codes(knowledge, key) for key in (Key.SCORES, Key.FINDINGS)]
+    assert sorted(asked) == sorted(wanted)
+    assert all(form["patient"] == ["anna"] for form in forms)
+
+
+def batch_server(server: FaultServer, *, drops: int = 0) -> None:
+    """Let *server* answer a batch as it would answer each search; *drops* entries are left out."""
+    found = {"Patient/anna": PATIENT}
+
+    def behaviour(handler: Handler) -> None:
+        asked = json.loads(handler.server.bodies[-1][1])["entry"]
+        entries = []
+        for entry in asked:
+            path = entry["request"]["url"]
+            body = found.get(path, fault_server.EMPTY)
+            status = "200 OK"
+            if path.startswith("Procedure"):
+                body = page(procedure(), following=f"{server.base}/Procedure?page=2")
+            elif path.startswith("Device"):
+                body, status = None, "403 Forbidden"
+            entries.append({"resource": body, "response": {"status": status}})
+        handler.send_json(
+            {"resourceType": "Bundle", "type": "batch-response", "entry": entries[drops:]}
+        )
+
+    server.behaviours[""] = behaviour
+    server.behaviours["fhir"] = behaviour
+
+
+def batched(gateway: Gateway, server: FaultServer) -> dict[str, KeyAnswer]:
+    """Return the answers of a client that wants batches."""
+    return dict(gateway.answers(call(server), client(searches_in_batch=True), deadline()))
+
+
+def test_one_batch_asks_for_everything_and_pages_go_on_alone(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """One POST brings all first pages; a refused part is one unknown key."""
+    batch_server(server)
+    server.behaviours["Procedure"] = sends(page(procedure(id="p2")))
+    answers = batched(gateway, server)
+    assert len(server.bodies) == 1
+    assert len(server.seen) == 2
+    assert len(answers[Key.PROCEDURES].resources) == 2
+    assert answers[Key.PROCEDURES].supply.state is State.SUPPLIED
+    assert answers[Key.SCORES].supply.state is State.EMPTY
+    assert answers[Key.DEVICES].supply.reason == "the FHIR server refused access (403)"
+
+
+def test_batch_answer_with_too_few_parts_is_not_used(gateway: Gateway, server: FaultServer) -> None:
+    """Parts are told apart by their order only, so nothing is guessed."""
+    batch_server(server, drops=1)
+    answers = batched(gateway, server)
+    assert {answer.supply.reason for answer in answers.values()} == {reasons.NOT_FHIR_JSON}
+
+
+def test_refused_batch_makes_every_key_unknown(gateway: Gateway, server: FaultServer) -> None:
+    """A server without batches is said to have failed."""
+    server.behaviours["fhir"] = server.behaviours[""] = fault_server.status(405)
+    answers = batched(gateway, server)
+    found = {answer.supply.reason for answer in answers.values()}
+    assert found == {"the FHIR server failed (405)"}
+
+
+def test_batch_that_is_too_late_holds_nothing_up(gateway: Gateway, server: FaultServer) -> None:
+    """The answer is in time although all of it waits for the batch."""
+    server.behaviours["fhir"] = server.behaviours[""] = fault_server.slow(2)
+    started = time.monotonic()
+    answers = batched(gateway, server)
+    assert time.monotonic() - started < 0.6
+    assert {answer.supply.reason for answer in answers.values()} == {reasons.SERVER_TOO_SLOW}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b'{"resourceType":"Bundle"}',
+        b'{"resourceType":"Patient","entry":[{}]}',
+        b'{"resourceType":"Bundle","entry":[{}]}',
+        b'{"resourceType":"Bundle","entry":[{"response":{"status":200},"resource":null}]}',
+        b'{"resourceType":"Bundle","entry":[{"response":{"status":"OK"},"resource":{}}]}',
+    ],
+)
+def test_odd_batch_answers_have_no_parts(body: bytes) -> None:
+    """What is no batch answer brings nothing and breaks nothing."""
+    assert [part.body for part in batch_parts(body, 1)] == [None]
+
+
+def test_sandbox_servers_are_asked_for_fresh_answers_with_medications(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """HAPI answers a repeated search from store unless told not to."""
+    gateway.answers(call(server), client(dialect=Dialect.SANDBOX), deadline())
+    assert all(headers["Cache-Control"] == "no-cache" for _, headers in server.seen)
+    assert "_include=MedicationRequest:medication" in server.asked("MedicationRequest")[0]
+
+
+def test_other_servers_may_answer_from_store(gateway: Gateway, server: FaultServer) -> None:
+    """Nothing is said about stored answers unless the dialect needs it."""
+    gateway.answers(call(server), client(), deadline())
+    assert not any("Cache-Control" in headers for _, headers in server.seen)
+
+
+def test_no_more_requests_at_a_time_than_the_profile_allows(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """A small server is not flooded; the searches queue up."""
+    now, most = [0], [0]
+
+    def behaviour(handler: Handler) -> None:
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        time.sleep(0.03)
+        now[0] -= 1
+        handler.send_json(page(observation("72514-3", valueInteger=5)))
+
+    for kind in ("Procedure", "Condition", "Device", "Observation", "ServiceRequest"):
+        server.behaviours[kind] = behaviour
+    answers = gateway.answers(call(server), client(max_fhir_requests=2), deadline(5))
+    assert most[0] <= 2
+    assert not any(answer.supply.state is State.NOT_SUPPLIED for answer in answers.values())

@@ -1,0 +1,149 @@
+"""How long a busy or a dripping server is waited for, and that no thread is lost to one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
+
+import fault_server
+import pytest
+from chart_parts import PATIENT
+from fault_server import FaultServer, Handler
+from test_gateway_faults import call, deadline, page, sends
+
+from cds_service.chart.supply import Key, State
+from cds_service.fhir import reasons
+from cds_service.fhir.gateway import Gateway
+from cds_service.knowledge.model import Knowledge
+from cds_service.trust.profile import dev_profile
+
+MOMENT = 1_800_000_000
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    """Return a FHIR server with an empty chart."""
+    found = FaultServer()
+    found.behaviours["Patient"] = sends(PATIENT)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def gateway(knowledge: Knowledge) -> Iterator[Gateway]:
+    """Return a gateway of its own."""
+    found = Gateway(knowledge, time.monotonic)
+    yield found
+    found.close()
+
+
+def busy_until(seconds: int, *, says_now: bool = True) -> Callable[[Handler], None]:
+    """Answer 503 with a date *seconds* after the server's own."""
+
+    def behaviour(handler: Handler) -> None:
+        handler.send_response_only(503)
+        if says_now:
+            handler.send_header("Date", formatdate(MOMENT, usegmt=True))
+        handler.send_header("Retry-After", formatdate(MOMENT + seconds, usegmt=True))
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return behaviour
+
+
+def test_retry_after_as_a_date_is_waited_for_if_it_fits(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """The wait is counted by the server's own clock: the date is now, so the retry is at once."""
+    server.behaviours["Condition"] = fault_server.once_then(busy_until(0), sends(page()))
+    answers = gateway.answers(call(server), dev_profile(), deadline(2))
+    assert answers[Key.CONDITIONS].supply.state is State.EMPTY
+    assert len(server.asked("Condition")) == 2
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        busy_until(30),
+        busy_until(0, says_now=False),
+        fault_server.status(503, Retry_After="soon"),
+        fault_server.status(503, Retry_After="Sat, 99 Foo 2026 99:99:99 GMT"),
+        fault_server.status(503, Retry_After="-1"),
+        fault_server.status(503, Retry_After="9" * 400),
+    ],
+    ids=["later", "no clock", "words", "no date", "negative", "for ever"],
+)
+def test_wait_that_does_not_fit_or_cannot_be_read_is_a_pause(
+    gateway: Gateway, server: FaultServer, behaviour: Callable[[Handler], None]
+) -> None:
+    """The server is asked once, and then left alone for a while."""
+    client = dev_profile()
+    server.behaviours["Condition"] = behaviour
+    first = gateway.answers(call(server), client, deadline())
+    assert first[Key.CONDITIONS].supply.reason == "the FHIR server was too busy (503)"
+    assert len(server.asked("Condition")) == 1
+    seen = len(server.seen)
+    gateway.answers(call(server), client, deadline())
+    assert len(server.seen) == seen
+
+
+@pytest.mark.parametrize(
+    "behaviour", [fault_server.drip_headers, fault_server.drip_chunk_size], ids=["head", "chunk"]
+)
+def test_dripping_server_holds_no_thread_past_the_deadline(
+    gateway: Gateway, server: FaultServer, behaviour: Callable[[Handler], None]
+) -> None:
+    """Each byte would start a socket time-out again; the connection is cut instead."""
+    server.behaviours["Condition"] = behaviour
+    started = time.monotonic()
+    answers = gateway.answers(call(server), dev_profile(), deadline(0.3))
+    assert time.monotonic() - started < 0.5
+    assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
+    slots = next(iter(gateway._servers.values()))[1]._in_flight
+    for _ in range(dev_profile().max_fhir_requests):
+        assert slots.acquire(timeout=0.5)
+
+
+def test_connections_of_other_calls_are_not_cut(gateway: Gateway, server: FaultServer) -> None:
+    """A call with more time gets its answer although another call's time is up meanwhile."""
+    server.behaviours["Condition"] = fault_server.slow(0.4)
+    found: list[State] = []
+
+    def patient_call() -> None:
+        answers = gateway.answers(call(server), client, deadline(3))
+        found.append(answers[Key.CONDITIONS].supply.state)
+
+    client = dev_profile()
+    thread = threading.Thread(target=patient_call)
+    thread.start()
+    time.sleep(0.05)
+    hasty = gateway.answers(call(server), client, deadline(0.1))
+    thread.join()
+    assert hasty[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
+    assert found == [State.EMPTY]
+
+
+def test_fault_of_our_own_costs_one_key_and_not_the_answer(
+    gateway: Gateway, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever happens below, the other keys are answered."""
+    real = gateway._server
+
+    def broken(*args: object) -> object:
+        found = real(*args)  # type: ignore[arg-type]
+        fetch = found.fetch
+
+        def fails(question: object, **more: object) -> bytes:
+            if "Condition" in question.url:  # type: ignore[attr-defined]
+                raise AttributeError
+            return fetch(question, **more)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(found, "fetch", fails)
+        return found
+
+    monkeypatch.setattr(gateway, "_server", broken)
+    answers = gateway.answers(call(server), dev_profile(), deadline())
+    assert answers[Key.CONDITIONS].supply.state is State.NOT_SUPPLIED
+    assert answers[Key.DEVICES].supply.state is State.EMPTY

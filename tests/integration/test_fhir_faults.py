@@ -1,0 +1,163 @@
+"""Whatever the FHIR server does: an answer in time, the gap named, the token kept, no 5xx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+
+import pytest
+
+from cds_service.demo.personas import Persona, load_personas
+from tests.integration.faults import (
+    CANARY,
+    EVERYTHING,
+    FAULTS,
+    TOKEN,
+    TYPES,
+    Effect,
+    Fault,
+    Observed,
+    bomb,
+    observe,
+)
+from tests.integration.strict_service import DEADLINE_SECONDS, StrictService, strict_service
+
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("faults")]
+SAID = ("could not be read", "was not read")
+SPARE_SECONDS = 0.45
+"""What a shared, busy test machine may add to the deadline."""
+
+People = tuple[Persona, Persona]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StrictService]:
+    """Run the service with its usual deadline of 450 ms."""
+    with strict_service(tmp_path_factory.mktemp("faults")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def people(today: date) -> People:
+    """Return a patient whose card needs everything read, and one with an emergency."""
+    personas = {persona.id: persona for persona in load_personas(today)}
+    return personas["no-relief"], personas["cauda-equina"]
+
+
+@pytest.fixture(scope="module")
+def good(service: StrictService, people: People) -> Observed:
+    """Return the answer when nothing is wrong."""
+    healthy = Fault(name="none", effect=Effect.NONE, behave=lambda ehr, kind: ehr.healthy(kind))
+    bomb()
+    observe(service, healthy, "Device", people)  # the first call of a process is slower
+    return observe(service, healthy, "Device", people)
+
+
+def check_promises(seen: Observed, people: People, spare_seconds: float = SPARE_SECONDS) -> None:
+    """Check what holds for every fault."""
+    assert seen.status in {200, 412}
+    assert seen.seconds < DEADLINE_SECONDS + spare_seconds
+    assert seen.requests_elsewhere == 0
+    for text in (seen.text, seen.raw_log):
+        assert TOKEN not in text
+        assert CANARY not in text
+    for person in people:
+        assert person.patient_id not in seen.raw_log
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("where", ["Condition", "ServiceRequest"])
+def test_fault_of_one_part_leaves_an_answer_that_names_it(
+    service: StrictService, people: People, good: Observed, fault: Fault, where: str
+) -> None:
+    """Conditions or orders fail: the patient's cards still come and say what is missing."""
+    if fault.is_down:
+        where = EVERYTHING
+    seen = observe(service, fault, where, people)
+    check_promises(seen, people)
+    if fault.is_down:
+        assert seen.status == 412
+        return
+    assert seen.status == 200
+    if fault.effect is Effect.NONE:
+        assert seen.uuids == good.uuids
+        return
+    assert seen.unread == ({"Condition": "conditions", "ServiceRequest": "serviceRequests"}[where],)
+    assert seen.cards
+    assert any(words in seen.text for words in SAID)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_fault_of_the_operations_is_never_a_quiet_answer(
+    service: StrictService, people: People, good: Observed, fault: Fault
+) -> None:
+    """Without the operations there is no answer (412); with a part of them the gap is said."""
+    seen = observe(service, fault, "Procedure", people)
+    check_promises(seen, people)
+    if fault.effect is Effect.NONE:
+        assert (seen.status, seen.uuids) == (200, good.uuids)
+    elif fault.effect is Effect.PART:
+        assert (seen.status, seen.unread) == (200, ("procedures",))
+        assert any(words in seen.text for words in SAID)
+    else:
+        assert seen.status == 412
+        assert "OperationOutcome" in seen.text
+        assert ("patient" if fault.is_down else "procedures") in seen.text
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_fault_of_everything_is_never_a_server_error(
+    service: StrictService, people: People, good: Observed, fault: Fault
+) -> None:
+    """All searches fail at once: still in time, still no 5xx, no card out of nothing."""
+    seen = observe(service, fault, EVERYTHING, people)
+    is_huge = fault.name.startswith("10,000")  # 70,000 entries are read after the deadline
+    check_promises(seen, people, 3.0 if is_huge else SPARE_SECONDS)
+    if fault.effect is Effect.LOST:
+        assert seen.status == 412
+    elif fault.effect is Effect.PART:
+        assert len(seen.unread) == len(TYPES)
+    elif seen.uuids != good.uuids:  # ten times 10,000 entries need not fit in the time
+        assert seen.status == 412 or seen.unread
+
+
+def test_other_person_under_the_patients_address_is_refused(
+    service: StrictService, people: People
+) -> None:
+    """A server that answers with another Patient gets no card, and the log tells of it."""
+    other = people[1].resources[0]
+    fault = Fault(
+        name="another Patient",
+        effect=Effect.LOST,
+        behave=lambda _ehr, _kind: lambda handler: handler.send_json(other),
+    )
+    seen = observe(service, fault, "Patient", people)
+    check_promises(seen, people)
+    assert seen.status == 412
+    events = [line for line in seen.log if line["event"] == "security_event"]
+    assert [event["types"] for event in events] == [{"Patient": 1}]
+
+
+def test_another_patients_entries_are_a_security_event_without_content(
+    service: StrictService, people: People
+) -> None:
+    """The log counts them by resource type and names nobody."""
+    fault = next(fault for fault in FAULTS if "another patient" in fault.name)
+    seen = observe(service, fault, EVERYTHING, people)
+    (event,) = (line for line in seen.log if line["event"] == "security_event")
+    kinds = {found["resourceType"] for found in people[1].resources} & set(TYPES)
+    assert set(event["types"]) == kinds - {"Patient"}
+    assert event["level"] == "warning"
+    assert set(event) <= {
+        *("event", "kind", "hookInstance", "client", "keys", "types", "level", "timestamp")
+    }
+
+
+def test_server_that_recovers_is_asked_again_after_the_pause(
+    service: StrictService, people: People, good: Observed
+) -> None:
+    """One busy answer costs its own key only; the other searches of the call go on."""
+    busy = next(fault for fault in FAULTS if fault.name == "429 without Retry-After")
+    seen = observe(service, busy, "Device", people)
+    assert seen.unread == ("devices",)
+    assert len(seen.cards) == len(good.cards)

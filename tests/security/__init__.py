@@ -1,0 +1,1 @@
+"""What an attacker tries in an afternoon, against the service as a process of its own."""

@@ -1,0 +1,125 @@
+"""What one moment may ask of the running service: places, sizes, and an even share for everyone."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.security.conftest import Site
+from tests.security.lab import (
+    SERVICE,
+    Ehr,
+    Service,
+    free_port,
+    hook_body,
+    listening,
+    running_service,
+)
+
+pytestmark = pytest.mark.xdist_group("security-site")
+"""All of them use one running service."""
+
+AT_ONCE = 6
+
+
+@pytest.fixture(scope="module")
+def narrow_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Ehr, str]]:
+    """Run a service with two places whose FHIR server takes a second for every answer."""
+    folder, port = tmp_path_factory.mktemp("narrow"), free_port()
+
+    def slowly(_path: str, _headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+        time.sleep(1)
+        return 503, {}, b""
+
+    with listening(slowly) as (fhir_port, _):
+        fhir, ehr = f"http://127.0.0.1:{fhir_port}/fhir", Ehr(f"http://127.0.0.1:{port}")
+        config = "\n".join(
+            [
+                f'[service]\nmode = "demo"\npublic_base_url = "http://127.0.0.1:{port}"',
+                'state_dir = "state"\nworkers = 1\ndeadline_ms = 1500\nmax_concurrent_requests = 2',
+                ehr.profile(
+                    "hospital",
+                    f'fhir_bases = ["{fhir}"]',
+                    f'private_fhir_bases = ["{fhir}"]',
+                    "allows_loopback_fhir = true\nallows_open_fhir = true",
+                ),
+            ]
+        )
+        with running_service(folder, config, port=port) as service:
+            yield service, ehr, fhir
+
+
+def test_call_too_many_gets_503_with_retry_after_and_health_still_answers(
+    narrow_service: tuple[Service, Ehr, str],
+) -> None:
+    """With every place taken by slow charts, more calls are told to come back, at once."""
+    service, ehr, fhir = narrow_service
+    body = hook_body(fhirServer=fhir)
+    del body["prefetch"]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        calls = [pool.submit(service.post, ehr.token(), body) for _ in range(AT_ONCE)]
+        time.sleep(0.3)
+        started = time.monotonic()
+        assert service.talk(b"GET /health/live HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 200")
+        assert time.monotonic() - started < 0.5
+        answers = [call.result() for call in calls]
+    codes = sorted(answer.status_code for answer in answers)
+    assert codes == [412, 412, 503, 503, 503, 503]
+    for answer in answers:
+        if answer.status_code == 503:
+            assert int(answer.headers["Retry-After"]) >= 1
+            assert answer.json()["issue"][0]["code"] == "transient"
+
+
+def _padded(size: int, piece: str) -> bytes:
+    body = hook_body()
+    body["prefetch"]["more"] = "@"
+    start, end = json.dumps(body).split('"@"')
+    return f"{start}[{piece * ((size - len(start) - len(end)) // len(piece))}0]{end}".encode()
+
+
+HEAVY = {
+    "small numbers": "1,",
+    "long numbers": "9" * 300 + ",",
+    "fractions": "1.0e-300,",
+    "empty texts": '"",',
+    "escapes": '"\\u0041\\n\\\\",',
+    "lists": "[],",
+    "one long text": '"' + "a" * 1_000_000 + '",',
+}
+
+
+@pytest.mark.parametrize("piece", HEAVY.values(), ids=HEAVY.keys())
+def test_heavy_body_costs_a_bounded_time(site: Site, piece: str) -> None:
+    """Two megabytes of the worst JSON are answered, or refused, in about a second."""
+    started = time.monotonic()
+    answer = site.service.post(None, {})
+    assert answer.status_code == 401
+    head = (
+        f"POST {SERVICE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {site.ehr.token()}\r\nConnection: close\r\n"
+    )
+    body = _padded(2_000_000, piece)
+    sent = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    answer_bytes = site.service.talk(sent)
+    assert answer_bytes[9:12] in {b"200", b"400"}
+    assert time.monotonic() - started < 2
+
+
+def test_number_of_a_million_digits_costs_a_bounded_time(site: Site) -> None:
+    """Turning digits into a number must not take the square of their count."""
+    started = time.monotonic()
+    body = json.dumps({**hook_body(), "more": 0})[:-2] + "9" * 1_000_000 + "}"
+    answer = site.service.talk(
+        (
+            f"POST {SERVICE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"Authorization: Bearer {site.ehr.token()}\r\nConnection: close\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}"
+        ).encode()
+    )
+    assert answer[9:12] in {b"200", b"400"}
+    assert time.monotonic() - started < 2
