@@ -5,7 +5,7 @@ PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint types imports knowledge check mutate bench fuzz sbom audit \
+.PHONY: help install demo serve test lint types imports knowledge check vignettes mutate bench fuzz sbom audit \
 	requirements cards screenshots clean
 
 help: ## List the targets
@@ -40,7 +40,7 @@ lint: install ## Check style, formatting, YAML and security patterns
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m yamllint --strict cards fhir_fixtures tests
-	$(PY) -m bandit --quiet --recursive cds_service
+	$(PY) -m bandit --quiet --recursive --severity-level medium cds_service
 
 types: install ## Check types with mypy --strict
 	$(PY) -m mypy
@@ -53,6 +53,9 @@ knowledge: install ## Check cards/ and the table in cards/README.md
 	$(PY) -m cds_service.knowledge.checking
 
 check: lint types imports knowledge test ## All of the above
+
+vignettes: install ## Print the clinical cases as a list
+	@$(PY) -m tests.vignettes
 
 mutate: install ## Change each number, boundary and code, and see that a test notices
 	$(PY) tools/mutate.py

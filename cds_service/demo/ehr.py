@@ -75,7 +75,7 @@ class DemoEhr:
         person = self.people.chart(patient_id)
         if person is not None:
             if self.people.server:
-                self.store.add_missing(person.resources)
+                self.store.replace_chart(patient_id, person.resources)
             with self.lock:
                 self.opened[patient_id] = (self.today_utc, person)
         return person

@@ -126,11 +126,12 @@ class ChartStore:
             self._keep(kept, version=version)
         return copy.deepcopy(kept), before is None
 
-    def add_missing(self, resources: Iterable[Resource]) -> None:
-        """Keep those of *resources* that are not here yet; what is here stays as it is."""
+    def replace_chart(self, patient_id: str, resources: Iterable[Resource]) -> None:
+        """Forget what is here about one patient, and keep *resources*."""
         with self._lock:
-            for resource in resources:
-                self._resources.setdefault((resource["resourceType"], resource["id"]), resource)
+            others = {k: r for k, r in self._resources.items() if patient_of(r) != patient_id}
+            own = {(r["resourceType"], r["id"]): r for r in resources}
+            self._resources = {**others, **own}
             self.revision += 1
 
     def replace_all(self, resources: Iterable[Resource]) -> None:

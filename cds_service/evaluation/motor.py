@@ -307,7 +307,7 @@ def _latest_run(after: Sequence[Grade], reference: Decimal, limits: Limits) -> l
 def _progression(after: Sequence[Grade], limits: Limits) -> int | None:
     """Return the first day after the last grade that was clearly better than the latest one."""
     latest = after[-1]
-    for position in range(len(after) - 1, -1, -1):
+    for position in reversed(range(len(after) - 1)):
         if limits.met("motor-deficit-size", after[position].value - latest.value):
             return after[position + 1].day
     return None

@@ -91,5 +91,6 @@ _BROKEN: Mapping[str, Callable[[object], str]] = {
     "maxLength": lambda limit: f"is longer than {limit} characters",
     "maxItems": lambda limit: f"has more than {limit} entries",
     "minItems": lambda _: "must not be empty",
+    "maxProperties": lambda limit: f"has more than {limit} members",
     "minProperties": lambda _: "must not be empty",
 }

@@ -91,7 +91,8 @@ def read_document(path: Path, root: Path) -> Document:
     name = f"{root.name}/{key}"
     text = path.read_bytes()
     try:
-        content = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a safe loader, made stricter
+        # _StrictLoader is the safe loader, made stricter.
+        content = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # nosec B506
     except _FaultyKeyError as fault:
         raise KnowledgeError(f"{name}, line {fault.line}: {fault.fault}.") from fault
     except (yaml.YAMLError, UnicodeDecodeError) as fault:

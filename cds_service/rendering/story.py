@@ -263,7 +263,8 @@ class Story:
         if case.onset is not None and event.day < case.onset:
             return self._phrase("why-not-before-return")
         is_readable = case.limits.met("mri-readable-day", event.day)
-        if case.onset is None and not is_readable:
+        is_emergency = any(finding.stands_alone for finding in self.assessment.shown)
+        if case.onset is None and not is_readable and not is_emergency:
             return self._phrase("why-not-early")
         return None
 

@@ -17,24 +17,14 @@ from tests.browser.running import CHROMIUM, Site, running_browser, running_site
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-FOLDER = "/browser/"
 MOST_SECONDS = 15
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of this folder in one process, and skip them where there is no Chromium."""
-    for item in items:
-        if FOLDER in item.path.as_posix():
-            item.add_marker(pytest.mark.xdist_group("browser"))
-            item.add_marker(pytest.mark.integration)
-            if not CHROMIUM:
-                reason = "no Chromium: apt-get install chromium, or name it in CHROMIUM"
-                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The demo, as its own process."""
+    """The demo, as its own process; without Chromium nothing here is started."""
+    if not CHROMIUM:
+        pytest.skip("no Chromium: apt-get install chromium, or name it in CHROMIUM")
     with running_site(tmp_path_factory.mktemp("demo")) as running:
         yield running
 

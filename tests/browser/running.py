@@ -59,8 +59,9 @@ def running_site(folder: Path, *more: str) -> Iterator[Site]:
             yield Site(ehr=f"http://{HOST}:{ehr_port}", service=f"http://{HOST}:{port}")
         finally:
             demo.send_signal(signal.SIGINT)
-            demo.stdout.read()
-            demo.wait(STOP_SECONDS)
+            last_words = demo.stdout.read().decode()
+            assert demo.wait(STOP_SECONDS) == 0, last_words
+            assert "The demo has stopped." in last_words
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from playwright.sync_api import Locator, Page, expect
 from cds_service.demo.broken import BREAKAGES
 from tests.browser.running import Site
 
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("browser")]
+
 STATUS = re.compile(r"\b[245]\d\d\b")
 
 

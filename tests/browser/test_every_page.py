@@ -11,6 +11,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.running import Site
 
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("browser")]
+
 EHR_PAGES = (
     "/",
     "/?name=nobody-is-called-so",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,26 @@ def test_the_token_never_follows_a_link_to_another_server(other: OtherServer) ->
     other.next_base = "http://localhost:9/fhir"
     with pytest.raises(ChartServerError, match="leads to another server"):
         people.chart("other-no-relief")
+
+
+def test_a_chart_with_an_id_of_ours_is_shown_as_the_server_has_it(tmp_path: Path) -> None:
+    """A server that was loaded with our patients long ago shows its own, older dates."""
+    port = free_port()
+    server = OtherServer(base=f"http://{HOST}:{port}/fhir")
+    earlier = _now().date() - timedelta(days=30)
+    resources = [r for persona in load_personas(earlier) for r in persona.resources]
+    with (
+        serving(server.app(ChartStore(resources, _now)), HOST, port),
+        running_demo(
+            HOST,
+            port=free_port(),
+            ehr_port=free_port(),
+            state_dir=tmp_path,
+            people=server_people(server.base, TOKEN),
+        ) as demo,
+    ):
+        url = f"{demo.ehr_url}/api/timeline/plcds-too-early"
+        assert requests.get(url, timeout=TIMEOUT).json()["today"] == 90
 
 
 @pytest.mark.parametrize(

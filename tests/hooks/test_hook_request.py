@@ -187,6 +187,10 @@ REFUSED: dict[str, tuple[Callable[[Body], object], str]] = {
         "$.context.encounterId",
     ),
     "prefetch a list": (lambda b: b.update(prefetch=[CANARY]), "$.prefetch"),
+    "prefetch with a thousand keys and one": (
+        lambda b: b.update(prefetch={str(number): None for number in range(1001)}),
+        "$.prefetch",
+    ),
     "prefetch a string": (lambda b: b.update(prefetch=CANARY), "$.prefetch"),
     "FHIR server missing with a token": (lambda b: b.pop("fhirServer"), "$.fhirServer"),
     "FHIR server null with a token": (lambda b: b.update(fhirServer=None), "$.fhirServer"),

@@ -37,8 +37,8 @@ def test_page_size_changes_no_answer(
 ) -> None:
     """The chart as one prefetch, as first pages to be continued, and pulled: equal cards.
 
-    All charts are pulled at every size; first pages are sent for all of them at size 7, and for
-    every fourth chart at the other sizes, to keep the test short.
+    All charts are pulled in pages of one and seven, and every second one at each size between.
+    First pages are sent for all of them at size 7, and for every fourth at each other size.
     """
     with paged_server(size, tmp_path / "server.log") as fhir:
         for resources in charts:
@@ -46,6 +46,8 @@ def test_page_size_changes_no_answer(
         shown: set[str] = set()
         for number, resources in enumerate(charts):
             patient_id = _patient(resources)["id"]
+            if size in range(2, 7) and (number // 2 + size) % 2:
+                continue
             whole = _whole(service, resources)
             assert by_pull(service, fhir, patient_id).json() == whole.json()
             if size == 7 or (number + size) % 4 == 0:

@@ -29,9 +29,6 @@ from tests.security.lab import (
     running_service,
 )
 
-pytestmark = pytest.mark.xdist_group("security-canaries")
-"""All of them use one running service."""
-
 TEXT = "zqcantxt"
 """In every text; never to be seen again anywhere."""
 ID = "zqcanid"

@@ -20,9 +20,6 @@ from tests.security.lab import (
     running_service,
 )
 
-pytestmark = pytest.mark.xdist_group("security-site")
-"""All of them use one running service."""
-
 AT_ONCE = 6
 
 

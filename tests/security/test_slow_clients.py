@@ -17,9 +17,6 @@ import requests
 from tests.security.conftest import Site
 from tests.security.lab import SERVICE, Service, hook_body
 
-pytestmark = pytest.mark.xdist_group("security-site")
-"""All of them use one running service."""
-
 CLIENTS = 40
 """More than the 32 threads of two worker processes."""
 ORDINARY_CALLS = 20

@@ -15,6 +15,7 @@ const viewedDay = () => daysBetween(state.data.dayZero, state.asOf);
 
 async function openChart() {
   const mine = ++state.opening;
+  at("cards").setAttribute("aria-busy", "true");
   at("cards-status").textContent = "Asking the service …";
   at("refresh").hidden = true;
   try {
@@ -31,6 +32,7 @@ async function openChart() {
     at("cards").replaceChildren();
     at("cards-status").textContent = error.message;
   }
+  at("cards").setAttribute("aria-busy", "false");
 }
 
 async function loadLists() {
@@ -83,6 +85,7 @@ function view(day) {
   state.asOf = addDays(state.data.dayZero, kept);
   draw();
   drawLists();
+  at("cards").setAttribute("aria-busy", "true");
   clearTimeout(state.waiting);
   state.waiting = setTimeout(openChart, 180);
 }

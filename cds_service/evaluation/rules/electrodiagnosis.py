@@ -154,10 +154,10 @@ def radicular_emg(case: Case, earlier: Earlier) -> Finding:
             any_of((case.signs.has("sensory-deficit", "competing-neuropathy"),)),
         ),
     ]
-    done_from = max(case.limits.days("emg-age"), case.dss - case.limits.days("emg-done-age"))
+    done_from = case.limits.days("emg-age")
     unless = [
         ("EMG already ordered", case.workup.is_ordered(EMG, newest="order-lookback")),
-        ("EMG already done", case.workup.is_done(EMG, from_day=done_from)),
+        ("EMG already done", case.workup.is_done(EMG, from_day=done_from, newest="emg-done-age")),
     ]
     finding = weigh("EMG-RAD", case, requires, unless)
     if not is_met({"EMG-RAD": finding}, "EMG-RAD"):

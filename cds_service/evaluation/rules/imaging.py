@@ -299,7 +299,7 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
     risk = case.cautions.is_bleeding_risk
     if risk.is_yes:
         return replace(finding, notes=(*finding.notes, Note(key="bleeding-plain-ct")))
-    unread = case.workup.unread(SCAN_KEYS)
+    unread = case.workup.unread(SCAN_KEYS) | risk.unread
     if unread:
         return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
     priority = "urgent" if is_urgent else "routine"

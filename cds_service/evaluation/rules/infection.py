@@ -153,7 +153,7 @@ def _crp_rises(case: Case, latest: Measure) -> bool:
     lowest = min((m.value for m in after if m.on < latest.on), default=None)
     if lowest is None:
         return False
-    return latest.value >= lowest * case.limits.number("crp-rise-factor")
+    return not lowest or case.limits.met("crp-rise-factor", latest.value / lowest)
 
 
 def _wound(case: Case) -> Hint | None:
@@ -302,7 +302,9 @@ def infection_hint(case: Case, earlier: Earlier) -> Finding:
         return finding
     if fresh.is_unknown:
         return replace(finding, unread=finding.unread | fresh.unread, is_order_withheld=True)
-    return replace(finding, proposals=(Proposal(orders=BLOODS, priority="urgent"),))
+    return replace(
+        finding, proposals=(Proposal(orders=BLOODS, priority="urgent", is_recommended=True),)
+    )
 
 
 def is_current_hint(earlier: Earlier) -> Answer:
