@@ -34,7 +34,7 @@ serve: install ## Serve on this machine without client authentication
 	@$(PY) -m cds_service serve --dev
 
 test: install ## Run every test, with coverage
-	$(PY) -m pytest -q -n auto --dist loadgroup --cov=cds_service --cov-branch --cov-report=term:skip-covered
+	$(PY) -m pytest -q -n auto --dist loadfile --cov=cds_service --cov-branch --cov-report=term:skip-covered
 
 lint: install ## Check style, formatting, YAML and security patterns
 	$(PY) -m ruff check .

@@ -45,7 +45,7 @@ def running_site(folder: Path, *more: str) -> Iterator[Site]:
     port, ehr_port = free_port(), free_port()
     command = [sys.executable, "-u", "-m", "cds_service", "demo"]
     command += ["--port", str(port), "--ehr-port", str(ehr_port), *more]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"}
     with subprocess.Popen(  # noqa: S603 - our own program
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as demo:
@@ -60,7 +60,7 @@ def running_site(folder: Path, *more: str) -> Iterator[Site]:
         finally:
             demo.send_signal(signal.SIGINT)
             last_words = demo.stdout.read().decode()
-            assert demo.wait(STOP_SECONDS) == 0, last_words
+            assert demo.wait(STOP_SECONDS) == 0, f"{demo.returncode}: {last_words}"
             assert "The demo has stopped." in last_words
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from zoneinfo import ZoneInfo
 
 import pytest
-from chart_parts import KEYS, PATIENT, TODAY, ReadChart, Resource
 
 from cds_service.chart.facts import Chart
 from cds_service.chart.supply import Key, State, Supply
@@ -15,6 +14,7 @@ from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
+from tests.fhir.chart_parts import KEYS, PATIENT, TODAY, ReadChart, Resource
 
 
 @pytest.fixture(scope="session")

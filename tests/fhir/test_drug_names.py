@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from zoneinfo import ZoneInfo
 
 import pytest
-from chart_parts import PATIENT, RXNORM, TODAY, Resource, concept
 
 from cds_service.chart.facts import Chart
 from cds_service.chart.supply import Key, State
@@ -16,6 +15,7 @@ from cds_service.fhir.prefetch import joined_answer, read_page
 from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.model import Knowledge
 from cds_service.offline import BundleFile
+from tests.fhir.chart_parts import PATIENT, RXNORM, TODAY, Resource, concept
 
 
 def drug(**medication: object) -> Resource:

@@ -7,10 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from zoneinfo import ZoneInfo
 
-import fault_server
 import pytest
-from chart_parts import PATIENT, TODAY, Resource, observation, procedure
-from fault_server import FaultServer, Handler
 
 from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
@@ -20,6 +17,9 @@ from cds_service.fhir.reading import read_chart
 from cds_service.hooks.request import HookRequest
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.profile import ClientProfile, dev_profile
+from tests.fhir import fault_server
+from tests.fhir.chart_parts import PATIENT, TODAY, Resource, observation, procedure
+from tests.fhir.fault_server import FaultServer, Handler
 
 TOKEN = "secret-token"
 SECONDS = 0.45

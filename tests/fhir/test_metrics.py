@@ -6,17 +6,17 @@ import json
 import time
 from collections.abc import Iterator
 
-import fault_server
 import pytest
-from chart_parts import PATIENT, procedure
-from fault_server import FaultServer
-from test_gateway_faults import call, deadline, page, sends
 
 from cds_service.chart.supply import Key, State
 from cds_service.fhir.gateway import Gateway
 from cds_service.fhir.metrics import OTHER_BASES, SENT_ALONG, PullMetrics, PullRecord
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.profile import dev_profile
+from tests.fhir import fault_server
+from tests.fhir.chart_parts import PATIENT, procedure
+from tests.fhir.fault_server import FaultServer
+from tests.fhir.test_gateway_faults import call, deadline, page, sends
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from chart_parts import condition
 
 from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.prefetch import joined_answer, merged_answer, read_page
+from tests.fhir.chart_parts import condition
 
 
 def outcome(

@@ -6,7 +6,12 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from chart_parts import (
+
+from cds_service.chart.facts import MrStatus
+from cds_service.chart.supply import Key, State
+from cds_service.fhir import reasons
+from cds_service.values import FhirDate, Side
+from tests.fhir.chart_parts import (
     CPT,
     ICD,
     LOINC,
@@ -18,11 +23,6 @@ from chart_parts import (
     condition,
     procedure,
 )
-
-from cds_service.chart.facts import MrStatus
-from cds_service.chart.supply import Key, State
-from cds_service.fhir import reasons
-from cds_service.values import FhirDate, Side
 
 LAMINECTOMY = "387731002"
 MINE = {"subject": {"reference": "Patient/anna"}}

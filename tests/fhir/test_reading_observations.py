@@ -5,11 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from chart_parts import LOCAL, LOINC, SNOMED, ReadChart, concept, observation
 
 from cds_service.chart.facts import Site
 from cds_service.fhir import reasons
 from cds_service.values import Side
+from tests.fhir.chart_parts import LOCAL, LOINC, SNOMED, ReadChart, concept, observation
 
 
 def quantity(value: object, unit: str | None = None) -> dict[str, object]:

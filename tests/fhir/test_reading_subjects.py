@@ -6,7 +6,14 @@ import json
 from zoneinfo import ZoneInfo
 
 import pytest
-from chart_parts import (
+
+from cds_service.chart.supply import Key, State
+from cds_service.errors import DataNotAvailableError
+from cds_service.fhir import reasons
+from cds_service.fhir.prefetch import joined_answer, read_page
+from cds_service.fhir.reading import read_chart
+from cds_service.knowledge.model import Knowledge
+from tests.fhir.chart_parts import (
     CPT,
     LOINC,
     PATIENT,
@@ -20,13 +27,6 @@ from chart_parts import (
     observation,
     procedure,
 )
-
-from cds_service.chart.supply import Key, State
-from cds_service.errors import DataNotAvailableError
-from cds_service.fhir import reasons
-from cds_service.fhir.prefetch import joined_answer, read_page
-from cds_service.fhir.reading import read_chart
-from cds_service.knowledge.model import Knowledge
 
 FACTS = (
     "procedures",

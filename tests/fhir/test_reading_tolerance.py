@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chart_parts import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cds_service.chart.supply import Key, State
+from cds_service.fhir.prefetch import joined_answer, read_page
+from tests.fhir.chart_parts import (
     KEYS,
     LOINC,
     SNOMED,
@@ -19,11 +24,6 @@ from chart_parts import (
     observation,
     procedure,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-from cds_service.chart.supply import Key, State
-from cds_service.fhir.prefetch import joined_answer, read_page
 
 WORDS = st.sampled_from(
     [

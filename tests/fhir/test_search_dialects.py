@@ -7,11 +7,7 @@ import time
 from collections.abc import Iterator
 from urllib.parse import parse_qs
 
-import fault_server
 import pytest
-from chart_parts import PATIENT, observation, procedure
-from fault_server import FaultServer, Handler
-from test_gateway_faults import call, deadline, page, sends
 
 from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
@@ -21,6 +17,10 @@ from cds_service.fhir.gateway import Gateway
 from cds_service.fhir.queries import observation_codes
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.profile import ClientProfile, Dialect
+from tests.fhir import fault_server
+from tests.fhir.chart_parts import PATIENT, observation, procedure
+from tests.fhir.fault_server import FaultServer, Handler
+from tests.fhir.test_gateway_faults import call, deadline, page, sends
 
 
 @pytest.fixture

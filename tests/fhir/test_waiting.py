@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
 
-import fault_server
 import pytest
-from chart_parts import PATIENT
-from fault_server import FaultServer, Handler
-from test_gateway_faults import call, deadline, page, sends
 
 from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.gateway import Gateway
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.profile import dev_profile
+from tests.fhir import fault_server
+from tests.fhir.chart_parts import PATIENT
+from tests.fhir.fault_server import FaultServer, Handler
+from tests.fhir.test_gateway_faults import call, deadline, page, sends
 
 MOMENT = 1_800_000_000
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from conftest import NOW, Ehr, public_jwk
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import HealthCheck, given, settings
@@ -37,6 +36,7 @@ from cds_service.trust.demo_profile import (
 )
 from cds_service.trust.profile import CardPreferences, ClientProfile
 from cds_service.trust.verification import Verifier
+from tests.trust.conftest import NOW, Ehr, public_jwk
 
 ROOT = Path(__file__).parents[2]
 SECRET = "c0ffee" * 11  # hexadecimal, 33 bytes

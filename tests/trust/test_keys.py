@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from conftest import key_set, public_jwk
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cds_service.trust.keys import parse_key_set
+from tests.trust.conftest import key_set, public_jwk
 
 
 def test_key_set_gives_each_key_the_algorithms_of_its_type(

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import requests
 import responses
-from conftest import public_jwk
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from cds_service.trust.keysets import KeySetFetchError, KeySets, fetch_key_set
 from cds_service.trust.profile import ClientProfile
+from tests.trust.conftest import public_jwk
 
 URL = "https://ehr.hospital.example/jwks.json"
 CLIENT = ClientProfile(id="hospital", issuers=("https://ehr.hospital.example",), jwks_url=URL)

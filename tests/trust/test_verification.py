@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import pytest
 import responses
-from conftest import BASE, ENDPOINT, ISSUER, NOW, PATH, Ehr, Service, base64url, key_set, public_jwk
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +17,18 @@ from hypothesis import strategies as st
 
 from cds_service.errors import UnauthorizedError
 from cds_service.trust.profile import ClientProfile
+from tests.trust.conftest import (
+    BASE,
+    ENDPOINT,
+    ISSUER,
+    NOW,
+    PATH,
+    Ehr,
+    Service,
+    base64url,
+    key_set,
+    public_jwk,
+)
 
 FEEDBACK = PATH + "/feedback"
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from small_rooms import HOOK_INSTANCE, NOW, SmallRooms, Ticks
 
 from cds_service.app import create_app
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
 from cds_service.logging_setup import set_up_logging
 from cds_service.settings import Settings
+from tests.web.small_rooms import HOOK_INSTANCE, NOW, SmallRooms, Ticks
 
 
 @pytest.fixture(scope="session")

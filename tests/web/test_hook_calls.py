@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from small_rooms import HOOK_INSTANCE, SERVICE, SmallRooms, Ticks, issue_of
 
 from cds_service.errors import DataNotAvailableError
 from cds_service.hooks.request import AS_OF_EXTENSION
 from cds_service.settings import Settings
+from tests.web.small_rooms import HOOK_INSTANCE, SERVICE, SmallRooms, Ticks, issue_of
 
 CANARY = "CanaryShaw"
 

@@ -11,7 +11,6 @@ from typing import Any
 import jwt
 import pytest
 from flask.testing import FlaskClient
-from small_rooms import SERVICE, SmallRooms, issue_of
 
 from cds_service.app import create_app
 from cds_service.errors import KnowledgeError, SettingsError
@@ -23,6 +22,7 @@ from cds_service.trust.demo_profile import (
     DEMO_KEY_ID,
     generate_demo_config,
 )
+from tests.web.small_rooms import SERVICE, SmallRooms, issue_of
 
 URL = "http://127.0.0.1:8080"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from small_rooms import SERVICE, SmallRooms, Ticks, issue_of
 
 from cds_service.errors import OverloadedError, TooManyRequestsError
 from cds_service.web.limits import Admission, TokenBuckets
 from cds_service.web.problems import register_problems
+from tests.web.small_rooms import SERVICE, SmallRooms, Ticks, issue_of
 
 
 def test_client_may_burst_and_then_gets_its_rate() -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from small_rooms import HOOK_INSTANCE, SERVICE
 
 from cds_service.demo.personas import Persona, load_personas
 from cds_service.hooks.request import AS_OF_EXTENSION
+from tests.web.small_rooms import HOOK_INSTANCE, SERVICE
 
 DAY = date(2026, 3, 1)
 START_SECONDS = 30

@@ -1,0 +1,1 @@
+"""The clinical content and its loader."""

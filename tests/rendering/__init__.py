@@ -1,0 +1,1 @@
+"""Cards, orders and words."""
