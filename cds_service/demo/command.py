@@ -120,6 +120,7 @@ def running_demo(
         issuer=DEMO_ISSUER, key_id=DEMO_KEY_ID, private_key_pem=pem, algorithm=DEMO_ALGORITHM
     )
     ehr = make_ehr(HookClient(service_url, key, _now), f"{ehr_url}/fhir", people)
+    _read_every_kind_once(ehr)
     with _service(config, host, port, state_dir) as service:
         _wait_until_ready(service, service_url, state_dir)
         with serving(create_ehr(ehr), host, ehr_port):
@@ -137,6 +138,12 @@ def make_ehr(client: HookClient, fhir_base: str, people: People | None = None) -
         store=ChartStore(resources, _now),
         people=people or SyntheticPeople(today=_today),
     )
+
+
+def _read_every_kind_once(ehr: DemoEhr) -> None:
+    """Build every decoder before threads start: msgspec can crash when two build one at once."""
+    for persona in ehr.personas:
+        ehr.insight.assessment(persona.patient_id, ehr.today_utc)
 
 
 @contextmanager

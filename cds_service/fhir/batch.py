@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from cds_service.fhir import reasons, wire
-from cds_service.fhir.decoding import read_resource
+from cds_service.fhir.decoding import prepare, read_resource
 
 
 class _Response(wire.Base, frozen=True, kw_only=True):
@@ -29,6 +29,9 @@ class _Entry(wire.Base, frozen=True, kw_only=True):
 class _Answer(wire.Base, frozen=True, kw_only=True):
     resource_type: str | None = None
     entry: tuple[_Entry, ...] = ()
+
+
+prepare(_Answer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

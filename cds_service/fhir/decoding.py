@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from decimal import Decimal, DecimalException
 from functools import cache
+from threading import Lock
 from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import Raw, Struct, inspect
 
+from cds_service.fhir import wire
 from cds_service.fhir.answers import RawResource
 from cds_service.fhir.wire import CodeableConcept, Coding, Reference
 
@@ -24,9 +26,26 @@ _DROPPED = object()
 _tolerant = msgspec.json.Decoder(float_hook=Decimal)
 
 
+_building = Lock()
+"""Held while a decoder is built: msgspec crashes the process when two threads build their first
+decoders at the same time."""
+
+
 @cache
 def _decoder(kind: type[Wire]) -> msgspec.json.Decoder[Wire]:
-    return msgspec.json.Decoder(kind)
+    with _building:
+        return msgspec.json.Decoder(kind)
+
+
+def prepare(*kinds: type[Struct]) -> None:
+    """Build the decoders of *kinds* now, so that no request has to wait for them."""
+    for kind in kinds:
+        _decoder(kind)
+
+
+prepare(
+    *(kind for kind in vars(wire).values() if isinstance(kind, type) and issubclass(kind, Struct))
+)
 
 
 def read_resource(raw: RawResource, kind: type[Wire]) -> Wire | None:

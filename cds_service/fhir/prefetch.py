@@ -16,7 +16,7 @@ from msgspec import Raw
 from cds_service.chart.supply import Key, State, Supply
 from cds_service.fhir import reasons, wire
 from cds_service.fhir.answers import KeyAnswer, RawResource, joined_full_urls
-from cds_service.fhir.decoding import read_resource
+from cds_service.fhir.decoding import prepare, read_resource
 
 _DEEPEST_BUNDLE = 3
 _MAY_MATTER = frozenset({"fatal", "error"})
@@ -69,6 +69,10 @@ class _Issue(wire.Base, frozen=True, kw_only=True):
 
 class _Outcome(wire.Base, frozen=True, kw_only=True):
     issue: tuple[_Issue, ...] = ()
+
+
+prepare(_Envelope, _Entry, _Outcome)
+_raw_entries = msgspec.json.Decoder(tuple[Raw, ...])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +209,7 @@ def _entries(envelope: _Envelope) -> tuple[Raw, ...]:
     if not text.startswith(b"["):
         return (envelope.entry,)
     try:
-        return msgspec.json.decode(envelope.entry, type=tuple[Raw, ...])
+        return _raw_entries.decode(envelope.entry)
     except (msgspec.DecodeError, RecursionError, ValueError):
         return (envelope.entry,)
 
