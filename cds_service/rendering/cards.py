@@ -102,7 +102,9 @@ class _CardWriter:
         name = self._uuid(finding)
         detail = self.explanation.detail(finding, self._cut(cut))
         card = self._frame(finding, name, summary, detail)
-        writer = OrderWriter(self.knowledge, self.options, self.context, wording)
+        case = self.story.assessment.case
+        operation = case.operation if case is not None else None
+        writer = OrderWriter(self.knowledge, self.options, self.context, wording, operation)
         proposals = self._proposals(finding)
         if proposals:
             behavior = self._behavior(finding, proposals)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Finding, Proposal
+from cds_service.evaluation.episode import Operation
 from cds_service.knowledge.model import SYSTEM_URIS, CardTemplate, Knowledge, OrderTemplate
 from cds_service.rendering.identity import suggestion_uuid
 from cds_service.rendering.options import CardContext, CardOptions
@@ -34,6 +35,8 @@ class OrderWriter:
     options: CardOptions
     context: CardContext
     wording: Wording
+    operation: Operation | None = None
+    """The index operation: its level belongs to the site, its entry to the facts."""
 
     def suggestion(self, finding: Finding, proposal: Proposal, card: UUID, summary: str) -> Json:
         """Return one suggestion: every order of *proposal*, taken together."""
@@ -85,10 +88,16 @@ class OrderWriter:
         if body_site:
             request["bodySite"] = body_site
         request.update(self._reason(finding))
-        references = list(dict.fromkeys(entry.reference for entry in finding.evidence))
+        references = self._references(finding)
         if references:
-            request["supportingInfo"] = [{"reference": r} for r in references[:_MOST_REFERENCES]]
+            request["supportingInfo"] = [{"reference": reference} for reference in references]
         return request
+
+    def _references(self, finding: Finding) -> list[str]:
+        """Return the operation and the entries the finding rests on, each once."""
+        operation = self.operation.references if self.operation else ()
+        named = [*operation, *(entry.reference for entry in finding.evidence)]
+        return list(dict.fromkeys(named))[:_MOST_REFERENCES]
 
     def _note(self, finding: Finding, summary: str) -> str:
         """Return the order's note: the numbers, the question, and that it is only proposed."""
@@ -101,13 +110,22 @@ class OrderWriter:
         return " ".join(sentences)
 
     def _body_site(self, template: OrderTemplate, side: Side | None) -> list[Json]:
-        """Return where, and the side as a second entry: R4 has no other place for it."""
+        """Return where, with the operated levels, and the side: R4 has no other place for it."""
         sites: list[Json] = []
         if template.body_site:
             sites.append({"coding": [_coding(template.body_site)]})
+            if template.body_site[1] in self._lumbar_codes():
+                sites += [
+                    {"coding": [self._first_code(f"level-{level.lower()}")], "text": level}
+                    for level in sorted(self.operation.levels if self.operation else ())
+                    if f"level-{level.lower()}" in self.knowledge.value_sets
+                ]
         if side is not None and side in _SIDES:
             sites.append({"coding": [self._first_code(_SIDES[side])]})
         return sites
+
+    def _lumbar_codes(self) -> frozenset[str]:
+        return frozenset(code.code for code in self.knowledge.value_sets["site-lumbar"].codes)
 
     def _reason(self, finding: Finding) -> Json:
         """Return why: the condition on record, else words, else a code.

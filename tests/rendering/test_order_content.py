@@ -205,3 +205,15 @@ def test_referral_code_follows_the_site(
         Wording(knowledge, date(2026, 6, 10)),
     )
     assert [coding[1] for coding in writer.order(order).codings] == [code]
+
+
+def test_scan_order_names_the_operated_level_and_the_operation(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """An MRI after surgery at L4-L5 is asked for that level and points to the operation."""
+    (card,) = render_cards(assessment, knowledge, options, context)
+    suggestions: list[dict[str, list[dict[str, dict[str, object]]]]] = card["suggestions"]  # type: ignore[assignment]
+    request = suggestions[0]["actions"][0]["resource"]
+    ServiceRequest.model_validate(request)
+    assert [site.get("text") for site in request["bodySite"]] == [None, "L4-L5"]  # type: ignore[attr-defined]
+    assert {"reference": "Procedure/op"} in request["supportingInfo"]  # type: ignore[operator]
