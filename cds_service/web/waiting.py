@@ -10,6 +10,7 @@ gunicorn has no types, so the classes derived from it are marked for mypy.
 from __future__ import annotations
 
 import contextlib
+import select
 import selectors
 import socket
 import time
@@ -69,6 +70,13 @@ class _Connection(TConn):  # type: ignore[misc]
             super().close()
 
 
+def _has_room(client: socket.socket) -> bool:
+    """Return whether the send buffer of *client* has room for an answer of ours."""
+    poll = select.poll()
+    poll.register(client, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
 class WaitingWorker(ThreadWorker):  # type: ignore[misc]
     """A gunicorn worker whose threads never wait for the head of a call.
 
@@ -121,15 +129,30 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
             self.nr_conns -= 1
             conn.close(graceful=is_too_long)
         else:
-            self.enqueue_req(conn)
+            self._hand_over(conn)
 
-    def enqueue_req(self, conn: _Connection) -> None:
-        """Hand a call to a thread."""
-        self._in_threads[conn] = time.monotonic()
-        super().enqueue_req(conn)
+    def _hand_over(self, conn: _Connection) -> None:
+        """Give a call to a thread once its client has room for the answer.
+
+        A client that asks again without reading its answers waits here and holds no thread.
+        """
+        if _has_room(conn.sock):
+            self.enqueue_req(conn)
+            return
+        conn.sock.settimeout(0)
+        conn.timeout = time.monotonic() + HEAD_SECONDS
+        self.pending_conns.append(conn)
+        on_room = partial(self._on_room, conn)
+        self.poller.register(conn.sock, selectors.EVENT_WRITE, on_room)
+
+    def _on_room(self, conn: _Connection, client: socket.socket) -> None:
+        self.poller.unregister(client)
+        self.pending_conns.remove(conn)
+        self.enqueue_req(conn)
 
     def handle(self, conn: _Connection) -> object:
-        """Answer one call; runs in a thread."""
+        """Answer one call; runs in a thread, and its time counts from here."""
+        self._in_threads[conn] = time.monotonic()
         conn.sock.settimeout(None)
         conn.give_to_parser()
         return super().handle(conn)
@@ -141,7 +164,7 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
         if is_kept and conn.parser.unreader.buf.getvalue():
             conn.take(conn.parser.unreader.take_buffered())
             if conn.is_head_whole:
-                self.enqueue_req(conn)
+                self._hand_over(conn)
             else:
                 self._wait_for_head(conn)
         else:
