@@ -105,6 +105,11 @@ class ReplayStore:
         with self._lock:
             self._drop_connection()
 
+    def __del__(self) -> None:
+        """Close the file when the store is forgotten."""
+        if getattr(self, "_connection", None) is not None:
+            self._drop_connection()
+
     def _claim_in_file(self, digest: bytes, expires_at: int, now: int) -> bool | None:
         """Claim in the shared file; None means that the file cannot be used now."""
         if self._lost_until is not None and self._monotonic() < self._lost_until:
