@@ -8,6 +8,7 @@ from datetime import date
 
 from cds_service.chart.facts import Chart
 from cds_service.chart.supply import Key
+from cds_service.evaluation.age import is_aged
 from cds_service.evaluation.answers import Answer
 from cds_service.evaluation.assessment import (
     Assessment,
@@ -58,7 +59,7 @@ def assess(chart: Chart, knowledge: Knowledge, as_of: date) -> Assessment:
         for key, supply in sorted(chart.supply.items())
         if supply.has_failed
     }
-    adult = _is_adult(chart, limits)
+    adult = is_aged(chart, limits, "age-adult")
     if chart.patient.is_deceased or adult.is_no:
         return Assessment(outcome=Outcome.NOT_APPLICABLE, as_of=as_of, unread=unread)
     episode = find_episode(chart, limits)
@@ -67,21 +68,6 @@ def assess(chart: Chart, knowledge: Knowledge, as_of: date) -> Assessment:
     if episode.is_date_unknown:
         return _with_unknown_date(chart, limits, episode, unread)
     return _with_operation(chart, limits, episode, adult, unread)
-
-
-def _is_adult(chart: Chart, limits: Limits) -> Answer:
-    birth = chart.patient.birth
-    if birth is None:
-        return Answer(None, frozenset({Key.PATIENT}))
-    ages = {
-        limits.met("age-adult", _years(day, limits.as_of)) for day in (birth.earliest, birth.latest)
-    }
-    return Answer(ages.pop()) if len(ages) == 1 else Answer(None, frozenset({Key.PATIENT}))
-
-
-def _years(birth: date, as_of: date) -> int:
-    had_birthday = (as_of.month, as_of.day) >= (birth.month, birth.day)
-    return as_of.year - birth.year - (not had_birthday)
 
 
 def _without_operation(

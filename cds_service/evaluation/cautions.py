@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
 
 from cds_service.chart.facts import Chart, MrStatus, ProcedureFact
 from cds_service.chart.supply import Key
-from cds_service.evaluation.answers import Answer, any_of, found, of
+from cds_service.evaluation.age import is_aged
+from cds_service.evaluation.answers import Answer, any_of, found
 from cds_service.evaluation.care import Care
 from cds_service.evaluation.limits import Limits
 from cds_service.evaluation.measures import Measures
@@ -91,23 +91,15 @@ class Cautions:
         """Whether an implant is documented MR unsafe (not merely of unknown status)."""
         return any(implant.mr_status is MrStatus.UNSAFE for implant in self.implants)
 
-    def is_aged(self, threshold: str) -> Answer:
-        """Return whether the patient's age in whole years fires *threshold*."""
-        birth = self.chart.patient.birth
-        if birth is None:
-            return Answer(None, frozenset({Key.PATIENT}))
-        ends = {
-            self.limits.met(threshold, _years(day, self.limits.as_of))
-            for day in (birth.earliest, birth.latest)
-        }
-        return of(ends.pop()) if len(ends) == 1 else Answer(None, frozenset({Key.PATIENT}))
-
     @cached_property
     def is_pregnant(self) -> bool:
         """Whether a pregnancy is on record for a woman of child-bearing age."""
         if self.chart.patient.gender == "male":
             return False
-        if self.is_aged("pregnancy-age-first").is_no or self.is_aged("pregnancy-age-last").is_no:
+        if any(
+            is_aged(self.chart, self.limits, threshold).is_no
+            for threshold in ("pregnancy-age-first", "pregnancy-age-last")
+        ):
             return False
         statuses = [
             (o.effective.latest, o.reference, o.choice)
@@ -167,9 +159,3 @@ class Cautions:
 
 def _kind(concepts: frozenset[str]) -> str:
     return next((kind for kind in IMPLANTS if kind in concepts), "implant")
-
-
-def _years(birth: date, as_of: date) -> int:
-    """Return the age in completed years."""
-    had_birthday = (as_of.month, as_of.day) >= (birth.month, birth.day)
-    return as_of.year - birth.year - (not had_birthday)

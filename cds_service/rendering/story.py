@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cds_service.chart.facts import MrStatus
+from cds_service.evaluation.age import is_aged
 from cds_service.evaluation.assessment import Assessment, Term, Verdict, Word
 from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
@@ -308,8 +309,8 @@ def _is_pregnancy_unknown(case: Case) -> bool:
     """Return whether nothing on pregnancy is on record for a woman of child-bearing age."""
     if case.chart.patient.gender == "male" or case.cautions.is_pregnant:
         return False
-    is_of_age = (
-        case.cautions.is_aged("pregnancy-age-first").is_yes
-        and case.cautions.is_aged("pregnancy-age-last").is_yes
+    is_of_age = all(
+        is_aged(case.chart, case.limits, threshold).is_yes
+        for threshold in ("pregnancy-age-first", "pregnancy-age-last")
     )
     return is_of_age and not any("pregnancy-status" in o.concepts for o in case.chart.observations)

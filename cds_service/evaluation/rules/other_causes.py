@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import any_of, found, of
-from cds_service.evaluation.assessment import Evidence, Finding, Proposal, Term, Word
+from cds_service.evaluation.assessment import Evidence, Finding, Term, Word
 from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.rules.electrodiagnosis import earliest_unserved
+from cds_service.evaluation.rules.referrals import propose_referrals
 from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
 from cds_service.evaluation.rules.wording import (
     deficit_evidence,
@@ -19,7 +20,6 @@ from cds_service.evaluation.rules.wording import (
     sign_term,
 )
 from cds_service.evaluation.signs import Sign
-from cds_service.evaluation.workup import VISIT_KEYS
 
 SCALES = ("phq9", "gad7", "pcs")
 
@@ -148,15 +148,7 @@ def distress(case: Case, earlier: Earlier) -> Finding:
         },
         evidence=evidence,
     )
-    return _referral(finding, case, "psychology-referral")
-
-
-def _referral(finding: Finding, case: Case, order: str) -> Finding:
-    unread = case.workup.unread((Key.SERVICE_REQUESTS, *VISIT_KEYS))
-    if unread:
-        return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
-    proposal = Proposal(orders=(order,), priority="routine", is_recommended=True)
-    return replace(finding, proposals=(proposal,))
+    return propose_referrals(finding, case, "psychology-referral")
 
 
 def smoking(case: Case, earlier: Earlier) -> Finding:
@@ -192,4 +184,4 @@ def smoking(case: Case, earlier: Earlier) -> Finding:
         reason_references=tuple(s.reference for s in signs if s.is_condition)[:1],
         reason_code="smoker",
     )
-    return _referral(finding, case, "smoking-cessation")
+    return propose_referrals(finding, case, "smoking-cessation")

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import NO, Answer, all_of, any_of, of
 from cds_service.evaluation.assessment import (
     Evidence,
     Finding,
     Indicator,
     Note,
-    Proposal,
     Term,
     Word,
 )
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.pain import Course, Driver
 from cds_service.evaluation.rules.imaging import is_mri_wanted
+from cds_service.evaluation.rules.referrals import propose_referrals
 from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
 from cds_service.evaluation.rules.wording import (
     deficit_evidence,
@@ -26,10 +25,8 @@ from cds_service.evaluation.rules.wording import (
     score_evidence,
     sign_evidence,
 )
-from cds_service.evaluation.workup import VISIT_KEYS
 
 REFERRAL = ("spine-surgery-referral", "spine-surgery-visit")
-REFERRAL_KEYS = (Key.SERVICE_REQUESTS, *VISIT_KEYS)
 
 
 def level_check(case: Case, earlier: Earlier) -> Finding:
@@ -196,16 +193,9 @@ def surgeon_review(case: Case, earlier: Earlier) -> Finding:
         reason_references=pain_references(case),
         reason_code=_reason_code(case, open_ones),
     )
-    unread = case.workup.unread(REFERRAL_KEYS)
-    if unread:
-        return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
     is_urgent = is_severe_leg or bool(case.motor.stable) or open_ones[0].id == "severe"
-    proposal = Proposal(
-        orders=("spine-surgery-referral",),
-        priority="urgent" if is_urgent else "routine",
-        is_recommended=True,
-    )
-    return replace(finding, proposals=(proposal,))
+    priority = "urgent" if is_urgent else "routine"
+    return propose_referrals(finding, case, "spine-surgery-referral", priority=priority)
 
 
 def _without_open_reason(case: Case, reasons: tuple[Reason, ...]) -> Finding:

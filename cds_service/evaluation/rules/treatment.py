@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, all_of, any_of, found, of
-from cds_service.evaluation.assessment import Finding, Indicator, Note, Proposal, Term, Word
+from cds_service.evaluation.assessment import Finding, Indicator, Note, Term, Word
 from cds_service.evaluation.care import TRIAL_CLASSES
 from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.pain import Course, Driver
@@ -18,15 +18,13 @@ from cds_service.evaluation.rules.imaging import (
     needs_deficit_mri,
 )
 from cds_service.evaluation.rules.infection import is_current_hint
+from cds_service.evaluation.rules.referrals import propose_referrals
 from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, weigh
 from cds_service.evaluation.rules.wording import (
     pain_references,
     score_evidence,
     sign_evidence,
 )
-from cds_service.evaluation.workup import VISIT_KEYS
-
-REFERRAL_KEYS = (Key.SERVICE_REQUESTS, *VISIT_KEYS)
 
 
 def _score_words(case: Case) -> tuple[dict[str, Word], str]:
@@ -38,18 +36,6 @@ def _score_words(case: Case) -> tuple[dict[str, Word], str]:
     words["site"] = Term(kind="phrase", id=f"site-{worst.driver.value}")
     words["score"] = worst.current.value
     return words, "odi" if worst.driver is Driver.ODI else "default"
-
-
-def _referral(finding: Finding, case: Case, *orders: str) -> Finding:
-    """Add referrals to *finding*, the first one recommended."""
-    unread = case.workup.unread(REFERRAL_KEYS)
-    if unread:
-        return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
-    proposals = tuple(
-        Proposal(orders=(order,), priority="routine", is_recommended=order == orders[0])
-        for order in orders
-    )
-    return replace(finding, proposals=proposals)
 
 
 def _reason_code(case: Case) -> str:
@@ -91,7 +77,7 @@ def physiotherapy(case: Case, earlier: Earlier) -> Finding:
         reason_references=pain_references(case),
         reason_code=_reason_code(case),
     )
-    return _referral(finding, case, "physiotherapy-referral")
+    return propose_referrals(finding, case, "physiotherapy-referral")
 
 
 def _unsafe_for_therapy(case: Case, earlier: Earlier) -> list[Named]:
@@ -236,7 +222,7 @@ def stimulator_evaluation(case: Case, earlier: Earlier) -> Finding:
         reason_references=pain_references(case),
         reason_code="post-laminectomy-syndrome",
     )
-    return _referral(finding, case, "scs-evaluation-referral", "psychology-referral")
+    return propose_referrals(finding, case, "scs-evaluation-referral", "psychology-referral")
 
 
 def _stimulator_notes(case: Case) -> tuple[Note, ...]:
@@ -324,7 +310,7 @@ def pain_specialist(case: Case, earlier: Earlier) -> Finding:
         reason_references=pain_references(case),
         reason_code="post-laminectomy-syndrome",
     )
-    return _referral(finding, case, "pain-clinic-referral")
+    return propose_referrals(finding, case, "pain-clinic-referral")
 
 
 def sacroiliac_joint(case: Case, earlier: Earlier) -> Finding:

@@ -1,0 +1,30 @@
+"""A referral as a proposal, unless it cannot be told whether one exists already."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cds_service.chart.supply import Key
+from cds_service.evaluation.assessment import Finding, Proposal
+from cds_service.evaluation.case import Case
+from cds_service.evaluation.workup import VISIT_KEYS
+
+REFERRAL_KEYS = (Key.SERVICE_REQUESTS, *VISIT_KEYS)
+
+
+def propose_referrals(
+    finding: Finding, case: Case, *orders: str, priority: str = "routine"
+) -> Finding:
+    """Add *orders* to *finding*, the first one recommended.
+
+    Missing data:
+        Orders or visits not completely supplied: no referral is proposed.
+    """
+    unread = case.workup.unread(REFERRAL_KEYS)
+    if unread:
+        return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
+    proposals = tuple(
+        Proposal(orders=(order,), priority=priority, is_recommended=order == orders[0])
+        for order in orders
+    )
+    return replace(finding, proposals=proposals)
