@@ -18,6 +18,9 @@ MAX_DEPTH = 200
 MAX_CONTAINERS = 1_000_000
 """How many objects and lists there may be; a real chart of the greatest size has half of that."""
 
+MAX_STRING_BYTES = 4 * 1024 * 1024
+"""How long one string may be; shorter bodies cannot hold a longer one and are not searched."""
+
 _POSITION = re.compile(r"line \d{1,9} column \d{1,9}$")
 _SHORTEST_CONTAINER = len(b"{}")
 
@@ -35,6 +38,12 @@ def parse_json(body: bytes) -> object:
             "needs. Send less prefetch data and let the service read the rest from fhirServer.",
             path="$",
         )
+    if _has_too_long_string(body):
+        raise RequestError(
+            f"The request body has a string of more than {MAX_STRING_BYTES} bytes, which this "
+            "service never reads. Leave attachments out of prefetch.",
+            path="$",
+        )
     try:
         return jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True)
     except ValueError as error:
@@ -45,6 +54,13 @@ def _has_too_many_containers(body: bytes) -> bool:
     if len(body) <= MAX_CONTAINERS * _SHORTEST_CONTAINER:
         return False
     return body.count(b"{") + body.count(b"[") > MAX_CONTAINERS
+
+
+def _has_too_long_string(body: bytes) -> bool:
+    if len(body) <= MAX_STRING_BYTES:
+        return False
+    pieces = body.replace(b'\\"', b"__").split(b'"')
+    return max(map(len, pieces)) > MAX_STRING_BYTES
 
 
 _TOO_DEEP = (

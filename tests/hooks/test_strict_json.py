@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cds_service.errors import RequestError
-from cds_service.hooks.strict_json import MAX_CONTAINERS, MAX_DEPTH, parse_json
+from cds_service.hooks.strict_json import MAX_CONTAINERS, MAX_DEPTH, MAX_STRING_BYTES, parse_json
 
 CANARY = "Canary-Shaw"
 
@@ -103,3 +103,22 @@ def test_random_bytes_never_raise_anything_but_a_refusal(body: bytes) -> None:
     """Whatever is sent, the answer is a value or a refusal."""
     with contextlib.suppress(RequestError):
         assert parse_json(body) == json.loads(body)
+
+
+def test_string_of_the_greatest_length_is_read() -> None:
+    """A long string up to the limit is an ordinary value."""
+    body = json.dumps({"a": "x" * MAX_STRING_BYTES}).encode()
+    assert parse_json(body) == {"a": "x" * MAX_STRING_BYTES}
+
+
+@pytest.mark.parametrize("text", ["x" * (MAX_STRING_BYTES + 1), '\\"x' * MAX_STRING_BYTES])
+def test_body_with_a_longer_string_is_refused(text: str) -> None:
+    """An attachment of many megabytes is refused, however many quotes it holds."""
+    with pytest.raises(RequestError, match="string of more than"):
+        parse_json(json.dumps({"a": text}).encode())
+
+
+def test_many_short_strings_are_not_one_long_one() -> None:
+    """A large chart of ordinary strings is read."""
+    value = ["x" * 1000] * 6000
+    assert parse_json(json.dumps(value).encode()) == value
