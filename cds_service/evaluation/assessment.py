@@ -1,4 +1,4 @@
-"""What the evaluation concluded, and why: the value that cards, trace, ledger and tests read.
+"""What the evaluation concluded, and why: the value that cards, trace and tests read.
 
 Everything here is plain data; ``cds_service.evaluation.assess`` builds it, rendering turns it into
 cards.  Human words for terms, orders and notes live in ``cards/``; this module carries their ids.

@@ -66,13 +66,6 @@ class Range(Base, frozen=True, kw_only=True):
     high: Quantity | None = None
 
 
-class Ratio(Base, frozen=True, kw_only=True):
-    """A quantity per quantity."""
-
-    numerator: Quantity | None = None
-    denominator: Quantity | None = None
-
-
 class Meta(Base, frozen=True, kw_only=True):
     """What the server says of its copy."""
 

@@ -109,3 +109,11 @@ def test_row_is_never_lost() -> None:
         findings = _assessed(vignette.facts, vignette.seed).findings
         assert [row.card for row in findings] in ([], [DATA_READ], list(CARDS))
         assert not [row.card for row in findings if row.is_faulty]
+
+
+@pytest.mark.parametrize("key", [Key.SCORES, Key.FINDINGS])
+def test_bladder_sign_is_no_mere_warning_while_its_company_is_unread(key: str) -> None:
+    """Late retention is a warning only if weakness and worse pain are known to be absent."""
+    alone: Facts = {"day": 120, "operation": "discectomy", "findings": {"urinary retention": 118}}
+    assert _rows(alone)["RF-POUR"].verdict is Verdict.MET
+    assert _rows({**alone, "not supplied": [key]})["RF-CES"].verdict is Verdict.MET

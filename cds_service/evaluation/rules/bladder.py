@@ -120,7 +120,13 @@ def hard_signs(case: Case) -> tuple[Sign, ...]:
 
 
 def _is_isolated(case: Case) -> bool:
-    """Return whether a urinary sign stands alone: no other sign, deficit or worsening pain."""
+    """Return whether a urinary sign certainly stands alone.
+
+    Missing data:
+        While findings, conditions or scores are unread nobody knows that nothing else is there.
+    """
+    if case.signs.unread or case.motor.unread or case.pain.course is None:
+        return False
     sensory = any(sign.day >= 0 for sign in case.signs.of("sensory-deficit"))
     others = hard_signs(case) or case.motor.new or sensory
     return not others and case.pain.course is not Course.WORSENING
