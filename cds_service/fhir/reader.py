@@ -223,8 +223,8 @@ class Reader:
 def _entry(key: str, raw: RawResource, head: wire.Head, kind: str) -> Entry:
     if head.id is not None and _ID.fullmatch(head.id):
         name = head.id
-    else:  # a stable name, so that copies of it are still one entry
-        name = f"no-id-{hashlib.sha256(bytes(raw)).hexdigest()[:12]}"
+    else:  # a stable name, so that copies of it are still one entry; no FHIR id has a blank
+        name = f"no id {hashlib.sha256(bytes(raw)).hexdigest()[:12]}"
     return Entry(key=key, kind=kind, reference=f"{kind}/{name}", head=head, raw=raw)
 
 

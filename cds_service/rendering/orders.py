@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,6 +20,7 @@ Json = dict[str, object]
 
 LABEL_LIMIT = 80
 _MOST_REFERENCES = 10
+_ON_THE_SERVER = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-._]{1,64}", re.ASCII)
 _REQUESTERS = ("Practitioner/", "PractitionerRole/")
 _SIDES: Mapping[Side, str] = {
     Side.LEFT: "side-left",
@@ -90,14 +92,13 @@ class OrderWriter:
         request.update(self._reason(finding))
         references = self._references(finding)
         if references:
-            request["supportingInfo"] = [{"reference": reference} for reference in references]
+            request["supportingInfo"] = references[:_MOST_REFERENCES]
         return request
 
-    def _references(self, finding: Finding) -> list[str]:
-        """Return the operation and the entries the finding rests on, each once."""
+    def _references(self, finding: Finding) -> list[Json]:
+        """Return the operation and the entries the finding rests on."""
         operation = self.operation.references if self.operation else ()
-        named = [*operation, *(entry.reference for entry in finding.evidence)]
-        return list(dict.fromkeys(named))[:_MOST_REFERENCES]
+        return _pointed([*operation, *(entry.reference for entry in finding.evidence)])
 
     def _note(self, finding: Finding, summary: str) -> str:
         """Return the order's note: the numbers, the question, and that it is only proposed."""
@@ -132,8 +133,9 @@ class OrderWriter:
 
         Words stand where a code would claim a diagnosis or a side that nobody has recorded.
         """
-        if finding.reason_references:
-            return {"reasonReference": [{"reference": r} for r in finding.reason_references]}
+        references = _pointed(finding.reason_references)
+        if references:
+            return {"reasonReference": references}
         words = self.knowledge.phrases.get(f"reason-{finding.reason_code}")
         if words:
             return {"reasonCode": [{"text": words}]}
@@ -154,6 +156,15 @@ class OrderWriter:
 def text_of(card: CardTemplate, block: str, variant: str) -> str | None:
     """Return a block of the card's text, in the form for *variant* if it has one."""
     return card.texts.get(f"{block}-{variant}") or card.texts.get(block)
+
+
+def _pointed(references: Iterable[str]) -> list[Json]:
+    """Return *references* as FHIR writes them, each once.
+
+    An entry that came without an id has only a name of ours, to which no order can point.
+    """
+    found = (reference for reference in references if _ON_THE_SERVER.fullmatch(reference))
+    return [{"reference": reference} for reference in dict.fromkeys(found)]
 
 
 def _code(template: OrderTemplate) -> Json:

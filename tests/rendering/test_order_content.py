@@ -149,6 +149,26 @@ def test_reason_reference_wins_over_reason_code(
     assert "reasonCode" not in request
 
 
+def test_order_points_only_to_entries_that_have_an_id(
+    mri_finding: Finding, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """An entry sent without an id backs the card, but no order points to it; each stands once."""
+    nameless = replace(mri_finding.evidence[0], reference="Observation/no id 0123456789ab")
+    finding = replace(
+        mri_finding,
+        evidence=(nameless, *mri_finding.evidence),
+        reason_references=("Condition/no id 0123456789ab", "Condition/c1", "Condition/c1"),
+    )
+    request = _request(finding, knowledge, options, context)
+    assert request["supportingInfo"] == [
+        {"reference": "Observation/leg1"},
+        {"reference": "Observation/leg2"},
+    ]
+    assert request["reasonReference"] == [{"reference": "Condition/c1"}]
+    only = replace(finding, reason_references=("Condition/no id 0123456789ab",))
+    assert "reasonCode" in _request(only, knowledge, options, context)
+
+
 def test_suspected_diagnosis_is_never_sent_as_a_code(
     mri_finding: Finding, knowledge: Knowledge, options: CardOptions, context: CardContext
 ) -> None:

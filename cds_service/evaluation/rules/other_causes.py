@@ -16,6 +16,7 @@ from cds_service.evaluation.rules.wording import (
     deficit_evidence,
     deficit_words,
     measure_evidence,
+    pain_references,
     sign_evidence,
     sign_term,
 )
@@ -147,6 +148,8 @@ def distress(case: Case, earlier: Earlier) -> Finding:
             "score": latest.value if latest is not None else 0,
         },
         evidence=evidence,
+        reason_references=pain_references(case),
+        reason_code="post-laminectomy-syndrome",
     )
     return propose_referrals(finding, case, "psychology-referral")
 

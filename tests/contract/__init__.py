@@ -1,0 +1,1 @@
+"""What the CDS Hooks specification asks of a service, statement by statement."""
