@@ -12,6 +12,8 @@ from cds_service.knowledge.model import SYSTEM_URIS, Code, Knowledge, Match, Nee
 FINDING_SYSTEM = SYSTEM_URIS["LOCAL"]
 CARD_SYSTEM = FINDING_SYSTEM.replace("/finding", "/card")
 OVERRIDE_SYSTEM = FINDING_SYSTEM.replace("/finding", "/override-reason")
+NON_ADHERENCE_SYSTEM = "http://terminology.hl7.org/CodeSystem/non-adherence-reason-codes"
+"""The reasons CDS Hooks 3.0 offers."""
 
 _STATUS = {"draft": "draft", "reviewed": "draft", "active": "active", "retired": "retired"}
 _NOTICES = {
@@ -82,6 +84,36 @@ def code_system_resources(knowledge: Knowledge) -> tuple[dict[str, object], ...]
         _code_system(knowledge, name, (url, title), concepts)
         for name, url, title, concepts in described
     )
+
+
+def override_reason_map(knowledge: Knowledge, base: str) -> dict[str, object]:
+    """Return how our override reasons and those of CDS Hooks 3.0 mean each other (ConceptMap).
+
+    A code of ours has several targets when feedback may name it in several ways; the first is the
+    best one to send.  The address begins with *base*.
+    """
+    elements = [
+        {
+            "code": code,
+            "display": display,
+            "target": [
+                {"code": target, "equivalence": "relatedto"}
+                for target in knowledge.override_equivalents.get(code, ())
+            ]
+            or [{"equivalence": "unmatched"}],
+        }
+        for code, display in knowledge.override_reasons
+    ]
+    return {
+        "resourceType": "ConceptMap",
+        "id": "override-reason",
+        "url": f"{base.rstrip('/')}/fhir/ConceptMap/override-reason",
+        "version": knowledge.version,
+        "name": "PostLaminectomyOverrideReason",
+        "title": "Reasons for setting a card aside, and the codes of CDS Hooks 3.0",
+        "status": "draft",
+        "group": [{"source": OVERRIDE_SYSTEM, "target": NON_ADHERENCE_SYSTEM, "element": elements}],
+    }
 
 
 def _code_system(

@@ -17,7 +17,11 @@ from cds_service.fhir.deadline import Deadline
 from cds_service.hooks.discovery import SERVICE_ID, services_document
 from cds_service.hooks.feedback import Feedback, FeedbackStore, parse_feedback
 from cds_service.knowledge.model import Knowledge
-from cds_service.knowledge.publishing import code_system_resources, value_set_resource
+from cds_service.knowledge.publishing import (
+    code_system_resources,
+    override_reason_map,
+    value_set_resource,
+)
 from cds_service.trust.config import ConfigSource
 from cds_service.web.access import FrontDesk
 from cds_service.web.evaluation import Road
@@ -112,6 +116,10 @@ def register_reference(app: Flask, knowledge: Knowledge, public_base_url: str) -
         if value_set_id not in knowledge.value_sets:
             abort(404)
         return _fhir(value_set_resource(knowledge, value_set_id, public_base_url))
+
+    @app.get("/fhir/ConceptMap/override-reason")
+    def override_reasons() -> Response:
+        return _fhir(override_reason_map(knowledge, public_base_url))
 
 
 def register_health(app: Flask, description: Callable[[], Mapping[str, object]]) -> None:

@@ -153,9 +153,11 @@ FAULTS: dict[str, Callable[[Answer, Answer, Answer], object]] = {
     "an entry twice": lambda _a, _c, o: o.update(supportingInfo=[{"reference": "Device/1"}] * 2),
     "a code without words": lambda _a, _c, o: o["code"]["coding"][0].pop("display"),
     "an order without words": lambda _a, _c, o: o["code"].pop("text"),
-    "a code of the house": lambda _a, _c, o: o["code"]["coding"][0].update(system="urn:house"),
+    "a code of the house": lambda _a, _c, o: o["code"]["coding"][0].update(
+        system="https://x.example"
+    ),
     "a category US Core does not know": lambda _a, _c, o: o.update(
-        category=[{"coding": [{"system": "urn:x", "code": "1", "display": "x"}]}]
+        category=[{"coding": [{"system": "http://snomed.info/sct", "code": "1", "display": "x"}]}]
     ),
     "a time in place of a day": lambda _a, _c, o: o.update(
         occurrenceDateTime="2026-01-01T00:00:00Z"
