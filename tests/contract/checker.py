@@ -33,7 +33,7 @@ def faults_of(body: bytes, behaviors: frozenset[str] = EVERY_BEHAVIOR) -> list[s
     except ValueError as fault:
         return [f"$: not JSON in the sense of RFC 8259: {fault}"]
     broken = [f"{fault.json_path}: {fault.message}" for fault in _schema().iter_errors(answer)]
-    empty = list(_empty_values(answer, "$"))
+    empty = list(empty_values(answer, "$"))
     if broken or empty:
         return broken + empty
     found: list[str] = []
@@ -105,17 +105,17 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _empty_values(value: object, path: str) -> Iterator[str]:
+def empty_values(value: object, path: str) -> Iterator[str]:
     """Yield nulls and empty or blank values (CH-04 to CH-06)."""
     is_blank = isinstance(value, str) and not value.strip()
     if value is None or is_blank or (value in ([], {}) and path not in _MAY_BE_EMPTY):
         yield f"{path}: null or empty"
     elif isinstance(value, dict):
         for name, inner in value.items():
-            yield from _empty_values(inner, f"{path}.{name}")
+            yield from empty_values(inner, f"{path}.{name}")
     elif isinstance(value, list):
         for place, inner in enumerate(value):
-            yield from _empty_values(inner, f"{path}[{place}]")
+            yield from empty_values(inner, f"{path}[{place}]")
 
 
 def _card_faults(card: dict[str, Any], behaviors: frozenset[str]) -> Iterator[str]:

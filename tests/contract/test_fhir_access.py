@@ -1,0 +1,101 @@
+"""How the service uses a client's FHIR server: for what is missing, with the token, then no more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from cds_service.app import create_app
+from cds_service.knowledge.model import Knowledge
+from cds_service.settings import Settings
+from tests.contract.ehrs import SERVICE
+from tests.contract.requests import Request
+from tests.fhir.fault_server import FaultServer, slow, status
+
+PATIENT = {"resourceType": "Patient", "id": "p1", "birthDate": "1970-01-01", "gender": "female"}
+NOTHING = {"resourceType": "Bundle", "type": "searchset", "total": 0}
+
+
+@pytest.fixture
+def fhir() -> Iterator[FaultServer]:
+    """Return a FHIR server with one patient and nothing else."""
+    server = FaultServer()
+    server.behaviours["Patient"] = lambda handler: handler.send_json(PATIENT)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def client(knowledge: Knowledge, tmp_path: Path) -> FlaskClient:
+    """Return a client of the service with its usual deadline."""
+    settings = Settings(is_dev=True, state_dir=tmp_path)
+    return create_app(settings, knowledge=knowledge).test_client()
+
+
+def _request(fhir: FaultServer | None, **prefetch: object) -> Request:
+    request: Request = {
+        "hook": "patient-view",
+        "hookInstance": "d1577c69-dfbe-44ad-ba6d-3e05e953b2ea",
+        "context": {"userId": "Practitioner/1", "patientId": "p1"},
+        "prefetch": prefetch,
+    }
+    if fhir is not None:
+        request["fhirServer"] = fhir.base
+        request["fhirAuthorization"] = {
+            "access_token": "secret",
+            "token_type": "Bearer",
+            "expires_in": 300,
+            "scope": "patient/*.rs",
+            "subject": "post-laminectomy-cds",
+            "patient": "p1",
+        }
+    return request
+
+
+def test_what_was_not_sent_is_read_with_the_token_and_what_was_sent_is_not(
+    client: FlaskClient, fhir: FaultServer
+) -> None:
+    """Each search carries the bearer token; patient and operations came along and are not asked."""
+    answer = client.post(SERVICE, json=_request(fhir, patient=PATIENT, procedures=NOTHING))
+    assert (answer.status_code, answer.get_json()) == (200, {"cards": []})
+    assert fhir.asked("Condition")
+    assert not fhir.asked("Patient")
+    assert not fhir.asked("Procedure")
+    assert {headers["Authorization"] for _, headers in fhir.seen} == {"Bearer secret"}
+
+
+def test_required_data_come_from_either_place(client: FlaskClient, fhir: FaultServer) -> None:
+    """Nothing sent and a FHIR server: 200.  Nothing sent and none: 412."""
+    assert client.post(SERVICE, json=_request(fhir)).status_code == 200
+    assert client.post(SERVICE, json=_request(None)).status_code == 412
+
+
+@pytest.mark.parametrize("behaviour", [slow(0.7), status(503), status(429, Retry_After="1")])
+def test_token_is_not_used_after_the_answer(
+    client: FlaskClient, fhir: FaultServer, behaviour: object
+) -> None:
+    """Once the client has its answer and may revoke the token, no request follows."""
+    for kind in ("Condition", "Observation", "ServiceRequest", "Device", "DiagnosticReport"):
+        fhir.behaviours[kind] = behaviour  # type: ignore[assignment]
+    answer = client.post(SERVICE, json=_request(fhir))
+    assert answer.status_code == 200
+    asked = len(fhir.seen)
+    time.sleep(1.5)
+    assert len(fhir.seen) == asked
+
+
+def test_answer_comes_within_half_a_second_when_the_fhir_server_is_slow(
+    client: FlaskClient, fhir: FaultServer
+) -> None:
+    """The deadline is shorter than the 500 ms clients are told to expect; the rest is said."""
+    client.post(SERVICE, json=_request(fhir))
+    for kind in ("Condition", "Observation"):
+        fhir.behaviours[kind] = slow(3)
+    started = time.monotonic()
+    answer = client.post(SERVICE, json=_request(fhir))
+    assert answer.status_code == 200
+    assert time.monotonic() - started < 1.0  # 500 ms, and as much again for a busy test machine
