@@ -18,9 +18,10 @@ from cds_service.demo.personas import load_personas
 from cds_service.demo.store import ChartStore
 from cds_service.errors import SettingsError
 from tests.demo.ports import HOST, free_port
+from tests.everything_written import ACCESS_TOKEN
 
 TODAY = date(2026, 3, 1)
-TOKEN = "a-token-of-the-other-server"
+TOKEN = ACCESS_TOKEN
 PAGE = 5
 TIMEOUT = 30
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from cds_service.chart.facts import Chart
 from cds_service.chart.supply import Key
+from tests.everything_written import FAMILY_NAME
 
 Resource = dict[str, Any]
 ReadChart = Callable[..., Chart]
@@ -26,7 +27,12 @@ KEYS = {
     "MedicationStatement": Key.MEDICATION_STATEMENTS,
     "AllergyIntolerance": Key.ALLERGIES,
 }
-PATIENT: Resource = {"resourceType": "Patient", "id": "anna", "birthDate": "1970-05-01"}
+PATIENT: Resource = {
+    "resourceType": "Patient",
+    "id": "anna",
+    "name": [{"family": FAMILY_NAME}],
+    "birthDate": "1970-05-01",
+}
 TODAY = date(2026, 11, 20)
 
 

@@ -17,11 +17,12 @@ from cds_service.fhir.reading import read_chart
 from cds_service.hooks.request import HookRequest
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.profile import ClientProfile, dev_profile
+from tests.everything_written import ACCESS_TOKEN
 from tests.fhir import fault_server
 from tests.fhir.chart_parts import PATIENT, TODAY, Resource, observation, procedure
 from tests.fhir.fault_server import FaultServer, Handler
 
-TOKEN = "secret-token"
+TOKEN = ACCESS_TOKEN
 SECONDS = 0.45
 SEARCHES = 9
 

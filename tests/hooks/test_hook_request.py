@@ -22,15 +22,15 @@ WHOLE: Body = {
     "hookInstance": "d1577c69-dfbe-44ad-ba6d-3e05e953b2ea",
     "fhirServer": "https://ehr.example.org/fhir",
     "fhirAuthorization": {
-        "access_token": "secret-token",
+        "access_token": "zqcan-secret-token",
         "token_type": "Bearer",
         "expires_in": 300,
         "scope": "patient/*.read",
         "subject": "post-laminectomy",
-        "patient": "1288992",
+        "patient": "zqcanid-12",
     },
-    "context": {"userId": "Practitioner/1", "patientId": "1288992", "encounterId": "456"},
-    "prefetch": {"patient": {"resourceType": "Patient", "id": "1288992"}, "devices": None},
+    "context": {"userId": "Practitioner/1", "patientId": "zqcanid-12", "encounterId": "456"},
+    "prefetch": {"patient": {"resourceType": "Patient", "id": "zqcanid-12"}, "devices": None},
 }
 
 
@@ -51,18 +51,21 @@ def test_whole_request_is_read_field_by_field() -> None:
     request = _parse(WHOLE)
     assert request.hook == "patient-view"
     assert request.hook_instance == "d1577c69-dfbe-44ad-ba6d-3e05e953b2ea"
-    assert request.patient_id == "1288992"
+    assert request.patient_id == "zqcanid-12"
     assert request.user_id == "Practitioner/1"
     assert request.encounter_id == "456"
     assert request.fhir_server == "https://ehr.example.org/fhir"
-    assert request.access_token == "secret-token"
+    assert request.access_token == "zqcan-secret-token"
     assert request.as_of is None
 
 
 def test_prefetch_values_stay_as_they_were_sent() -> None:
     """A value keeps its bytes, JSON null becomes None, a key not sent is not there."""
     prefetch = _parse(WHOLE).prefetch
-    assert json.loads(prefetch["patient"] or b"") == {"resourceType": "Patient", "id": "1288992"}
+    assert json.loads(prefetch["patient"] or b"") == {
+        "resourceType": "Patient",
+        "id": "zqcanid-12",
+    }
     assert prefetch["devices"] is None
     assert "procedures" not in prefetch
 
@@ -70,13 +73,13 @@ def test_prefetch_values_stay_as_they_were_sent() -> None:
 def test_access_token_is_never_shown() -> None:
     """Neither the token nor the chart is in the text form of a request."""
     text = repr(_parse(WHOLE))
-    assert "secret-token" not in text
+    assert "zqcan-secret-token" not in text
     assert "resourceType" not in text
 
 
 ACCEPTED: dict[str, Callable[[Body], object]] = {
     "prefixed ids": lambda body: body["context"].update(
-        patientId="Patient/1288992", encounterId="Encounter/456"
+        patientId="Patient/zqcanid-12", encounterId="Encounter/456"
     ),
     "no encounter": lambda body: body["context"].pop("encounterId"),
     "encounter null": lambda body: body["context"].update(encounterId=None),
@@ -95,7 +98,7 @@ ACCEPTED: dict[str, Callable[[Body], object]] = {
     ),
     "token without patient": lambda body: body["fhirAuthorization"].pop("patient"),
     "token patient with prefix": lambda body: body["fhirAuthorization"].update(
-        patient="Patient/1288992"
+        patient="Patient/zqcanid-12"
     ),
     "scope of Epic": lambda body: body["fhirAuthorization"].update(
         scope="Observation.Read (Labs) (R4) EPIC.FHIR.R4.SERVICES.SERVICEREQUEST.CREATE"
@@ -123,7 +126,7 @@ def test_request_is_accepted_when_the_specification_leaves_room(
 ) -> None:
     """Optional fields, unknown fields and extensions never refuse a call."""
     request = _parse(_changed(change))
-    assert request.patient_id == "1288992"
+    assert request.patient_id == "zqcanid-12"
     assert request.encounter_id in {None, "456"}
 
 
@@ -171,7 +174,7 @@ REFUSED: dict[str, tuple[Callable[[Body], object], str]] = {
         "$.context.patientId",
     ),
     "patient with a line end": (
-        lambda b: b["context"].update(patientId="1288992\n"),
+        lambda b: b["context"].update(patientId="zqcanid-12\n"),
         "$.context.patientId",
     ),
     "patient with an umlaut": (

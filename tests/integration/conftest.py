@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 import requests
 
-TOKEN = "integration-test-token"
+from tests.everything_written import ACCESS_TOKEN
+
+TOKEN = ACCESS_TOKEN
 PAGE = 7
 
 

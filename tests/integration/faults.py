@@ -22,11 +22,12 @@ from typing import Any
 import requests
 
 from cds_service.demo.personas import Persona
+from tests.everything_written import ACCESS_TOKEN
 from tests.fhir import fault_server
 from tests.fhir.fault_server import FaultServer, Handler
 from tests.integration.conftest import free_port
 
-TOKEN = "secret-token-of-the-fault-tests"
+TOKEN = ACCESS_TOKEN
 CANARY = "Tomcat-canary"
 EVERYTHING = "everything"
 TYPES = (

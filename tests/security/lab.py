@@ -22,6 +22,8 @@ import jwt
 import requests
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from tests.everything_written import BIRTH_DATE, FAMILY_NAME, PATIENT_ID
+
 SERVICE = "/cds-services/post-laminectomy-evaluation"
 FEEDBACK = f"{SERVICE}/feedback"
 START_SECONDS = 30
@@ -178,14 +180,19 @@ def _wait_until_live(service: Service) -> None:
     raise AssertionError(service.log.read_text())
 
 
-def hook_body(patient_id: str = "p-1", **changed: object) -> dict[str, Any]:
+def hook_body(patient_id: str = PATIENT_ID, **changed: object) -> dict[str, Any]:
     """Return a good hook call with the smallest chart."""
     return {
         "hook": "patient-view",
         "hookInstance": "d1577c69-dfbe-44ad-ba6d-3e05e953b2ea",
         "context": {"userId": "Practitioner/1", "patientId": patient_id},
         "prefetch": {
-            "patient": {"resourceType": "Patient", "id": patient_id, "birthDate": "1960-01-01"},
+            "patient": {
+                "resourceType": "Patient",
+                "id": patient_id,
+                "name": [{"family": FAMILY_NAME}],
+                "birthDate": BIRTH_DATE,
+            },
             "procedures": {"resourceType": "Bundle", "type": "searchset", "entry": []},
         },
         **changed,

@@ -14,11 +14,11 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from cds_service.chart.supply import Key
+from tests.everything_written import FAMILY_NAME, PATIENT_ID
 from tests.vignettes import concepts
 from tests.vignettes.concepts import LOCAL, LOINC, SNOMED, Coded
 
 BASE = "https://fhir.hospital.example/r4"
-PATIENT_ID = "p1"
 UNDATED = "undated"
 _UCUM = "http://unitsofmeasure.org"
 _CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
@@ -116,6 +116,7 @@ class _Writer:
     def _patient(self) -> None:
         resource: Resource = {
             "resourceType": "Patient",
+            "name": [{"family": FAMILY_NAME}],
             "gender": self.facts.get("sex", "female"),
         }
         age = self.facts.get("age", 50)

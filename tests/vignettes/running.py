@@ -20,8 +20,9 @@ from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.cards import CardContext, CardOptions, render_cards
+from tests.everything_written import PATIENT_ID
 from tests.vignettes.cases import Vignette
-from tests.vignettes.charts import BASE, PATIENT_ID, Facts, Resource, expand
+from tests.vignettes.charts import BASE, Facts, Resource, expand
 
 AS_OF = date(2026, 6, 15)
 COURSES = {

@@ -78,5 +78,5 @@ def body() -> dict[str, Any]:
     return {
         "hook": "patient-view",
         "hookInstance": HOOK_INSTANCE,
-        "context": {"userId": "Practitioner/1", "patientId": "1288992"},
+        "context": {"userId": "Practitioner/1", "patientId": "zqcanid-12"},
     }

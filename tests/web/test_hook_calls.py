@@ -28,7 +28,7 @@ def test_good_call_is_answered_with_cards(
     assert answer.mimetype == "application/json"
     assert answer.headers["Cache-Control"] == "no-store"
     assert [card["summary"] for card in answer.get_json()["cards"]] == ["A card"]
-    assert rooms.requests[0].patient_id == "1288992"
+    assert rooms.requests[0].patient_id == "zqcanid-12"
     assert rooms.options[0].client_id == "dev"
     assert rooms.options[0].is_unreviewed
 
@@ -259,7 +259,7 @@ def test_log_line_of_a_call_holds_counts_and_durations_only(
         "assessment",
         "rendering",
     }
-    assert "1288992" not in log.getvalue()
+    assert "zqcanid-12" not in log.getvalue()
     assert CANARY not in log.getvalue()
 
 
