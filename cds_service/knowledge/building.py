@@ -22,6 +22,7 @@ from cds_service.knowledge.model import (
     OrderTemplate,
     Phenotype,
     PhenotypePoint,
+    Review,
     Source,
     Threshold,
     ValueSet,
@@ -141,6 +142,17 @@ def _card(raw: dict[str, Any]) -> CardTemplate:
         not_for=raw["not_for"],
         is_enabled=raw["enabled"],
         status=raw["status"],
+        review=_review(raw["reviewed"]),
+    )
+
+
+def _review(raw: Mapping[str, str] | None) -> Review | None:
+    if raw is None:
+        return None
+    return Review(
+        by=raw["by"],
+        on=date.fromisoformat(raw["date"]),
+        again_by=date.fromisoformat(raw["again_by"]),
     )
 
 

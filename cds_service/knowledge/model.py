@@ -208,6 +208,15 @@ class Phenotype:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """A clinician's signature: who, on which day, and by which day it must be looked at again."""
+
+    by: str
+    on: date
+    again_by: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CardTemplate:
     """The words of one card.
 
@@ -229,6 +238,8 @@ class CardTemplate:
     not_for: str
     is_enabled: bool
     status: str
+    review: Review | None
+    """None: no clinician has signed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

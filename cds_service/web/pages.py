@@ -14,7 +14,7 @@ from flask import Flask, abort, render_template
 from markupsafe import Markup, escape
 
 from cds_service.evaluation.limits import Limits
-from cds_service.knowledge.model import CardTemplate, Knowledge, Source
+from cds_service.knowledge.model import CardTemplate, Knowledge, Review, Source
 
 _PLACEHOLDER = re.compile(r"\{(threshold:)?([a-z0-9_-]+)\}")
 _STRONG = re.compile(r"\*\*([^*\n]+)\*\*")
@@ -60,10 +60,10 @@ _PLACEHOLDER_WORDS = {
 }
 """What stands on a page where the card puts the patient's own words and numbers."""
 _STATUS_WORDS = {
-    "draft": "not yet clinically reviewed",
-    "reviewed": "reviewed, not yet in use",
-    "active": "reviewed and in use",
-    "retired": "no longer in use",
+    "draft": "draft",
+    "reviewed": "reviewed, not yet released for use",
+    "active": "released for use",
+    "retired": "retired",
 }
 
 
@@ -123,6 +123,7 @@ class _GuidanceWords:
         return {
             "indicator_words": _INDICATOR_WORDS[card.indicator],
             "status_words": _STATUS_WORDS.get(card.status, card.status),
+            "review_words": self._review(card.review),
             "summaries": [self._plain(text) for text in card.summaries.values()],
             "actions": self._variants(card, _ACTION, _ENDING),
             "whys": self._variants(card, _WHY),
@@ -137,6 +138,13 @@ class _GuidanceWords:
             "claims": [(claim, knowledge.claims[claim]) for claim in card.claims],
             "limits": self._plain(knowledge.phrases["limits-always"]),
         }
+
+    def _review(self, review: Review | None) -> str:
+        """Return who signed a card and when, or that nobody has."""
+        if review is None:
+            return "Not yet clinically reviewed; date of review: none."
+        due = "to be reviewed again by" if self._day <= review.again_by else "review overdue since"
+        return f"Reviewed by {review.by} on {review.on.isoformat()}; {due} {review.again_by}."
 
     def _variants(self, card: CardTemplate, *blocks: str) -> list[Markup]:
         """Return the texts of a block in all its variants, each once."""

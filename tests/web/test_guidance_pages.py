@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from html import unescape
 
 import pytest
@@ -12,6 +13,7 @@ from flask.testing import FlaskClient
 
 from cds_service.app import create_app
 from cds_service.knowledge.loading import load_knowledge
+from cds_service.knowledge.model import Review
 from cds_service.settings import Settings
 
 KNOWLEDGE = load_knowledge()
@@ -91,16 +93,13 @@ def test_no_page_shows_a_bare_placeholder_or_markup(pages: Mapping[str, str], ca
 
 
 @pytest.mark.parametrize("card", CARDS)
-def test_pages_are_small_public_and_say_that_nobody_has_reviewed_them(
+def test_pages_are_small_and_public(
     client: FlaskClient, pages: Mapping[str, str], card: str
 ) -> None:
-    """A page is below 100 kB, needs no token, runs no script and hides no missing review."""
+    """A page is below 100 kB, needs no token and runs no script."""
     assert len(pages[card].encode()) < MOST_BYTES
     assert "<script" not in pages[card]
     assert client.get(f"/guidance/{card}").status_code == 200
-    if KNOWLEDGE.cards[card].status == "draft":
-        assert "Not yet clinically reviewed." in pages[card]
-        assert "Date of review: none yet." in pages[card]
     assert KNOWLEDGE.version in pages[card]
     assert KNOWLEDGE.digest[:12] in pages[card]
 
@@ -126,3 +125,42 @@ def test_an_unknown_card_is_not_found(client: FlaskClient) -> None:
     answer = client.get("/guidance/NO-SUCH-CARD")
     assert answer.status_code == 404
     assert "NO-SUCH-CARD" not in answer.get_data(as_text=True)
+
+
+def _signed_pages(again_by: date) -> FlaskClient:
+    """Return a client of a service whose MRI card a clinician has signed."""
+    review = Review(by="A. Reviewer, MD", on=date(2026, 2, 1), again_by=again_by)
+    card = replace(KNOWLEDGE.cards["IMG-MRI-NR"], status="active", review=review)
+    knowledge = replace(KNOWLEDGE, cards={**KNOWLEDGE.cards, card.id: card})
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    return create_app(Settings(is_dev=True), clock=lambda: noon, knowledge=knowledge).test_client()
+
+
+def test_a_signed_card_says_who_reviewed_it_and_when() -> None:
+    """The name, the day and the day of the next review stand on the page; no warning does."""
+    page = _words(_signed_pages(date(2027, 2, 1)).get("/guidance/IMG-MRI-NR").text)
+    assert "Reviewed by A. Reviewer, MD on 2026-02-01; to be reviewed again by 2027-02-01." in page
+    assert "No clinician has signed" not in page
+    assert "Not yet clinically reviewed" not in page
+
+
+def test_a_review_that_has_run_out_is_said() -> None:
+    """After its last day the page no longer looks freshly signed."""
+    page = _words(_signed_pages(date(2026, 2, 28)).get("/guidance/IMG-MRI-NR").text)
+    assert "review overdue since 2026-02-28" in page
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_card_nobody_signed_says_so(pages: Mapping[str, str], card: str) -> None:
+    """A draft carries the warning at the top and at the bottom of its page."""
+    assert KNOWLEDGE.cards[card].review is None
+    words = _words(pages[card])
+    assert "Not yet clinically reviewed. This content was written" in words
+    assert "Not yet clinically reviewed; date of review: none." in words
+
+
+def test_the_list_of_cards_says_when_each_was_reviewed() -> None:
+    """One look tells which cards a clinician has signed."""
+    page = _words(_signed_pages(date(2027, 2, 1)).get("/guidance/").text)
+    assert "IMG-MRI-NR 2026-02-01" in page
+    assert "RF-CES not yet" in page
