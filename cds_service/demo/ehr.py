@@ -17,9 +17,10 @@ from cds_service.demo.hook_client import Exchange, HookClient
 from cds_service.demo.insight import Insight
 from cds_service.demo.people import People
 from cds_service.demo.personas import Persona, Resource, load_personas
-from cds_service.demo.prefetch import USER, Opening, RequestWriter
+from cds_service.demo.prefetch import USER, Manner, Opening, RequestWriter
 from cds_service.demo.store import ChartStore
 from cds_service.knowledge.model import Knowledge
+from cds_service.trust.demo_profile import DEMO_ISSUERS
 
 MOST_OPENINGS = 200
 
@@ -34,6 +35,7 @@ class Shown:
 
     patient_id: str
     as_of: date
+    manner: Manner
     cards: Mapping[str, Resource]
 
 
@@ -96,11 +98,18 @@ class DemoEhr:
         """Return the core, looking at these charts."""
         return Insight(store=self.store, knowledge=self.knowledge)
 
+    def client_in(self, manner: Manner) -> HookClient:
+        """Return the client that the service knows as an EHR of this kind."""
+        return self.client.known_as(DEMO_ISSUERS[manner.value])
+
     def open_chart(self, opening: Opening) -> Exchange:
         """Fire the hook for one opening and remember the cards shown."""
-        exchange = self.client.call(self.writer.request(opening, self.client.templates()))
+        client = self.client_in(opening.manner)
+        exchange = client.call(self.writer.request(opening, client.templates()))
         cards = {str(card.get("uuid")): card for card in exchange.answer.get("cards", [])}
-        shown = Shown(patient_id=opening.patient_id, as_of=opening.as_of, cards=cards)
+        shown = Shown(
+            patient_id=opening.patient_id, as_of=opening.as_of, manner=opening.manner, cards=cards
+        )
         with self.lock:
             self.shown[str(opening.hook_instance)] = shown
             while len(self.shown) > MOST_OPENINGS:
@@ -119,20 +128,20 @@ class DemoEhr:
             if action.get("type") == "create"
         ]
         item = {"outcome": "accepted", "acceptedSuggestions": [{"id": suggestion_id}]}
-        return {"orders": orders, **self._feedback(card_id, item)}
+        return {"orders": orders, **self._feedback(shown.manner, card_id, item)}
 
     def override(
         self, hook_instance: str, card_id: str, reason: Resource, comment: str
     ) -> Resource:
         """Tell the service why a card was set aside."""
-        self._card(hook_instance, card_id)
+        shown, _ = self._card(hook_instance, card_id)
         override: Resource = {"reason": reason} if reason else {}
         if comment:
             override["userComment"] = comment
         item: Resource = {"outcome": "overridden"}
         if override:
             item["overrideReason"] = override
-        return self._feedback(card_id, item)
+        return self._feedback(shown.manner, card_id, item)
 
     def _card(self, hook_instance: str, card_id: str) -> tuple[Shown, Resource]:
         shown = self.shown.get(hook_instance)
@@ -140,9 +149,10 @@ class DemoEhr:
             raise NotShownError
         return shown, shown.cards[card_id]
 
-    def _feedback(self, card_id: str, item: Resource) -> Resource:
+    def _feedback(self, manner: Manner, card_id: str, item: Resource) -> Resource:
         moment = self.now().astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        exchange = self.client.feedback({"card": card_id, "outcomeTimestamp": moment, **item})
+        told = {"card": card_id, "outcomeTimestamp": moment, **item}
+        exchange = self.client_in(manner).feedback(told)
         return {"feedback": exchange.for_people()}
 
 

@@ -176,7 +176,7 @@ def _bench_calls(ehr: DemoEhr) -> Blueprint:
 def _bench(ehr: DemoEhr, opening: Opening) -> Bench:
     others = (p.patient_id for p in ehr.personas if p.patient_id != opening.patient_id)
     return Bench(
-        client=ehr.client,
+        client=ehr.client_in(opening.manner),
         writer=ehr.writer,
         opening=opening,
         templates=ehr.client.templates(),

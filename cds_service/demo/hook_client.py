@@ -9,7 +9,8 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID, uuid5
 
@@ -99,6 +100,12 @@ class HookClient:
         self._key = key
         self._now = now
         self._calls = itertools.count()
+
+    def known_as(self, issuer: str) -> HookClient:
+        """Return the same EHR under the name *issuer*, which the service answers in its own way."""
+        known = copy(self)
+        known._key = replace(self._key, issuer=issuer)  # noqa: SLF001 - a copy of ourselves
+        return known
 
     def templates(self) -> Mapping[str, str]:
         """Return the prefetch templates the service asks for in discovery."""

@@ -39,11 +39,11 @@ class Delivery(StrEnum):
 
 
 class Manner(StrEnum):
-    """Whose habits the request follows."""
+    """Whose habits the request follows; the value is the dialect the service answers in."""
 
-    PLAIN = "plain"
+    PLAIN = "generic"
     EPIC = "epic"
-    SANDBOX = "sandbox"
+    SANDBOX = "cds-hooks-sandbox"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

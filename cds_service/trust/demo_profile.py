@@ -6,14 +6,20 @@ The private key is handed to the demonstration's EHR in memory and is never writ
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-DEMO_CLIENT_ID = "demo-ehr"
 DEMO_ISSUER = "https://demo-ehr.example"
+DEMO_ISSUERS = {
+    "generic": DEMO_ISSUER,
+    "epic": f"{DEMO_ISSUER}/epic",
+    "cds-hooks-sandbox": f"{DEMO_ISSUER}/sandbox",
+}
+"""Dialect to the ``iss`` the demonstration's EHR signs with when it plays that kind of EHR."""
 DEMO_KEY_ID = "demo-ehr-key"
 DEMO_ALGORITHM = "ES384"
 
@@ -21,8 +27,8 @@ DEMO_ALGORITHM = "ES384"
 def generate_demo_config(state_dir: Path, fhir_base: str, service_url: str) -> tuple[Path, str]:
     """Write the demonstration's configuration; return its path and the EHR's private key (PEM).
 
-    The EHR signs with :data:`DEMO_ALGORITHM`, ``kid`` :data:`DEMO_KEY_ID` and ``iss``
-    :data:`DEMO_ISSUER`, to the endpoint under *service_url*.
+    The EHR signs with :data:`DEMO_ALGORITHM`, ``kid`` :data:`DEMO_KEY_ID` and one ``iss`` of
+    :data:`DEMO_ISSUERS`, to the endpoint under *service_url*.
     """
     private_key = ec.generate_private_key(ec.SECP384R1())
     public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(private_key.public_key()))
@@ -33,9 +39,27 @@ def generate_demo_config(state_dir: Path, fhir_base: str, service_url: str) -> t
         f"public_base_url = {_quoted(service_url)}",
         f"state_dir = {_quoted(str(state_dir.resolve()))}",
         "",
+    ]
+    for dialect, issuer in DEMO_ISSUERS.items():
+        lines += _client(dialect, issuer, fhir_base, public)
+    state_dir.mkdir(parents=True, exist_ok=True)
+    path = state_dir / "demo-config.toml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    pem = private_key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return path, pem.decode("ascii")
+
+
+def _client(dialect: str, issuer: str, fhir_base: str, public: Mapping[str, str]) -> list[str]:
+    """Return the lines of the client that the EHR is in one dialect."""
+    return [
         "[[clients]]",
-        f"id = {_quoted(DEMO_CLIENT_ID)}",
-        f"issuers = [{_quoted(DEMO_ISSUER)}]",
+        f"id = {_quoted(f'demo-{dialect}')}",
+        f"issuers = [{_quoted(issuer)}]",
+        f"dialect = {_quoted(dialect)}",
         f"fhir_bases = [{_quoted(fhir_base)}]",
         f"private_fhir_bases = [{_quoted(fhir_base)}]",
         "allows_loopback_fhir = true",
@@ -46,15 +70,6 @@ def generate_demo_config(state_dir: Path, fhir_base: str, service_url: str) -> t
         *(f"{name} = {_quoted(public[name])}" for name in ("kty", "crv", "x", "y")),
         "",
     ]
-    state_dir.mkdir(parents=True, exist_ok=True)
-    path = state_dir / "demo-config.toml"
-    path.write_text("\n".join(lines), encoding="utf-8")
-    pem = private_key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return path, pem.decode("ascii")
 
 
 def _quoted(text: str) -> str:

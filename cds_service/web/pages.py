@@ -21,6 +21,7 @@ _STRONG = re.compile(r"\*\*([^*\n]+)\*\*")
 _EMPHASIS = re.compile(r"(?<![*\w])[*_]([^*_\n]+)[*_](?![*\w])")
 _BULLET = re.compile(r"[-*] +")
 
+_CARD_ID = re.compile(r"\b[A-Z]{2,}(?:-[A-Z]+)+\b")
 _BULLET_START = re.compile(r"(?m)^((?:[-*] )?)([a-z])")
 
 _ACTION, _WHY, _CHANGE = "action", "why", "change"
@@ -131,7 +132,7 @@ class _GuidanceWords:
             "withheld": self._sentences(card, _WITHHELD),
             "caveats": self._variants(card, _CAVEAT),
             "changes": self._variants(card, _CHANGE),
-            "notes": [_inline_html(self._fill(text)) for text in card.notes.values()],
+            "notes": [self._linked(_inline_html(self._fill(text))) for text in card.notes.values()],
             "is_red_flag": card.row in _RED_FLAG_ROWS,
             "thresholds": [self._threshold(name) for name in self._numbers_of(card)],
             "sources": [knowledge.sources[name] for name in card.sources],
@@ -160,7 +161,7 @@ class _GuidanceWords:
         """Return a block whose sentences may start with a number in words."""
         filled = self._fill(card.texts.get(block, ""))
         capitalised = _BULLET_START.sub(lambda match: match[1] + match[2].upper(), filled)
-        return markdown_html(capitalised)
+        return self._linked(markdown_html(capitalised))
 
     def _numbers_of(self, card: CardTemplate) -> list[str]:
         """Return the thresholds a card names, and those only its sentences name."""
@@ -187,7 +188,17 @@ class _GuidanceWords:
         return f"[{_PLACEHOLDER_WORDS.get(match[2], match[2].replace('_', ' '))}]"
 
     def _html(self, template: str) -> Markup:
-        return markdown_html(self._fill(template))
+        return self._linked(markdown_html(self._fill(template)))
+
+    def _linked(self, html: Markup) -> Markup:
+        """Let the id of another card in safe *html* be its title, linked to its page."""
+        return Markup(_CARD_ID.sub(self._link, html))  # noqa: S704 - safe already  # nosec B704
+
+    def _link(self, match: re.Match[str]) -> str:
+        card = self._knowledge.cards.get(match[0])
+        if card is None:
+            return match[0]
+        return Markup('<a href="{}">{}</a>').format(card.id, f"“{card.title}”")
 
 
 def markdown_html(text: str) -> Markup:

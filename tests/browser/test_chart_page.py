@@ -116,7 +116,7 @@ def test_the_picture_shows_operation_scores_lines_and_when_cards_come(
     """Everything of the timeline is there, in the picture and as a table for screen readers."""
     open_chart(page, site, "after-fusion")
     words = page.locator("#timeline svg text").all_text_contents()
-    for wanted in ("operation", "day 90", "day 365", "significant from 4", "Tests", "Orders"):
+    for wanted in ("operation", "day 90", "day 365", "significant", "from 4", "Tests", "Orders"):
         assert wanted in words
     assert page.locator("#timeline .series.leg").count() == 1
     assert page.locator("#timeline .series.back").count() == 1

@@ -327,3 +327,32 @@ def test_terminal_says_at_once_what_the_first_patient_gets(browser: Browser) -> 
     opened = browser.open(persona.patient_id)
     summaries = [card["summary"] for card in opened["cards"]]
     assert summaries[0].startswith("Too early to judge")
+
+
+def test_each_kind_of_ehr_is_answered_in_its_dialect(browser: Browser) -> None:
+    """As Epic: one action in a suggestion; as plain CDS Hooks: the blood tests together."""
+    plain, epic = (
+        browser.open("plcds-recurrent-herniation", manner=manner.value)["cards"]
+        for manner in (Manner.PLAIN, Manner.EPIC)
+    )
+
+    def actions(cards: list[dict[str, Any]]) -> set[int]:
+        return {len(s.get("actions", [])) for card in cards for s in card.get("suggestions", [])}
+
+    assert max(actions(plain)) > 1
+    assert actions(epic) <= {0, 1}
+    assert {card["selectionBehavior"] for card in epic if "selectionBehavior" in card} == {"any"}
+
+
+@pytest.mark.parametrize("manner", Manner)
+def test_feedback_goes_in_the_name_the_card_was_asked_in(browser: Browser, manner: Manner) -> None:
+    """The service hears of a card from the client it gave the card to."""
+    opened = browser.open("plcds-cauda-equina", manner=manner.value)
+    told = browser.post(
+        "/api/override",
+        hookInstance=opened["hookInstance"],
+        card=opened["cards"][0]["uuid"],
+        reason={},
+        comment="",
+    ).json()
+    assert told["feedback"]["status"] == 200

@@ -29,7 +29,6 @@ from cds_service.trust.config import (
     load_config,
 )
 from cds_service.trust.demo_profile import (
-    DEMO_CLIENT_ID,
     DEMO_ISSUER,
     DEMO_KEY_ID,
     generate_demo_config,
@@ -519,7 +518,7 @@ def test_demo_configuration_authenticates_with_its_own_key(tmp_path: Path) -> No
     verifier = Verifier(config, tmp_path, lambda: datetime.fromtimestamp(NOW, UTC))
     ehr = Ehr(key, kid=DEMO_KEY_ID)
     token = ehr.sign(iss=DEMO_ISSUER, aud=url + "/cds-services/x")
-    assert verifier.authenticate(token, ("/cds-services/x",)).id == DEMO_CLIENT_ID
+    assert verifier.authenticate(token, ("/cds-services/x",)).id == "demo-generic"
     generate_demo_config(tmp_path / "demo", fhir, url)
     newer = Verifier(load_config(path), tmp_path, lambda: datetime.fromtimestamp(NOW, UTC))
     with pytest.raises(UnauthorizedError):

@@ -164,3 +164,11 @@ def test_the_list_of_cards_says_when_each_was_reviewed() -> None:
     page = _words(_signed_pages(date(2027, 2, 1)).get("/guidance/").text)
     assert "IMG-MRI-NR 2026-02-01" in page
     assert "RF-CES not yet" in page
+
+
+def test_another_card_is_named_by_its_title_and_linked(pages: Mapping[str, str]) -> None:
+    """A surgeon need not know our ids: "IMG-ALT" reads as what it is, one click away."""
+    page = pages["IMG-MRI-RTR"]
+    assert '<a href="IMG-ALT">“MRI blocked by an implant”</a>' in page
+    assert "then IMG-ALT" not in page
+    assert "“MRI for new weakness” applies." in _words(page).replace("” ,", "”,")

@@ -74,7 +74,7 @@ function limits(frame, data) {
   const end = frame.width - frame.right;
   const hot = frame.y(data.lines.hot);
   group.append(shape("line", { class: "limit", x1: frame.left, x2: end, y1: hot, y2: hot }));
-  if (!frame.isNarrow) group.append(shape("text", { class: "limit-text halo", x: frame.left + 5, y: hot - 5 }, `significant from ${data.lines.hot}`));
+  if (!frame.isNarrow) group.append(shape("text", { class: "limit-text", x: end + 6, y: hot - 2 }, "significant"), shape("text", { class: "limit-text", x: end + 6, y: hot + 12 }, `from ${data.lines.hot}`));
   if (!data.hasOperation) return group;
   let free = frame.left;
   for (const [day, words] of [[0, "operation"], [data.lines.workup, `day ${data.lines.workup}`], [data.lines.permanent, `day ${data.lines.permanent}`]]) {
