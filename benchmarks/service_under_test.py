@@ -19,7 +19,7 @@ _ISSUER = "https://bench.example"
 _KEY_ID = "bench"
 _THREADS = 48
 _FHIR_REQUESTS = 64
-"""The most that may be configured."""
+"""The default, in words, so that the numbers stay comparable when it moves."""
 
 
 @dataclass(slots=True)

@@ -43,6 +43,12 @@ class Breaker:
                 return True
             return self._probe is call
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the server is left alone at the moment."""
+        with self._lock:
+            return self._open_until is not None and self._clock() < self._open_until
+
     def succeeded(self) -> None:
         """Remember that the server answered; a good probe ends the pause."""
         with self._lock:

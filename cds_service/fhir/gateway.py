@@ -8,18 +8,19 @@ this client lists that server.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import wait
+from dataclasses import dataclass
 from threading import Lock
 from urllib.parse import urlsplit
 
-from cds_service.chart.supply import Key
+from cds_service.chart.supply import Key, Supply
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.deadline import Deadline
-from cds_service.fhir.http import FhirServer, Question
-from cds_service.fhir.metrics import SENT_ALONG, Observer, PullMetrics, PullRecord
-from cds_service.fhir.paging import safe_next_url
+from cds_service.fhir.http import FhirServer
+from cds_service.fhir.metrics import OTHER_BASES, SENT_ALONG, Observer, PullMetrics, PullRecord
+from cds_service.fhir.paging import Allowance
 from cds_service.fhir.prefetch import Page, joined_answer, merged_answer, read_page
 from cds_service.fhir.pulling import Access, Batch, Pull, first_pages
 from cds_service.fhir.queries import LONGEST_URL, searches, wants_fresh
@@ -29,11 +30,25 @@ from cds_service.trust.addresses import AddressRefusedError, allowed_base
 from cds_service.trust.connections import guarded_adapter
 from cds_service.trust.profile import ClientProfile
 
-MOST_THREADS = 64
-
-
 _LONGEST_BODY = 20_000
 """Characters of one search sent as a form; the code lists then need no splitting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cost:
+    """What the answer to one key cost; see :class:`PullRecord` for the units."""
+
+    seconds: float = 0.0
+    pages: int = 0
+    bytes: int = 0
+
+    @staticmethod
+    def of(pulls: tuple[Pull, ...], started: float) -> _Cost:
+        return _Cost(
+            seconds=max(pull.seconds_since(started) for pull in pulls),
+            pages=sum(pull.pages_read for pull in pulls),
+            bytes=sum(pull.bytes_read for pull in pulls),
+        )
 
 
 class Gateway:
@@ -55,9 +70,8 @@ class Gateway:
         self._clock = clock
         self._observer = observer if observer is not None else self.metrics.observe
         self._lock = Lock()
-        self._pool: ThreadPoolExecutor | None = None
-        self._pool_owner = 0
-        self._servers: dict[tuple[str, str], tuple[ClientProfile, FhirServer]] = {}
+        self._servers: dict[tuple[int, str, str], tuple[ClientProfile, FhirServer]] = {}
+        """By process, client and base: a forked worker makes its own threads and connections."""
 
     def answers(
         self, request: HookRequest, client: ClientProfile, deadline: Deadline
@@ -72,21 +86,33 @@ class Gateway:
             self._observe_sent(request, client, answers)
             return answers
         pulls, batch = self._pulls(request, client, sent, access)
-        self._run(pulls, batch, access, client)
         not_pulled = {key: pages for key, pages in sent.items() if key not in pulls}
         answers = {key: joined_answer(pages or ()) for key, pages in not_pulled.items()}
         self._observe_sent(request, client, answers)
-        answers |= {key: _pulled(several) for key, several in pulls.items()}
+        started = self._clock()
+        _run(pulls, batch, access)
+        base = access.base if access.base in client.fhir_bases else OTHER_BASES
+        for key, several in pulls.items():
+            answers[key] = merged_answer([pull.answer() for pull in several])
+            cost = _Cost.of(several, started)
+            self._observer(_record(client, base, key, answers[key].supply, cost))
         return {key: answers[key] for key in keys}
+
+    def paused_servers(self) -> tuple[tuple[str, str], ...]:
+        """Return client and configured base of each server that is left alone at the moment."""
+        with self._lock:
+            known = tuple(self._servers.items())
+        return tuple(
+            (client_id, base)
+            for (_, client_id, base), (client, server) in known
+            if base in client.fhir_bases and server.is_paused
+        )
 
     def close(self) -> None:
         """Give up threads and connections."""
         with self._lock:
-            if self._pool is not None:
-                self._pool.shutdown(wait=False, cancel_futures=True)
             for _, server in self._servers.values():
                 server.close()
-            self._pool = None
             self._servers.clear()
 
     def _access(
@@ -107,14 +133,15 @@ class Gateway:
         return Access(base=base, token=request.access_token, server=server, deadline=deadline)
 
     def _server(self, client: ClientProfile, base: str) -> FhirServer:
+        place = (os.getpid(), client.id, base)
         with self._lock:
-            known = self._servers.get((client.id, base))
+            known = self._servers.get(place)
             if known is not None and known[0] is client:
                 return known[1]
             adapter = guarded_adapter(client, base=base, connections=client.max_fhir_requests)
             fresh = wants_fresh(client.dialect.value)
             server = FhirServer(client, adapter, self._clock, wants_fresh=fresh)
-            self._servers[client.id, base] = (client, server)
+            self._servers[place] = (client, server)
             return server
 
     def _pulls(
@@ -135,62 +162,26 @@ class Gateway:
         missing = {key: urls[key] for key, pages in sent.items() if _is_to_be_pulled(key, pages)}
         batch = None
         if client.searches_in_batch:
-            batch = Batch(access, [path for paths in missing.values() for path in paths])
-        firsts = iter(first_pages(missing, access, batch, by_post=client.searches_by_post))
-        pulls = {
-            key: tuple(Pull(key, access, next(firsts)) for _ in paths)
-            for key, paths in missing.items()
-        }
+            batch = Batch(access, missing)
+        firsts = first_pages(missing, access, batch, by_post=client.searches_by_post)
+        pulls = {}
+        for key, paths in missing.items():
+            allowance = Allowance()
+            pulls[key] = tuple(Pull(key, access, next(firsts), allowance) for _ in paths)
         for key, pages in sent.items():
             if key not in pulls and pages and pages[0].next_url is not None:
-                pulls[key] = (_continued(key, pages[0], access),)
+                pull = Pull(key, access, None, Allowance())
+                pull.begin_with(pages[0], len(request.prefetch[key] or b""))
+                pulls[key] = (pull,)
         return pulls, batch if missing else None
-
-    def _run(
-        self,
-        pulls: Mapping[str, tuple[Pull, ...]],
-        batch: Batch | None,
-        access: Access,
-        client: ClientProfile,
-    ) -> None:
-        started = self._clock()
-        pool = self._threads()
-        if batch is not None:  # first in the queue, because the pulls wait for it
-            pool.submit(batch.run)
-        futures = [pool.submit(pull.run) for several in pulls.values() for pull in several]
-        _, late = wait(futures, timeout=access.deadline.remaining_seconds())
-        for future in late:
-            future.cancel()
-        if late:
-            access.server.cut_late(access.deadline)
-        for key, several in pulls.items():
-            self._observer(_record(client, access.base, key, several, started))
 
     def _observe_sent(
         self, request: HookRequest, client: ClientProfile, answers: Mapping[str, KeyAnswer]
     ) -> None:
         """Count the keys that no server was asked for."""
         for key, answer in answers.items():
-            self._observer(
-                PullRecord(
-                    client=client.id,
-                    base=SENT_ALONG,
-                    key=key,
-                    outcome=answer.supply.state,
-                    reason=answer.supply.reason,
-                    seconds=0.0,
-                    pages=0,
-                    bytes=len(request.prefetch.get(key) or b""),
-                )
-            )
-
-    def _threads(self) -> ThreadPoolExecutor:
-        """Return the pool of this process; a forked worker makes its own."""
-        with self._lock:
-            if self._pool is None or self._pool_owner != os.getpid():
-                self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="fhir")
-                self._pool_owner = os.getpid()
-            return self._pool
+            cost = _Cost(bytes=len(request.prefetch.get(key) or b""))
+            self._observer(_record(client, SENT_ALONG, key, answer.supply, cost))
 
 
 def _sent(key: str, prefetch: Mapping[str, bytes | None]) -> tuple[Page, ...] | None:
@@ -215,14 +206,22 @@ def _is_to_be_pulled(key: str, pages: tuple[Page, ...] | None) -> bool:
     return not pages[0].is_outcome or key in Key.REQUIRED
 
 
-def _continued(key: str, page: Page, access: Access) -> Pull:
-    """Return the pull of the pages after the one that was sent."""
-    following = safe_next_url(access.base, f"{access.base}/", page.next_url or "")
-    first = None if following is None else Question(url=following)
-    pull = Pull(key, access, first, pages=(page,))
-    if first is None:
-        pull.mark_cut(reasons.NEXT_PAGE_ELSEWHERE)
-    return pull
+def _run(pulls: Mapping[str, tuple[Pull, ...]], batch: Batch | None, access: Access) -> None:
+    """Let the server's threads run everything until the deadline; a batch comes first."""
+    late = _waited(() if batch is None else (batch.run,), access)
+    if not late:
+        late = _waited([pull.run for several in pulls.values() for pull in several], access)
+    if late:
+        access.server.cut_late(access.deadline)
+
+
+def _waited(tasks: Sequence[Callable[[], None]], access: Access) -> bool:
+    """Run *tasks* side by side; return whether the deadline fell before all had ended."""
+    futures = [access.server.submit(task) for task in tasks]
+    _, late = wait(futures, timeout=access.deadline.remaining_seconds())
+    for future in late:
+        future.cancel()
+    return bool(late)
 
 
 def _without_server(pages: tuple[Page, ...] | None, why: str) -> KeyAnswer:
@@ -233,21 +232,14 @@ def _without_server(pages: tuple[Page, ...] | None, why: str) -> KeyAnswer:
     return joined_answer(pages, reasons.MORE_PAGES if has_more else None)
 
 
-def _pulled(pulls: tuple[Pull, ...]) -> KeyAnswer:
-    return merged_answer([pull.answer() for pull in pulls])
-
-
-def _record(
-    client: ClientProfile, base: str, key: str, pulls: tuple[Pull, ...], started: float
-) -> PullRecord:
-    supply = _pulled(pulls).supply
+def _record(client: ClientProfile, base: str, key: str, supply: Supply, cost: _Cost) -> PullRecord:
     return PullRecord(
         client=client.id,
         base=base,
         key=key,
         outcome=supply.state,
         reason=supply.reason,
-        seconds=max(pull.seconds_since(started) for pull in pulls),
-        pages=sum(pull.pages_read for pull in pulls),
-        bytes=sum(pull.bytes_read for pull in pulls),
+        seconds=cost.seconds,
+        pages=cost.pages,
+        bytes=cost.bytes,
     )

@@ -11,10 +11,10 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.utils import mktime_tz, parsedate_tz
 from http.cookiejar import DefaultCookiePolicy
-from threading import BoundedSemaphore
 from typing import Protocol
 
 import requests
@@ -25,6 +25,7 @@ from cds_service.fhir import reasons
 from cds_service.fhir.breaker import OPEN_SECONDS, Breaker
 from cds_service.fhir.connection_watch import ConnectionWatch, watch_connections
 from cds_service.fhir.deadline import Deadline
+from cds_service.fhir.paging import Allowance
 
 _CHUNK_BYTES = 65_536
 _JSON_TYPES = frozenset(
@@ -42,6 +43,16 @@ class Question:
     url: str
     body: bytes | None = field(default=None, repr=False)
     content_type: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Terms:
+    """On what terms one search is sent: with which token, until when, how much, how often again."""
+
+    token: str | None = field(repr=False)
+    deadline: Deadline
+    allowance: Allowance
+    retries: int = 1
 
 
 class FetchFailedError(Exception):
@@ -91,52 +102,59 @@ class FhirServer:
         self._clock = clock
         self._sleep = sleep
         self._breaker = Breaker(clock)
-        self._in_flight = BoundedSemaphore(site.max_fhir_requests)
+        self._threads = ThreadPoolExecutor(site.max_fhir_requests, thread_name_prefix="fhir")
         self._round_trips: deque[float] = deque(maxlen=32)
 
-    def fetch(
-        self, question: Question, *, token: str | None, deadline: Deadline, most_bytes: int
-    ) -> bytes:
-        """Return the JSON body that answers *question*.
+    def submit(self, task: Callable[[], None]) -> Future[None]:
+        """Let one of this server's own threads run *task*; there are as many as requests allowed.
 
-        A lost connection and a busy server that says when to return are tried once more, if the
-        wait and a usual round trip fit in *deadline*.
+        A server that hangs thus keeps no thread from any other server.
+        """
+        return self._threads.submit(task)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the server is left alone at the moment."""
+        return self._breaker.is_open
+
+    def fetch(self, question: Question, terms: Terms) -> bytes:
+        """Return the JSON body that answers *question*; call it in a thread of :meth:`submit`.
+
+        A lost connection and a busy server that says when to return are tried once more in a
+        search, if the wait and a usual round trip fit in the deadline.
 
         Raises:
             FetchFailedError: It could not be had; the reason is a fixed phrase.
         """
-        if not self._in_flight.acquire(timeout=deadline.remaining_seconds()):
-            raise FetchFailedError(reasons.SERVER_TOO_SLOW)
-        try:
+        while True:
             try:
-                return self._guarded(question, token, deadline, most_bytes)
+                return self._guarded(question, terms)
             except FetchFailedError as failure:
-                if not self._is_worth_retrying(failure, deadline):
+                if not self._is_worth_retrying(failure, terms):
                     raise
+                terms.retries -= 1
                 self._sleep(failure.wait_seconds)
-            return self._guarded(question, token, deadline, most_bytes)
-        finally:
-            self._in_flight.release()
 
     def cut_late(self, deadline: Deadline) -> None:
         """End what is still being read although *deadline* has passed, to free its thread."""
         self._watch.cut(deadline.ends_at)
 
     def close(self) -> None:
-        """Close the pooled connections."""
+        """Give up threads and pooled connections."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._session.close()
 
-    def _is_worth_retrying(self, failure: FetchFailedError, deadline: Deadline) -> bool:
-        usual = statistics.median(self._round_trips) if self._round_trips else 0.0
-        if failure.can_retry and failure.wait_seconds + usual < deadline.remaining_seconds():
+    def _is_worth_retrying(self, failure: FetchFailedError, terms: Terms) -> bool:
+        usual = statistics.median(tuple(self._round_trips) or (0.0,))
+        is_time_left = failure.wait_seconds + usual < terms.deadline.remaining_seconds()
+        if failure.can_retry and terms.retries > 0 and is_time_left:
             return True
         if failure.wait_seconds:
             self._breaker.pause(failure.wait_seconds)
         return False
 
-    def _guarded(
-        self, question: Question, token: str | None, deadline: Deadline, most_bytes: int
-    ) -> bytes:
+    def _guarded(self, question: Question, terms: Terms) -> bytes:
+        deadline = terms.deadline
         if deadline.has_passed:
             raise FetchFailedError(reasons.SERVER_TOO_SLOW)
         if not self._breaker.lets_through(deadline):
@@ -144,7 +162,7 @@ class FhirServer:
         started = self._clock()
         try:
             with self._watch.until(deadline.ends_at):
-                body = self._once(question, token, deadline, most_bytes)
+                body = self._once(question, terms)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             # OSError takes in every exception of requests
             self._breaker.failed()
@@ -156,11 +174,9 @@ class FhirServer:
         self._round_trips.append(self._clock() - started)
         return body
 
-    def _once(
-        self, question: Question, token: str | None, deadline: Deadline, most_bytes: int
-    ) -> bytes:
-        seconds = max(deadline.remaining_seconds(), _SHORTEST_SECONDS)
-        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+    def _once(self, question: Question, terms: Terms) -> bytes:
+        seconds = max(terms.deadline.remaining_seconds(), _SHORTEST_SECONDS)
+        headers = {} if terms.token is None else {"Authorization": f"Bearer {terms.token}"}
         if question.content_type is not None:
             headers["Content-Type"] = question.content_type
         with self._session.request(
@@ -173,7 +189,7 @@ class FhirServer:
             allow_redirects=False,
         ) as response:
             self._judge(response)
-            body = self._body(response, deadline, most_bytes)
+            body = self._body(response, terms)
         self._breaker.succeeded()
         if not _is_json(response.headers.get("Content-Type"), body):
             raise FetchFailedError(reasons.SERVER_NOT_FHIR_JSON)
@@ -201,16 +217,14 @@ class FhirServer:
         self._breaker.abandoned()
         return FetchFailedError(reason, can_retry=True, wait_seconds=wait)
 
-    def _body(self, response: requests.Response, deadline: Deadline, most_bytes: int) -> bytes:
+    def _body(self, response: requests.Response, terms: Terms) -> bytes:
         """Return the decoded body, read as it arrives."""
         pieces: list[bytes] = []
-        size = 0
         while piece := response.raw.read1(_CHUNK_BYTES, decode_content=True):
-            size += len(piece)
-            if size > most_bytes:
+            if not terms.allowance.takes_bytes(len(piece)):
                 self._breaker.succeeded()
                 raise FetchFailedError(reasons.TOO_MUCH)
-            if deadline.has_passed:
+            if terms.deadline.has_passed:
                 self._breaker.failed()
                 raise FetchFailedError(reasons.SERVER_TOO_SLOW)
             pieces.append(piece)

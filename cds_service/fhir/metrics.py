@@ -1,7 +1,8 @@
 """What the parts of charts cost: calls, time, pages and bytes for each key and FHIR base.
 
 Counts only, nothing of a patient: keys and reasons are our own fixed words, and a base is an
-address of the configuration.  Each worker process counts for itself.
+address of the configuration, never one of a request.  Each worker process counts for itself, from
+zero and only upwards.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from threading import Lock
 
 from cds_service.chart.supply import State
@@ -16,10 +18,9 @@ from cds_service.chart.supply import State
 SENT_ALONG = "sent along"
 """Stands for the base of what the EHR sent as prefetch."""
 OTHER_BASES = "other"
-"""Stands for further bases, when there are too many to count apart."""
+"""Stands for every base that no configuration names (development mode)."""
 LATENCY_BOUNDS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.45, 1.0, 5.0)
 """Upper ends of the groups that latencies are counted in; one more group has no end."""
-_MOST_BASES = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,11 @@ class PullTotals:
     pages: int = 0
     bytes: int = 0
 
+    @property
+    def at_most(self) -> tuple[int, ...]:
+        """How many calls took at most each of ``LATENCY_BOUNDS_SECONDS``, and last of all, all."""
+        return tuple(accumulate(self.latencies))
+
     def with_one_more(self, record: PullRecord) -> PullTotals:
         """Return these totals with *record* added."""
         group = bisect_left(LATENCY_BOUNDS_SECONDS, record.seconds)
@@ -86,17 +92,15 @@ class PullMetrics:
     def __init__(self) -> None:
         """Start at zero."""
         self._lock = Lock()
-        self._bases: set[str] = set()
         self._totals: dict[tuple[str, str, str, State, str], PullTotals] = {}
 
     def observe(self, record: PullRecord) -> None:
         """Add one record."""
         with self._lock:
-            base = self._named(record.base)
-            place = (record.client, base, record.key, record.outcome, record.reason or "")
+            place = (record.client, record.base, record.key, record.outcome, record.reason or "")
             totals = self._totals.get(place) or PullTotals(
                 client=record.client,
-                base=base,
+                base=record.base,
                 key=record.key,
                 outcome=record.outcome,
                 reason=record.reason,
@@ -108,10 +112,3 @@ class PullMetrics:
         with self._lock:
             places = sorted(self._totals, key=lambda place: (*place[:3], place[3].value, place[4]))
             return tuple(self._totals[place] for place in places)
-
-    def _named(self, base: str) -> str:
-        """Return *base*, or one name for all once there are too many (development mode)."""
-        if base not in self._bases and len(self._bases) >= _MOST_BASES:
-            return OTHER_BASES
-        self._bases.add(base)
-        return base

@@ -6,7 +6,7 @@ server: same scheme, host and port, and below the same base path.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from threading import Lock
 from urllib.parse import unquote, urljoin, urlsplit
 
 from cds_service.fhir.subjects import normalised_base
@@ -16,24 +16,46 @@ MOST_RESOURCES = 20_000
 MOST_BYTES = 20_000_000
 
 
-@dataclass(slots=True)
 class Allowance:
-    """What one key may still read: pages, resources and decoded bytes."""
+    """What all searches of one key together may still read; safe for several threads.
 
-    pages: int = MOST_PAGES
-    resources: int = MOST_RESOURCES
-    bytes: int = MOST_BYTES
+    Units:
+        ``bytes`` are counted after decompression.
+    """
 
-    def spend(self, *, resources: int, size: int) -> None:
-        """Take one page with *resources* in *size* bytes off the allowance."""
-        self.pages -= 1
-        self.resources -= resources
-        self.bytes -= size
+    def __init__(
+        self,
+        *,
+        pages: int = MOST_PAGES,
+        resources: int = MOST_RESOURCES,
+        bytes: int = MOST_BYTES,  # noqa: A002 - what it counts
+    ) -> None:
+        """Allow this much, each limit inclusive."""
+        self._lock = Lock()
+        self._pages = pages
+        self._resources = resources
+        self._bytes = bytes
 
-    @property
-    def is_spent(self) -> bool:
-        """Whether no further page may be read."""
-        return self.pages <= 0 or self.resources <= 0 or self.bytes <= 0
+    def takes_page(self) -> bool:
+        """Take one page off; False if no further page may be read."""
+        with self._lock:
+            if min(self._pages, self._resources, self._bytes) <= 0:
+                return False
+            self._pages -= 1
+            return True
+
+    def takes_bytes(self, count: int) -> bool:
+        """Take *count* bytes off; False if that is more than was left."""
+        with self._lock:
+            self._bytes -= count
+            return self._bytes >= 0
+
+    def takes_resources(self, count: int) -> int:
+        """Take up to *count* resources off; return how many of them may be kept."""
+        with self._lock:
+            kept = min(count, self._resources)
+            self._resources -= kept
+            return kept
 
 
 def safe_next_url(base: str, current_url: str, link: str) -> str | None:

@@ -17,6 +17,7 @@ from cds_service.chart.supply import Key, State, Supply
 from cds_service.fhir import reasons, wire
 from cds_service.fhir.answers import KeyAnswer, RawResource, joined_full_urls
 from cds_service.fhir.decoding import prepare, read_resource
+from cds_service.fhir.queries import TYPES
 
 _DEEPEST_BUNDLE = 3
 _MAY_MATTER = frozenset({"fatal", "error"})
@@ -91,6 +92,8 @@ class Page:
     problem: str | None = None
     is_unusable: bool = False
     """Nothing of it could be used: not FHIR JSON, or only an error."""
+    is_of_other_kind: bool = False
+    """None of its entries is of the kind that was asked for."""
     is_outcome: bool = False
     """It is a bare OperationOutcome: the EHR tried and says why it has nothing."""
 
@@ -103,9 +106,10 @@ def read_page(key: str, raw: bytes) -> Page:
     if envelope.resource_type == "OperationOutcome":
         return _outcome_page(raw)
     if envelope.resource_type == "Bundle":
-        return _bundle_page(envelope)
+        return _bundle_page(envelope, TYPES.get(key))
+    is_of_other_kind = envelope.resource_type != TYPES.get(key, envelope.resource_type)
     problem = None if key == Key.PATIENT else reasons.SINGLE_RESOURCE
-    return Page(resources=(raw,), matches=1, problem=problem)
+    return Page(resources=(raw,), matches=1, problem=problem, is_of_other_kind=is_of_other_kind)
 
 
 def joined_answer(pages: Sequence[Page], cut: str | None = None) -> KeyAnswer:
@@ -151,6 +155,7 @@ class _Gathered:
     resources: list[RawResource] = field(default_factory=list)
     full_urls: dict[str, str] = field(default_factory=dict)
     matches: int = 0
+    kinds: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     has_failed: bool = False
 
@@ -180,24 +185,33 @@ class _Gathered:
         mode = entry.search.mode if entry.search is not None else None
         if (mode or "match").strip() == "match":
             self.matches += 1
+            if envelope is not None and envelope.resource_type is not None:
+                self.kinds.add(envelope.resource_type)
         if entry.full_url and envelope is not None and envelope.id and envelope.resource_type:
             url, target = entry.full_url.strip(), f"{envelope.resource_type}/{envelope.id}"
             is_new = self.full_urls.setdefault(url, target) == target
             self.full_urls[url] = target if is_new else ""  # two places are none
 
 
-def _bundle_page(envelope: _Envelope) -> Page:
+def _bundle_page(envelope: _Envelope, wanted: str | None) -> Page:
     gathered = _Gathered()
     for raw in _entries(envelope):
         gathered.add(raw, 1)
+    next_url = _next_url(envelope.link)
+    is_of_other_kind = bool(wanted and gathered.kinds and wanted not in gathered.kinds)
+    if is_of_other_kind:
+        gathered.problems.insert(0, reasons.OTHER_KIND)
+    if next_url == "":
+        gathered.problems.append(reasons.MORE_PAGES)
     return Page(
         resources=tuple(gathered.resources),
         full_urls=gathered.full_urls,
         matches=gathered.matches,
         total=_whole_number(envelope.total),
-        next_url=_next_url(envelope.link),
+        next_url=next_url or None,
         problem=next(iter(gathered.problems), None),
         is_unusable=gathered.has_failed and not gathered.resources,
+        is_of_other_kind=is_of_other_kind,
     )
 
 
@@ -220,9 +234,10 @@ def _whole_number(raw: Raw) -> int | None:
 
 
 def _next_url(links: Iterable[_Link]) -> str | None:
+    """Return the address of the next page; empty if there is a next page without one."""
     for link in links:
-        if (link.relation or "").strip().lower() == "next" and link.url and link.url.strip():
-            return link.url.strip()
+        if (link.relation or "").strip().lower() == "next":
+            return (link.url or "").strip()
     return None
 
 

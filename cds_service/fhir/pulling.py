@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import structlog
@@ -13,8 +12,8 @@ from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.batch import Part, batch_body, batch_parts
 from cds_service.fhir.deadline import Deadline
-from cds_service.fhir.http import FHIR_JSON, FORM, FetchFailedError, FhirServer, Question
-from cds_service.fhir.paging import MOST_BYTES, Allowance, safe_next_url
+from cds_service.fhir.http import FHIR_JSON, FORM, FetchFailedError, FhirServer, Question, Terms
+from cds_service.fhir.paging import Allowance, safe_next_url
 from cds_service.fhir.prefetch import Page, joined_answer, read_page
 
 _log = structlog.get_logger()
@@ -29,29 +28,30 @@ class Access:
     server: FhirServer = field(repr=False)
     deadline: Deadline
 
+    def terms(self, allowance: Allowance) -> Terms:
+        """Return the terms of one search within *allowance*."""
+        return Terms(token=self.token, deadline=self.deadline, allowance=allowance)
 
-FirstPage = Callable[[], bytes]
-"""Brings the first page of a search by other means than its own request."""
+
+FirstPage = Callable[[], tuple[Page, int]]
+"""Brings the first page of a search, and its size in bytes, by other means than its own request."""
 
 
 class Pull:
     """One search, page by page; what has arrived can be taken at any time."""
 
     def __init__(
-        self,
-        key: str,
-        access: Access,
-        first: Question | FirstPage | None,
-        *,
-        pages: tuple[Page, ...] = (),
+        self, key: str, access: Access, first: Question | FirstPage | None, allowance: Allowance
     ) -> None:
+        """Begin with *first*; *allowance* is shared by all searches of *key*."""
         self.key = key
         self._access = access
         self._first = first
-        self._pages = list(pages)
+        self._allowance = allowance
+        self._terms = access.terms(allowance)
+        self._pages: list[Page] = []
         self._cut: str | None = None
         self._ended_at: float | None = None
-        self._allowance = Allowance()
         self.bytes_read = 0
         self.pages_read = 0
 
@@ -77,92 +77,98 @@ class Pull:
         ended_at = self._ended_at
         return (self._access.deadline.clock() if ended_at is None else ended_at) - started
 
-    def mark_cut(self, reason: str) -> None:
-        """Remember why there will be no more pages."""
-        self._cut = reason
+    def begin_with(self, page: Page, size: int) -> None:
+        """Take *page* of *size* bytes, which the EHR sent, as the first and go on from there."""
+        self._allowance.takes_page()
+        self._allowance.takes_bytes(size)
+        self._keep(page)
+        if self._cut is None:
+            self._first = self._following(f"{self._access.base}/", page)
 
     def _read(self) -> None:
         following = self._first
-        seen = {following.url} if isinstance(following, Question) else set()
+        seen: set[str] = set()
         while following is not None:
-            page = self._taken(following)
             here = following.url if isinstance(following, Question) else f"{self._access.base}/"
-            url = self._next_url(here, page)
-            if url is not None and (url in seen or self._allowance.is_spent):
+            if here in seen or not self._allowance.takes_page():
                 self._cut = reasons.MORE_PAGES
                 return
-            if url is not None:
-                seen.add(url)
-            following = None if url is None else Question(url=url)
+            seen.add(here)
+            page = self._taken(following)
+            following = self._following(here, page) if self._cut is None else None
 
     def _taken(self, asked: Question | FirstPage) -> Page:
         """Return one page, which is then part of the answer."""
-        body = self._fetched(asked) if isinstance(asked, Question) else asked()
-        page = read_page(self.key, body)
-        self._allowance.spend(resources=len(page.resources), size=len(body))
-        self.bytes_read += len(body)
+        if isinstance(asked, Question):
+            body = self._access.server.fetch(asked, self._terms)
+            page, size = read_page(self.key, body), len(body)
+        else:
+            page, size = asked()
+            self._allowance.takes_bytes(size)
+        self.bytes_read += size
         self.pages_read += 1
-        self._pages.append(page)
+        self._keep(page)
         return page
 
-    def _fetched(self, question: Question) -> bytes:
-        return self._access.server.fetch(
-            question,
-            token=self._access.token,
-            deadline=self._access.deadline,
-            most_bytes=self._allowance.bytes,
-        )
+    def _keep(self, page: Page) -> None:
+        kept = self._allowance.takes_resources(len(page.resources))
+        if kept < len(page.resources):
+            self._cut = reasons.TOO_MUCH
+            page = replace(page, resources=page.resources[:kept])
+        self._pages.append(page)
 
-    def _next_url(self, here: str, page: Page) -> str | None:
+    def _following(self, here: str, page: Page) -> Question | None:
         if page.next_url is None:
             return None
-        following = safe_next_url(self._access.base, here, page.next_url)
-        if following is None:
+        url = safe_next_url(self._access.base, here, page.next_url)
+        if url is None:
             self._cut = reasons.NEXT_PAGE_ELSEWHERE
-        return following
+            return None
+        return Question(url=url)
 
 
 class Batch:
     """The first pages of all searches, fetched as one batch Bundle."""
 
-    def __init__(self, access: Access, paths: Sequence[str]) -> None:
+    def __init__(self, access: Access, missing: Mapping[str, tuple[str, ...]]) -> None:
+        """Ask for *missing*, the searches of each key."""
         self._access = access
-        self._paths = tuple(paths)
-        self._parts: Future[tuple[Part, ...]] = Future()
+        self._asked = tuple((key, path) for key, paths in missing.items() for path in paths)
+        self._found: tuple[tuple[Page, int] | str, ...] | None = None
 
     def run(self) -> None:
-        """Fetch the batch; every part then has a page or a reason why not."""
+        """Fetch the batch; every search then has a page or a reason why not."""
         try:
-            parts = self._fetched()
+            self._found = self._fetched()
         except FetchFailedError as failure:
-            parts = (Part(problem=failure.reason),) * len(self._paths)
-        self._parts.set_result(parts)
+            self._found = (failure.reason,) * len(self._asked)
 
-    def first_page(self, position: int) -> bytes:
-        """Wait for the answer to the search at *position*.
+    def first_page(self, position: int) -> tuple[Page, int]:
+        """Return the answer to the search at *position*, and its size in bytes.
 
         Raises:
-            FetchFailedError: It could not be had.
+            FetchFailedError: It could not be had, or not yet.
         """
-        try:
-            part = self._parts.result(self._access.deadline.remaining_seconds())[position]
-        except (TimeoutError, CancelledError):
-            raise FetchFailedError(reasons.SERVER_TOO_SLOW) from None
-        if part.body is None:
-            raise FetchFailedError(part.problem)
-        return part.body
+        found = reasons.SERVER_TOO_SLOW if self._found is None else self._found[position]
+        if isinstance(found, str):
+            raise FetchFailedError(found)
+        return found
 
-    def _fetched(self) -> tuple[Part, ...]:
-        question = Question(
-            url=self._access.base, body=batch_body(self._paths), content_type=FHIR_JSON
+    def _fetched(self) -> tuple[tuple[Page, int] | str, ...]:
+        body = batch_body([path for _, path in self._asked])
+        question = Question(url=self._access.base, body=body, content_type=FHIR_JSON)
+        answer = self._access.server.fetch(question, self._access.terms(Allowance()))
+        parts = batch_parts(answer, len(self._asked))
+        found = tuple(
+            _first_page(key, part) for (key, _), part in zip(self._asked, parts, strict=True)
         )
-        body = self._access.server.fetch(
-            question,
-            token=self._access.token,
-            deadline=self._access.deadline,
-            most_bytes=MOST_BYTES,
-        )
-        return batch_parts(body, len(self._paths))
+        if any(not isinstance(one, str) and one[0].is_of_other_kind for one in found):
+            return (reasons.BATCH_MIXED_UP,) * len(found)
+        return found
+
+
+def _first_page(key: str, part: Part) -> tuple[Page, int] | str:
+    return part.problem if part.body is None else (read_page(key, part.body), len(part.body))
 
 
 def first_pages(

@@ -18,7 +18,8 @@ LONGEST_URL = 1900
 """Characters of one search; some gateways cut longer ones."""
 
 _PATIENT_TOKEN = "{{context.patientId}}"  # noqa: S105 - a placeholder, not a secret
-_TYPES: Mapping[str, str] = {
+TYPES: Mapping[str, str] = {
+    Key.PATIENT: "Patient",
     Key.PROCEDURES: "Procedure",
     Key.CONDITIONS: "Condition",
     Key.SERVICE_REQUESTS: "ServiceRequest",
@@ -32,6 +33,7 @@ _TYPES: Mapping[str, str] = {
     Key.MEDICATION_STATEMENTS: "MedicationStatement",
     Key.ALLERGIES: "AllergyIntolerance",
 }
+"""The kind of resource each key asks for."""
 _OBSERVED: Mapping[str, tuple[str, ...]] = {
     Key.SCORES: (
         "pain-score",
@@ -77,8 +79,9 @@ _WITHOUT_COUNT = {
     "oracle-health": frozenset({"Procedure", "Condition", "Device"}),
 }
 """Searches of a dialect that refuse ``_count``."""
-_WITH_INCLUDE = frozenset({"cds-hooks-sandbox", "sandbox"})
-"""Dialects known to answer ``_include``; others may refuse a search that asks for it."""
+_WITH_INCLUDE = frozenset({"cds-hooks-sandbox", "epic", "sandbox"})
+"""Dialects that answer ``_include`` or pass over it; others may refuse a search that asks for it.
+Epic warns of what it does not know and answers the rest; its orders name the drug by reference."""
 _REUSES_ANSWERS = frozenset({"sandbox"})
 """Dialects whose servers (HAPI) answer a repeated search from store unless asked not to."""
 
@@ -92,7 +95,7 @@ def templates(knowledge: Knowledge, optional_keys: Iterable[str] = ()) -> dict[s
     for key in _wanted(optional_keys):
         codes = ",".join(observation_codes(knowledge, key))
         code_part = f"&code={codes}" if codes else ""
-        found[key] = f"{_TYPES[key]}?patient={_PATIENT_TOKEN}{code_part}&_count={PAGE_SIZE}"
+        found[key] = f"{TYPES[key]}?patient={_PATIENT_TOKEN}{code_part}&_count={PAGE_SIZE}"
     return found
 
 
@@ -111,7 +114,7 @@ def searches(
     patient = quote(patient_id, safe="")
     found: dict[str, tuple[str, ...]] = {Key.PATIENT: (f"Patient/{patient}",)}
     for key in _wanted(optional_keys):
-        kind = _TYPES[key]
+        kind = TYPES[key]
         start = f"{kind}?patient={patient}"
         end = "" if kind in _WITHOUT_COUNT.get(dialect, ()) else f"&_count={PAGE_SIZE}"
         if kind == "MedicationRequest" and dialect in _WITH_INCLUDE:

@@ -81,7 +81,7 @@ class ClientProfile:
     dialect: Dialect = Dialect.GENERIC
     searches_by_post: bool = False
     searches_in_batch: bool = False
-    max_fhir_requests: int = 16
+    max_fhir_requests: int = 64
     optional_keys: tuple[str, ...] = ()
     matches_drug_names: bool = False
     cards: CardPreferences = field(default_factory=CardPreferences)

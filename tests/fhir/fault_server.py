@@ -18,6 +18,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers GET by the behaviour set for the resource type in the path."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: FaultServer
 
     def do_GET(self) -> None:

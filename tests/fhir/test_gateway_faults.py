@@ -136,6 +136,24 @@ FAULTS: list[tuple[str, Callable[[Handler], None], State, str]] = [
         reasons.SERVER_REDIRECTED,
     ),
     (
+        "a next page without an address",
+        sends({"resourceType": "Bundle", "link": [{"relation": "next"}]}),
+        State.PARTIAL,
+        reasons.MORE_PAGES,
+    ),
+    (
+        "another kind of entry",
+        sends(page(observation("72514-3"))),
+        State.PARTIAL,
+        reasons.OTHER_KIND,
+    ),
+    (
+        "one entry of another kind",
+        sends(observation("72514-3")),
+        State.PARTIAL,
+        reasons.SINGLE_RESOURCE,
+    ),
+    (
         "paging to another host",
         sends(page(following="http://evil.example/fhir/Condition?page=2")),
         State.PARTIAL,

@@ -48,8 +48,9 @@ def test_calls_add_up_by_key_base_and_outcome(knowledge: Knowledge, server: Faul
     server.behaviours["Device"] = fault_server.status(403)
     server.behaviours["Condition"] = fault_server.slow(0.12)
     sent = json.dumps(page(procedure())).encode()
+    client = dev_profile(fhir_bases=(server.base,))
     for _ in range(2):
-        gateway.answers(call(server, procedures=sent), dev_profile(), deadline())
+        gateway.answers(call(server, procedures=sent), client, deadline())
     gateway.close()
     totals = {found.key: found for found in gateway.metrics.totals()}
     assert set(totals) == set(Key.DEFAULT)
@@ -71,15 +72,38 @@ def test_latencies_are_counted_in_groups() -> None:
         metrics.observe(record(seconds=seconds))
     (totals,) = metrics.totals()
     assert totals.latencies == (2, 1, 0, 0, 0, 0, 0, 0, 1)
+    assert totals.at_most == (2, 3, 3, 3, 3, 3, 3, 3, 4)
     assert (totals.calls, totals.pages, totals.bytes) == (4, 4, 240)
 
 
-def test_addresses_without_end_do_not_fill_the_memory() -> None:
-    """In development mode callers choose the address; beyond a number they are one."""
+def test_totals_only_ever_grow() -> None:
+    """Whoever reads them twice may subtract."""
     metrics = PullMetrics()
-    for number in range(1000):
-        metrics.observe(record(base=f"http://127.0.0.1:{number + 1}/fhir"))
-    bases = [totals.base for totals in metrics.totals()]
-    assert len(bases) <= 201
-    assert OTHER_BASES in bases
-    assert sum(totals.calls for totals in metrics.totals()) == 1000
+    metrics.observe(record())
+    (before,) = metrics.totals()
+    metrics.observe(record(seconds=0.5))
+    (after,) = metrics.totals()
+    assert (before.calls, after.calls) == (1, 2)
+    assert all(new >= old for new, old in zip(after.at_most, before.at_most, strict=True))
+
+
+def test_address_that_no_configuration_names_is_no_label(
+    knowledge: Knowledge, server: FaultServer
+) -> None:
+    """In development mode callers choose the address; all of them share one name."""
+    gateway = Gateway(knowledge, time.monotonic)
+    gateway.answers(call(server), dev_profile(), deadline())
+    gateway.close()
+    assert {totals.base for totals in gateway.metrics.totals()} == {OTHER_BASES}
+
+
+def test_server_that_is_left_alone_is_told(knowledge: Knowledge, server: FaultServer) -> None:
+    """A pause is seen under the configured base, and only while it lasts."""
+    gateway = Gateway(knowledge, time.monotonic)
+    client = dev_profile(fhir_bases=(server.base,))
+    gateway.answers(call(server), client, deadline())
+    assert gateway.paused_servers() == ()
+    server.behaviours["Device"] = fault_server.status(429, Retry_After="30")
+    gateway.answers(call(server), client, deadline())
+    assert gateway.paused_servers() == ((client.id, server.base),)
+    gateway.close()

@@ -123,7 +123,7 @@ def test_full_urls_lead_to_their_entries() -> None:
 
 def test_several_searches_of_one_key_are_as_good_as_the_worst() -> None:
     """One failed part makes the whole partial; all failed make it not supplied."""
-    good = joined_answer((read_page(Key.SCORES, json.dumps(bundle(ONE)).encode()),))
+    good = joined_answer((read_page(Key.CONDITIONS, json.dumps(bundle(ONE)).encode()),))
     empty = KeyAnswer.known_empty()
     failed = KeyAnswer.not_supplied(reasons.SERVER_TOO_SLOW)
     assert merged_answer([good, empty]).supply.state is State.SUPPLIED

@@ -117,6 +117,23 @@ def test_batch_answer_with_too_few_parts_is_not_used(gateway: Gateway, server: F
     assert {answer.supply.reason for answer in answers.values()} == {reasons.NOT_FHIR_JSON}
 
 
+def test_batch_answer_in_another_order_is_not_used(gateway: Gateway, server: FaultServer) -> None:
+    """An operation where the Patient was asked for: no part can be trusted, none is empty."""
+    batch_server(server)
+    in_order = server.behaviours["fhir"]
+
+    def behaviour(handler: Handler) -> None:
+        send = handler.send_json
+        handler.send_json = lambda body: send(  # type: ignore[method-assign, assignment]
+            {**body, "entry": body["entry"][::-1]}
+        )
+        in_order(handler)
+
+    server.behaviours["fhir"] = server.behaviours[""] = behaviour
+    answers = batched(gateway, server)
+    assert {answer.supply.reason for answer in answers.values()} == {reasons.BATCH_MIXED_UP}
+
+
 def test_refused_batch_makes_every_key_unknown(gateway: Gateway, server: FaultServer) -> None:
     """A server without batches is said to have failed."""
     server.behaviours["fhir"] = server.behaviours[""] = fault_server.status(405)

@@ -55,6 +55,8 @@ def test_millennium_is_not_sent_parameters_it_refuses(knowledge: Knowledge) -> N
     assert urls[Key.PROCEDURES] == ("Procedure?patient=anna",)
     assert "_include" not in urls[Key.MEDICATION_REQUESTS][0]
     assert "_include" not in searches(knowledge, "anna")[Key.MEDICATION_REQUESTS][0]
+    epic = searches(knowledge, "anna", dialect="epic")
+    assert "_include" in epic[Key.MEDICATION_REQUESTS][0]
     sandbox = searches(knowledge, "anna", dialect="cds-hooks-sandbox")
     assert "_include" in sandbox[Key.MEDICATION_REQUESTS][0]
 

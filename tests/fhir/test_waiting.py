@@ -12,6 +12,7 @@ import pytest
 from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.gateway import Gateway
+from cds_service.fhir.http import Question, Terms
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.profile import dev_profile
 from tests.fhir import fault_server
@@ -101,9 +102,10 @@ def test_dripping_server_holds_no_thread_past_the_deadline(
     answers = gateway.answers(call(server), dev_profile(), deadline(0.3))
     assert time.monotonic() - started < 0.5
     assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
-    slots = next(iter(gateway._servers.values()))[1]._in_flight
-    for _ in range(dev_profile().max_fhir_requests):
-        assert slots.acquire(timeout=0.5)
+    _, fhir = next(iter(gateway._servers.values()))
+    together = threading.Barrier(dev_profile().max_fhir_requests)
+    tasks = [fhir.submit(lambda: together.wait(0.5) and None) for _ in range(together.parties)]
+    assert all(task.exception(timeout=1) is None for task in tasks)
 
 
 def test_connections_of_other_calls_are_not_cut(gateway: Gateway, server: FaultServer) -> None:
@@ -135,10 +137,10 @@ def test_fault_of_our_own_costs_one_key_and_not_the_answer(
         found = real(*args)  # type: ignore[arg-type]
         fetch = found.fetch
 
-        def fails(question: object, **more: object) -> bytes:
-            if "Condition" in question.url:  # type: ignore[attr-defined]
+        def fails(question: Question, terms: Terms) -> bytes:
+            if "Condition" in question.url:
                 raise AttributeError
-            return fetch(question, **more)  # type: ignore[arg-type]
+            return fetch(question, terms)
 
         monkeypatch.setattr(found, "fetch", fails)
         return found
