@@ -9,6 +9,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+READING_SECONDS = 0.1
+"""How long after the deadline a chart that came late, or is enormous, may still be read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadline:
@@ -32,6 +35,10 @@ class Deadline:
     def remaining_seconds(self) -> float:
         """Return the seconds left; zero when none are."""
         return max(0.0, self.ends_at - self.clock())
+
+    def leaves_time_to_read(self) -> bool:
+        """Whether a chart of very many entries may be read further."""
+        return self.clock() < self.ends_at + READING_SECONDS
 
     @property
     def has_passed(self) -> bool:

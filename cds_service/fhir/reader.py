@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from itertools import islice
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -44,6 +45,8 @@ READ_TYPES = frozenset(
 _CODED_TYPES = frozenset(
     {"Condition", "Observation", "ServiceRequest", "DiagnosticReport", "AllergyIntolerance"}
 )
+ALWAYS_READ = 500
+"""Entries of each kind that are read however late it is: more than most charts have."""
 _ID = re.compile(r"[A-Za-z0-9\-._]{1,64}", re.ASCII)
 _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
 
@@ -72,7 +75,7 @@ def plain_word(text: str | None) -> str:
 class Reader:
     """Sorts the entries of a chart and remembers what was set aside, and why."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what one reading depends on
         self,
         knowledge: Knowledge,
         *,
@@ -80,8 +83,12 @@ class Reader:
         zone: ZoneInfo,
         subjects: Subjects,
         matches_drug_names: bool = False,
+        has_time: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Read as of the local day *as_of*; times are moved to *zone*."""
+        """Read as of the local day *as_of*; times are moved to *zone*.
+
+        Of each kind the first ``ALWAYS_READ`` entries are read, further ones while *has_time*.
+        """
         self.knowledge = knowledge
         self.vocabulary = Vocabulary(knowledge)
         self.as_of = as_of
@@ -90,7 +97,9 @@ class Reader:
         self.matches_drug_names = matches_drug_names
         self.birth: FhirDate | None = None
         self.set_aside: list[SetAside] = []
-        self.incomplete: set[str] = set()
+        self.has_time = has_time
+        self.incomplete: dict[str, str] = {}
+        """Why a key holds less than came."""
         self.entries: dict[str, dict[str, Entry]] = {kind: {} for kind in READ_TYPES}
         self.patients: list[wire.Patient] = []
         self.medications: dict[str, wire.Medication] = {}
@@ -100,7 +109,10 @@ class Reader:
         """Sort every resource of *answers* by kind; of several copies the newest stays."""
         self._full_urls = all_full_urls(answers.values())
         for key, answer in answers.items():
-            for raw in answer.resources:
+            for number, raw in enumerate(answer.resources):
+                if number >= ALWAYS_READ and not self.has_time():
+                    self.incomplete[key] = reasons.NOT_READ_IN_TIME
+                    break
                 self._take_one(key, raw)
 
     def put_aside(self, key: str, reason: str, reference: str | None = None) -> None:
@@ -111,11 +123,18 @@ class Reader:
         """Remember that *entry* is not used; if it *matters* its key is incomplete."""
         self.put_aside(entry.key, reason, entry.reference)
         if matters:
-            self.incomplete.add(entry.key)
+            self.incomplete.setdefault(entry.key, reasons.UNREADABLE_ENTRY)
 
-    def of_kind(self, kind: str) -> Iterable[Entry]:
-        """Return the entries of one resource type."""
-        return self.entries[kind].values()
+    def of_kind(self, kind: str) -> Iterator[Entry]:
+        """Yield the entries of one resource type; those there is no time for leave a gap."""
+        entries = iter(self.entries[kind].values())
+        yield from islice(entries, ALWAYS_READ)
+        for entry in entries:
+            if not self.has_time():
+                left = (entry, *entries)
+                self.incomplete |= {one.key: reasons.NOT_READ_IN_TIME for one in left}
+                return
+            yield entry
 
     def decoded(self, entry: Entry, kind: type[Wire]) -> Wire | None:
         """Return *entry* as *kind*; what cannot be read is set aside and leaves a gap."""
@@ -165,7 +184,7 @@ class Reader:
         head = read_resource(raw, wire.Head)
         if head is None or head.resource_type is None:
             self.put_aside(key, reasons.UNREADABLE)
-            self.incomplete.add(key)
+            self.incomplete.setdefault(key, reasons.UNREADABLE_ENTRY)
         elif head.resource_type in READ_TYPES:
             self._take_entry(key, raw, head, head.resource_type)
         else:

@@ -7,7 +7,7 @@ counted in ``Chart.set_aside`` with a fixed reason, and a gap that could matter 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
 from zoneinfo import ZoneInfo
@@ -47,6 +47,7 @@ def read_chart(  # noqa: PLR0913 - the contract of all rooms
     bases: frozenset[str],
     fhir_server: str | None,
     matches_drug_names: bool = False,
+    has_time: Callable[[], bool] = lambda: True,
 ) -> Chart:
     """Return the chart of the patient *patient_id* as *answers* give it.
 
@@ -54,6 +55,7 @@ def read_chart(  # noqa: PLR0913 - the contract of all rooms
 
     Time:
         *as_of* is the local day in *zone*; entries dated after it are set aside.
+        Of a very large chart only so much is read as *has_time* allows; the rest is a gap.
 
     Raises:
         DataNotAvailableError: The Patient or the Procedures could not be had.
@@ -71,6 +73,7 @@ def read_chart(  # noqa: PLR0913 - the contract of all rooms
         zone=zone,
         subjects=subjects,
         matches_drug_names=matches_drug_names,
+        has_time=has_time,
     )
     reader.take(answers)
     patient = _patient(reader, answers, patient_id)
@@ -152,9 +155,7 @@ def _supply(reader: Reader, answers: Mapping[str, KeyAnswer]) -> dict[str, Suppl
     for key, answer in answers.items():
         is_cut = key in reader.incomplete and answer.supply.is_complete
         supply[key] = (
-            Supply(state=State.PARTIAL, reason=reasons.UNREADABLE_ENTRY)
-            if is_cut
-            else answer.supply
+            Supply(state=State.PARTIAL, reason=reader.incomplete[key]) if is_cut else answer.supply
         )
     supply[Key.PATIENT] = Supply(state=State.SUPPLIED)
     return supply

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
+from itertools import chain
 
 from cds_service.chart.facts import DrugFact
 from cds_service.fhir import doses, reasons, wire
@@ -24,7 +25,7 @@ _LONGEST_SUPPLY_DAYS = 3660
 
 def read_drugs(reader: Reader) -> tuple[DrugFact, ...]:
     """Return ordered and stated drugs; drafts, cancelled and never taken ones are no facts."""
-    entries = (*reader.of_kind("MedicationRequest"), *reader.of_kind("MedicationStatement"))
+    entries = chain(reader.of_kind("MedicationRequest"), reader.of_kind("MedicationStatement"))
     facts = (_drug(reader, entry) for entry in entries)
     return tuple(sorted((fact for fact in facts if fact), key=lambda fact: fact.reference))
 

@@ -54,8 +54,9 @@ class ChartReader(Protocol):
         bases: frozenset[str],
         fhir_server: str | None,
         matches_drug_names: bool = False,
+        has_time: Callable[[], bool] = lambda: True,
     ) -> Chart:
-        """Return the chart of one patient."""
+        """Return the chart of one patient, as far as *has_time* allows."""
 
 
 CardOptionsOf = Callable[[ClientProfile], CardOptions]
@@ -98,7 +99,7 @@ class Road:
         answers = self.gateway.answers(request, client, deadline)
         watch.lap("gateway")
         as_of = request.as_of or self.now().astimezone(client.time_zone).date()
-        chart = self._chart(answers, request, client, as_of)
+        chart = self._chart(answers, request, client, as_of, deadline)
         watch.lap("reading")
         assessment = self.assess(chart, self.knowledge, as_of)
         watch.lap("assessment")
@@ -135,6 +136,7 @@ class Road:
         request: HookRequest,
         client: ClientProfile,
         as_of: date,
+        deadline: Deadline,
     ) -> Chart:
         """Return the chart; entries of another patient are a security event."""
         try:
@@ -147,6 +149,7 @@ class Road:
                 bases=frozenset(client.fhir_bases),
                 fhir_server=request.fhir_server,
                 matches_drug_names=client.matches_drug_names,
+                has_time=deadline.leaves_time_to_read,
             )
         except AnotherPatientError as error:
             _log_foreign(Counter({"Patient": 1}), error.keys, request, client)

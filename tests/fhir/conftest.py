@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -27,13 +27,14 @@ def knowledge() -> Knowledge:
 def read(knowledge: Knowledge) -> ReadChart:
     """Return a reader of resources given as dictionaries, or of raw bytes under "key"."""
 
-    def reader(
+    def reader(  # noqa: PLR0913 - the ways to read a chart
         *resources: Resource,
         zone: str = "UTC",
         raw: Mapping[str, tuple[bytes, ...]] | None = None,
         full_urls: Mapping[str, str] | None = None,
         fhir_server: str | None = "https://ehr.example/fhir",
         patient: Resource | None = PATIENT,
+        has_time: Callable[[], bool] = lambda: True,
     ) -> Chart:
         by_key: dict[str, list[bytes]] = {key: [] for key in KEYS.values()}
         for resource in (*([patient] if patient else []), *resources):
@@ -58,6 +59,7 @@ def read(knowledge: Knowledge) -> ReadChart:
             knowledge=knowledge,
             bases=frozenset({"https://second.example/r4"}),
             fhir_server=fhir_server,
+            has_time=has_time,
         )
 
     return reader
