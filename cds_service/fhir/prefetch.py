@@ -198,9 +198,6 @@ def _bundle_page(envelope: _Envelope, wanted: str | None) -> Page:
     for raw in _entries(envelope):
         gathered.add(raw, 1)
     next_url = _next_url(envelope.link)
-    is_of_other_kind = bool(wanted and gathered.kinds and wanted not in gathered.kinds)
-    if is_of_other_kind:
-        gathered.problems.insert(0, reasons.OTHER_KIND)
     if next_url == "":
         gathered.problems.append(reasons.MORE_PAGES)
     return Page(
@@ -211,7 +208,7 @@ def _bundle_page(envelope: _Envelope, wanted: str | None) -> Page:
         next_url=next_url or None,
         problem=next(iter(gathered.problems), None),
         is_unusable=gathered.has_failed and not gathered.resources,
-        is_of_other_kind=is_of_other_kind,
+        is_of_other_kind=bool(wanted and gathered.kinds and wanted not in gathered.kinds),
     )
 
 

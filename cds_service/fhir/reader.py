@@ -100,8 +100,11 @@ class Reader:
         self.has_time = has_time
         self.incomplete: dict[str, str] = {}
         """Why a key holds less than came."""
+        self.kinds: dict[str, set[str]] = {}
+        """The kinds of entry that came under each key, those of other patients left out."""
         self.entries: dict[str, dict[str, Entry]] = {kind: {} for kind in READ_TYPES}
-        self.patients: list[wire.Patient] = []
+        self.patients: list[tuple[str, wire.Patient]] = []
+        """Every Patient that came, with the key it came under."""
         self.medications: dict[str, wire.Medication] = {}
         self._full_urls: Mapping[str, str] = {}
 
@@ -194,7 +197,7 @@ class Reader:
         if head.resource_type == "Patient":
             patient = read_resource(raw, wire.Patient)
             if patient is not None:
-                self.patients.append(patient)
+                self.patients.append((key, patient))
         elif head.resource_type == "Medication":
             medication = read_resource(raw, wire.Medication)
             if medication is not None and head.id is not None:
@@ -209,6 +212,7 @@ class Reader:
         if owner is Owner.ANOTHER:
             self.put_aside(key, reasons.ANOTHER_PATIENT, kind)  # the type alone, not whose it is
             return
+        self.kinds.setdefault(key, set()).add(kind)
         if kind == "Observation" and not self._is_observation_read(head):
             return
         if owner is Owner.PATIENT:

@@ -17,6 +17,7 @@ from cds_service.chart.supply import Key, State, Supply
 from cds_service.errors import DataNotAvailableError
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
+from cds_service.fhir.queries import TYPES
 from cds_service.fhir.reader import Reader, all_full_urls, plain_word
 from cds_service.fhir.reading_devices import read_allergies, read_devices
 from cds_service.fhir.reading_drugs import read_drugs
@@ -101,12 +102,14 @@ def _chart(reader: Reader, answers: Mapping[str, KeyAnswer], patient: PatientFac
 
 
 def _patient(reader: Reader, answers: Mapping[str, KeyAnswer], patient_id: str) -> PatientFact:
-    own = [patient for patient in reader.patients if patient.id == patient_id]
-    others = len(reader.patients) - len(own)
-    for _ in range(others):
-        reader.put_aside(Key.PATIENT, reasons.ANOTHER_PATIENT, "Patient")
-    if not own:
-        raise _patient_missing(answers.get(Key.PATIENT), is_another=others > 0)
+    own = [patient for _, patient in reader.patients if patient.id == patient_id]
+    others = [key for key, patient in reader.patients if patient.id != patient_id]
+    for key in others:
+        reader.put_aside(key, reasons.ANOTHER_PATIENT, "Patient")
+    keys_of_own = {key for key, patient in reader.patients if patient.id == patient_id}
+    is_another = Key.PATIENT in others and Key.PATIENT not in keys_of_own
+    if not own or is_another:
+        raise _patient_missing(answers.get(Key.PATIENT), is_another=bool(others))
     return _patient_fact(reader, own[0])
 
 
@@ -145,6 +148,14 @@ def _check_procedures(answers: Mapping[str, KeyAnswer]) -> None:
     )
 
 
+def _gap(reader: Reader, key: str) -> str | None:
+    """Return why a key that came whole does not hold all it should; None if it does."""
+    kinds = reader.kinds.get(key)
+    if kinds and TYPES.get(key) not in kinds:
+        return reasons.OTHER_KIND
+    return reader.incomplete.get(key)
+
+
 def _supply(reader: Reader, answers: Mapping[str, KeyAnswer]) -> dict[str, Supply]:
     """Return how complete each key is after reading; a default key nobody sent is a gap."""
     supply = {
@@ -153,9 +164,7 @@ def _supply(reader: Reader, answers: Mapping[str, KeyAnswer]) -> dict[str, Suppl
         if key not in answers
     }
     for key, answer in answers.items():
-        is_cut = key in reader.incomplete and answer.supply.is_complete
-        supply[key] = (
-            Supply(state=State.PARTIAL, reason=reader.incomplete[key]) if is_cut else answer.supply
-        )
+        gap = _gap(reader, key) if answer.supply.is_complete else None
+        supply[key] = Supply(state=State.PARTIAL, reason=gap) if gap else answer.supply
     supply[Key.PATIENT] = Supply(state=State.SUPPLIED)
     return supply

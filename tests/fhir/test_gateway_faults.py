@@ -142,12 +142,6 @@ FAULTS: list[tuple[str, Callable[[Handler], None], State, str]] = [
         reasons.MORE_PAGES,
     ),
     (
-        "another kind of entry",
-        sends(page(observation("72514-3"))),
-        State.PARTIAL,
-        reasons.OTHER_KIND,
-    ),
-    (
         "one entry of another kind",
         sends(observation("72514-3")),
         State.PARTIAL,

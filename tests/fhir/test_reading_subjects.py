@@ -223,6 +223,17 @@ def test_another_person_as_the_patient_is_refused_and_the_key_named(read: ReadCh
     assert "bert" not in refused.value.message
 
 
+def test_another_person_under_the_patient_key_is_refused_whoever_else_is_in_the_chart(
+    read: ReadChart,
+) -> None:
+    """The right Patient among the conditions does not make up for the wrong one."""
+    own = json.dumps(PATIENT).encode()
+    with pytest.raises(DataNotAvailableError) as refused:
+        read(procedure(), patient={**PATIENT, "id": "bert"}, raw={Key.CONDITIONS: (own,)})
+    assert refused.value.keys == (Key.PATIENT,)
+    assert read(procedure(), patient=None, raw={Key.CONDITIONS: (own,)}).procedures
+
+
 def test_a_missing_patient_is_refused(read: ReadChart) -> None:
     """No Patient, no evaluation."""
     with pytest.raises(DataNotAvailableError):

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cds_service.chart.supply import Key, State
+from cds_service.fhir import reasons
 from cds_service.fhir.prefetch import joined_answer, read_page
 from tests.fhir.chart_parts import (
     KEYS,
@@ -213,6 +214,16 @@ def test_operation_under_another_key_still_counts(read: ReadChart) -> None:
     """A resource of a known kind is read wherever it stands."""
     body = json.dumps(procedure()).encode()
     assert len(read(raw={Key.DEVICES: (body,)}).procedures) == 1
+
+
+def test_key_that_holds_only_another_kind_of_entry_is_not_known(read: ReadChart) -> None:
+    """Answers under each other's keys are facts, and neither key is taken for complete."""
+    operation, problem = (json.dumps(found).encode() for found in (procedure(), condition("1")))
+    chart = read(raw={Key.PROCEDURES: (problem,), Key.CONDITIONS: (operation,)})
+    assert len(chart.procedures) == 1
+    for key in (Key.PROCEDURES, Key.CONDITIONS):
+        supply = chart.supply_of(key)
+        assert (supply.state, supply.reason) == (State.PARTIAL, reasons.OTHER_KIND)
 
 
 def _real_resources() -> list[Resource]:
