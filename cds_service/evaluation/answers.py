@@ -7,32 +7,46 @@ never "no": only a part that was completely supplied can deny.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class PassedOver:
+    """A test, visit or order that was found and does not count, and why.
+
+    ``why`` ends the name of a phrase (``why-not-...``).  ``first``: it would count from this day
+    on.  ``limit``: the threshold its age does not meet.
+    """
+
+    on: date
+    concept: str
+    reference: str
+    is_order: bool
+    why: str
+    first: date | None = field(default=None, compare=False)
+    limit: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """True, False, or None for *cannot tell* because of the keys in ``unread``."""
+    """True, False, or None for *cannot tell* because of the keys in ``unread``.
+
+    ``passed_over`` holds what was found on the way to "no" and does not count.
+    """
 
     value: bool | None
     unread: frozenset[str] = frozenset()
+    passed_over: tuple[PassedOver, ...] = field(default=(), compare=False)
 
     def __and__(self, other: Answer) -> Answer:
-        if self.value is False or other.value is False:
-            return NO
-        if self.value and other.value:
-            return YES
-        return Answer(None, self.unread | other.unread)
+        return _joined(self, other, deciding=False)
 
     def __or__(self, other: Answer) -> Answer:
-        if self.value or other.value:
-            return YES
-        if self.value is False and other.value is False:
-            return NO
-        return Answer(None, self.unread | other.unread)
+        return _joined(self, other, deciding=True)
 
     def __invert__(self) -> Answer:
-        return self if self.value is None else of(not self.value)
+        return self if self.value is None else replace(self, value=not self.value)
 
     @property
     def is_yes(self) -> bool:
@@ -54,16 +68,36 @@ YES = Answer(value=True)
 NO = Answer(value=False)
 
 
+def _joined(one: Answer, other: Answer, *, deciding: bool) -> Answer:
+    """Return *deciding* if one of the two is; its opposite if both are; else cannot tell."""
+    if one.value is deciding or other.value is deciding:
+        if one.value is not other.value:
+            return one if one.value is deciding else other
+        result = YES if deciding else NO
+    elif one.value is None or other.value is None:
+        result = Answer(None, one.unread | other.unread)
+    else:
+        result = NO if deciding else YES
+    passed = one.passed_over + other.passed_over
+    return replace(result, passed_over=passed) if passed else result
+
+
 def of(flag: bool) -> Answer:  # noqa: FBT001 - the flag is the value itself
     """Return *flag* as an answer."""
     return YES if flag else NO
 
 
-def found(flag: bool, unread: frozenset[str]) -> Answer:  # noqa: FBT001 - as above
+def found(
+    flag: bool,  # noqa: FBT001 - as above
+    unread: frozenset[str],
+    passed_over: tuple[PassedOver, ...] = (),
+) -> Answer:
     """Return yes if *flag*; otherwise no, or cannot tell when *unread* parts might hold it."""
     if flag:
         return YES
-    return Answer(None, unread) if unread else NO
+    if unread:
+        return Answer(None, unread, passed_over)
+    return Answer(value=False, passed_over=passed_over) if passed_over else NO
 
 
 def any_of(answers: Iterable[Answer]) -> Answer:

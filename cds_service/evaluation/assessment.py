@@ -13,6 +13,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from cds_service.evaluation.answers import PassedOver
 from cds_service.values import Side
 
 if TYPE_CHECKING:  # a case imports nothing from here, but its rules do
@@ -117,6 +118,8 @@ class Finding:
     is_faulty: bool = False
     """Whether the rule itself failed; its card is lost, the others are not."""
     evidence: tuple[Evidence, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
+    """What would have held the card back, had it counted."""
     proposals: tuple[Proposal, ...] = ()
     is_either_or: bool = False
     reason_references: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from cds_service.chart.facts import Chart, DrugFact
 from cds_service.chart.supply import Key
-from cds_service.evaluation.answers import NO, YES, Answer, any_of, found, of
+from cds_service.evaluation.answers import NO, YES, Answer, PassedOver, any_of, found, of
 from cds_service.evaluation.episode import Operation
 from cds_service.evaluation.limits import Limits
 from cds_service.evaluation.measures import Measures
@@ -45,15 +45,27 @@ class Care:
     # Physiotherapy
 
     @cached_property
-    def contacts(self) -> tuple[Dated, ...]:
-        """Return the therapy contacts that count: late enough and not known to be in hospital."""
+    def _all_contacts(self) -> tuple[tuple[Dated, PassedOver | None], ...]:
+        """Return every therapy contact, with the reason if it does not count."""
         inpatient = {p.reference for p in self.chart.procedures if p.is_inpatient}
         inpatient |= {e.reference for e in self.chart.encounters if e.is_inpatient}
-        return tuple(
-            contact
-            for contact in self.workup.visits("physiotherapy-contact")
-            if self.limits.met("pt-count-day", contact.day) and contact.reference not in inpatient
-        )
+        first = self.operation.day + timedelta(days=self.limits.days("pt-count-day"))
+        contacts: list[tuple[Dated, PassedOver | None]] = []
+        for contact in self.workup.visits("physiotherapy-contact"):
+            why = None
+            if contact.day < 0:
+                why = contact.passed_over("before-surgery")
+            elif not self.limits.met("pt-count-day", contact.day):
+                why = contact.passed_over("too-early", first=first)
+            elif contact.reference in inpatient:
+                why = contact.passed_over("in-hospital")
+            contacts.append((contact, why))
+        return tuple(contacts)
+
+    @cached_property
+    def contacts(self) -> tuple[Dated, ...]:
+        """Return the therapy contacts that count: late enough and not known to be in hospital."""
+        return tuple(contact for contact, why in self._all_contacts if why is None)
 
     @cached_property
     def is_therapy_done(self) -> Answer:
@@ -63,14 +75,20 @@ class Care:
     @cached_property
     def is_therapy_recent(self) -> Answer:
         """Return whether the last contact is recent."""
-        recent = [c for c in self.contacts if self.limits.met("pt-recent", c.age)]
-        return found(bool(recent), self.workup.unread(VISIT_KEYS))
+        return self._has_contact("pt-recent", "too-old")
 
     @cached_property
     def is_therapy_tried(self) -> Answer:
         """Return whether the first contact is long enough ago to call it a trial."""
-        first = [c for c in self.contacts if self.limits.met("pt-trial-age", c.age)]
-        return found(bool(first), self.workup.unread(VISIT_KEYS))
+        return self._has_contact("pt-trial-age", "too-recent")
+
+    def _has_contact(self, limit: str, why_not: str) -> Answer:
+        passed = [why for _, why in self._all_contacts if why is not None]
+        for contact in self.contacts:
+            if self.limits.met(limit, contact.age):
+                return YES
+            passed.append(contact.passed_over(why_not, limit=limit))
+        return found(flag=False, unread=self.workup.unread(VISIT_KEYS), passed_over=tuple(passed))
 
     # Drugs
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 
-from cds_service.chart.facts import Chart, OrderFact
+from cds_service.chart.facts import Chart, EncounterFact, OrderFact, ProcedureFact, ReportFact
 from cds_service.chart.supply import Key
-from cds_service.evaluation.answers import Answer, found
+from cds_service.evaluation.answers import YES, Answer, PassedOver, found
 from cds_service.evaluation.episode import Operation
 from cds_service.evaluation.limits import Limits
 
 DONE_KEYS = (Key.PROCEDURES, Key.DIAGNOSTIC_REPORTS, Key.IMAGING_STUDIES)
 VISIT_KEYS = (Key.PROCEDURES, Key.ENCOUNTERS)
 ORDER_KEYS = (Key.SERVICE_REQUESTS,)
+
+_Entry = ProcedureFact | ReportFact | EncounterFact | OrderFact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,22 @@ class Dated:
     age: int
     on: date
     reference: str
+    concept: str
+    is_order: bool = False
+
+    def passed_over(
+        self, why: str, *, first: date | None = None, limit: str | None = None
+    ) -> PassedOver:
+        """Return this entry as one that does not count, with the reason."""
+        return PassedOver(
+            on=self.on,
+            concept=self.concept,
+            reference=self.reference,
+            is_order=self.is_order,
+            why=why,
+            first=first,
+            limit=limit,
+        )
 
 
 @dataclass(frozen=True)
@@ -57,12 +75,12 @@ class Workup:
             return ()
         wanted = frozenset(concepts)
         events = [
-            self._dated(procedure.performed.latest, procedure.reference)
+            self._dated(procedure.performed.latest, procedure, wanted)
             for procedure in self.chart.procedures
             if procedure.concepts & wanted and procedure.performed is not None
         ]
         events += [
-            self._dated(report.effective.latest, report.reference)
+            self._dated(report.effective.latest, report, wanted)
             for report in self.chart.reports
             if report.concepts & wanted and report.is_final and report.effective is not None
         ]
@@ -72,13 +90,7 @@ class Workup:
         self, *concepts: str, from_day: int | None = None, newest: str | None = None
     ) -> Answer:
         """Return whether a test is done on or after *from_day* and no older than *newest* says."""
-        events = [
-            event
-            for event in self.done(*concepts)
-            if (from_day is None or event.day >= from_day)
-            and (newest is None or self.limits.met(newest, event.age))
-        ]
-        return found(bool(events), self.unread(DONE_KEYS))
+        return self.among(self.done(*concepts), DONE_KEYS, from_day=from_day, newest=newest)
 
     def visits(self, *concepts: str) -> tuple[Dated, ...]:
         """Return the contacts of *concepts* (encounters and procedures), oldest first."""
@@ -87,7 +99,7 @@ class Workup:
         wanted = frozenset(concepts)
         events = list(self.done(*concepts))
         events += [
-            self._dated(encounter.started.latest, encounter.reference)
+            self._dated(encounter.started.latest, encounter, wanted)
             for encounter in self.chart.encounters
             if encounter.concepts & wanted and encounter.started is not None
         ]
@@ -105,12 +117,12 @@ class Workup:
             return ()
         wanted = frozenset(concepts)
         events = [
-            self._dated(order.authored.latest, order.reference)
+            self._dated(order.authored.latest, order, wanted, is_order=True)
             for order in self.chart.orders
             if order.concepts & wanted and order.authored is not None and self._is_open(order)
         ]
         events += [
-            self._dated(report.effective.latest, report.reference)
+            self._dated(report.effective.latest, report, wanted, is_order=True)
             for report in self.chart.reports
             if report.concepts & wanted and not report.is_final and report.effective is not None
         ]
@@ -119,23 +131,48 @@ class Workup:
 
     def is_ordered(self, *concepts: str, newest: str, from_day: int | None = None) -> Answer:
         """Return whether an order is open, no older than *newest* says, from *from_day* on."""
-        events = [
-            event
-            for event in self.orders(*concepts)
-            if self.limits.met(newest, event.age) and (from_day is None or event.day >= from_day)
-        ]
-        return found(bool(events), self.unread((*ORDER_KEYS, Key.DIAGNOSTIC_REPORTS)))
+        keys = (*ORDER_KEYS, Key.DIAGNOSTIC_REPORTS)
+        return self.among(self.orders(*concepts), keys, from_day=from_day, newest=newest)
 
     def is_referred(self, *concepts: str, newest: str, from_day: int | None = None) -> Answer:
         """Return whether a referral is open or a visit took place; *concepts* name both."""
-        referrals = [
-            event
-            for event in (*self.orders(*concepts), *self.visits(*concepts))
-            if self.limits.met(newest, event.age)
-            and self.limits.met("order-first-day", event.day)
-            and (from_day is None or event.day >= from_day)
-        ]
-        return found(bool(referrals), self.unread((*ORDER_KEYS, *VISIT_KEYS)))
+        visits = self.visits(*concepts)
+        later = [visit for visit in visits if self.limits.met("order-first-day", visit.day)]
+        events = (*self.orders(*concepts), *later)
+        keys = (*ORDER_KEYS, *VISIT_KEYS)
+        return self.among(events, keys, from_day=from_day, newest=newest)
+
+    def among(
+        self,
+        events: Iterable[Dated],
+        keys: Iterable[str],
+        *,
+        from_day: int | None = None,
+        newest: str | None = None,
+    ) -> Answer:
+        """Return whether one of *events* is from *from_day* on and no older than *newest* says.
+
+        Missing data:
+            *keys* are the chart parts that may hold more of them.
+        """
+        passed = []
+        for event in events:
+            why = self._why_not(event, from_day, newest)
+            if why is None:
+                return YES
+            passed.append(why)
+        return found(flag=False, unread=self.unread(keys), passed_over=tuple(passed))
+
+    def _why_not(self, event: Dated, from_day: int | None, newest: str | None) -> PassedOver | None:
+        """Return why *event* does not count; None if it does."""
+        if from_day is not None and event.day < from_day:
+            if event.day < 0:
+                return event.passed_over("before-surgery")
+            first = self.operation.day + timedelta(days=from_day)
+            return event.passed_over("too-early", first=first)
+        if newest is not None and not self.limits.met(newest, event.age):
+            return event.passed_over("too-old", limit=newest)
+        return None
 
     def _is_open(self, order: OrderFact) -> bool:
         if order.status != "draft" or order.is_context_draft:
@@ -144,12 +181,16 @@ class Workup:
             return False
         return self.limits.met("draft-age", (self.limits.as_of - order.authored.latest).days)
 
-    def _dated(self, on: date, reference: str) -> Dated:
+    def _dated(
+        self, on: date, entry: _Entry, wanted: frozenset[str], *, is_order: bool = False
+    ) -> Dated:
         return Dated(
             day=self.operation.dss(on),
             age=(self.limits.as_of - on).days,
             on=on,
-            reference=reference,
+            reference=entry.reference,
+            concept=min(entry.concepts & wanted),
+            is_order=is_order,
         )
 
 

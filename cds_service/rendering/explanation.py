@@ -49,7 +49,7 @@ class Explanation:
             *(self._note(card, note) for note in finding.notes),
             self._text(card, finding, "caveat"),
             self._list("heading-chart", [*self.story.chart, *self._entries(finding)]),
-            self._list("heading-looked-at", self.story.looked_at(finding.unread)),
+            self._list("heading-looked-at", self._looked_at(finding)),
             self._list("heading-cautions", self.story.cautions(has_scan=_has_mri(finding))),
             self._list("heading-explanations", self.story.explanations[:_SHOWN_EXPLANATIONS]),
             self._headed("heading-change", self._text(card, finding, "change")),
@@ -94,6 +94,10 @@ class Explanation:
             else:
                 lines.append(self.story.line("fact-entry", label=label, date=entry.day))
         return list(dict.fromkeys(lines))
+
+    def _looked_at(self, finding: Finding) -> list[str]:
+        passed = self.story.passed_over(finding.passed_over)
+        return [*passed, *self.story.looked_at(finding.unread)]
 
     def _rests_on(self, card: CardTemplate) -> list[str]:
         sources = self.story.wording.knowledge.sources

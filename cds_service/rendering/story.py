@@ -6,12 +6,13 @@ Dates, numbers and our own words only; cards and the trace share these lines.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from cds_service.chart.facts import MrStatus
+from cds_service.chart.facts import MrStatus, OrderFact
 from cds_service.evaluation.age import is_aged
+from cds_service.evaluation.answers import PassedOver
 from cds_service.evaluation.assessment import Assessment, Term, Verdict, Word
 from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
@@ -27,6 +28,8 @@ _TESTS = (
     "xray-lumbar",
     "emg",
     "scs-procedure",
+    "si-joint-injection",
+    "si-joint-fusion",
 )
 _READ = (MRI, "ct-lumbar", "ct-myelogram", "xray-lumbar", "emg")
 """Tests whose report a person has to read."""
@@ -42,8 +45,8 @@ _ORDERS = (
     "pain-clinic-referral",
     "psychology-referral",
     "scs-referral",
+    "smoking-cessation-order",
 )
-_WhyNot = Callable[[Dated], str | None]
 _SHOWN_SCORES = 6
 _SHOWN_DATES = 3
 
@@ -103,6 +106,25 @@ class Story:
         if unread:
             lines.append(self.line("unread-also", keys=self.keys(unread)))
         return lines + self._set_aside
+
+    def passed_over(self, entries: Iterable[PassedOver]) -> list[str]:
+        """Return what was found and would have held the card back, with why it does not count.
+
+        What ``looked_at`` already names with its reason is left out.
+        """
+        shown = [self._passed(entry) for entry in entries if entry.reference not in self._explained]
+        return [self.line("fact-passed-over", tests="; ".join(shown))] if shown else []
+
+    def _passed(self, entry: PassedOver) -> str:
+        test = self._phrase(f"test-{entry.concept}")
+        name = self.line("passed-order", test=test) if entry.is_order else test
+        words: dict[str, Word] = {}
+        if entry.first is not None:
+            words["date"] = entry.first
+        if entry.limit is not None:
+            words["limit"] = self.wording.threshold(entry.limit)
+        reason = self.line(f"why-not-{entry.why}", **words)
+        return f"{name} {entry.on.isoformat()} ({reason})"
 
     def cautions(self, *, has_scan: bool = False) -> list[str]:
         """Return what speaks against a scan, contrast, x-rays or a needle in this patient.
@@ -222,14 +244,9 @@ class Story:
         case = self.assessment.case
         if case is None:
             return []
-        done = [
-            self._tests(test, case.workup.done(test), lambda event: self._why_not(case, event))
-            if test == MRI
-            else self._tests(test, case.workup.done(test))
-            for test in _TESTS
-        ]
-        done += [self._tests(visit, case.workup.visits(visit)) for visit in _VISITS]
-        ordered = [self._tests(order, case.workup.orders(order)) for order in _ORDERS]
+        done = [self._dates(test, case.workup.done(test)) for test in _TESTS]
+        done += [self._dates(visit, case.workup.visits(visit)) for visit in _VISITS]
+        ordered = [self._dates(order, case.workup.orders(order)) for order in _ORDERS]
         lines = []
         if any(done):
             lines.append(self.line("fact-done", tests="; ".join(filter(None, done))))
@@ -242,32 +259,29 @@ class Story:
             lines.append(self.line("report-not-read", dates=dates))
         return lines
 
-    def _tests(
-        self,
-        test: str,
-        events: Sequence[Dated],
-        why_not: _WhyNot | None = None,
-    ) -> str:
+    def _dates(self, test: str, events: Sequence[Dated]) -> str:
         """Return "lumbar MRI 2026-01-20 (before surgery)", latest first, or nothing."""
         if not events:
             return ""
-        dates = []
-        for event in reversed(events):
-            reason = why_not(event) if why_not else None
-            dates.append(f"{event.on.isoformat()} ({reason})" if reason else event.on.isoformat())
+        before = self._phrase("why-not-before-surgery")
+        dates = [
+            f"{event.on.isoformat()} ({before})" if event.day < 0 else event.on.isoformat()
+            for event in reversed(events)
+        ]
         return f"{self._phrase(f'test-{test}')} {listed(dates, _SHOWN_DATES)}"
 
-    def _why_not(self, case: Case, event: Dated) -> str | None:
-        """Return why an MRI does not answer the present question, if it does not."""
-        if event.day < 0:
-            return self._phrase("why-not-before-surgery")
-        if case.onset is not None and event.day < case.onset:
-            return self._phrase("why-not-before-return")
-        is_readable = case.limits.met("mri-readable-day", event.day)
-        is_emergency = any(finding.stands_alone for finding in self.assessment.shown)
-        if case.onset is None and not is_readable and not is_emergency:
-            return self._phrase("why-not-early")
-        return None
+    @cached_property
+    def _explained(self) -> frozenset[str]:
+        """Return the tests and visits that ``looked_at`` lists as older than the operation."""
+        case = self.assessment.case
+        if case is None:
+            return frozenset()
+        return frozenset(
+            event.reference
+            for events in (*map(case.workup.done, _TESTS), *map(case.workup.visits, _VISITS))
+            for event in events[-_SHOWN_DATES:]
+            if event.day < 0
+        )
 
     def _not_counted(self, case: Case) -> list[str]:
         """Return open orders that do not count: from before the operation, or stale drafts."""
@@ -275,16 +289,24 @@ class Story:
         for test in _ORDERS:
             counted = {event.reference for event in case.workup.orders(test)}
             dates = sorted(
-                order.authored.latest.isoformat()
-                for order in case.chart.orders
-                if test in order.concepts
-                and order.authored is not None
-                and order.reference not in counted
+                (
+                    f"{order.authored.latest.isoformat()} ({self._why_no_order(case, order)})"
+                    for order in case.chart.orders
+                    if test in order.concepts
+                    and order.authored is not None
+                    and order.reference not in counted
+                ),
+                reverse=True,
             )
             if dates:
-                reason = self._phrase("why-not-old-order")
-                shown.append(f"{self._phrase(f'test-{test}')} {listed(dates)} ({reason})")
+                shown.append(f"{self._phrase(f'test-{test}')} {listed(dates, _SHOWN_DATES)}")
         return [self.line("fact-not-counted", tests="; ".join(shown))] if shown else []
+
+    def _why_no_order(self, case: Case, order: OrderFact) -> str:
+        day = case.operation.dss(order.authored.latest) if order.authored is not None else 0
+        if case.limits.met("order-first-day", day):
+            return self._phrase("why-not-draft")
+        return self._phrase("why-not-before-surgery" if day < 0 else "why-not-day-of-surgery")
 
     @cached_property
     def _held(self) -> list[str]:

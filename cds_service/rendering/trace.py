@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cds_service.evaluation.answers import PassedOver
 from cds_service.evaluation.assessment import Assessment, Evidence, Explanation, Finding, Verdict
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.story import Story
@@ -29,6 +30,7 @@ def render_text(assessment: Assessment, knowledge: Knowledge) -> str:
         ("Looked at", story.looked_at()),
         ("Likely explanations, with points", _explanations(story, assessment.explanations)),
         ("Decision table", [_row(finding) for finding in assessment.findings]),
+        ("Found on the way and not counted", _passed_over(story, assessment)),
     ]
     return "\n".join(line for title, lines in sections for line in _section(title, lines))
 
@@ -77,6 +79,14 @@ def _row(finding: Finding) -> str:
     return f"{finding.row:>2} {finding.card:<12} {finding.verdict.value}{shown}: {why or '-'}"
 
 
+def _passed_over(story: Story, assessment: Assessment) -> list[str]:
+    return [
+        f"{finding.row:>2} {finding.card:<12} {line}"
+        for finding in assessment.shown
+        for line in story.passed_over(finding.passed_over)
+    ]
+
+
 def _explanations(story: Story, explanations: Sequence[Explanation]) -> list[str]:
     lines = story.explanations
     return [
@@ -97,8 +107,13 @@ def _row_json(finding: Finding) -> dict[str, object]:
         "heldBy": finding.held_by,
         "unread": sorted(finding.unread),
         "isOrderWithheld": finding.is_order_withheld,
+        "passedOver": [_passed_json(entry) for entry in finding.passed_over],
         "evidence": [_evidence_json(entry) for entry in finding.evidence],
     }
+
+
+def _passed_json(entry: PassedOver) -> dict[str, object]:
+    return {"reference": entry.reference, "day": entry.on.isoformat(), "why": entry.why}
 
 
 def _evidence_json(entry: Evidence) -> dict[str, object]:

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from cds_service.chart.facts import SetAside
+from cds_service.evaluation.assess import assess
 from cds_service.evaluation.assessment import (
     Assessment,
     Evidence,
@@ -19,6 +20,7 @@ from cds_service.evaluation.assessment import (
     Term,
     Verdict,
 )
+from cds_service.evaluation.case import Case
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.cards import CardContext, CardOptions, render_cards
 from cds_service.rendering.trace import render_text, trace_json
@@ -47,10 +49,17 @@ def test_detail_shows_operation_series_and_course(detail: str) -> None:
     assert "no relief" in detail
 
 
-def test_detail_says_why_a_test_or_order_does_not_count(detail: str) -> None:
+def test_detail_says_why_a_test_or_order_does_not_count(
+    case: Case, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
     """The MRI of day 20 and the order from before surgery are named, with the reason."""
-    assert "lumbar MRI 2026-03-02 (too early to be read reliably)" in detail
-    assert "2026-01-05 (older than the operation or no longer open)" in detail
+    assessed = assess(case.chart, knowledge, case.as_of)
+    detail = str(render_cards(assessed, knowledge, options, context)[0]["detail"])
+    assert "lumbar MRI 2026-03-02 (counts from 2026-03-24 on)" in detail.lower().replace(
+        "mri", "MRI"
+    )
+    assert "The MRI of 2026-03-02 does not answer this" in detail
+    assert "2026-01-05 (before surgery)" in detail
     assert "Reports of 2026-03-02 not read by this service" in detail
 
 

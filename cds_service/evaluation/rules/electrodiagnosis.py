@@ -10,7 +10,7 @@ from cds_service.evaluation.answers import Answer, all_of, any_of, found, of
 from cds_service.evaluation.assessment import Finding, Indicator, Note, Proposal
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.motor import Deficit
-from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
+from cds_service.evaluation.rules.weighing import Earlier, is_met, passed_over, weigh
 from cds_service.evaluation.rules.wording import (
     deficit_evidence,
     deficit_notes,
@@ -25,12 +25,15 @@ EMG_KEYS = (Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS, Key.PROCEDURES)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unserved:
-    """The earliest deficit that no EMG answers yet; ``doubt`` names unread parts that might."""
+    """The earliest deficit that no EMG answers yet, and whether one ``is_served`` cannot be told.
+
+    ``passed_over`` of ``is_served`` are the EMGs that do not answer it.
+    """
 
     deficit: Deficit
     onset: int
     age: int
-    doubt: frozenset[str]
+    is_served: Answer
 
 
 def earliest_unserved(case: Case) -> Unserved | None:
@@ -41,7 +44,7 @@ def earliest_unserved(case: Case) -> Unserved | None:
         age = case.dss - deficit.onset
         served = _is_served(case, deficit.onset)
         if case.limits.met("emg-age-max", age) and not served.is_yes:
-            return Unserved(deficit=deficit, onset=deficit.onset, age=age, doubt=served.unread)
+            return Unserved(deficit=deficit, onset=deficit.onset, age=age, is_served=served)
     return None
 
 
@@ -88,6 +91,7 @@ def _about(finding: Finding, case: Case, unserved: Unserved) -> Finding:
         words=words,
         notes=deficit_notes(deficit),
         evidence=deficit_evidence(case, [deficit]),
+        passed_over=passed_over([unserved.is_served]),
         reason_references=tuple(r for r in deficit.references if r.startswith("Condition/")),
         reason_code="motor-weakness",
     )

@@ -42,10 +42,14 @@ def propose_mri(finding: Finding, case: Case, wish: ScanWish) -> Finding:
     Missing data:
         Orders, reports, procedures or devices not completely supplied: no MRI is proposed.
     """
-    existing = _existing(case, wish)
-    if existing is not None:
-        note = Note(key="mri-read-now", words={"date": existing.on})
-        return replace(finding, notes=(*finding.notes, note))
+    if wish.since_day is not None:
+        scans = _scans(case)
+        existing = scans[-1] if scans and scans[-1].day >= wish.since_day else None
+        if existing is not None:
+            note = Note(key="mri-read-now", words={"date": existing.on})
+            return replace(finding, notes=(*finding.notes, note))
+        earlier = case.workup.among(scans, (), from_day=wish.since_day)
+        finding = replace(finding, passed_over=(*finding.passed_over, *earlier.passed_over))
     implants = case.cautions.implants
     if implants:
         return replace(finding, notes=(*finding.notes, implant_note(case)))
@@ -91,9 +95,7 @@ def implant_note(case: Case) -> Note:
     return Note(key="implant-unsafe" if is_unsafe else "implant-unknown", words={"implant": kind})
 
 
-def _existing(case: Case, wish: ScanWish) -> Dated | None:
-    if wish.since_day is None:
-        return None
+def _scans(case: Case) -> list[Dated]:
+    """Return every MRI done or ordered, oldest first."""
     events = [*case.workup.done(MRI), *case.workup.orders(MRI)]
-    later = [event for event in events if event.day >= wish.since_day]
-    return max(later, key=lambda event: (event.day, event.reference), default=None)
+    return sorted(events, key=lambda event: (event.day, event.reference))

@@ -18,7 +18,7 @@ from cds_service.evaluation.case import Case
 from cds_service.evaluation.pain import Course, Driver
 from cds_service.evaluation.rules.imaging import is_mri_wanted
 from cds_service.evaluation.rules.referrals import propose_referrals
-from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
+from cds_service.evaluation.rules.weighing import Earlier, is_met, passed_over, weigh
 from cds_service.evaluation.rules.wording import (
     deficit_evidence,
     pain_references,
@@ -190,6 +190,7 @@ def surgeon_review(case: Case, earlier: Earlier) -> Finding:
         words=_words(case, open_ones),
         notes=_notes(case),
         evidence=_evidence(case, open_ones),
+        passed_over=passed_over(reason.remains(case) for reason in open_ones),
         reason_references=pain_references(case),
         reason_code=_reason_code(case, open_ones),
     )

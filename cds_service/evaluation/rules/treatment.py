@@ -19,7 +19,7 @@ from cds_service.evaluation.rules.imaging import (
 )
 from cds_service.evaluation.rules.infection import is_current_hint
 from cds_service.evaluation.rules.referrals import propose_referrals
-from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, weigh
+from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, passed_over, weigh
 from cds_service.evaluation.rules.wording import (
     pain_references,
     score_evidence,
@@ -266,8 +266,10 @@ def stimulator_prerequisites(case: Case, earlier: Earlier) -> Finding:
     if not is_met({"SCS-PREREQ": finding}, "SCS-PREREQ"):
         return finding
     leg = case.pain.sites[Driver.LEG]
+    passed = passed_over(answer for _, answer in needed if answer.is_no)
     return replace(
         finding,
+        passed_over=(*passed, *finding.passed_over),
         words={
             "dss": case.dss,
             "score": case.leg or Decimal(0),

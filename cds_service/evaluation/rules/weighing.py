@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from cds_service.evaluation.answers import Answer
+from cds_service.evaluation.answers import Answer, PassedOver
 from cds_service.evaluation.assessment import Finding, Verdict
 from cds_service.evaluation.case import Case
 
@@ -48,7 +48,14 @@ def weigh(
         reasons=(*_texts(requires), *(f"could not check: {text}" for text, _ in unclear)),
         unread=_unread(unclear),
         is_order_withheld=bool(unclear),
+        passed_over=passed_over(answer for _, answer in unless),
     )
+
+
+def passed_over(answers: Iterable[Answer]) -> tuple[PassedOver, ...]:
+    """Return what was found and does not count, each entry once, oldest first."""
+    entries = {passed.reference: passed for answer in answers for passed in answer.passed_over}
+    return tuple(sorted(entries.values()))
 
 
 def is_met(earlier: Earlier, *cards: str) -> bool:
