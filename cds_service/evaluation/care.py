@@ -31,6 +31,15 @@ _TRIED = frozenset({"active", "completed", "stopped", "on-hold"})
 _ONE_DAY = timedelta(days=1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clearance:
+    """The surgeon's answer to whether physiotherapy may begin; of one day's answers no counts."""
+
+    on: date
+    is_given: bool
+    reference: str
+
+
 @dataclass(frozen=True)
 class Care:
     """Conservative care seen from one operation."""
@@ -89,6 +98,32 @@ class Care:
                 return YES
             passed.append(contact.passed_over(why_not, limit=limit))
         return found(flag=False, unread=self.workup.unread(VISIT_KEYS), passed_over=tuple(passed))
+
+    @cached_property
+    def clearance(self) -> Clearance | None:
+        """Return the surgeon's latest answer since the operation on physiotherapy.
+
+        Missing data:
+            None also when findings are not completely supplied: the latest cannot be told.
+        """
+        if self.workup.unread((Key.FINDINGS,)):
+            return None
+        answers = [
+            (o.effective.latest, "answer-present" not in o.choice, o.reference)
+            for o in self.chart.observations
+            if "surgeon-clearance" in o.concepts and o.choice and o.effective is not None
+        ]
+        since = [answer for answer in answers if self.operation.dss(answer[0]) >= 0]
+        if not since:
+            return None
+        on, is_refused, reference = max(since)
+        return Clearance(on=on, is_given=not is_refused, reference=reference)
+
+    @cached_property
+    def is_therapy_cleared(self) -> Answer:
+        """Return whether the surgeon's latest answer allows physiotherapy."""
+        is_given = self.clearance is not None and self.clearance.is_given
+        return found(is_given, self.workup.unread((Key.FINDINGS,)))
 
     # Drugs
 

@@ -397,6 +397,12 @@ class _Writer:
         code = Coded(LOINC, "82810-3")
         self._observation(Key.SCORES, code, day, valueCodeableConcept=status)
 
+    def therapy_allowed(self, _: str, answers: Facts) -> None:
+        """Write whether the surgeon allows physiotherapy, by day."""
+        code = Coded(LOCAL, "surgeon-clearance-pt")
+        for day, is_allowed in answers.items():
+            self._observation(Key.FINDINGS, code, int(day), valueBoolean=is_allowed)
+
     # Orders, tests, drugs, implants
 
     def ordered(self, section: str, orders: Facts) -> None:
@@ -507,6 +513,7 @@ _SECTIONS: Mapping[str, Callable[[_Writer, str, Any], None]] = {
     "drugs": _Writer.drugs,
     "implant": _Writer.implant,
     "smoker": _Writer.smoker,
+    "physiotherapy allowed": _Writer.therapy_allowed,
     "pregnancy test": _Writer.pregnancy_test,
     **dict.fromkeys(concepts.MEASUREMENTS, _Writer.measurement),
 }

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, all_of, any_of, found, of
-from cds_service.evaluation.assessment import Finding, Indicator, Note, Term, Word
+from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note, Term, Word
 from cds_service.evaluation.care import TRIAL_CLASSES
 from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.pain import Course, Driver
@@ -43,15 +43,15 @@ def _reason_code(case: Case) -> str:
 
 
 def physiotherapy(case: Case, earlier: Earlier) -> Finding:
-    """PT-REF: significant pain and no therapy on record."""
+    """PT-REF: significant pain and no therapy on record, late enough or with clearance."""
     start = "pt-day-fusion" if case.operation.is_fusion else "pt-day"
     course = case.pain.is_course(
         Course.RETURNED, Course.WORSENING, Course.NO_RELIEF, Course.IMPROVING
     )
     requires = [
         (
-            f"day {case.dss} since surgery (needed: {case.limits.words(start)})",
-            case.at(start) & case.at("pt-max-day"),
+            f"day {case.dss} since surgery (needed: {case.limits.words(start)}, or clearance)",
+            (case.at(start) | case.care.is_therapy_cleared) & case.at("pt-max-day"),
         ),
         ("significant pain that is not resolved", case.pain.significant & course),
     ]
@@ -73,7 +73,10 @@ def physiotherapy(case: Case, earlier: Earlier) -> Finding:
         variant=variant,
         words=words,
         notes=_therapy_notes(case),
-        evidence=score_evidence(case, worst.series if worst else (), "pain"),
+        evidence=(
+            *score_evidence(case, worst.series if worst else (), "pain"),
+            *_clearance_evidence(case),
+        ),
         reason_references=pain_references(case),
         reason_code=_reason_code(case),
     )
@@ -96,14 +99,28 @@ def _unsafe_for_therapy(case: Case, earlier: Earlier) -> list[Named]:
     ]
 
 
+def _clearance_evidence(case: Case) -> tuple[Evidence, ...]:
+    clearance = case.care.clearance
+    if clearance is None:
+        return ()
+    return (Evidence(reference=clearance.reference, label="surgeon-clearance", day=clearance.on),)
+
+
 def _therapy_notes(case: Case) -> tuple[Note, ...]:
     operation = case.operation
+    notes = []
+    clearance = case.care.clearance
+    if clearance is not None:
+        key = "therapy-cleared" if clearance.is_given else "therapy-not-cleared"
+        notes.append(Note(key=key, words={"date": clearance.on}))
     is_complex = (
         operation.is_fusion
         or case.limits.met("levels-several", operation.level_count or 1)
         or case.limits.met("surgeries-several", operation.surgery_count)
     )
-    return (Note(key="more-intense"),) if is_complex else ()
+    if is_complex:
+        notes.append(Note(key="more-intense"))
+    return tuple(notes)
 
 
 # Spinal cord stimulation
