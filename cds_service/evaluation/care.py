@@ -87,6 +87,13 @@ class Care:
         return self._has_contact("pt-recent", "too-old")
 
     @cached_property
+    def is_therapy_only_early(self) -> bool:
+        """Whether there is recent therapy since the operation, and none of it counts."""
+        since = [(contact, why) for contact, why in self._all_contacts if contact.day >= 0]
+        recent = [why for contact, why in since if self.limits.met("pt-recent", contact.age)]
+        return bool(recent) and None not in recent
+
+    @cached_property
     def is_therapy_tried(self) -> Answer:
         """Return whether the first contact is long enough ago to call it a trial."""
         return self._has_contact("pt-trial-age", "too-recent")

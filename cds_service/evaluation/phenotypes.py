@@ -142,7 +142,7 @@ def _neuropathic(case: Case, findings: Findings) -> list[Point]:
     positive = (
         _persists(case)
         and case.has_adequate_mri.is_yes
-        and not case.conclusions
+        and case.has_structural_target.is_no
         and case.care.is_neuropathic.is_yes
     )
     return [("screen", positive), ("half-year", positive and case.at("neuropathic-day").is_yes)]

@@ -12,7 +12,6 @@ from functools import cached_property
 
 from cds_service.evaluation.assessment import Finding, Note, Term
 from cds_service.evaluation.case import Case
-from cds_service.evaluation.rules.scans import CONTRAST, PLAIN
 from cds_service.knowledge.model import CardTemplate, Source
 from cds_service.rendering.options import CardOptions
 from cds_service.rendering.orders import text_of
@@ -50,7 +49,7 @@ class Explanation:
             self._text(card, finding, "caveat"),
             self._list("heading-chart", [*self.story.chart, *self._entries(finding)]),
             self._list("heading-looked-at", self._looked_at(finding)),
-            self._list("heading-cautions", self.story.cautions(has_scan=_has_mri(finding))),
+            self._list("heading-cautions", self.story.cautions(_orders(finding))),
             self._list("heading-explanations", self.story.explanations[:_SHOWN_EXPLANATIONS]),
             self._headed("heading-change", self._text(card, finding, "change")),
             self._headed("heading-not-for", escape_markdown(card.not_for)),
@@ -159,7 +158,8 @@ def _is_coded(case: Case, concepts: frozenset[str]) -> bool:
     return observed or coded
 
 
-def _has_mri(finding: Finding) -> bool:
-    """Return whether the card proposes an MRI."""
-    orders = {order for proposal in finding.proposals for order in proposal.orders}
-    return bool(orders & {CONTRAST, PLAIN})
+def _orders(finding: Finding) -> frozenset[str]:
+    """Return the orders the card proposes."""
+    if finding.is_order_withheld:
+        return frozenset()
+    return frozenset(order for proposal in finding.proposals for order in proposal.orders)

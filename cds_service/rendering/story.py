@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cds_service.chart.facts import MrStatus, OrderFact
+from cds_service.chart.supply import Key, State
 from cds_service.evaluation.age import is_aged
 from cds_service.evaluation.answers import PassedOver
 from cds_service.evaluation.assessment import Assessment, Term, Verdict, Word
 from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course, Score, SiteCourse
+from cds_service.evaluation.rules.scans import CONTRAST
 from cds_service.evaluation.workup import Dated
 from cds_service.rendering.wording import Wording, listed, number
 from cds_service.values import Side
@@ -47,6 +49,9 @@ _ORDERS = (
     "scs-referral",
     "smoking-cessation-order",
 )
+_SCANS = ("mri-", "ct-", "xray-")
+_NEEDLES = frozenset({"emg-lower-limb", "ct-myelogram-lumbar", "scs-evaluation-referral"})
+_READ_STATES = frozenset({State.SUPPLIED, State.EMPTY})
 _SHOWN_SCORES = 6
 _SHOWN_DATES = 3
 
@@ -126,10 +131,10 @@ class Story:
         reason = self.line(f"why-not-{entry.why}", **words)
         return f"{name} {entry.on.isoformat()} ({reason})"
 
-    def cautions(self, *, has_scan: bool = False) -> list[str]:
+    def cautions(self, orders: frozenset[str] = frozenset()) -> list[str]:
         """Return what speaks against a scan, contrast, x-rays or a needle in this patient.
 
-        With *has_scan* an MRI is proposed, and unknown kidney function or pregnancy is said too.
+        *orders* are those the card proposes; what is unknown and matters for them is said too.
         """
         case = self.assessment.case
         if case is None:
@@ -151,9 +156,7 @@ class Story:
             "caution-anticoagulant": cautions.is_anticoagulated.is_yes,
             "caution-coagulopathy": cautions.has_coagulopathy.is_yes,
         }
-        if has_scan:
-            flags["caution-egfr-missing"] = egfr is None
-            flags["caution-pregnancy-missing"] = _is_pregnancy_unknown(case)
+        flags |= _unknown_cautions(case, orders)
         lines += [self.line(phrase) for phrase, holds in flags.items() if holds]
         return lines
 
@@ -327,12 +330,34 @@ class Story:
         ]
 
 
+def _unknown_cautions(case: Case, orders: frozenset[str]) -> dict[str, bool]:
+    """Return what is not known and should be asked before one of *orders*, by phrase."""
+    has_contrast = CONTRAST in orders
+    has_scan = any(order.startswith(_SCANS) for order in orders)
+    return {
+        "caution-egfr-missing": has_contrast
+        and (case.measures.latest("egfr") is None or bool(case.measures.unread("egfr"))),
+        "caution-allergy-missing": has_contrast
+        and case.chart.supply_of(Key.ALLERGIES).state not in _READ_STATES,
+        "caution-pregnancy-missing": has_scan and _is_pregnancy_unknown(case),
+        "caution-bleeding-missing": not orders.isdisjoint(_NEEDLES)
+        and case.cautions.is_bleeding_risk.is_unknown,
+    }
+
+
 def _is_pregnancy_unknown(case: Case) -> bool:
-    """Return whether nothing on pregnancy is on record for a woman of child-bearing age."""
+    """Return whether nothing current on pregnancy is on record for one who may be pregnant."""
     if case.chart.patient.gender == "male" or case.cautions.is_pregnant:
         return False
-    is_of_age = all(
-        is_aged(case.chart, case.limits, threshold).is_yes
+    if any(
+        is_aged(case.chart, case.limits, threshold).is_no
         for threshold in ("pregnancy-age-first", "pregnancy-age-last")
+    ):
+        return False
+    if case.chart.failed_keys.intersection((Key.SCORES, Key.CONDITIONS)):
+        return True
+    return not any(
+        case.limits.met("pregnancy-fresh", (case.as_of - observation.effective.latest).days)
+        for observation in case.chart.observations
+        if "pregnancy-status" in observation.concepts and observation.effective is not None
     )
-    return is_of_age and not any("pregnancy-status" in o.concepts for o in case.chart.observations)

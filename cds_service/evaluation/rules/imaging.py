@@ -298,7 +298,8 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
         return finding
     risk = case.cautions.is_bleeding_risk
     if risk.is_yes:
-        return replace(finding, notes=(*finding.notes, Note(key="bleeding-plain-ct")))
+        notes = (*finding.notes, Note(key="bleeding-plain-ct"))
+        return replace(finding, variant="bleeding", notes=notes)
     unread = case.workup.unread(SCAN_KEYS) | risk.unread
     if unread:
         return replace(finding, unread=finding.unread | unread, is_order_withheld=True)

@@ -217,8 +217,10 @@ def _without_open_reason(case: Case, reasons: tuple[Reason, ...]) -> Finding:
 def _variant(case: Case, first: str) -> str:
     if first != "severe":
         return "default"
-    is_worse = case.pain.sites[Driver.LEG].course is Course.WORSENING
-    return "severe" if is_worse else "severe-return"
+    leg = case.pain.sites[Driver.LEG]
+    if leg.course is not Course.WORSENING:
+        return "severe-return"
+    return "severe" if leg.baseline is not None else "severe-rising"
 
 
 def _words(case: Case, reasons: list[Reason]) -> dict[str, Word]:

@@ -19,7 +19,14 @@ from cds_service.evaluation.rules.imaging import (
 )
 from cds_service.evaluation.rules.infection import is_current_hint
 from cds_service.evaluation.rules.referrals import propose_referrals
-from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, passed_over, weigh
+from cds_service.evaluation.rules.weighing import (
+    Earlier,
+    Named,
+    answer_above,
+    is_met,
+    passed_over,
+    weigh,
+)
 from cds_service.evaluation.rules.wording import (
     pain_references,
     score_evidence,
@@ -27,15 +34,15 @@ from cds_service.evaluation.rules.wording import (
 )
 
 
-def _score_words(case: Case) -> tuple[dict[str, Word], str]:
-    """Return the words for the worst current score and the variant suffix for ODI."""
+def _score_words(case: Case) -> dict[str, Word]:
+    """Return the words for the worst current score."""
     worst = case.worst
     words: dict[str, Word] = {"dss": case.dss}
     if worst is None or worst.current is None:
-        return words, "default"
+        return words
     words["site"] = Term(kind="phrase", id=f"site-{worst.driver.value}")
     words["score"] = worst.current.value
-    return words, "odi" if worst.driver is Driver.ODI else "default"
+    return words
 
 
 def _reason_code(case: Case) -> str:
@@ -66,11 +73,11 @@ def physiotherapy(case: Case, earlier: Earlier) -> Finding:
     finding = weigh("PT-REF", case, requires, unless)
     if not is_met({"PT-REF": finding}, "PT-REF"):
         return finding
-    words, variant = _score_words(case)
+    words = _score_words(case)
     worst = case.worst
     finding = replace(
         finding,
-        variant=variant,
+        variant="early-therapy" if case.care.is_therapy_only_early else "default",
         words=words,
         notes=_therapy_notes(case),
         evidence=(
@@ -88,9 +95,9 @@ def _unsafe_for_therapy(case: Case, earlier: Earlier) -> list[Named]:
     onset = case.onset if case.onset is not None else 0
     unscanned = ~case.workup.is_done(MRI, from_day=onset)
     return [
-        ("another cause is on record", of(is_met(earlier, "RF-OTHER"))),
+        ("another cause is on record", answer_above(earlier, "RF-OTHER")),
         ("a sign of infection is open", is_current_hint(earlier)),
-        ("a leak of spinal fluid is on record", of(is_met(earlier, "RF-CSF"))),
+        ("a leak of spinal fluid is on record", answer_above(earlier, "RF-CSF")),
         ("a new weakness is not yet imaged", needs_deficit_mri(case)),
         (
             "severe returned leg pain is not yet imaged",
@@ -200,14 +207,14 @@ def _stimulator_holds(case: Case, earlier: Earlier) -> list[Named]:
             case.workup.is_ordered("scs-referral", newest="order-lookback-year"),
         ),
         ("a new weakness is stable but unexplained", case.motor.any(case.motor.stable)),
-        ("recorded levels differ", of(is_met(earlier, "CK-LEVEL"))),
+        ("recorded levels differ", answer_above(earlier, "CK-LEVEL")),
         ("pregnant", of(case.cautions.is_pregnant)),
         ("coagulopathy", case.cautions.has_coagulopathy),
         ("a sign of infection is open", is_current_hint(earlier)),
         ("active substance use disorder", case.signs.has("substance-use-disorder")),
         ("psychosis or dementia", case.signs.has("psychosis", "dementia")),
         ("a structural surgical target is coded", case.has_structural_target),
-        ("another cause is on record", of(is_met(earlier, "RF-OTHER"))),
+        ("another cause is on record", answer_above(earlier, "RF-OTHER")),
     ]
 
 
@@ -319,11 +326,10 @@ def pain_specialist(case: Case, earlier: Earlier) -> Finding:
     finding = weigh("PAIN-REF", case, requires, unless)
     if not is_met({"PAIN-REF": finding}, "PAIN-REF"):
         return finding
-    words, variant = _score_words(case)
+    words = _score_words(case)
     worst = case.worst
     finding = replace(
         finding,
-        variant=variant,
         words=words,
         evidence=score_evidence(case, worst.series if worst else (), "pain"),
         reason_references=pain_references(case),

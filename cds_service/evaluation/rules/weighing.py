@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from cds_service.evaluation.answers import Answer, PassedOver
+from cds_service.evaluation.answers import Answer, PassedOver, of
 from cds_service.evaluation.assessment import Finding, Verdict
 from cds_service.evaluation.case import Case
 
@@ -61,6 +61,14 @@ def passed_over(answers: Iterable[Answer]) -> tuple[PassedOver, ...]:
 def is_met(earlier: Earlier, *cards: str) -> bool:
     """Return whether one of *cards* is met in the rows above."""
     return any(earlier[card].verdict is Verdict.MET for card in cards if card in earlier)
+
+
+def answer_above(earlier: Earlier, card: str) -> Answer:
+    """Return whether *card* is met in the rows above; cannot tell if that row cannot."""
+    finding = earlier.get(card)
+    if finding is not None and finding.verdict is Verdict.CANNOT_TELL:
+        return Answer(None, finding.unread)
+    return of(is_met(earlier, card))
 
 
 def _texts(named: Iterable[Named]) -> tuple[str, ...]:

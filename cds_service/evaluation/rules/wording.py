@@ -67,6 +67,8 @@ def deficit_words(case: Case, deficit: Deficit) -> dict[str, int | Decimal | Ter
 def deficit_notes(deficit: Deficit) -> tuple[Note, ...]:
     """Return the notes every card about a deficit carries."""
     notes = []
+    if deficit.is_coded:
+        notes.append(Note(key="grade-estimated"))
     if not deficit.has_preoperative_grade:
         notes.append(Note(key="no-preoperative-grade"))
     if deficit.onset is None:

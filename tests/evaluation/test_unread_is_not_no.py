@@ -1,0 +1,96 @@
+"""What was not read is never told as "none": explanations, contrast, needles, therapy."""
+
+from __future__ import annotations
+
+import pytest
+
+from cds_service.chart.supply import Key
+from cds_service.evaluation.assess import assess
+from cds_service.knowledge.loading import load_knowledge
+from tests.vignettes.charts import Facts
+from tests.vignettes.running import AS_OF, Answered, chart_of
+
+NERVE_PAIN: Facts = {
+    "day": 400,
+    "operation": "discectomy",
+    "leg": {-14: 8, 200: 7, 395: 7},
+    "findings": {"neuropathic pain": 200},
+    "done": {"MRI": [300]},
+}
+UNRELIEVED: Facts = {"day": 200, "operation": "discectomy", "leg": {-14: 8, 195: 7}, "age": 40}
+WEAK: Facts = {
+    "day": 60,
+    "operation": "discectomy",
+    "leg": {-14: 8, 55: 2},
+    "strength": [{"day": 30, "side": "left", "muscle": "tibialis anterior", "grade": 4}],
+}
+
+
+def _answered(facts: Facts, **more: object) -> Answered:
+    knowledge = load_knowledge()
+    chart = chart_of({**facts, **more}, knowledge)
+    return Answered(assess(chart, knowledge, AS_OF), knowledge)
+
+
+def _detail(facts: Facts, card: str, **more: object) -> str:
+    return str(_answered(facts, **more).card(card)["detail"])
+
+
+def _explanations(facts: Facts, **more: object) -> set[str]:
+    return {each.phenotype for each in _answered(facts, **more).assessment.explanations}
+
+
+@pytest.mark.parametrize("key", [Key.CONDITIONS, Key.DIAGNOSTIC_REPORTS])
+def test_nerve_pain_without_a_target_needs_everything_read(key: str) -> None:
+    """A missing structural target is claimed only when problem list and reports were read."""
+    assert "neuropathic" in _explanations(NERVE_PAIN)
+    assert "neuropathic" not in _explanations(NERVE_PAIN, **{"supplied in part": [key]})
+
+
+def test_contrast_with_unread_kidney_values_says_so() -> None:
+    """A normal eGFR is not trusted as the latest when not all values could be read."""
+    said = "Renal function not found or not fully read"
+    normal = {"eGFR": {190: 90}}
+    assert said not in _detail(UNRELIEVED, "IMG-MRI-NR", **normal)
+    part = {**normal, "supplied in part": [Key.FINDINGS]}
+    assert said in _detail(UNRELIEVED, "IMG-MRI-NR", **part)
+
+
+def test_contrast_without_an_allergy_list_says_so() -> None:
+    """A site that does not share allergies is told to ask about gadolinium."""
+    assert "ask about gadolinium" in _detail(UNRELIEVED, "IMG-MRI-NR")
+    known = {"findings": {"gadolinium allergy": 10}}
+    assert "ask about gadolinium" not in _detail(UNRELIEVED, "IMG-MRI-NR", **known)
+
+
+@pytest.mark.parametrize(("day", "is_known"), [(-100, True), (-101, False)])
+def test_old_pregnancy_status_is_no_status(day: int, *, is_known: bool) -> None:
+    """A status older than a pregnancy lasts says nothing about today."""
+    said = "Pregnancy status not found or not current"
+    answered = _answered(UNRELIEVED, **{"pregnancy test": day})
+    is_scanned = bool(answered.shown["IMG-MRI-NR"].proposals)
+    assert is_scanned
+    assert (said not in str(answered.card("IMG-MRI-NR")["detail"])) == is_known
+
+
+def test_x_rays_ask_for_an_unknown_pregnancy_too() -> None:
+    """Not only an MRI: x-rays of a woman of child-bearing age ask before the scan."""
+    back = {"day": 200, "operation": "discectomy", "back": {-14: 7, 195: 7}, "age": 40}
+    said = "Pregnancy status not found"
+    assert said in _detail({**back, "operation": "fusion"}, "XR-DYN")
+    assert said not in _detail({**back, "operation": "fusion", "sex": "male"}, "XR-DYN")
+
+
+def test_needles_with_unread_medication_say_so() -> None:
+    """An EMG is proposed with the advice to ask when anticoagulants could not be read."""
+    said = "Anticoagulants and clotting disorders not fully read"
+    assert said not in _detail(WEAK, "EMG-MOTOR")
+    assert said in _detail(WEAK, "EMG-MOTOR", **{"not supplied": [Key.MEDICATION_REQUESTS]})
+
+
+def test_therapy_waits_while_the_problem_list_is_unread() -> None:
+    """Nobody knows that no fracture stands against physiotherapy; the card says what was open."""
+    answered = _answered(UNRELIEVED, **{"not supplied": [Key.CONDITIONS]})
+    assert "suggestions" not in answered.card("PT-REF")
+    reasons = answered.shown["PT-REF"].reasons
+    assert "could not check: another cause is on record" in reasons
