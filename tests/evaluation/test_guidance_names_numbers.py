@@ -44,8 +44,8 @@ def _read_by_rules() -> Mapping[str, frozenset[str]]:
         earlier: dict[str, Finding] = {}
         for card, rule in RULES.items():
             case = build_case(chart, _knowledge(), AS_OF, episode.operations[0], None)
-            case.limits._in_force.clear()  # noqa: SLF001 - what the rule itself looks up
-            looked_up = case.limits._in_force  # noqa: SLF001 - as above
+            case.limits._in_force.clear()
+            looked_up = case.limits._in_force
             earlier[card] = rule(case, earlier)
             read[card].update(looked_up)
     return {card: frozenset(names) for card, names in read.items()}
