@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from cds_service.chart.facts import EncounterFact
+from cds_service.chart.facts import EncounterFact, ProcedureFact
 from cds_service.evaluation.assess import assess
 from cds_service.knowledge.model import Knowledge
 from cds_service.values import FhirDate
@@ -18,7 +18,7 @@ LINE = "Found, but does not hold this card back: "
 WEAK_ANKLE = {"side": "left", "muscle": "tibialis anterior", "grade": 4}
 UNRELIEVED: Facts = {"day": 400, "operation": "discectomy", "leg": {-14: 8, 395: 7}}
 RETURNED: Facts = {"day": 300, "operation": "discectomy", "leg": {-14: 9, 100: 1, 250: 8, 290: 8}}
-SI_PAIN: Facts = {**UNRELIEVED, "findings": {"SI joint pain": 100}}
+SI_PAIN: Facts = {**UNRELIEVED, "findings": {"sacroiliac pain": 100}}
 DISTRESSED: Facts = {**UNRELIEVED, "questionnaires": {"PHQ-9": {390: 14}}}
 SMOKER: Facts = {**UNRELIEVED, "smoker": True}
 BACK_AFTER_FUSION: Facts = {"day": 600, "operation": "fusion", "back": {-14: 7, 500: 3, 595: 8}}
@@ -145,6 +145,25 @@ def test_therapy_in_hospital_is_named_with_the_reason(knowledge: Knowledge) -> N
     chart = replace(chart_of(UNRELIEVED, knowledge), encounters=(visit,))
     answered = Answered(assess(chart, knowledge, AS_OF), knowledge)
     assert f"{_day(UNRELIEVED, 390)} (in hospital)" in _line(answered, "PT-REF")
+
+
+@pytest.mark.parametrize(("age", "is_shown"), [(180, False), (181, True)])
+def test_old_sacroiliac_injection_is_named(
+    age: int, *, is_shown: bool, knowledge: Knowledge
+) -> None:
+    """An injection of 180 days ago holds the card back; one of 181 days ago is only named."""
+    on = AS_OF - timedelta(days=age)
+    injection = ProcedureFact(
+        reference="Procedure/si",
+        concepts=frozenset({"si-joint-injection"}),
+        performed=FhirDate.on(on),
+    )
+    chart = chart_of(SI_PAIN, knowledge)
+    chart = replace(chart, procedures=(*chart.procedures, injection))
+    answered = Answered(assess(chart, knowledge, AS_OF), knowledge)
+    assert ("SIJ" in answered.shown) == is_shown
+    if is_shown:
+        assert f"SI-joint injection {on} (counts if at most 180 days old)" in _line(answered, "SIJ")
 
 
 def test_missing_step_says_what_was_found_instead(knowledge: Knowledge) -> None:

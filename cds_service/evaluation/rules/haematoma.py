@@ -8,7 +8,7 @@ from decimal import Decimal
 from cds_service.chart.facts import Site
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, any_of, found, of
-from cds_service.evaluation.assessment import Finding, Indicator, Note
+from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.pain import PAIN_SCALES, Driver, Score
 from cds_service.evaluation.rules.bladder import read_bladder
@@ -16,6 +16,8 @@ from cds_service.evaluation.rules.scans import ScanWish, propose_mri
 from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
 from cds_service.evaluation.rules.wording import (
     condition_references,
+    deficit_evidence,
+    measure_evidence,
     score_evidence,
     sign_evidence,
 )
@@ -66,6 +68,7 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
         evidence=(
             *sign_evidence((*coded, *wound)),
             *score_evidence(case, latest_scores, "pain score"),
+            *(_second_sign_evidence(case) if is_pain else ()),
         ),
         reason_references=condition_references((*coded, *wound)),
         reason_code="haematoma-spinal",
@@ -116,6 +119,17 @@ def _second_haematoma_sign(case: Case) -> Answer:
             found(bladder.sign is not None or has_residual, bladder.unread),
             rise,
         )
+    )
+
+
+def _second_sign_evidence(case: Case) -> tuple[Evidence, ...]:
+    """Return what stands beside severe pain: weakness, bladder signs, a clotting disorder."""
+    bladder = read_bladder(case)
+    disorders = case.signs.conditions("coagulopathy", "thrombocytopenia", "anticoagulant-flag")
+    return (
+        *deficit_evidence(case, case.motor.new),
+        *sign_evidence((*bladder.signs, *disorders)),
+        *measure_evidence(bladder.residual, "pvr"),
     )
 
 
