@@ -19,7 +19,7 @@ Card = dict[str, Any]
 def card(ehrs: dict[str, Ehr]) -> Card:
     """Return a card with suggestions that an EHR was shown."""
     ehr = ehrs["2.0.1"]
-    request = dict(persona_requests(ehr.discover()["prefetch"]))["persona no-relief, plain"]
+    request = dict(persona_requests(ehr.discover()["prefetch"]))["persona no-relief, generic"]
     found: Card = ehr.call(request).get_json()["cards"][0]
     return found
 

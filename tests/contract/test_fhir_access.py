@@ -1,4 +1,4 @@
-"""How the service uses a client's FHIR server: for what is missing, with the token, then no more."""
+"""How the service uses a client's FHIR server: for what is missing, with the token, no more."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ EPIC_NOTHING = {
 def request_body(ehrs: dict[str, Ehr]) -> Request:
     """Return the request for a persona whose MRI card rests on several parts of the chart."""
     templates = ehrs["3.0"].discover()["prefetch"]
-    return dict(persona_requests(templates))["persona no-relief, plain"]
+    return dict(persona_requests(templates))["persona no-relief, generic"]
 
 
 def _with(request: Request, key: str, *values: object) -> Request:

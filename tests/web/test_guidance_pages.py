@@ -171,4 +171,4 @@ def test_another_card_is_named_by_its_title_and_linked(pages: Mapping[str, str])
     page = pages["IMG-MRI-RTR"]
     assert '<a href="IMG-ALT">“MRI blocked by an implant”</a>' in page
     assert "then IMG-ALT" not in page
-    assert "“MRI for new weakness” applies." in _words(page).replace("” ,", "”,")
+    assert "comes first ( “MRI for new weakness” )" in _words(page)

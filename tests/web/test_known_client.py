@@ -194,7 +194,7 @@ def test_epic_gets_one_order_a_suggestion_and_links_go_to_the_hosts_of_the_site(
     ehr = make_ehr('allowed_link_hosts = ["doi.org"]')
     ehr.call(body)
     path = tmp_path / "demo-config.toml"
-    path.write_text(path.read_text().replace("[[clients]]", '[[clients]]\ndialect = "epic"'))
+    path.write_text(path.read_text().replace('dialect = "generic"', 'dialect = "epic"'))
     epic = create_app(
         Settings(config_path=path, state_dir=tmp_path),
         clock=lambda: NOW,
