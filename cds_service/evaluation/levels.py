@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 
 from cds_service.chart.facts import Chart
 from cds_service.chart.supply import Key
@@ -20,6 +21,8 @@ class Indication:
     levels: frozenset[str]
     sides: frozenset[Side]
     references: tuple[str, ...]
+    on: date | None
+    """The day the problem was recorded, if it is one entry of the problem list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,9 @@ def _stated(chart: Chart, operation: Operation) -> Indication | None:
     if not levels and not known_sides:
         return None
     references = tuple(sorted(condition.reference for condition in named))
-    return Indication(levels=levels, sides=known_sides, references=references)
+    days = {condition.when.latest for condition in named if condition.when is not None}
+    on = days.pop() if len(days) == 1 else None
+    return Indication(levels=levels, sides=known_sides, references=references, on=on)
 
 
 def _sole_problem(chart: Chart, operation: Operation, limits: Limits) -> Indication | None:
@@ -83,7 +88,9 @@ def _sole_problem(chart: Chart, operation: Operation, limits: Limits) -> Indicat
     if before < 0 or not limits.met("level-indication-age", before):
         return None
     sides = frozenset({problem.side} if problem.side is not None else ())
-    return Indication(levels=problem.levels, sides=sides, references=(problem.reference,))
+    return Indication(
+        levels=problem.levels, sides=sides, references=(problem.reference,), on=recorded.latest
+    )
 
 
 def _disjoint(first: Iterable[str], second: Iterable[str]) -> bool:

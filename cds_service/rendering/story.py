@@ -169,7 +169,7 @@ class Story:
             reasons = [phenotype.points[reason].words for reason in explanation.reasons]
             if explanation.is_only_by_exclusion:
                 reasons.append(self.wording.knowledge.phrases["only-by-exclusion"])
-            words = {"title": phenotype.title, "reasons": listed(reasons)}
+            words = {"title": phenotype.title, "reasons": "; ".join(reasons)}
             lines.append(self.line("fact-explanation", **words))
         return lines
 
@@ -221,7 +221,7 @@ class Story:
         return self.line(
             "fact-course",
             course=Term(kind="phrase", id=f"course-{name}"),
-            series=Term(kind="phrase", id=f"series-{site.driver.value}"),
+            series=Term(kind="phrase", id=f"site-{site.driver.value}"),
         )
 
     def _deficits(self, case: Case) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import date
 
 from cds_service.evaluation.answers import NO, Answer, all_of, any_of, of
 from cds_service.evaluation.assessment import (
@@ -49,13 +50,20 @@ def level_check(case: Case, earlier: Earlier) -> Finding:
         recorded = _levels(case.operation.levels), _levels(check.indication.levels)
     else:
         recorded = _sides(case.operation.sides), _sides(check.indication.sides)
-    references = (*case.operation.references, *check.indication.references)
     return replace(
         finding,
         indicator=Indicator.WARNING,
         words={"dss": case.dss, "operation": recorded[0], "indication": recorded[1]},
-        evidence=tuple(Evidence(reference=r, label="level and side", day=None) for r in references),
+        evidence=(
+            *_level_evidence(case.operation.references, case.operation.day),
+            *_level_evidence(check.indication.references, check.indication.on),
+        ),
     )
+
+
+def _level_evidence(references: Iterable[str], day: date | None) -> tuple[Evidence, ...]:
+    label = "recorded level and side"
+    return tuple(Evidence(reference=r, label=label, day=day) for r in references)
 
 
 def _levels(levels: frozenset[str]) -> tuple[Term, ...]:
