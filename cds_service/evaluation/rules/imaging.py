@@ -83,11 +83,13 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
     if not is_met({"IMG-MRI-DEF": finding}, "IMG-MRI-DEF"):
         return finding
     deficits = sorted(case.motor.stable, key=lambda deficit: deficit.sort_key)
+    dated = [deficit for deficit in deficits if deficit.onset is not None]
+    latest = dated[-1] if dated else deficits[0]
     finding = replace(
         finding,
         indicator=Indicator.WARNING,
-        words={"dss": case.dss, **deficit_words(case, deficits[0])},
-        notes=(*deficit_notes(deficits[0]), *_reading_caveat(case)),
+        words={"dss": case.dss, **deficit_words(case, latest)},
+        notes=(*deficit_notes(latest), *_reading_caveat(case)),
         evidence=deficit_evidence(case, deficits),
         reason_references=tuple(
             r for d in deficits for r in d.references if r.startswith("Condition/")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cds_service.evaluation.answers import of
-from cds_service.evaluation.assessment import Finding, Indicator
+from cds_service.evaluation.assessment import Finding, Indicator, Note
 from cds_service.evaluation.case import Case
+from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.rules.bladder import is_bilateral
 from cds_service.evaluation.rules.scans import ScanWish, propose_mri
 from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
@@ -38,9 +39,15 @@ def motor_emergency(case: Case, earlier: Earlier) -> Finding:
         indicator=Indicator.CRITICAL,
         stands_alone=True,
         words={**deficit_words(case, worst), "dss": case.dss},
-        notes=deficit_notes(worst),
+        notes=(*_progress(case, worst), *deficit_notes(worst)),
         evidence=deficit_evidence(case, critical),
         reason_references=tuple(r for r in worst.references if r.startswith("Condition/")),
         reason_code="motor-paresis",
     )
     return propose_mri(finding, case, ScanWish(priority="stat", since_day=since))
+
+
+def _progress(case: Case, deficit: Deficit) -> tuple[Note, ...]:
+    if deficit.progressed is None:
+        return ()
+    return (Note(key="progressed", words={"date": case.day(deficit.progressed)}),)
