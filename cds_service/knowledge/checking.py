@@ -324,7 +324,7 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.write:
         page.write_text(renewed, encoding="utf-8")
     elif renewed != written:
-        sys.stderr.write("cards/README.md: the table of cards is out of date. Run with --write.\n")
+        sys.stderr.write("cards/README.md: the table of cards is out of date. Run make cards.\n")
         return 1
     sys.stdout.write(f"cards/ {knowledge.version}: all files fit together.\n")
     return 0
