@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +78,30 @@ def whole_prefetch(resources: list[dict[str, Any]]) -> dict[str, Any]:
         entries = [{"resource": found} for found in resources if found["resourceType"] == kind]
         prefetch[key] = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
     return prefetch
+
+
+def made_up_operation(name: str, patient_id: str, today: date) -> list[dict[str, Any]]:
+    """Return an operation 120 days ago with unchanged leg pain; ids begin with *name*."""
+    subject = {"reference": f"Patient/{patient_id}"}
+
+    def score(days_ago: int, value: int) -> dict[str, Any]:
+        return {
+            "resourceType": "Observation",
+            "id": f"{name}-{days_ago}",
+            "status": "final",
+            "subject": subject,
+            "code": {"coding": [{"system": "http://loinc.org", "code": "72514-3"}]},
+            "bodySite": {"coding": [{"system": "http://snomed.info/sct", "code": "61685007"}]},
+            "effectiveDateTime": (today - timedelta(days=days_ago)).isoformat(),
+            "valueQuantity": {"value": value, "unit": "{score}"},
+        }
+
+    operation = {
+        "resourceType": "Procedure",
+        "id": name,
+        "status": "completed",
+        "subject": subject,
+        "code": {"coding": [{"system": "http://www.ama-assn.org/go/cpt", "code": "63030"}]},
+        "performedDateTime": (today - timedelta(days=120)).isoformat(),
+    }
+    return [operation, score(130, 8), score(60, 8), score(5, 7)]

@@ -220,3 +220,81 @@ def _served(
         return tuple(card["uuid"] for card in answer.json()["cards"])
     finally:
         server.stop()
+
+
+def unclear_forms(mine: str) -> dict[str, dict[str, Any]]:
+    """Return ways to name a patient that say nothing for certain."""
+    return {
+        "identifier": {"type": "Patient", "identifier": {"system": "urn:mrn", "value": mine}},
+        "display": {"display": CANARY},
+        "group": {"reference": f"Group/{mine}"},
+        "contained": {"reference": f"#{mine}"},
+        "conditional": {"reference": f"Patient?identifier={mine}"},
+        "id alone": {"reference": mine},
+        "unknown urn": {"reference": "urn:uuid:ffffffff-1111-4222-8333-444444444444"},
+        "nothing": {},
+    }
+
+
+@pytest.mark.parametrize("form", tuple(unclear_forms("")))
+def test_entry_that_does_not_say_whose_it_is_brings_no_card(
+    service: StrictService,
+    alone: list[tuple[str, Prefetch, Cards]],
+    stranger: Resources,
+    form: str,
+) -> None:
+    """A gap may be told, but no emergency, implant or drug of nobody is ever shown."""
+    for patient_id, prefetch, _ in alone:
+        mixed = copy.deepcopy(prefetch)
+        reference = unclear_forms(patient_id)[form]
+        contained = {"contained": [{"resourceType": "Patient", "id": patient_id}]}
+        _among_its_kind(
+            mixed, [{**owned(copy.deepcopy(entry), reference), **contained} for entry in stranger]
+        )
+        plain = call(service, BASE, patient_id, INSTANCE, prefetch)
+        answer = call(service, BASE, patient_id, INSTANCE, mixed)
+        assert answer.status_code == 200, answer.text
+        assert CANARY not in answer.text
+        assert _topics(answer) <= _topics(plain) | {"DATAREAD"}
+        assert any(words in answer.text for words in ("could not be read", "was not read"))
+
+
+def _topics(answer: Any) -> set[str]:  # noqa: ANN401 - an answer over HTTP
+    return {card["source"]["topic"]["code"] for card in answer.json()["cards"]}
+
+
+@pytest.mark.parametrize("place", ["alone", "with me", "with me elsewhere"])
+def test_other_person_under_the_patient_key_gets_no_answer_from_my_chart(
+    service: StrictService, alone: list[tuple[str, Prefetch, Cards]], place: str
+) -> None:
+    """The stranger's Patient alone is refused; beside mine it is set aside."""
+    for patient_id, prefetch, cards in alone:
+        mixed = copy.deepcopy(prefetch)
+        other = {"resourceType": "Patient", "id": "stranger", "birthDate": "1950-01-01"}
+        mine = mixed["patient"]
+        both = [{"resource": other}, {"resource": mine}]
+        mixed["patient"] = other
+        if place == "with me":
+            mixed["patient"] = {"resourceType": "Bundle", "entry": both}
+        elif place == "with me elsewhere":
+            _insert(mixed["conditions"], mine)
+        answer = call(service, BASE, patient_id, INSTANCE, mixed)
+        assert "stranger" not in answer.text
+        if place == "with me":
+            assert [card["uuid"] for card in answer.json()["cards"]] == cards
+        else:
+            assert answer.status_code == 412
+
+
+def test_answers_under_each_others_keys_are_never_quiet(
+    service: StrictService, people: dict[str, Persona]
+) -> None:
+    """The operations under the problems' key and the other way round: cards, and a gap told."""
+    person = people["no-relief"]
+    prefetch = whole_prefetch(list(person.resources))
+    keys = ("procedures", "conditions")
+    prefetch |= {key: prefetch[other] for key, other in zip(keys, keys[::-1], strict=True)}
+    answer = call(service, BASE, person.patient_id, INSTANCE, prefetch)
+    assert answer.status_code == 200
+    assert answer.json()["cards"]
+    assert "another kind of entry" in answer.text
