@@ -14,10 +14,12 @@ from functools import partial
 import structlog
 from flask import Flask
 
+from cds_service.catalogue.orders import check_order_concepts
 from cds_service.errors import KnowledgeError, SettingsError
 from cds_service.evaluation.assess import assess
 from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.gateway import Gateway as FhirGateway
+from cds_service.fhir.local_codes import check_local_codes
 from cds_service.fhir.queries import templates
 from cds_service.fhir.reading import read_chart
 from cds_service.hooks.feedback import CardOutcome, FeedbackItem
@@ -28,7 +30,7 @@ from cds_service.rendering.options import CardOptions, may_link
 from cds_service.rendering.templates_check import check_orders
 from cds_service.settings import Settings
 from cds_service.trust.config import Config, ConfigSource, ReloadingConfig
-from cds_service.trust.profile import ClientProfile, Dialect, dev_profile
+from cds_service.trust.profile import ClientProfile, dev_profile
 from cds_service.trust.verification import Verifier
 from cds_service.web.access import Authenticator, ClosedAccess, FrontDesk, OpenAccess
 from cds_service.web.evaluation import Assess, CardOptionsOf, ChartReader, Gateway, Render, Road
@@ -81,7 +83,7 @@ def create_app(
     config = config_source(settings)
     knowledge = knowledge if knowledge is not None else load_content(config.current())
     is_unreviewed = is_content_unreviewed(knowledge)
-    config.require(partial(refuse_unreviewed_content, is_unreviewed=is_unreviewed))
+    config.require(partial(check_config, knowledge=knowledge))
     rooms = rooms if rooms is not None else _real_rooms(knowledge, monotonic)
     road = Road(
         knowledge=knowledge,
@@ -99,7 +101,7 @@ def create_app(
         desk=_front_desk(settings, config, clock, monotonic),
         road=road,
         feedback=FeedbackCounts(),
-        prefetch=partial(templates, knowledge),
+        prefetch=partial(_templates_for, knowledge),
         new_deadline=lambda: Deadline.after(settings.deadline_ms / 1000, monotonic),
     )
     mode = "development" if settings.is_dev else config.current().service.mode
@@ -132,6 +134,19 @@ def load_content(config: Config) -> Knowledge:
 def is_content_unreviewed(knowledge: Knowledge) -> bool:
     """Whether any card in use is not signed by a clinician."""
     return any(card.status != "active" for card in knowledge.cards.values() if card.is_enabled)
+
+
+def check_config(config: Config, knowledge: Knowledge) -> None:
+    """Refuse a configuration that does not fit the clinical content.
+
+    Raises:
+        SettingsError: The content is a draft and the site did not accept that, or a client's order
+            list or code map names a concept that is not in ``cards/``.
+    """
+    refuse_unreviewed_content(config, is_unreviewed=is_content_unreviewed(knowledge))
+    for client in config.clients:
+        check_order_concepts(client.order_catalogue, knowledge)
+        check_local_codes(client.code_map, knowledge)
 
 
 def refuse_unreviewed_content(config: Config, *, is_unreviewed: bool) -> None:
@@ -215,8 +230,18 @@ def _card_options(config: ConfigSource, *, is_unreviewed: bool) -> CardOptionsOf
             is_unreviewed=is_unreviewed,
             spine_referral=wishes.spine_referral,
             country=wishes.country,
-            splits_orders=client.dialect is Dialect.EPIC,
-            allowed_link_hosts=service.allowed_link_hosts,
+            splits_orders=wishes.orders_per_suggestion == "one",
+            info_cards=wishes.info_cards,
+            order_catalogue=client.order_catalogue,
+            requires_local_codes=wishes.requires_local_codes,
+            keeps_standard_codes=wishes.keeps_standard_codes,
+            order_category=wishes.order_category,
+            uses_absolute_references=wishes.references == "absolute",
+            is_plain_text=wishes.detail == "plain",
+            detail_type_extension=wishes.detail_type_extension,
+            has_topic=wishes.topic != "none",
+            links=wishes.links,
+            allowed_link_hosts=wishes.link_hosts or service.allowed_link_hosts,
         )
 
     return options_of
@@ -232,6 +257,18 @@ def _description(mode: str, knowledge: Knowledge, *, is_unreviewed: bool) -> Map
             "content": "not yet clinically reviewed" if is_unreviewed else "clinically reviewed",
         },
     }
+
+
+def _templates_for(knowledge: Knowledge, client: ClientProfile | None) -> Mapping[str, str]:
+    """Return the prefetch templates of one client; without one, those everyone gets."""
+    if client is None:
+        return templates(knowledge)
+    return templates(
+        knowledge,
+        client.optional_keys,
+        code_map=client.code_map,
+        asks_user=bool(client.roles),
+    )
 
 
 def _replay_store(desk: FrontDesk) -> str:

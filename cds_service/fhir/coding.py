@@ -1,6 +1,7 @@
 """What the codes of an entry mean: the value sets it belongs to, its levels and its side.
 
-Codes are matched by system and code, never by the chart's display.  A code that needs more (a
+Codes are matched by system and code, never by the chart's display; a site's local codes come from
+its code map.  A code that needs more (a
 lumbar site, a leg site, words naming the spine) counts only if the entry shows it.
 """
 
@@ -10,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.fhir import wording
 from cds_service.fhir.wire import CodeableConcept, CodeableReference, Coding
 from cds_service.knowledge.model import SYSTEM_NAMES, Knowledge, Match, Needs
@@ -66,11 +68,12 @@ _NOTHING = CodeMeaning()
 
 
 class Vocabulary:
-    """Looks codes up in ``cards/``; remembers what it found for one reading."""
+    """Looks codes up in ``cards/`` and a site's map; remembers what it found for one reading."""
 
-    def __init__(self, knowledge: Knowledge) -> None:
-        """Read codes with *knowledge*."""
+    def __init__(self, knowledge: Knowledge, code_map: CodeMap = NO_CODES) -> None:
+        """Read codes with *knowledge*, and local ones with *code_map*."""
         self._knowledge = knowledge
+        self._code_map = code_map
         self._remembered: dict[tuple[str | None, str | None], CodeMeaning] = {}
 
     def of_coding(self, coding: Coding) -> CodeMeaning:
@@ -109,9 +112,22 @@ class Vocabulary:
             level for coding in _codings(concepts) for level in self.of_coding(coding).levels
         )
 
+    def unit(self, concept: CodeableConcept | None) -> str | None:
+        """Return the unit the site's map gives to a number without one, or None."""
+        units = self._code_map.units
+        if not units:
+            return None
+        found = (units.get(_key(coding)) for coding in _codings((concept,)))
+        return next((unit for unit in found if unit), None)
+
     def _looked_up(self, system: str | None, code: str | None) -> CodeMeaning:
         if system is None or code is None:
             return _NOTHING
+        standard = self._standard(system, code)
+        local = self._code_map.concepts.get(_plain_key(system, code))
+        return standard if local is None else _joined(standard, local)
+
+    def _standard(self, system: str, code: str) -> CodeMeaning:
         name = _system_name(system)
         if name is None:
             return _NOTHING
@@ -136,6 +152,27 @@ class Vocabulary:
                 is_exact = known.match is Match.EXACT and known.code == code
                 if known.system == system and is_exact:
                     yield known.display
+
+
+def _plain_key(system: str, code: str) -> tuple[str, str]:
+    return system.strip().split("|", 1)[0], code.strip()
+
+
+def _key(coding: Coding) -> tuple[str, str]:
+    return _plain_key(coding.system or "", coding.code or "")
+
+
+def _joined(standard: CodeMeaning, local: tuple[str, ...]) -> CodeMeaning:
+    """Return what a code means by itself and by the site's map; the map's side wins."""
+    mapped = tuple((name, Needs.NOTHING) for name in local)
+    side = wording.joined_side([_SIDES[name] for name in local if name in _SIDES])
+    levels = frozenset(LEVELS[name] for name in local if name in LEVELS)
+    known = tuple(meaning for meaning in standard.meanings if meaning[0] not in local)
+    return CodeMeaning(
+        meanings=(*mapped, *known),
+        side=side or standard.side,
+        levels=levels or standard.levels,
+    )
 
 
 _CANONICAL: dict[str, str] = {}

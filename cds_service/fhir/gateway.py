@@ -23,7 +23,7 @@ from cds_service.fhir.metrics import OTHER_BASES, SENT_ALONG, Observer, PullMetr
 from cds_service.fhir.paging import Allowance
 from cds_service.fhir.prefetch import Page, joined_answer, merged_answer, read_page
 from cds_service.fhir.pulling import Access, Batch, Pull, first_pages
-from cds_service.fhir.queries import LONGEST_URL, searches, wants_fresh
+from cds_service.fhir.queries import LONGEST_URL, USER_KEY, searches, user_read
 from cds_service.hooks.request import HookRequest
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.addresses import AddressRefusedError, allowed_base
@@ -79,7 +79,10 @@ class Gateway:
         """Return what is known of each key, within *deadline*."""
         wanted = (*Key.DEFAULT, *client.optional_keys)
         keys = tuple(key for key in Key.ALL if key in wanted or key in request.prefetch)
-        sent = {key: _sent(key, request.prefetch) for key in keys}
+        if client.roles and user_read(request.user_id):
+            keys = (*keys, USER_KEY)
+        empty = client.reading.empty_results
+        sent = {key: _sent(key, request.prefetch, empty) for key in keys}
         access = self._access(request, client, deadline)
         if isinstance(access, str):
             answers = {key: _without_server(pages, access) for key, pages in sent.items()}
@@ -139,7 +142,7 @@ class Gateway:
             if known is not None and known[0] is client:
                 return known[1]
             adapter = guarded_adapter(client, base=base, connections=client.max_fhir_requests)
-            fresh = wants_fresh(client.dialect.value)
+            fresh = client.searches.asks_fresh
             server = FhirServer(client, adapter, self._clock, wants_fresh=fresh)
             self._servers[place] = (client, server)
             return server
@@ -156,9 +159,11 @@ class Gateway:
             self._knowledge,
             request.patient_id,
             optional_keys=sent,
-            dialect=client.dialect.value,
+            form=client.searches,
+            code_map=client.code_map,
             longest_url=_LONGEST_BODY if client.searches_by_post else LONGEST_URL,
         )
+        urls[USER_KEY] = user_read(request.user_id)
         missing = {key: urls[key] for key, pages in sent.items() if _is_to_be_pulled(key, pages)}
         batch = None
         if client.searches_in_batch:
@@ -184,12 +189,28 @@ class Gateway:
             self._observer(_record(client, SENT_ALONG, key, answer.supply, cost))
 
 
-def _sent(key: str, prefetch: Mapping[str, bytes | None]) -> tuple[Page, ...] | None:
-    """Return what was sent under *key*: None if the key is absent, an empty page for null."""
+def _sent(
+    key: str, prefetch: Mapping[str, bytes | None], empty_results: frozenset[str]
+) -> tuple[Page, ...] | None:
+    """Return what was sent under *key*: None if the key is absent, an empty page for null.
+
+    A way of saying "nothing there" that is not in *empty_results* is taken as not sent.
+    """
     if key not in prefetch:
         return None
     raw = prefetch[key]
-    return (Page() if raw is None else read_page(key, raw),)
+    page = Page() if raw is None else read_page(key, raw)
+    is_empty = not (page.resources or page.is_unusable or page.problem or page.next_url)
+    if is_empty and _empty_form(raw) not in empty_results:
+        return None
+    return (page,)
+
+
+def _empty_form(raw: bytes | None) -> str:
+    """Return how an empty prefetch value says so, as the profile names it."""
+    if raw is None:
+        return "null"
+    return "outcome" if b'"OperationOutcome"' in raw else "empty-bundle"
 
 
 def _is_to_be_pulled(key: str, pages: tuple[Page, ...] | None) -> bool:

@@ -6,17 +6,25 @@ operations.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote
 
+from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.chart.supply import Key
 from cds_service.knowledge.model import SYSTEM_URIS, Knowledge, Match
+from cds_service.trust.dialect import SearchForm
 
 PAGE_SIZE = 200
 """Entries asked for per page; the most that all known EHRs accept."""
 LONGEST_URL = 1900
 """Characters of one search; some gateways cut longer ones."""
 
+USER_KEY = "user"
+"""The prefetch key of the user; asked for only where roles are told apart."""
+
+_PLAIN = SearchForm()
+_USER = re.compile(r"(Practitioner|PractitionerRole)/[A-Za-z0-9.-]{1,64}", re.ASCII)
 _PATIENT_TOKEN = "{{context.patientId}}"  # noqa: S105 - a placeholder, not a secret
 TYPES: Mapping[str, str] = {
     Key.PATIENT: "Patient",
@@ -75,36 +83,40 @@ _OBSERVED: Mapping[str, tuple[str, ...]] = {
 }
 """The value sets whose codes the two Observation searches name."""
 _OBSERVATION_SYSTEMS = frozenset({"LOINC", "LOCAL", "SNOMED-CT"})
-_WITHOUT_COUNT = {
-    "oracle-health": frozenset({"Procedure", "Condition", "Device"}),
-}
-"""Searches of a dialect that refuse ``_count``."""
-_WITH_INCLUDE = frozenset({"cds-hooks-sandbox", "epic", "sandbox"})
-"""Dialects that answer ``_include`` or pass over it; others may refuse a search that asks for it.
-Epic warns of what it does not know and answers the rest; its orders name the drug by reference."""
-_REUSES_ANSWERS = frozenset({"sandbox"})
-"""Dialects whose servers (HAPI) answer a repeated search from store unless asked not to."""
+_USER_TOKEN = "{{context.userId}}"  # noqa: S105 - a placeholder, not a secret
 
 
-def templates(knowledge: Knowledge, optional_keys: Iterable[str] = ()) -> dict[str, str]:
+def templates(
+    knowledge: Knowledge,
+    optional_keys: Iterable[str] = (),
+    *,
+    code_map: CodeMap = NO_CODES,
+    asks_user: bool = False,
+) -> dict[str, str]:
     """Return the prefetch templates for discovery, always in the same order.
 
     They keep to the subset every EHR knows: a read, ``patient=``, ``code=`` and ``_count=``.
+    The codes of *code_map* are asked for along with ours; with *asks_user* the user is too.
     """
     found = {Key.PATIENT: f"Patient/{_PATIENT_TOKEN}"}
+    if asks_user:
+        found[USER_KEY] = _USER_TOKEN
     for key in _wanted(optional_keys):
-        codes = ",".join(observation_codes(knowledge, key))
+        codes = ",".join(
+            quote(code, safe=":/|") for code in observation_codes(knowledge, key, code_map)
+        )
         code_part = f"&code={codes}" if codes else ""
         found[key] = f"{TYPES[key]}?patient={_PATIENT_TOKEN}{code_part}&_count={PAGE_SIZE}"
     return found
 
 
-def searches(
+def searches(  # noqa: PLR0913 - one parameter for each thing that shapes a search
     knowledge: Knowledge,
     patient_id: str,
     *,
     optional_keys: Iterable[str] = (),
-    dialect: str = "generic",
+    form: SearchForm = _PLAIN,
+    code_map: CodeMap = NO_CODES,
     longest_url: int = LONGEST_URL,
 ) -> dict[str, tuple[str, ...]]:
     """Return for each key the URLs below the FHIR base that fetch it.
@@ -116,21 +128,23 @@ def searches(
     for key in _wanted(optional_keys):
         kind = TYPES[key]
         start = f"{kind}?patient={patient}"
-        end = "" if kind in _WITHOUT_COUNT.get(dialect, ()) else f"&_count={PAGE_SIZE}"
-        if kind == "MedicationRequest" and dialect in _WITH_INCLUDE:
+        end = "" if kind in form.types_without_count else f"&_count={PAGE_SIZE}"
+        if kind == "MedicationRequest" and form.includes_medications:
             end += "&_include=MedicationRequest:medication"
-        codes = observation_codes(knowledge, key)
+        codes = observation_codes(knowledge, key, code_map)
         parts = _code_parts(codes, longest_url - len(start) - len(end)) if codes else ("",)
         found[key] = tuple(f"{start}{part}{end}" for part in parts)
     return found
 
 
-def wants_fresh(dialect: str) -> bool:
-    """Whether servers of *dialect* must be asked not to answer from store."""
-    return dialect in _REUSES_ANSWERS
+def user_read(user_id: str) -> tuple[str, ...]:
+    """Return the URL that reads the user; none if the user is no clinician with an id we trust."""
+    return (user_id,) if _USER.fullmatch(user_id) else ()
 
 
-def observation_codes(knowledge: Knowledge, key: str) -> tuple[str, ...]:
+def observation_codes(
+    knowledge: Knowledge, key: str, code_map: CodeMap = NO_CODES
+) -> tuple[str, ...]:
     """Return the ``system|code`` tokens an Observation search names; empty for other keys."""
     tokens = {
         f"{SYSTEM_URIS[code.system]}|{code.code}"
@@ -138,6 +152,12 @@ def observation_codes(knowledge: Knowledge, key: str) -> tuple[str, ...]:
         if name in knowledge.value_sets
         for code in knowledge.value_sets[name].codes
         if code.is_enabled and code.match is Match.EXACT and code.system in _OBSERVATION_SYSTEMS
+    }
+    wanted = frozenset(_OBSERVED.get(key, ()))
+    tokens |= {
+        f"{system}|{code}"
+        for (system, code), concepts in code_map.concepts.items()
+        if wanted & frozenset(concepts)
     }
     return tuple(sorted(tokens))
 

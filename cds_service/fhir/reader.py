@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.chart.facts import SetAside
 from cds_service.fhir import dates, reasons, wire
 from cds_service.fhir.answers import KeyAnswer, RawResource, joined_full_urls
@@ -84,13 +85,14 @@ class Reader:
         subjects: Subjects,
         matches_drug_names: bool = False,
         has_time: Callable[[], bool] = lambda: True,
+        code_map: CodeMap = NO_CODES,
     ) -> None:
         """Read as of the local day *as_of*; times are moved to *zone*.
 
         Of each kind the first ``ALWAYS_READ`` entries are read, further ones while *has_time*.
         """
         self.knowledge = knowledge
-        self.vocabulary = Vocabulary(knowledge)
+        self.vocabulary = Vocabulary(knowledge, code_map)
         self.as_of = as_of
         self.zone = zone
         self.subjects = subjects

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import date
 from zoneinfo import ZoneInfo
 
+from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.chart.facts import Chart, PatientFact
 from cds_service.chart.supply import Key, State, Supply
 from cds_service.errors import DataNotAvailableError
@@ -49,10 +50,12 @@ def read_chart(  # noqa: PLR0913 - the contract of all rooms
     fhir_server: str | None,
     matches_drug_names: bool = False,
     has_time: Callable[[], bool] = lambda: True,
+    code_map: CodeMap = NO_CODES,
 ) -> Chart:
     """Return the chart of the patient *patient_id* as *answers* give it.
 
-    With *matches_drug_names* a drug without a code we know is recognised by its name.
+    With *matches_drug_names* a drug without a code we know is recognised by its name; *code_map*
+    says what the site's local codes mean.
 
     Time:
         *as_of* is the local day in *zone*; entries dated after it are set aside.
@@ -75,6 +78,7 @@ def read_chart(  # noqa: PLR0913 - the contract of all rooms
         subjects=subjects,
         matches_drug_names=matches_drug_names,
         has_time=has_time,
+        code_map=code_map,
     )
     reader.take(answers)
     patient = _patient(reader, answers, patient_id)

@@ -17,6 +17,9 @@ _FINAL = frozenset({"final", "amended", "corrected"})
 _PAIN = frozenset({"pain-score", "pain-vas"})
 _MUSCLE_COMPONENT = "muscle-component"
 _MUSCLE_PREFIX = "muscle-"
+_SITES = ("site-", "level-")
+_PLACING = (*_SITES, "side-", _MUSCLE_PREFIX)
+"""Beginnings of concepts that say where; a site's local code may say them along with what."""
 _NUMBER = re.compile(r"\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*(?:/\s*10)?\s*", re.ASCII)
 _ITEM_ANSWERS = {
     "answer-not-at-all": Decimal(0),
@@ -41,6 +44,8 @@ class _Shared:
     code_texts: tuple[str, ...]
     side: Side | None
     muscle: str | None
+    unit: str | None
+    """The unit of its number by the site's map, where the chart states none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +88,7 @@ def _observation(reader: Reader, entry: Entry) -> Iterable[ObservationFact]:
         code_texts=texts_of((found.code,)),
         side=place.side,
         muscle=_muscle(reader, found),
+        unit=reader.vocabulary.unit(found.code),
     )
     facts = (_fact(reader, shared, part) for part in parts)
     return [fact for fact in facts if fact is not None]
@@ -99,11 +105,13 @@ def _effective(reader: Reader, found: wire.Observation) -> FhirDate | None:
 def _parts(reader: Reader, found: wire.Observation) -> Iterable[_Part]:
     """Yield the values of an Observation: its own, and those of its components."""
     place = Place(vocabulary=reader.vocabulary, code=found.code, body_sites=(found.body_site,))
-    own = place.concepts()
+    named = place.concepts()
+    own = frozenset(name for name in named if not name.startswith(_PLACING))
     inner = [part for item in found.component for part in _component(reader, own, item)]
     has_value = _quantity(found) is not None or found.value_codeable_concept is not None
     if own and (has_value or not inner):
-        yield _Part(concepts=own, valued=found, sites=_named_sites(reader, found))
+        sites = _named_sites(reader, found) | {n for n in named if n.startswith(_SITES)}
+        yield _Part(concepts=own, valued=found, sites=sites)
     yield from inner
 
 
@@ -130,11 +138,21 @@ def _named_sites(reader: Reader, found: wire.Observation) -> frozenset[str]:
 
 
 def _muscle(reader: Reader, found: wire.Observation) -> str | None:
+    by_code = _first_muscle(reader, found.code)
+    if by_code is not None:
+        return by_code
     for component in found.component:
         if _MUSCLE_COMPONENT in reader.vocabulary.plain((component.code,)):
-            for name in sorted(reader.vocabulary.plain((component.value_codeable_concept,))):
-                if name.startswith(_MUSCLE_PREFIX) and name != _MUSCLE_COMPONENT:
-                    return name.removeprefix(_MUSCLE_PREFIX)
+            named = _first_muscle(reader, component.value_codeable_concept)
+            if named is not None:
+                return named
+    return None
+
+
+def _first_muscle(reader: Reader, concept: wire.CodeableConcept | None) -> str | None:
+    for name in sorted(reader.vocabulary.plain((concept,))):
+        if name.startswith(_MUSCLE_PREFIX) and name != _MUSCLE_COMPONENT:
+            return name.removeprefix(_MUSCLE_PREFIX)
     return None
 
 
@@ -146,7 +164,7 @@ def _fact(reader: Reader, shared: _Shared, part: _Part) -> ObservationFact | Non
             reader.put_entry_aside(shared.entry, reasons.OTHER_SITE)
             return None
     choice = _choice(reader, part.valued)
-    number = _number(part, choice)
+    number = _number(part, choice, shared.unit)
     if isinstance(number, str):
         reader.put_entry_aside(shared.entry, number)
         return None
@@ -163,8 +181,11 @@ def _fact(reader: Reader, shared: _Shared, part: _Part) -> ObservationFact | Non
     )
 
 
-def _number(part: _Part, choice: frozenset[str]) -> units.Measured | str | None:
-    """Return the value in the core's unit, a reason why not, or None for a concept without one."""
+def _number(part: _Part, choice: frozenset[str], unit: str | None) -> units.Measured | str | None:
+    """Return the value in the core's unit, a reason why not, or None for a concept without one.
+
+    *unit* is the site's unit of a number that comes without one.
+    """
     concept = next(iter(sorted(part.concepts & units.SCALES.keys())), None)
     if concept is None:
         return None
@@ -173,6 +194,8 @@ def _number(part: _Part, choice: frozenset[str]) -> units.Measured | str | None:
         if counted:
             return units.Measured(value=max(counted))
     quantity = _quantity(part.valued)
+    if quantity is not None and unit and not (quantity.code or quantity.unit):
+        quantity = wire.Quantity(value=quantity.value, unit=unit)
     return reasons.NO_VALUE if quantity is None else units.measured(concept, quantity)
 
 

@@ -6,7 +6,7 @@ place (``feedback[2]``), never by its content.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -63,8 +63,10 @@ class FeedbackStore(Protocol):
         """Keep *items* of one client; on return they are safe."""
 
 
-def parse_feedback(body: bytes) -> Feedback:
-    """Read the body of a feedback call.
+def parse_feedback(
+    body: bytes, reason_fields: Collection[str] = ("overrideReason", "overrideReasons")
+) -> Feedback:
+    """Read the body of a feedback call; a reason may stand in any of *reason_fields*.
 
     Raises:
         RequestError: The body is not strict JSON, or has no array ``feedback``.
@@ -82,14 +84,16 @@ def parse_feedback(body: bytes) -> Feedback:
             f"$.feedback: more than {MAX_ITEMS} items are in one call. Send them in several calls.",
             path="$.feedback",
         )
-    read = [_read_item(item, f"feedback[{place}]") for place, item in enumerate(items)]
+    read = [
+        _read_item(item, f"feedback[{place}]", reason_fields) for place, item in enumerate(items)
+    ]
     return Feedback(
         items=tuple(item for item in read if isinstance(item, FeedbackItem)),
         refused=tuple(item for item in read if isinstance(item, Fault)),
     )
 
 
-def _read_item(sent: object, place: str) -> FeedbackItem | Fault:
+def _read_item(sent: object, place: str, reason_fields: Collection[str]) -> FeedbackItem | Fault:
     fault = first_fault(packaged_validator(SCHEMA_FILE), sent, root=place)
     if fault is not None:
         return Fault(path=place, message=fault.message)
@@ -102,7 +106,8 @@ def _read_item(sent: object, place: str) -> FeedbackItem | Fault:
             message=f"{place}.outcomeTimestamp: this is not a time of the calendar. Send the time "
             "of the action as in RFC 3339, in UTC, for example 2026-01-31T09:30:00Z.",
         )
-    override = item.get("overrideReason") or item.get("overrideReasons") or {}
+    found = (item.get(name) for name in sorted(reason_fields))
+    override: Mapping[str, object] = next((value for value in found if value), {})
     system, code = _reason(override)
     comment = override.get("userComment")
     return FeedbackItem(

@@ -11,13 +11,16 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from cds_service.errors import KnowledgeError
-from cds_service.evaluation.assessment import Assessment, Finding, Indicator, Proposal
+from cds_service.evaluation.assessment import Assessment, Finding, Indicator
+from cds_service.evaluation.rules.catalog import DATA_READ, RED_FLAGS
 from cds_service.evaluation.selection import without
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.explanation import Explanation
 from cds_service.rendering.identity import card_uuid
 from cds_service.rendering.options import CardContext, CardOptions
 from cds_service.rendering.orders import Json, OrderWriter
+from cds_service.rendering.placing import Offer, Placement, placement
+from cds_service.rendering.plain import plain_text
 from cds_service.rendering.story import Story
 from cds_service.rendering.wording import Wording, listed, strip_markup, with_measure
 
@@ -26,7 +29,7 @@ __all__ = ["CARD_SYSTEM", "OVERRIDE_SYSTEM", "CardContext", "CardOptions", "rend
 CARD_SYSTEM = "http://post-laminectomy-cds.example/fhir/CodeSystem/card"
 OVERRIDE_SYSTEM = "http://post-laminectomy-cds.example/fhir/CodeSystem/override-reason"
 
-_NEVER_CUT = frozenset({"DATA-READ"})
+_NEVER_CUT = frozenset({*RED_FLAGS, DATA_READ})
 _URGENCY = tuple(Indicator)
 
 
@@ -38,8 +41,9 @@ def render_cards(
     Raises:
         KnowledgeError: A template has no words for what a rule found.
     """
-    off = {card for card, template in knowledge.cards.items() if not template.is_enabled}
-    assessment = without(assessment, options.disabled_cards | off)
+    off = options.disabled_cards | {c for c, card in knowledge.cards.items() if not card.is_enabled}
+    assessment = without(assessment, off)
+    assessment = without(assessment, off | _unwanted_cards(assessment, knowledge, options))
     wanted = [_prepared(finding, knowledge, options) for finding in assessment.shown]
     kept, cut = _capped(wanted, options.max_cards)
     wording = Wording(knowledge, assessment.as_of)
@@ -50,6 +54,23 @@ def render_cards(
         _written(writer, finding, cut if position == last else ())
         for position, finding in enumerate(kept)
     ]
+
+
+def _unwanted_cards(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions
+) -> frozenset[str]:
+    """Return the info cards this client does not want."""
+    if options.info_cards == "all":
+        return frozenset()
+    info = [
+        finding
+        for finding in assessment.shown
+        if _prepared(finding, knowledge, options).indicator is Indicator.INFO
+        and finding.card not in _NEVER_CUT
+    ]
+    if options.info_cards == "with-orders":
+        info = [finding for finding in info if not placement(finding, knowledge, options).offers]
+    return frozenset(finding.card for finding in info)
 
 
 def _written(writer: _CardWriter, finding: Finding, cut: Sequence[Finding]) -> Json:
@@ -100,20 +121,20 @@ class _CardWriter:
         summary_template = template.summaries.get(finding.variant, template.summaries["default"])
         summary = wording.summary(summary_template, finding.words, template.title)
         name = self._uuid(finding)
-        detail = self.explanation.detail(finding, self._cut(cut))
+        place = placement(finding, self.knowledge, self.options)
+        detail = self.explanation.detail(finding, self._cut(cut), place.by_hand)
         card = self._frame(finding, name, summary, detail)
         case = self.story.assessment.case
         operation = case.operation if case is not None else None
         writer = OrderWriter(self.knowledge, self.options, self.context, wording, operation)
-        proposals = self._proposals(finding)
-        if proposals:
-            behavior = self._behavior(finding, proposals)
+        if place.offers:
+            behavior = self._behavior(place)
             card["suggestions"] = [
-                writer.suggestion(finding, proposal, name, summary)
-                for proposal in _recommended_first(proposals, behavior)
+                writer.suggestion(finding, offer, name, summary)
+                for offer in _marked(place.offers, behavior)
             ]
             card["selectionBehavior"] = behavior
-        links = self._links(finding)
+        links = [*(self._own_link(finding) if place.by_hand else ()), *self._links(finding)]
         if links:
             card["links"] = links
         return card
@@ -125,11 +146,14 @@ class _CardWriter:
         return self._frame(finding, self._uuid(finding), title, words)
 
     def _frame(self, finding: Finding, name: UUID, summary: str, detail: str) -> Json:
+        is_plain, extension = self.options.is_plain_text, self.options.detail_type_extension
+        kind = "text/plain" if is_plain else "text/markdown"
         return {
             "uuid": str(name),
             "summary": summary,
             "indicator": finding.indicator.value,
-            "detail": detail,
+            "detail": plain_text(detail) if is_plain else detail,
+            **({"extension": {extension: kind}} if extension else {}),
             "source": self._source(finding),
             "overrideReasons": [
                 {"system": OVERRIDE_SYSTEM, "code": code, "display": display}
@@ -146,34 +170,33 @@ class _CardWriter:
         )
 
     def _source(self, finding: Finding) -> Json:
-        base = self.options.public_base_url.rstrip("/")
-        return {
+        source: Json = {
             "label": self.knowledge.phrases["source-label"],
-            "url": f"{base}/guidance/{finding.card}",
-            "icon": f"{base}/icon.png",
-            "topic": {
+            "url": self._guidance(finding),
+            "icon": f"{self.options.public_base_url.rstrip('/')}/icon.png",
+        }
+        if self.options.has_topic:
+            source["topic"] = {
                 "system": CARD_SYSTEM,
                 "code": finding.card.replace("-", ""),
                 "display": self.knowledge.cards[finding.card].title,
-            },
-        }
+            }
+        return source
 
-    def _proposals(self, finding: Finding) -> tuple[Proposal, ...]:
-        if finding.is_order_withheld:
-            return ()
-        if not self.options.splits_orders:
-            return finding.proposals
-        return tuple(
-            replace(proposal, orders=(order,))
-            for proposal in finding.proposals
-            for order in proposal.orders
-        )
-
-    def _behavior(self, finding: Finding, proposals: Sequence[Proposal]) -> str:
+    def _behavior(self, place: Placement) -> str:
         if self.options.selection_behavior != "spec":
             return self.options.selection_behavior
-        is_choice = finding.is_either_or and len(proposals) > 1
-        return "at-most-one" if is_choice else "any"
+        return "at-most-one" if place.is_choice else "any"
+
+    def _own_link(self, finding: Finding) -> list[Json]:
+        """Return the link to the card's own page, which says how its orders are coded."""
+        if self.options.links == "none":
+            return []
+        label = self.knowledge.phrases["link-guidance"]
+        return [{"label": label, "url": self._guidance(finding), "type": "absolute"}]
+
+    def _guidance(self, finding: Finding) -> str:
+        return f"{self.options.public_base_url.rstrip('/')}/guidance/{finding.card}"
 
     def _links(self, finding: Finding) -> list[Json]:
         sources = [
@@ -192,9 +215,9 @@ class _CardWriter:
         return (self.story.line("cut-cards", most=self.options.max_cards, cards=titles),)
 
 
-def _recommended_first(proposals: Sequence[Proposal], behavior: str) -> list[Proposal]:
-    """Return recommended proposals first; only one stays recommended if only one may be taken."""
-    ordered = sorted(proposals, key=lambda proposal: not proposal.is_recommended)
+def _marked(offers: Sequence[Offer], behavior: str) -> list[Offer]:
+    """Return *offers*; only the first stays recommended if only one may be taken."""
     if behavior != "at-most-one":
-        return ordered
-    return [ordered[0], *(replace(proposal, is_recommended=False) for proposal in ordered[1:])]
+        return list(offers)
+    rest = (replace(o, proposal=replace(o.proposal, is_recommended=False)) for o in offers[1:])
+    return [offers[0], *rest]

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from cds_service.evaluation.assessment import Finding, Note, Term
 from cds_service.evaluation.case import Case
-from cds_service.knowledge.model import CardTemplate, Source
+from cds_service.knowledge.model import CardTemplate, OrderTemplate, Source
 from cds_service.rendering.options import CardOptions
 from cds_service.rendering.orders import text_of
 from cds_service.rendering.story import Story
@@ -38,12 +38,19 @@ class Explanation:
     story: Story
     options: CardOptions
 
-    def detail(self, finding: Finding, cut: Iterable[str] = ()) -> str:
-        """Return the Markdown of *finding*; *cut* names the cards left out after this one."""
+    def detail(
+        self, finding: Finding, cut: Iterable[str] = (), by_hand: Iterable[OrderTemplate] = ()
+    ) -> str:
+        """Return the Markdown of *finding*.
+
+        *cut* names the cards left out after this one, *by_hand* the orders this site's EHR has no
+        code for.
+        """
         card = self.story.wording.knowledge.cards[finding.card]
         blocks = [
             self._text(card, finding, "action"),
             self._withheld(finding),
+            self._by_hand(by_hand),
             self._text(card, finding, "why"),
             *(self._note(card, note) for note in finding.notes),
             self._text(card, finding, "caveat"),
@@ -75,6 +82,10 @@ class Explanation:
             return ""
         phrase = "withheld-order" if finding.is_order_withheld else "unread-also"
         return self.story.line(phrase, keys=self.story.keys(finding.unread))
+
+    def _by_hand(self, orders: Iterable[OrderTemplate]) -> str:
+        titles = listed([order.title for order in orders])
+        return self.story.line("order-by-hand", orders=titles) if titles else ""
 
     def _entries(self, finding: Finding) -> list[str]:
         """Return the other entries the finding rests on, each once, in our words."""

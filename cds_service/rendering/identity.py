@@ -25,7 +25,12 @@ def card_uuid(finding: Finding, *, patient_id: str, client_id: str, key: bytes) 
     return uuid5(_NAMESPACE, json.dumps([patient, client_id, finding.card, evidence]))
 
 
-def suggestion_uuid(card: UUID, proposal: Proposal) -> UUID:
-    """Return the id of a suggestion within *card*: its orders and side."""
+def suggestion_uuid(card: UUID, proposal: Proposal, local_code: str = "") -> UUID:
+    """Return the id of a suggestion within *card*: its orders and side.
+
+    *local_code* tells apart entries of a site's order list that stand for the same order; the
+    first of them has none.
+    """
     side = proposal.side.value if proposal.side else ""
-    return uuid5(card, json.dumps([list(proposal.orders), side]))
+    named = [list(proposal.orders), side, *([local_code] if local_code else [])]
+    return uuid5(card, json.dumps(named))

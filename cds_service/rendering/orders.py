@@ -7,18 +7,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from cds_service.catalogue.orders import OrderEntry
 from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Finding, Proposal
 from cds_service.evaluation.episode import Operation
 from cds_service.knowledge.model import SYSTEM_URIS, CardTemplate, Knowledge, OrderTemplate
 from cds_service.rendering.identity import suggestion_uuid
 from cds_service.rendering.options import CardContext, CardOptions
-from cds_service.rendering.wording import Wording, listed
+from cds_service.rendering.placing import Offer, order_template
+from cds_service.rendering.wording import Wording, listed, strip_markup
 from cds_service.values import Side
 
 Json = dict[str, object]
 
 LABEL_LIMIT = 80
+_ROUTINE = "routine"
+_VISIT_CATEGORY = "http://terminology.hl7.org/CodeSystem/medicationrequest-category"
+_CATEGORIES: Mapping[str, tuple[str, str, str]] = {
+    "outpatient": (_VISIT_CATEGORY, "outpatient", "Outpatient"),
+    "inpatient": (_VISIT_CATEGORY, "inpatient", "Inpatient"),
+}
+"""Categories that say where an order is carried out, in place of what kind of order it is."""
 _MOST_REFERENCES = 10
 _ON_THE_SERVER = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-._]{1,64}", re.ASCII)
 _REQUESTERS = ("Practitioner/", "PractitionerRole/")
@@ -40,19 +49,24 @@ class OrderWriter:
     operation: Operation | None = None
     """The index operation: its level belongs to the site, its entry to the facts."""
 
-    def suggestion(self, finding: Finding, proposal: Proposal, card: UUID, summary: str) -> Json:
-        """Return one suggestion: every order of *proposal*, taken together."""
+    def suggestion(self, finding: Finding, offer: Offer, card: UUID, summary: str) -> Json:
+        """Return one suggestion: every order of *offer*, taken together."""
+        proposal = offer.proposal
         templates = [self.order(order_id) for order_id in proposal.orders]
+        first = offer.entries[0]
+        local_code = f"{first.system}|{first.code}" if first and offer.is_second_choice else ""
         suggestion: Json = {
-            "label": _label(templates),
-            "uuid": str(suggestion_uuid(card, proposal)),
+            "label": strip_markup(first.display)
+            if first and offer.names_entry
+            else _label(templates),
+            "uuid": str(suggestion_uuid(card, proposal, local_code)),
             "actions": [
                 {
                     "type": "create",
-                    "description": template.description,
-                    "resource": self._request(finding, proposal, template, summary),
+                    "description": self._description(template, offer, entry),
+                    "resource": self._request(finding, proposal, (template, entry), summary),
                 }
-                for template in templates
+                for template, entry in zip(templates, offer.entries, strict=True)
             ],
         }
         if proposal.is_recommended:
@@ -61,29 +75,48 @@ class OrderWriter:
 
     def order(self, order_id: str) -> OrderTemplate:
         """Return the order's template, in the form this client's site uses."""
-        site_form = f"{order_id}-{self.options.spine_referral}"
-        if self.options.country != "US" and f"{order_id}-other" in self.knowledge.orders:
-            site_form = f"{order_id}-other"
-        return self.knowledge.orders.get(site_form) or self.knowledge.orders[order_id]
+        return order_template(order_id, self.knowledge, self.options)
+
+    def _description(self, template: OrderTemplate, offer: Offer, entry: OrderEntry | None) -> str:
+        """Return what is ordered, where, how soon and when: some EHRs show nothing else."""
+        phrases, proposal = self.knowledge.phrases, offer.proposal
+        parts = [template.description]
+        if proposal.side is not None and proposal.side in _SIDES:
+            parts.append(phrases[_SIDES[proposal.side]])
+        if proposal.priority != _ROUTINE:
+            parts.append(phrases[f"action-{proposal.priority}"])
+        if proposal.occurrence:
+            day = proposal.occurrence.isoformat()
+            parts.append(phrases["action-from"].replace("{date}", day))
+        name = f" ({strip_markup(entry.display)})" if entry and offer.names_entry else ""
+        return ", ".join(parts) + name
 
     def _request(
-        self, finding: Finding, proposal: Proposal, template: OrderTemplate, summary: str
+        self,
+        finding: Finding,
+        proposal: Proposal,
+        order: tuple[OrderTemplate, OrderEntry | None],
+        summary: str,
     ) -> Json:
+        template, entry = order
         request: Json = {
             "resourceType": "ServiceRequest",
             "status": self.options.request_status,
             "intent": self.options.intent,
             "priority": proposal.priority,
-            "code": _code(template),
-            "subject": {"reference": f"Patient/{self.context.patient_id}"},
+            "code": self._code(template, entry),
+            "subject": self._reference(f"Patient/{self.context.patient_id}"),
             "note": [{"text": self._note(finding, summary)}],
         }
-        if template.category:
-            request["category"] = [{"coding": [_coding(template.category)]}]
+        if entry and entry.instructions:
+            request["note"] = [{"text": self._note(finding, summary)}, {"text": entry.instructions}]
+        category = _CATEGORIES.get(self.options.order_category, template.category)
+        if category and self.options.order_category != "none":
+            request["category"] = [{"coding": [_coding(category)]}]
         if self.context.encounter_id:
-            request["encounter"] = {"reference": f"Encounter/{self.context.encounter_id}"}
+            request["encounter"] = self._reference(f"Encounter/{self.context.encounter_id}")
         if self.context.user_id and self.context.user_id.startswith(_REQUESTERS):
-            request["requester"] = {"reference": self.context.user_id}
+            request["requester"] = self._reference(self.context.user_id)
         if proposal.occurrence:
             request["occurrenceDateTime"] = proposal.occurrence.isoformat()
         body_site = self._body_site(template, proposal.side)
@@ -95,10 +128,36 @@ class OrderWriter:
             request["supportingInfo"] = references[:_MOST_REFERENCES]
         return request
 
+    def _reference(self, relative: str) -> Json:
+        """Return a reference in the form this client wants."""
+        base = self.context.fhir_server
+        if not self.options.uses_absolute_references or not base:
+            return {"reference": relative}
+        return {"reference": f"{base.rstrip('/')}/{relative}"}
+
+    def _code(self, template: OrderTemplate, entry: OrderEntry | None) -> Json:
+        """Return the code: the site's own first, ours after it where the client wants them."""
+        codings = list(template.codings)
+        if entry:
+            local = (entry.system, entry.code, strip_markup(entry.display))
+            codings = [local, *(codings if self.options.keeps_standard_codes else [])]
+        code: Json = {"text": template.text}
+        if codings:
+            code["coding"] = [_coding(coding) for coding in codings]
+        return code
+
+    def _pointed(self, references: Iterable[str]) -> list[Json]:
+        """Return *references* as FHIR writes them, each once.
+
+        An entry that came without an id has only a name of ours, to which no order can point.
+        """
+        found = (reference for reference in references if _ON_THE_SERVER.fullmatch(reference))
+        return [self._reference(reference) for reference in dict.fromkeys(found)]
+
     def _references(self, finding: Finding) -> list[Json]:
         """Return the operation and the entries the finding rests on."""
         operation = self.operation.references if self.operation else ()
-        return _pointed([*operation, *(entry.reference for entry in finding.evidence)])
+        return self._pointed([*operation, *(entry.reference for entry in finding.evidence)])
 
     def _note(self, finding: Finding, summary: str) -> str:
         """Return the order's note: the numbers, the question, and that it is only proposed."""
@@ -133,7 +192,7 @@ class OrderWriter:
 
         Words stand where a code would claim a diagnosis or a side that nobody has recorded.
         """
-        references = _pointed(finding.reason_references)
+        references = self._pointed(finding.reason_references)
         if references:
             return {"reasonReference": references}
         words = self.knowledge.phrases.get(f"reason-{finding.reason_code}")
@@ -156,22 +215,6 @@ class OrderWriter:
 def text_of(card: CardTemplate, block: str, variant: str) -> str | None:
     """Return a block of the card's text, in the form for *variant* if it has one."""
     return card.texts.get(f"{block}-{variant}") or card.texts.get(block)
-
-
-def _pointed(references: Iterable[str]) -> list[Json]:
-    """Return *references* as FHIR writes them, each once.
-
-    An entry that came without an id has only a name of ours, to which no order can point.
-    """
-    found = (reference for reference in references if _ON_THE_SERVER.fullmatch(reference))
-    return [{"reference": reference} for reference in dict.fromkeys(found)]
-
-
-def _code(template: OrderTemplate) -> Json:
-    code: Json = {"text": template.text}
-    if template.codings:
-        code["coding"] = [_coding(coding) for coding in template.codings]
-    return code
 
 
 def _coding(coding: tuple[str, str, str]) -> Json:

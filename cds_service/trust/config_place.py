@@ -32,18 +32,23 @@ class Place:
         """Return a file name of the configuration as a path; relative ones start at the file."""
         return (self.file.parent / Path(name).expanduser()).resolve()
 
-    def bytes_of(self, key: str, name: str) -> bytes:
-        """Return what the file *name*, given under *key*, holds."""
+    def bytes_of(self, key: str, name: str, *, largest: int = _LARGEST_FILE) -> bytes:
+        """Return what the file *name*, given under *key*, holds; *largest* is in bytes."""
         path = self.path(name)
         self.files.append(path)
         try:
-            if path.stat().st_size > _LARGEST_FILE:
+            if path.stat().st_size > largest:
                 raise self.fault(key, "the file is too large to be right.", "Check the name.")
             return path.read_bytes()
         except OSError as error:
             raise self.fault(
                 key, "the file cannot be read.", "Check its name and its permissions."
             ) from error
+
+
+def table_of(table: Table, key: str) -> Table:
+    """Return the table under *key*; an empty one if it is not given."""
+    return cast("Table", table.get(key, {}))
 
 
 def text_of(table: Table, key: str, default: str = "") -> str:

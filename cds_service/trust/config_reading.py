@@ -13,14 +13,26 @@ from types import MappingProxyType
 from typing import cast
 from zoneinfo import ZoneInfo
 
+from cds_service.catalogue.codes import NO_CODES, CodeMap, read_code_map
+from cds_service.catalogue.orders import NO_CATALOGUE, OrderCatalogue, read_order_catalogue
+from cds_service.catalogue.tables import LARGEST_FILE
 from cds_service.trust.addresses import AddressRefusedError, is_loopback_url, normalise_base
-from cds_service.trust.config_place import Place, Table, flag_of, text_of, texts_of, whole_of
+from cds_service.trust.config_place import (
+    Place,
+    Table,
+    flag_of,
+    table_of,
+    text_of,
+    texts_of,
+    whole_of,
+)
 from cds_service.trust.config_secrets import jwks_url_of, refuse_published_keys, static_keys
+from cds_service.trust.dialect import GENERIC, dialect_table, reading_form, search_form
 from cds_service.trust.profile import (
     DEFAULT_ALGORITHMS,
     CardPreferences,
     ClientProfile,
-    Dialect,
+    Role,
 )
 
 
@@ -36,6 +48,8 @@ def read_client(place: Place, table: Table) -> ClientProfile:
         raise place.fault(
             "private_fhir_bases", "a base here is not in fhir_bases.", "Add it there as well."
         )
+    dialect = text_of(table, "dialect", GENERIC)
+    cards = dialect_table(dialect, "cards", table_of(table, "cards"))
     client = ClientProfile(
         id=text_of(table, "id"),
         issuers=texts_of(table, "issuers"),
@@ -58,13 +72,18 @@ def read_client(place: Place, table: Table) -> ClientProfile:
         allows_open_fhir=flag_of(table, "allows_open_fhir"),
         allows_loopback_fhir=flag_of(table, "allows_loopback_fhir"),
         time_zone=_time_zone(place, table),
-        dialect=Dialect(text_of(table, "dialect", "generic")),
+        dialect=dialect,
+        reading=reading_form(dialect, table_of(table, "reading")),
+        searches=search_form(dialect, table_of(table, "searches")),
+        order_catalogue=_order_catalogue(place, table, texts_of(cards, "order_systems")),
+        code_map=_code_map(place, table),
+        roles=_roles(table),
         searches_by_post=flag_of(table, "searches_by_post"),
         searches_in_batch=flag_of(table, "searches_in_batch"),
         max_fhir_requests=whole_of(table, "max_fhir_requests", 64),
         optional_keys=texts_of(table, "optional_keys"),
         matches_drug_names=flag_of(table, "matches_drug_names"),
-        cards=_card_preferences(table),
+        cards=_card_preferences(cards),
         discovery_version=_discovery_version(table),
         outbound_proxy=_proxy(place, table),
         ca_file=_ca_file(place, table),
@@ -148,18 +167,55 @@ def _proxy(place: Place, table: Table) -> str | None:
     return _checked_base(place, "outbound_proxy", text_of(table, "outbound_proxy"))
 
 
-def _card_preferences(table: Table) -> CardPreferences:
-    cards = cast("Table", table.get("cards", {}))
-    natural = "any" if table.get("dialect") == Dialect.EPIC else "spec"
+def _card_preferences(cards: Table) -> CardPreferences:
+    """Return the wishes in *cards*, which has every key of a dialect."""
     ceilings = cast("Mapping[str, str]", cards.get("indicator_ceilings", {}))
     return CardPreferences(
         max_cards=whole_of(cards, "max_cards", 5),
         disabled_cards=frozenset(texts_of(cards, "disabled_cards")),
         indicator_ceilings=MappingProxyType(dict(ceilings)),
-        intent=text_of(cards, "intent", "order"),
-        selection_behavior=text_of(cards, "selection_behavior", natural),
+        info_cards=text_of(cards, "info_cards", "all"),
         spine_referral=text_of(cards, "spine_referral", "neurosurgeon"),
         country=text_of(cards, "country", "US"),
+        link_hosts=texts_of(cards, "link_hosts"),
+        selection_behavior=text_of(cards, "selection_behavior"),
+        orders_per_suggestion=text_of(cards, "orders_per_suggestion"),
+        intent=text_of(cards, "intent"),
+        order_category=text_of(cards, "order_category"),
+        requires_local_codes=flag_of(cards, "requires_local_codes"),
+        keeps_standard_codes=flag_of(cards, "keeps_standard_codes"),
+        references=text_of(cards, "references"),
+        detail=text_of(cards, "detail"),
+        detail_type_extension=text_of(cards, "detail_type_extension"),
+        topic=text_of(cards, "topic"),
+        links=text_of(cards, "links"),
+    )
+
+
+def _order_catalogue(place: Place, table: Table, systems: tuple[str, ...]) -> OrderCatalogue:
+    if "order_catalogue" not in table:
+        return NO_CATALOGUE
+    name = text_of(table, "order_catalogue")
+    content = place.bytes_of("order_catalogue", name, largest=LARGEST_FILE)
+    return read_order_catalogue(str(place.path(name)), content, systems)
+
+
+def _code_map(place: Place, table: Table) -> CodeMap:
+    if "code_map" not in table:
+        return NO_CODES
+    name = text_of(table, "code_map")
+    content = place.bytes_of("code_map", name, largest=LARGEST_FILE)
+    return read_code_map(str(place.path(name)), content)
+
+
+def _roles(table: Table) -> tuple[Role, ...]:
+    return tuple(
+        Role(
+            name=text_of(role, "name"),
+            codes=frozenset(texts_of(role, "codes")),
+            hidden_cards=frozenset(texts_of(role, "hidden_cards")),
+        )
+        for role in cast("list[Table]", table.get("roles", []))
     )
 
 

@@ -8,43 +8,55 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
+from cds_service.catalogue.codes import NO_CODES, CodeMap
+from cds_service.catalogue.orders import NO_CATALOGUE, OrderCatalogue
 from cds_service.trust.addresses import normalise_base
+from cds_service.trust.dialect import GENERIC, ReadingForm, SearchForm
 from cds_service.trust.keys import KeySet
 
 DEFAULT_ALGORITHMS = ("ES384", "RS384")
 UTC = ZoneInfo("UTC")
 
 
-class Dialect(StrEnum):
-    """How a kind of EHR reads cards and FHIR searches; the texts are those of the file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """A kind of user who does not get some cards; ``codes`` are ``system|code``."""
 
-    GENERIC = "generic"
-    EPIC = "epic"
-    ORACLE_HEALTH = "oracle-health"
-    CDS_HOOKS_SANDBOX = "cds-hooks-sandbox"
-    SANDBOX = "sandbox"
+    name: str
+    codes: frozenset[str]
+    hidden_cards: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardPreferences:
-    """How this site wants its cards.
+    """How this site wants its cards; the values of ``generic`` unless told otherwise.
 
-    ``indicator_ceilings`` maps a card id to the strongest indicator it may have here.
-    ``selection_behavior`` is ``spec`` (what the specification says), ``any`` or ``at-most-one``.
+    ``docs/client-profiles.md`` explains every key.  ``indicator_ceilings`` maps a card id to the
+    strongest indicator it may have here.  ``info_cards`` is ``all``, ``with-orders`` or ``none``.
     """
 
     max_cards: int = 5
     disabled_cards: frozenset[str] = frozenset()
     indicator_ceilings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    intent: str = "order"
-    selection_behavior: str = "spec"
+    info_cards: str = "all"
     spine_referral: str = "neurosurgeon"
     country: str = "US"
+    link_hosts: tuple[str, ...] = ()
+    selection_behavior: str = "spec"
+    orders_per_suggestion: str = "all"
+    intent: str = "order"
+    order_category: str = "clinical"
+    requires_local_codes: bool = False
+    keeps_standard_codes: bool = True
+    references: str = "relative"
+    detail: str = "markdown"
+    detail_type_extension: str = ""
+    topic: str = "letters-and-digits"
+    links: str = "sources"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +64,7 @@ class ClientProfile:
     """One EHR we answer.
 
     URLs in ``fhir_bases`` and ``private_fhir_bases`` are normalised, so they compare as text.
+    ``reading``, ``searches`` and parts of ``cards`` begin as those of ``dialect``.
     ``jwks`` or ``jwks_url`` is set, never both; without either no token of this client is good.
 
     Units:
@@ -78,7 +91,12 @@ class ClientProfile:
     allows_loopback_fhir: bool = False
     allows_unlisted_loopback_fhir: bool = False
     time_zone: ZoneInfo = UTC
-    dialect: Dialect = Dialect.GENERIC
+    dialect: str = GENERIC
+    reading: ReadingForm = field(default_factory=ReadingForm)
+    searches: SearchForm = field(default_factory=SearchForm)
+    order_catalogue: OrderCatalogue = NO_CATALOGUE
+    code_map: CodeMap = NO_CODES
+    roles: tuple[Role, ...] = ()
     searches_by_post: bool = False
     searches_in_batch: bool = False
     max_fhir_requests: int = 64

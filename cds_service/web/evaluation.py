@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -16,17 +16,21 @@ import msgspec
 import structlog
 from flask import g
 
+from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.chart.facts import Chart
 from cds_service.evaluation.assessment import Assessment
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.deadline import Deadline
+from cds_service.fhir.queries import USER_KEY
 from cds_service.fhir.reading import AnotherPatientError
+from cds_service.fhir.users import user_roles
 from cds_service.hooks.discovery import SERVICE_ID
 from cds_service.hooks.request import HookRequest, parse_request
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.options import CardContext, CardOptions
 from cds_service.trust.profile import ClientProfile
+from cds_service.trust.roles import hidden_cards
 
 _log = structlog.get_logger()
 
@@ -55,6 +59,7 @@ class ChartReader(Protocol):
         fhir_server: str | None,
         matches_drug_names: bool = False,
         has_time: Callable[[], bool] = lambda: True,
+        code_map: CodeMap = NO_CODES,
     ) -> Chart:
         """Return the chart of one patient, as far as *has_time* allows."""
 
@@ -96,7 +101,8 @@ class Road:
         request = parse_request(body, service_id=SERVICE_ID, allows_as_of=self.allows_as_of)
         g.hook_instance = request.hook_instance
         watch.lap("request")
-        answers = self.gateway.answers(request, client, deadline)
+        answers = dict(self.gateway.answers(request, client, deadline))
+        user = user_roles(answers.pop(USER_KEY, None), request.user_id)
         watch.lap("gateway")
         as_of = request.as_of or self.now().astimezone(client.time_zone).date()
         chart = self._chart(answers, request, client, as_of, deadline)
@@ -106,11 +112,12 @@ class Road:
         cards = self.render(
             assessment,
             self.knowledge,
-            self.card_options(client),
+            self._options(client, user),
             CardContext(
                 patient_id=request.patient_id,
                 user_id=request.user_id,
                 encounter_id=request.encounter_id,
+                fhir_server=request.fhir_server,
             ),
         )
         answer = msgspec.json.encode({"cards": cards})
@@ -129,6 +136,12 @@ class Road:
             milliseconds=watch.milliseconds,
         )
         return answer
+
+    def _options(self, client: ClientProfile, user: tuple[frozenset[str], ...]) -> CardOptions:
+        """Return how *client* wants its cards, without those hidden from this user's roles."""
+        options = self.card_options(client)
+        hidden = hidden_cards(client.roles, user)
+        return replace(options, disabled_cards=options.disabled_cards | hidden)
 
     def _chart(
         self,
@@ -150,6 +163,7 @@ class Road:
                 fhir_server=request.fhir_server,
                 matches_drug_names=client.matches_drug_names,
                 has_time=deadline.leaves_time_to_read,
+                code_map=client.code_map,
             )
         except AnotherPatientError as error:
             _log_foreign(Counter({"Patient": 1}), error.keys, request, client)

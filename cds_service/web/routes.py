@@ -23,6 +23,7 @@ from cds_service.knowledge.publishing import (
     value_set_resource,
 )
 from cds_service.trust.config import ConfigSource
+from cds_service.trust.profile import ClientProfile
 from cds_service.web.access import FrontDesk
 from cds_service.web.evaluation import Road
 from cds_service.web.icon import icon_png
@@ -41,8 +42,8 @@ class HookParts:
     desk: FrontDesk
     road: Road
     feedback: FeedbackStore
-    prefetch: Callable[[tuple[str, ...]], Mapping[str, str]]
-    """The query templates, given the optional keys of a client."""
+    prefetch: Callable[[ClientProfile | None], Mapping[str, str]]
+    """The query templates for a client; None: for everyone."""
     new_deadline: Callable[[], Deadline]
 
 
@@ -55,7 +56,7 @@ def register_hooks(app: Flask, parts: HookParts) -> None:
         service = parts.config.current().service
         version = service.discovery_version if client is None else client.discovery_version
         named = None if version in {None, "none"} else version
-        prefetch = parts.prefetch(() if client is None else client.optional_keys)
+        prefetch = parts.prefetch(client)
         return _json(services_document(prefetch, version=named))
 
     @app.post(f"{_SERVICES}/<service_id>")
@@ -72,7 +73,7 @@ def register_hooks(app: Flask, parts: HookParts) -> None:
         path = _service_path(service_id)
         client = parts.desk.client_posting(request, f"{path}/feedback", path)
         with parts.desk.place():
-            feedback = parse_feedback(read_body(request))
+            feedback = parse_feedback(read_body(request), client.reading.feedback_reasons)
             parts.feedback.keep(client.id, feedback.items)
         return _feedback_answer(feedback)
 

@@ -16,7 +16,8 @@ from cds_service.fhir.batch import batch_parts
 from cds_service.fhir.gateway import Gateway
 from cds_service.fhir.queries import observation_codes
 from cds_service.knowledge.model import Knowledge
-from cds_service.trust.profile import ClientProfile, Dialect
+from cds_service.trust.dialect import search_form
+from cds_service.trust.profile import ClientProfile
 from tests.fhir import fault_server
 from tests.fhir.chart_parts import PATIENT, observation, procedure
 from tests.fhir.fault_server import FaultServer, Handler
@@ -171,7 +172,7 @@ def test_sandbox_servers_are_asked_for_fresh_answers_with_medications(
     gateway: Gateway, server: FaultServer
 ) -> None:
     """HAPI answers a repeated search from store unless told not to."""
-    gateway.answers(call(server), client(dialect=Dialect.SANDBOX), deadline())
+    gateway.answers(call(server), client(searches=search_form("sandbox")), deadline())
     assert all(headers["Cache-Control"] == "no-cache" for _, headers in server.seen)
     assert "_include=MedicationRequest:medication" in server.asked("MedicationRequest")[0]
 

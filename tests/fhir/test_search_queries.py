@@ -11,6 +11,7 @@ from cds_service.chart.supply import Key
 from cds_service.fhir.paging import safe_next_url
 from cds_service.fhir.queries import observation_codes, searches, templates
 from cds_service.knowledge.model import Knowledge
+from cds_service.trust.dialect import search_form
 
 
 def test_templates_use_only_the_patient_id(knowledge: Knowledge) -> None:
@@ -51,13 +52,13 @@ def test_long_code_lists_are_split_without_loss(knowledge: Knowledge, longest: i
 
 def test_millennium_is_not_sent_parameters_it_refuses(knowledge: Knowledge) -> None:
     """Oracle Health gets neither a page size on procedures nor an include."""
-    urls = searches(knowledge, "anna", dialect="oracle-health")
+    urls = searches(knowledge, "anna", form=search_form("oracle-health"))
     assert urls[Key.PROCEDURES] == ("Procedure?patient=anna",)
     assert "_include" not in urls[Key.MEDICATION_REQUESTS][0]
     assert "_include" not in searches(knowledge, "anna")[Key.MEDICATION_REQUESTS][0]
-    epic = searches(knowledge, "anna", dialect="epic")
+    epic = searches(knowledge, "anna", form=search_form("epic"))
     assert "_include" in epic[Key.MEDICATION_REQUESTS][0]
-    sandbox = searches(knowledge, "anna", dialect="cds-hooks-sandbox")
+    sandbox = searches(knowledge, "anna", form=search_form("cds-hooks-sandbox"))
     assert "_include" in sandbox[Key.MEDICATION_REQUESTS][0]
 
 

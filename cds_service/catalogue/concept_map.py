@@ -1,0 +1,110 @@
+"""A FHIR ConceptMap as an order list: R4 (``equivalence``) and R5 (``relationship``).
+
+The source codes may be our order ids or the standard codes of our orders (LOINC, CPT, SNOMED CT).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from cds_service.catalogue.orders import OrderEntry
+from cds_service.errors import SettingsError
+from cds_service.knowledge.model import Knowledge
+
+_NOT_THE_SAME = frozenset({"unmatched", "disjoint", "not-related-to"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What a ConceptMap brought: entries, and how many of its source codes are no order of ours."""
+
+    entries: tuple[OrderEntry, ...]
+    skipped: int
+
+
+def read_concept_map(content: bytes, knowledge: Knowledge) -> Imported:
+    """Return the order list a ConceptMap in JSON describes.
+
+    Raises:
+        SettingsError: It is no ConceptMap, a group lacks its target system, or nothing fits.
+    """
+    concepts = _concepts(knowledge)
+    entries: list[OrderEntry] = []
+    skipped = 0
+    for place, source, target_system, element in _elements(_document(content)):
+        concept = concepts.get((source, str(element.get("code")))) or concepts.get(
+            ("", str(element.get("code")))
+        )
+        if concept is None:
+            skipped += 1
+        else:
+            entries.extend(_entries(place, concept, target_system, element))
+    unique = {(entry.concept, entry.system, entry.code): entry for entry in reversed(entries)}
+    if not unique:
+        raise SettingsError(
+            "The ConceptMap maps none of our orders. Its source codes must be our order ids "
+            "('cds-service orders template' lists them) or the standard codes of our orders."
+        )
+    return Imported(entries=tuple(reversed(unique.values())), skipped=skipped)
+
+
+def _concepts(knowledge: Knowledge) -> Mapping[tuple[str, str], str]:
+    """Return our order for each standard coding, and for its own id under any system."""
+    found = {("", order_id): order_id for order_id in knowledge.orders}
+    for order in knowledge.orders.values():
+        for system, code, _ in order.codings:
+            found.setdefault((system, code), order.id)
+    return found
+
+
+def _document(content: bytes) -> Mapping[str, object]:
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict) or document.get("resourceType") != "ConceptMap":
+        raise SettingsError("The file is not a FHIR ConceptMap in JSON. Export one from your tool.")
+    return document
+
+
+def _elements(
+    document: Mapping[str, object],
+) -> Iterator[tuple[str, str, str, Mapping[str, object]]]:
+    """Yield place, source system, target system and element."""
+    for number, group in enumerate(_objects(document.get("group"))):
+        target = str(group.get("target") or "").split("|", 1)[0]
+        if not target:
+            raise SettingsError(
+                f"ConceptMap.group[{number}].target: the code system of the targets is missing. "
+                "Add it."
+            )
+        source = str(group.get("source") or "").split("|", 1)[0]
+        for position, element in enumerate(_objects(group.get("element"))):
+            yield f"ConceptMap.group[{number}].element[{position}]", source, target, element
+
+
+def _entries(
+    place: str, concept: str, system: str, element: Mapping[str, object]
+) -> Iterator[OrderEntry]:
+    for target in _objects(element.get("target")):
+        relation = target.get("equivalence") or target.get("relationship")
+        if relation in _NOT_THE_SAME or not target.get("code"):
+            continue
+        display = target.get("display")
+        if not display:
+            raise SettingsError(
+                f"{place}.target: a target has no display. Add the name clinicians know."
+            )
+        yield OrderEntry(
+            concept=concept,
+            system=system,
+            code=str(target["code"]),
+            display=str(display),
+            instructions=str(target.get("comment") or ""),
+        )
+
+
+def _objects(value: object) -> list[Mapping[str, object]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -1,0 +1,38 @@
+"""Do a site's local codes fit what this service reads?"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from cds_service.catalogue.codes import CodeMap, check_code_concepts
+from cds_service.errors import SettingsError
+from cds_service.fhir import reasons
+from cds_service.fhir.units import SCALES, measured
+from cds_service.fhir.wire import Quantity
+from cds_service.knowledge.model import Knowledge
+
+
+def check_local_codes(code_map: CodeMap, knowledge: Knowledge) -> None:
+    """Refuse local codes for a concept we do not have, or with a unit it cannot have.
+
+    Raises:
+        SettingsError: A line is wrong; the text names line and column.
+    """
+    check_code_concepts(code_map, knowledge)
+    for entry in code_map.entries:
+        scales = _numbers(code_map, entry.system, entry.code)
+        if entry.unit and not any(_is_read(name, entry.unit) for name in scales):
+            why = "this unit is not read for it" if scales else "its concept carries no number"
+            raise SettingsError(
+                f"{code_map.file}, line {entry.line}, column unit: {why}. Write a UCUM unit such "
+                "as mg/L or mL, or leave the cell empty."
+            )
+
+
+def _numbers(code_map: CodeMap, system: str, code: str) -> list[str]:
+    return [name for name in code_map.concepts[system, code] if name in SCALES]
+
+
+def _is_read(concept: str, unit: str) -> bool:
+    middle = (SCALES[concept].low + SCALES[concept].high) / Decimal(2)
+    return measured(concept, Quantity(value=middle, unit=unit)) != reasons.UNIT_NOT_READ
