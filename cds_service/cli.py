@@ -6,25 +6,27 @@ Exit codes: 0 done, 1 it did not work (wrong content, unreadable file, refusal),
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, ParamSpec, TypeVar
+from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 import click
 
 from cds_service.app import (
+    check_config,
     config_source,
     create_app,
     is_content_unreviewed,
     load_content,
-    refuse_unreviewed_content,
     system_now,
 )
-from cds_service.errors import CdsError, SettingsError
+from cds_service.commands.codes import codes
+from cds_service.commands.manners import clear_errors, examples
+from cds_service.commands.orders import orders
 from cds_service.evaluation.assess import assess
 from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.loading import load_knowledge
@@ -45,33 +47,10 @@ _DEV_WARNING = (
     "read over plain http. Use it with made-up patients only, never with real ones."
 )
 
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
-
-
-def _clear_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Let every error of ours end *command* with its text and the right exit code."""
-
-    @wraps(command)
-    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        try:
-            return command(*args, **kwargs)
-        except SettingsError as error:
-            raise click.UsageError(str(error)) from None
-        except CdsError as error:
-            raise click.ClickException(str(error)) from None
-
-    return wrapped
-
-
-def _examples(*lines: str) -> str:
-    """Return an epilog of example commands that click does not wrap."""
-    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
-
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=_examples(
+    epilog=examples(
         "cds-service demo                               see it work with made-up patients",
         "cds-service serve --dev                        try it with your own FHIR server",
         "cds-service evaluate chart.json                ask about one chart",
@@ -82,8 +61,12 @@ def main() -> None:
     """Decision support for pain after lumbar spine surgery (CDS Hooks)."""
 
 
+main.add_command(codes)
+main.add_command(orders)
+
+
 @main.command(
-    epilog=_examples(
+    epilog=examples(
         "cds-service serve --dev",
         "curl http://127.0.0.1:8080/cds-services",
         "cds-service serve --config clients.toml --host 0.0.0.0 --workers 4",
@@ -96,7 +79,7 @@ def main() -> None:
 @click.option("--deadline-ms", type=int, help="Time for one hook call.  [default: 450]")
 @click.option("--workers", type=int, help="Worker processes.")
 @click.option("--dev", is_flag=True, default=None, help="No tokens; this machine only.")
-@_clear_errors
+@clear_errors
 def serve(**options: str | int | bool | None) -> None:
     """Answer CDS Hooks calls.
 
@@ -107,7 +90,7 @@ def serve(**options: str | int | bool | None) -> None:
     set_up_logging()
     config = config_source(settings).current()
     knowledge = load_content(config)
-    refuse_unreviewed_content(config, is_unreviewed=is_content_unreviewed(knowledge))
+    check_config(config, knowledge)
     if settings.is_dev:
         click.secho(_DEV_WARNING, err=True, bold=True)
     elif not config.clients:
@@ -125,7 +108,7 @@ def serve(**options: str | int | bool | None) -> None:
 
 @main.command(
     short_help="See it work with made-up patients.",
-    epilog=_examples(
+    epilog=examples(
         "cds-service demo",
         "cds-service demo --port 8081 --ehr-port 8091",
         "cds-service demo --fhir https://hapi.fhir.org/baseR4",
@@ -141,7 +124,7 @@ def serve(**options: str | int | bool | None) -> None:
     show_envvar=True,
     help="Access token for that server, if it needs one; better given in the environment.",
 )
-@_clear_errors
+@clear_errors
 def demo(
     port: int, ehr_port: int, *, open_page: bool, fhir: str | None, fhir_token: str | None
 ) -> None:
@@ -160,7 +143,7 @@ def demo(
 
 @main.command(
     short_help="Print the cards for one chart, and why.",
-    epilog=_examples(
+    epilog=examples(
         "cds-service evaluate chart.json",
         "cds-service evaluate --as-of 2026-03-01 --format json chart.json",
         "curl -s 'https://fhir.example.org/Patient/1/$everything' | cds-service evaluate -",
@@ -188,7 +171,7 @@ def demo(
 @click.option(
     "--partial", "is_partial", is_flag=True, help="A kind of resource not in FILE is unknown."
 )
-@_clear_errors
+@clear_errors
 def evaluate(  # noqa: PLR0913 - one parameter for each option
     file: BinaryIO,
     patient: str | None,
@@ -263,7 +246,7 @@ def _card_lines(card: Mapping[str, Any]) -> list[str]:
 @main.command(
     "check-knowledge",
     short_help="Check the clinical content completely.",
-    epilog=_examples(
+    epilog=examples(
         "cds-service check-knowledge",
         "cds-service check-knowledge --site /etc/cds/our-cards",
     ),
@@ -271,7 +254,7 @@ def _card_lines(card: Mapping[str, Any]) -> list[str]:
 @click.option(
     "--site", type=click.Path(path_type=Path, exists=True), help="Folder with a site's own files."
 )
-@_clear_errors
+@clear_errors
 def check_knowledge(site: Path | None) -> None:
     """Check the clinical content in cards/ completely, as the start of the service does."""
     knowledge = load_knowledge(site_overrides=site)
@@ -285,7 +268,7 @@ def check_knowledge(site: Path | None) -> None:
 
 @main.group(
     short_help="Try it against a public FHIR sandbox.",
-    epilog=_examples(
+    epilog=examples(
         "cds-service sandbox load https://hapi.fhir.org/baseR4",
         "cds-service sandbox open https://hapi.fhir.org/baseR4 PATIENT",
     ),
@@ -296,7 +279,7 @@ def sandbox() -> None:
 
 @sandbox.command("load", short_help="Put our made-up patients there.")
 @click.argument("base_url")
-@_clear_errors
+@clear_errors
 def sandbox_load(base_url: str) -> None:
     """Put our made-up patients on the FHIR server at BASE_URL; they carry our tag and id prefix."""
     click.echo(f"Putting our made-up patients on {base_url}, one by one ...")
@@ -308,7 +291,7 @@ def sandbox_load(base_url: str) -> None:
 @sandbox.command("open", short_help="Print the cards for one patient.")
 @click.argument("base_url")
 @click.argument("patient")
-@_clear_errors
+@clear_errors
 def sandbox_open(base_url: str, patient: str) -> None:
     """Open the chart of PATIENT on the FHIR server at BASE_URL, and print the cards."""
     click.echo("Reading the chart ...", err=True)

@@ -1,0 +1,1 @@
+"""The commands that need more than a page; ``cds_service.cli`` puts them together."""

@@ -1,0 +1,28 @@
+"""The client whose order list or local codes a command looks at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cds_service.app import load_content
+from cds_service.errors import SettingsError
+from cds_service.knowledge.model import Knowledge
+from cds_service.trust.config import load_config
+from cds_service.trust.profile import ClientProfile
+
+
+def client_of(config_file: Path, client_id: str) -> tuple[ClientProfile, Knowledge]:
+    """Return the client *client_id* of the configuration, and the content it is served.
+
+    Raises:
+        SettingsError: The file is wrong, or it has no such client.
+        KnowledgeError: The clinical content is wrong.
+    """
+    config = load_config(config_file)
+    for client in config.clients:
+        if client.id == client_id:
+            return client, load_content(config)
+    known = ", ".join(client.id for client in config.clients) or "none"
+    raise SettingsError(
+        f"{config_file}: there is no client '{client_id}'. The clients are: {known}."
+    )

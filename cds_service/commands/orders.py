@@ -1,0 +1,99 @@
+"""``cds-service orders``: a site's own order codes, checked, imported, listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from cds_service.catalogue.concept_map import read_concept_map
+from cds_service.catalogue.orders import (
+    OrderCatalogue,
+    catalogue_csv,
+    check_order_concepts,
+    order_concepts,
+    template_csv,
+)
+from cds_service.commands.clients import client_of
+from cds_service.commands.manners import clear_errors, examples
+from cds_service.knowledge.loading import load_knowledge
+from cds_service.knowledge.model import OrderTemplate
+
+
+@click.group(
+    short_help="A site's own order codes: check, import, list.",
+    epilog=examples(
+        "cds-service orders template > orders.csv",
+        "cds-service orders import conceptmap.json > orders.csv",
+        "cds-service orders check --config clients.toml --client epic-main",
+    ),
+)
+def orders() -> None:
+    """Give our orders the codes of a site's own order list."""
+
+
+@orders.command("check", short_help="Which of our orders have a local code?")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    envvar="CDS_SERVICE_CONFIG",
+    required=True,
+    help="TOML file with the service and its clients.",
+)
+@click.option("--client", "client_id", required=True, help="Id of the client.")
+@clear_errors
+def check(config_file: Path, client_id: str) -> None:
+    """Print a table of all orders with the local codes of one client.
+
+    Exit code 1 if the client requires local codes and an order has none.
+    """
+    client, knowledge = client_of(config_file, client_id)
+    catalogue, is_required = client.order_catalogue, client.cards.requires_local_codes
+    check_order_concepts(catalogue, knowledge)
+    wanted = order_concepts(knowledge)
+    missing = [order for order in wanted if not catalogue.entries_for(order.id)]
+    without = (
+        "no local code: shown as text" if is_required else "no local code: standard codes are sent"
+    )
+    width = max(len(order.id) for order in wanted)
+    for order in wanted:
+        for number, words in enumerate(_words(order, catalogue) or [without]):
+            click.echo(f"{order.id if number == 0 else '':<{width}}  {words}")
+    click.echo(f"{len(wanted) - len(missing)} of {len(wanted)} orders have a local code.")
+    if missing and is_required:
+        click.echo(
+            f"This client requires local codes (requires_local_codes). Add a line for each of the "
+            f"{len(missing)} orders to its order_catalogue.",
+            err=True,
+        )
+        raise SystemExit(1)
+
+
+@orders.command("template", short_help="An order list to fill in.")
+@clear_errors
+def template() -> None:
+    """Print an order list in CSV with every concept and nothing filled in."""
+    click.echo(template_csv(load_knowledge()), nl=False)
+
+
+@orders.command("import", short_help="An order list from a FHIR ConceptMap.")
+@click.argument("file", metavar="CONCEPTMAP", type=click.File("rb"))
+@clear_errors
+def import_(file: BinaryIO) -> None:
+    """Print the order list in CSV that a FHIR ConceptMap (R4 or R5, JSON) describes.
+
+    Its source codes are our order ids, or the LOINC, CPT and SNOMED CT codes of our orders.
+    """
+    found = read_concept_map(file.read(), load_knowledge())
+    click.echo(catalogue_csv(found.entries), nl=False)
+    if found.skipped:
+        click.echo(f"Left out: {found.skipped} codes that are no order of ours.", err=True)
+
+
+def _words(order: OrderTemplate, catalogue: OrderCatalogue) -> list[str]:
+    return [
+        f"{entry.code}  {entry.display}  ({entry.system})"
+        for entry in catalogue.entries_for(order.id)
+    ]
