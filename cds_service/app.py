@@ -29,7 +29,7 @@ from cds_service.rendering.cards import render_cards
 from cds_service.rendering.options import CardOptions, may_link
 from cds_service.rendering.templates_check import check_orders
 from cds_service.settings import Settings
-from cds_service.trust.config import Config, ConfigSource, ReloadingConfig
+from cds_service.trust.config import Config, ConfigSource, ReloadingConfig, ServiceSettings
 from cds_service.trust.profile import ClientProfile, dev_profile
 from cds_service.trust.verification import Verifier
 from cds_service.web.access import Authenticator, ClosedAccess, FrontDesk, OpenAccess
@@ -217,34 +217,41 @@ def _authenticator(
 
 def _card_options(config: ConfigSource, *, is_unreviewed: bool) -> CardOptionsOf:
     def options_of(client: ClientProfile) -> CardOptions:
-        service, wishes = config.current().service, client.cards
-        return CardOptions(
-            client_id=client.id,
-            public_base_url=service.public_base_url,
-            identity_key=service.identity_key,
-            max_cards=wishes.max_cards,
-            intent=wishes.intent,
-            selection_behavior=wishes.selection_behavior,
-            disabled_cards=wishes.disabled_cards | service.disabled_cards,
-            indicator_ceiling=wishes.indicator_ceilings,
-            is_unreviewed=is_unreviewed,
-            spine_referral=wishes.spine_referral,
-            country=wishes.country,
-            splits_orders=wishes.orders_per_suggestion == "one",
-            info_cards=wishes.info_cards,
-            order_catalogue=client.order_catalogue,
-            requires_local_codes=wishes.requires_local_codes,
-            keeps_standard_codes=wishes.keeps_standard_codes,
-            order_category=wishes.order_category,
-            uses_absolute_references=wishes.references == "absolute",
-            is_plain_text=wishes.detail == "plain",
-            detail_type_extension=wishes.detail_type_extension,
-            has_topic=wishes.topic != "none",
-            links=wishes.links,
-            allowed_link_hosts=wishes.link_hosts or service.allowed_link_hosts,
-        )
+        return card_options(config.current().service, client, is_unreviewed=is_unreviewed)
 
     return options_of
+
+
+def card_options(
+    service: ServiceSettings, client: ClientProfile, *, is_unreviewed: bool
+) -> CardOptions:
+    """Return how *client* wants its cards."""
+    wishes = client.cards
+    return CardOptions(
+        client_id=client.id,
+        public_base_url=service.public_base_url,
+        identity_key=service.identity_key,
+        max_cards=wishes.max_cards,
+        intent=wishes.intent,
+        selection_behavior=wishes.selection_behavior,
+        disabled_cards=wishes.disabled_cards | service.disabled_cards,
+        indicator_ceiling=wishes.indicator_ceilings,
+        is_unreviewed=is_unreviewed,
+        spine_referral=wishes.spine_referral,
+        country=wishes.country,
+        splits_orders=wishes.orders_per_suggestion == "one",
+        info_cards=wishes.info_cards,
+        order_catalogue=client.order_catalogue,
+        requires_local_codes=wishes.requires_local_codes,
+        keeps_standard_codes=wishes.keeps_standard_codes,
+        order_category=wishes.order_category,
+        uses_absolute_references=wishes.references == "absolute",
+        is_plain_text=wishes.detail == "plain",
+        detail_type_extension=wishes.detail_type_extension,
+        has_topic=wishes.topic != "none",
+        links=wishes.links,
+        allowed_link_hosts=wishes.link_hosts or service.allowed_link_hosts,
+    )
 
 
 def _description(mode: str, knowledge: Knowledge, *, is_unreviewed: bool) -> Mapping[str, object]:

@@ -17,7 +17,7 @@ from cds_service.errors import SettingsError
 LARGEST_FILE = 4_194_304
 """Bytes of one CSV file of a site."""
 
-_SYSTEM = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}:\S{1,240}")
+_SYSTEM = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}:[^\s|,;$\\{}<>\"]{1,240}")
 _LONGEST_CODE = 128
 
 

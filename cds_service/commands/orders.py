@@ -64,8 +64,8 @@ def check(config_file: Path, client_id: str) -> None:
     click.echo(f"{len(wanted) - len(missing)} of {len(wanted)} orders have a local code.")
     if missing and is_required:
         click.echo(
-            f"This client requires local codes (requires_local_codes). Add a line for each of the "
-            f"{len(missing)} orders to its order_catalogue.",
+            "This client requires local codes (requires_local_codes). Add a line to its "
+            "order_catalogue for each order without one.",
             err=True,
         )
         raise SystemExit(1)

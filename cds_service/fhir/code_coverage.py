@@ -29,6 +29,12 @@ _CODED: Mapping[str, tuple[str, ...]] = {
     "AllergyIntolerance": ("code",),
 }
 """Where each kind of resource says what it is."""
+_MORE: Mapping[str, tuple[str, ...]] = {
+    "Procedure": ("bodySite",),
+    "Condition": ("bodySite",),
+    "Observation": ("valueCodeableConcept", "bodySite", "component.valueCodeableConcept"),
+}
+"""Where a resource with a known code says more in codes."""
 _CODE_LIKE = re.compile(r"[A-Za-z0-9._:/#+=~-]{1,64}", re.ASCII)
 _SYSTEM_LIKE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}:[^\s|]{1,200}", re.ASCII)
 
@@ -50,14 +56,26 @@ class Coverage:
         """Add *resources*, with their contained ones, to the counts."""
         for resource in resources:
             kind = str(resource.get("resourceType"))
-            for path in _CODED.get(kind, ()):
-                for concept in _at(resource, path.split(".")):
-                    self._count_concept(kind, concept, vocabulary)
+            own = [self._count_path(resource, path, vocabulary) for path in _CODED.get(kind, ())]
+            if any(own):
+                for path in _MORE.get(kind, ()):
+                    self._count_path(resource, path, vocabulary)
             self.count(_objects(resource.get("contained")), vocabulary)
+
+    def _count_path(
+        self, resource: Mapping[str, object], path: str, vocabulary: Vocabulary
+    ) -> bool:
+        """Count what stands at *path*; return whether any of it is known."""
+        kind = str(resource.get("resourceType"))
+        found = [
+            self._count_concept(kind, concept, vocabulary)
+            for concept in _at(resource, path.split("."))
+        ]
+        return any(found)
 
     def _count_concept(
         self, kind: str, concept: Mapping[str, object], vocabulary: Vocabulary
-    ) -> None:
+    ) -> bool:
         codings = [
             (str(coding["system"]), str(coding["code"]))
             for coding in _objects(concept.get("coding"))
@@ -65,7 +83,7 @@ class Coverage:
         ]
         if not codings:
             self.text_only[kind] += 1
-            return
+            return False
         found = {
             (kind, *_shown(system, code)): vocabulary.of_coding(
                 Coding(system=system, code=code)
@@ -79,6 +97,7 @@ class Coverage:
                 self.meanings[name] = tuple(sorted({concept for concept, _ in meanings}))
             elif not is_known:
                 self.unmapped[name] += 1
+        return is_known
 
 
 def _shown(system: str, code: str) -> tuple[str, str]:

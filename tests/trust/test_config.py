@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from cds_service.errors import SettingsError, UnauthorizedError
+from cds_service.evaluation.rules.catalog import DATA_READ, RED_FLAGS
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.trust.config import (
     DEVELOPMENT_IDENTITY_KEY,
@@ -33,7 +34,8 @@ from cds_service.trust.demo_profile import (
     DEMO_KEY_ID,
     generate_demo_config,
 )
-from cds_service.trust.profile import CardPreferences, ClientProfile
+from cds_service.trust.dialect import ReadingForm, SearchForm
+from cds_service.trust.profile import CardPreferences, ClientProfile, Role
 from cds_service.trust.verification import Verifier
 from tests.trust.conftest import NOW, Ehr, public_jwk
 
@@ -113,6 +115,8 @@ searches_in_batch = true
 max_fhir_requests = 4
 optional_keys = ["encounters"]
 matches_drug_names = true
+order_catalogue = "orders.csv"
+code_map = "codes.csv"
 discovery_version = "none"
 outbound_proxy = "http://proxy.example:3128"
 rate_per_second = 0.5
@@ -123,14 +127,31 @@ disabled_cards = ["SIJ"]
 intent = "proposal"
 spine_referral = "orthopedic"
 country = "other"
+info_cards = "with-orders"
+link_hosts = ["acsearch.acr.org"]
+detail = "plain"
 [clients.cards.indicator_ceilings]
 PSYCH = "info"
+[clients.reading]
+empty_results = ["null"]
+[clients.searches]
+asks_fresh = true
+[[clients.roles]]
+name = "pt"
+codes = ["x:y|1"]
+hidden_cards = ["OPIOID"]
 """
+    preference = "urn:com.epic.cdshooks.action.code.system.preference-list-item"
+    orders = f"concept,system,code,display\ncrp,{preference},5,CRP\n"
+    (tmp_path / "orders.csv").write_text(orders)
+    (tmp_path / "codes.csv").write_text("system,code,concept\nurn:y,7,odi\n")
     client = load_config(write(SERVICE + text)).clients[0]
     assert client.jwks is not None
     assert set(client.jwks.keys) == {"k"}
     found = {
-        name: getattr(client, name) for name in client.__slots__ if name not in {"jwks", "cards"}
+        name: getattr(client, name)
+        for name in client.__slots__
+        if name not in {"jwks", "cards", "order_catalogue", "code_map"}
     }
     assert found == {
         "id": "all-keys",
@@ -152,6 +173,9 @@ PSYCH = "info"
         "allows_unlisted_loopback_fhir": False,
         "time_zone": ZoneInfo("America/Chicago"),
         "dialect": "epic",
+        "reading": ReadingForm(empty_results=frozenset({"null"})),
+        "searches": SearchForm(asks_fresh=True),
+        "roles": (Role(name="pt", codes=frozenset({"x:y|1"}), hidden_cards=frozenset({"OPIOID"})),),
         "searches_by_post": True,
         "searches_in_batch": True,
         "max_fhir_requests": 4,
@@ -167,6 +191,10 @@ PSYCH = "info"
     assert (cards.max_cards, cards.disabled_cards, cards.intent) == (3, {"SIJ"}, "proposal")
     assert (cards.spine_referral, cards.country) == ("orthopedic", "other")
     assert (cards.indicator_ceilings, cards.selection_behavior) == ({"PSYCH": "info"}, "any")
+    assert (cards.info_cards, cards.link_hosts) == ("with-orders", ("acsearch.acr.org",))
+    assert (cards.detail, cards.orders_per_suggestion, cards.links) == ("plain", "one", "listed")
+    assert [entry.code for entry in client.order_catalogue.entries_for("crp")] == ["5"]
+    assert client.code_map.concepts == {("urn:y", "7"): ("odi",)}
 
 
 def test_identity_key_may_be_hexadecimal_base64_or_a_file(write: Write, tmp_path: Path) -> None:
@@ -439,6 +467,9 @@ def test_card_ids_of_the_schema_are_the_cards_of_the_content() -> None:
     )
     for listed in lists:
         assert set(listed) == set(load_knowledge().cards)
+    roles = schema["properties"]["clients"]["items"]["properties"]["roles"]["items"]
+    hideable = roles["properties"]["hidden_cards"]["items"]["enum"]
+    assert set(hideable) == set(load_knowledge().cards) - {*RED_FLAGS, DATA_READ}
 
 
 def test_every_key_of_the_file_is_used_by_the_service() -> None:
@@ -450,7 +481,14 @@ def test_every_key_of_the_file_is_used_by_the_service() -> None:
     ]
     names = {
         field.name
-        for kind in (ServiceSettings, ClientProfile, CardPreferences)
+        for kind in (
+            ServiceSettings,
+            ClientProfile,
+            CardPreferences,
+            ReadingForm,
+            SearchForm,
+            Role,
+        )
         for field in dataclasses.fields(kind)
     }
     unused = {
@@ -494,13 +532,15 @@ def test_every_key_is_described_in_the_schema_and_in_the_documentation() -> None
     schema = json.loads(schema_path.read_text(encoding="utf-8"))
     page = (ROOT / "docs" / "client-profiles.md").read_text(encoding="utf-8")
     client = schema["properties"]["clients"]["items"]
-    tables = [schema["properties"]["service"], client, client["properties"]["cards"]]
-    for table in tables:
+    inner = {name: client["properties"][name] for name in ("cards", "reading", "searches")}
+    roles = client["properties"]["roles"]["items"]
+    for table in (schema["properties"]["service"], client, *inner.values(), roles):
         assert table["additionalProperties"] is False
         for key, rule in table["properties"].items():
             assert rule["description"].endswith(".")
-            assert f"| `{key}` |" in page or key == "cards"
-            assert rule["description"] in page or key == "cards"
+            is_table = key in {*inner, "roles"}
+            assert f"| `{key}` |" in page or is_table
+            assert rule["description"] in page or is_table
 
 
 def test_demo_configuration_authenticates_with_its_own_key(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""A site's own order list and local codes."""

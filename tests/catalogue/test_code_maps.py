@@ -1,0 +1,79 @@
+"""A site's local codes: what is read, and what is refused with line and column."""
+
+from __future__ import annotations
+
+import pytest
+
+from cds_service.catalogue.codes import read_code_map
+from cds_service.errors import SettingsError
+from cds_service.fhir.local_codes import check_local_codes
+from cds_service.knowledge.loading import load_knowledge
+from cds_service.knowledge.model import Knowledge
+
+HEADER = "system,code,concept,unit,remark\n"
+ROW = "urn:oid:2.999.7.1,100520,pvr,mL,Bladder scan"
+
+
+@pytest.fixture(scope="module")
+def knowledge() -> Knowledge:
+    """Return the clinical content of this checkout."""
+    return load_knowledge()
+
+
+def test_one_code_may_have_several_meanings() -> None:
+    """A flowsheet row of one muscle on one side says what, which muscle and which side."""
+    rows = [f"urn:oid:2.999,7,{name},," for name in ("mrc-grade", "muscle-ehl", "side-left")]
+    found = read_code_map("codes.csv", (HEADER + "\n".join(rows)).encode())
+    assert found.concepts == {("urn:oid:2.999", "7"): ("mrc-grade", "muscle-ehl", "side-left")}
+    assert found.units == {}
+
+
+def test_columns_for_unit_and_remark_may_be_left_out() -> None:
+    """Three columns are enough."""
+    found = read_code_map("c", b"system,code,concept\nurn:oid:2.999,7,odi\n")
+    assert [(entry.concept, entry.line) for entry in found.entries] == [("odi", 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (HEADER + ROW + "\n" + ROW, "line 3, column concept: this code has this concept already"),
+        (HEADER + ROW + "\n" + ROW.replace("pvr,mL", "crp,mg/L"), "line 3, column unit: another"),
+        (HEADER + ROW.replace("pvr", ""), "line 2, column concept: the cell is empty"),
+        (HEADER + ROW.replace("100520", "a|b"), "line 2, column code: a code is at most 128"),
+        (HEADER + ROW.replace("100520", "a,b"), "line 2: there are more cells"),
+    ],
+)
+def test_wrong_file_is_refused_with_its_place(text: str, expected: str) -> None:
+    """The analyst reads line, column, why and what to do."""
+    with pytest.raises(SettingsError) as caught:
+        read_code_map("codes.csv", text.encode())
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (ROW.replace("pvr", "pvrr"), "line 2, column concept: 'pvrr' is no concept"),
+        (ROW.replace("pvr", "zzz"), "/fhir/ValueSet/ID shows each of them"),
+        (ROW.replace("mL", "gallons"), "line 2, column unit: this unit is not read for it"),
+        (ROW.replace("pvr,mL", "saddle-sensation,mL"), "its concept carries no number"),
+    ],
+)
+def test_mapping_that_could_never_work_is_refused(
+    row: str, expected: str, knowledge: Knowledge
+) -> None:
+    """An unknown concept or an impossible unit is an error at the start, not a silent gap."""
+    with pytest.raises(SettingsError) as caught:
+        check_local_codes(read_code_map("codes.csv", (HEADER + row).encode()), knowledge)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("concept", "unit"),
+    [("pvr", "mL"), ("crp", "mg/dL"), ("pain-vas", "mm"), ("temperature", "[degF]"), ("odi", "%")],
+)
+def test_units_that_are_read_are_accepted(concept: str, unit: str, knowledge: Knowledge) -> None:
+    """Units of the scale and those converted to it may be given."""
+    text = f"{HEADER}urn:oid:2.999,7,{concept},{unit},"
+    check_local_codes(read_code_map("c", text.encode()), knowledge)

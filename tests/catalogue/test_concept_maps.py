@@ -1,0 +1,92 @@
+"""FHIR ConceptMaps become order lists."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from cds_service.catalogue.concept_map import read_concept_map
+from cds_service.catalogue.orders import catalogue_csv, read_order_catalogue
+from cds_service.errors import SettingsError
+from cds_service.knowledge.loading import load_knowledge
+from cds_service.knowledge.model import Knowledge
+
+
+@pytest.fixture(scope="module")
+def knowledge() -> Knowledge:
+    """Return the clinical content of this checkout."""
+    return load_knowledge()
+
+
+def concept_map(source: str, *elements: dict[str, Any], target: str = "urn:oid:2.999.1") -> bytes:
+    """Return a ConceptMap with one group."""
+    group = {"source": source, "target": target, "element": list(elements)}
+    return json.dumps({"resourceType": "ConceptMap", "status": "active", "group": [group]}).encode()
+
+
+def element(code: str, target: str, **more: str) -> dict[str, Any]:
+    """Return one mapping."""
+    found = {"code": target, "display": "LOCAL NAME", "equivalence": "equivalent", **more}
+    return {"code": code, "target": [found]}
+
+
+def test_standard_codes_find_our_orders(knowledge: Knowledge) -> None:
+    """A map from LOINC, as terminology tools write it, gives the order list."""
+    found = read_concept_map(
+        concept_map(
+            "http://loinc.org|2.77",
+            element("24967-2", "41001", comment="Screening form first."),
+            element("1988-5", "52001"),
+            element("8302-2", "1"),
+        ),
+        knowledge,
+    )
+    assert found.skipped == 1
+    assert [(e.concept, e.code, e.instructions) for e in found.entries] == [
+        ("mri-lumbar-without-and-with-contrast", "41001", "Screening form first."),
+        ("crp", "52001", ""),
+    ]
+    again = read_order_catalogue("o", catalogue_csv(found.entries).encode())
+    assert [e.code for e in again.entries] == ["41001", "52001"]
+
+
+def test_our_own_ids_work_with_any_source_system(knowledge: Knowledge) -> None:
+    """A hospital may map from our order ids, in R4 or R5 words."""
+    mapping = element("emg-lower-limb", "41030", relationship="equivalent")
+    found = read_concept_map(concept_map("https://site.example/ours", mapping), knowledge)
+    assert [e.concept for e in found.entries] == ["emg-lower-limb"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"equivalence": "unmatched"}, {"equivalence": "", "relationship": "not-related-to"}]
+)
+def test_target_that_is_said_not_to_match_is_left_out(
+    change: dict[str, str], knowledge: Knowledge
+) -> None:
+    """What the map itself calls different never becomes an order."""
+    mappings = (element("crp", "1", **change), element("esr", "2"))
+    found = read_concept_map(concept_map("x:y", *mappings), knowledge)
+    assert [e.concept for e in found.entries] == ["esr"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"{", "not a FHIR ConceptMap"),
+        (b"[" * 100_000, "not a FHIR ConceptMap"),
+        (b'{"resourceType": "ValueSet"}', "not a FHIR ConceptMap"),
+        (concept_map("x:y", element("8302-2", "1")), "maps none of our orders"),
+        (concept_map("x:y", element("crp", "1"), target=""), "group[0].target: the code system"),
+        (concept_map("x:y", element("crp", "1", display="")), "element[0].target: a target has no"),
+        (b'{"resourceType": "ConceptMap", "group": [7, {"target": "x:y", "element": 3}]}', "none"),
+    ],
+)
+def test_wrong_map_is_refused_with_its_place(
+    content: bytes, expected: str, knowledge: Knowledge
+) -> None:
+    """The text says what is missing and where."""
+    with pytest.raises(SettingsError) as caught:
+        read_concept_map(content, knowledge)
+    assert expected in str(caught.value)
