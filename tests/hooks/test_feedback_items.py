@@ -141,3 +141,12 @@ def test_call_is_refused_when_it_has_too_many_items() -> None:
 def test_call_with_an_empty_array_keeps_nothing_and_refuses_nothing() -> None:
     """An empty array is a valid, if idle, call."""
     assert _parse() == Feedback(items=(), refused=())
+
+
+def test_reason_is_looked_for_only_where_the_client_puts_it() -> None:
+    """A field that a client's profile does not name is an unknown field; the item is kept."""
+    item = {**OVERRIDDEN, "overrideReasons": {"reason": {"code": "d7", "system": "urn:epic"}}}
+    body = json.dumps({"feedback": [item]}).encode()
+    [epic] = parse_feedback(body, ("overrideReason", "overrideReasons")).items
+    [strict] = parse_feedback(body, ("overrideReason",)).items
+    assert (epic.reason_code, strict.reason_code) == ("d7", None)
