@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import jwt
 import pytest
 from flask.testing import FlaskClient
 
-from cds_service.app import create_app
+from cds_service.app import check_config, create_app
 from cds_service.errors import KnowledgeError, SettingsError
+from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
 from cds_service.settings import Settings
+from cds_service.trust.config import ReloadingConfig
 from cds_service.trust.demo_profile import (
     DEMO_ALGORITHM,
     DEMO_ISSUER,
@@ -205,6 +208,37 @@ def test_epic_gets_one_order_a_suggestion_and_links_go_to_the_hosts_of_the_site(
     assert [options.splits_orders for options in rooms.options] == [False, True]
     assert rooms.options[0].may_link("https://doi.org/10.1")
     assert not rooms.options[0].may_link("https://doi.org.evil.example/10.1")
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        ("order_catalogue", "crp,urn:a,5,CRP", "crpp,urn:a,5,CRP"),
+        ("code_map", "urn:a,7,odi,%", "urn:a,7,odi,gallons"),
+    ],
+)
+def test_list_that_does_not_fit_the_content_is_refused_at_the_start_and_later(
+    make_ehr: Callable[..., Ehr], tmp_path: Path, key: str, good: str, bad: str
+) -> None:
+    """A concept or unit we do not have stops the start; later the list before it stays."""
+    header = {
+        "order_catalogue": "concept,system,code,display\n",
+        "code_map": "system,code,concept,unit\n",
+    }
+    make_ehr()
+    listed = tmp_path / "list.csv"
+    listed.write_text(header[key] + good)
+    path = tmp_path / "demo-config.toml"
+    path.write_text(path.read_text().replace("[[clients]]", f'[[clients]]\n{key} = "list.csv"'))
+    settings = Settings(config_path=path, state_dir=tmp_path)
+    create_app(settings, clock=lambda: NOW)
+    source = ReloadingConfig(path, monotonic=iter(range(1000)).__next__)
+    source.require(partial(check_config, knowledge=load_knowledge()))
+    before = source.current()
+    listed.write_text(header[key] + bad)
+    assert source.current() is before
+    with pytest.raises(SettingsError, match="line 2, column"):
+        create_app(settings, clock=lambda: NOW)
 
 
 def test_health_says_when_used_tokens_are_no_longer_shared(
