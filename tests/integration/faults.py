@@ -1,7 +1,8 @@
 """Everything a FHIR server has been seen to do wrong, and what the service made of it.
 
-``observe`` drives one fault through a running service process and returns what came back; the
-tests judge it, and ``python -m tests.integration.fault_table`` writes it into
+``observe`` drives one fault through a running service process and returns what came back, and
+``traced`` asks the same rooms within this process what could not be read and told; the tests
+judge both, and ``python -m tests.integration.fault_table`` writes it into
 ``docs/reliability.md``.
 """
 
@@ -13,20 +14,34 @@ import json
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import requests
 
+from cds_service.chart.supply import Supply
 from cds_service.demo.personas import Persona
+from cds_service.errors import DataNotAvailableError
+from cds_service.evaluation.assess import assess
+from cds_service.evaluation.assessment import Verdict
+from cds_service.fhir.deadline import Deadline
+from cds_service.fhir.gateway import Gateway
+from cds_service.fhir.reading import read_chart
+from cds_service.hooks.request import HookRequest
+from cds_service.knowledge.model import Knowledge
+from cds_service.trust.profile import dev_profile
 from tests.everything_written import ACCESS_TOKEN
 from tests.fhir import fault_server
 from tests.fhir.fault_server import FaultServer, Handler
 from tests.integration.conftest import free_port
 
+DEADLINE_SECONDS = 0.45
 TOKEN = ACCESS_TOKEN
 CANARY = "Tomcat-canary"
 EVERYTHING = "everything"
@@ -110,22 +125,92 @@ def bomb() -> bytes:
     return gzip.compress(b'{"resourceType":"Bundle","x":"' + b" " * 200_000_000 + b'"}', 1)
 
 
+def _closed(handler: Handler) -> None:
+    """Hang up without a word."""
+    handler.close_connection = True
+
+
+def _raw(*pieces: bytes) -> Behaviour:
+    """Send *pieces* as they are, and hang up."""
+
+    def behaviour(handler: Handler) -> None:
+        for piece in pieces:
+            handler.wfile.write(piece)
+        handler.close_connection = True
+
+    return behaviour
+
+
+def _continues(handler: Handler) -> None:
+    """Announce an answer again and again, which never comes."""
+    for _ in range(500):
+        handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        time.sleep(0.01)
+
+
+def _filler(ehr: Ehr, kind: str, name: str = "filler") -> dict[str, Any]:
+    """Return an entry of the patient that means nothing to us."""
+    return {
+        "resourceType": kind,
+        "id": name,
+        "status": "completed",
+        "code": {"text": "something else"},
+        "subject": {"reference": f"Patient/{ehr.chart.patient_id}"},
+    }
+
+
+def _another_kind(ehr: Ehr, kind: str) -> Behaviour:
+    other = "Condition" if kind != "Condition" else "Device"
+    body = {"resourceType": "Bundle", "entry": [{"resource": _filler(ehr, other)}]}
+    return lambda handler: handler.send_json(body)
+
+
+def _bare(ehr: Ehr, kind: str) -> Behaviour:
+    return lambda handler: handler.send_json(_filler(ehr, kind))
+
+
+def _with(**fields: object) -> Callable[[Ehr, str], Behaviour]:
+    """Send the chart in a Bundle with further *fields*."""
+    return lambda ehr, kind: lambda handler: handler.send_json({**ehr.page(kind), **fields})
+
+
+def _with_entry(entry: object) -> Callable[[Ehr, str], Behaviour]:
+    """Send the chart with one more *entry*."""
+
+    def behave(ehr: Ehr, kind: str) -> Behaviour:
+        page = ehr.page(kind)
+        body = {**page, "entry": [entry, *page["entry"]]}
+        return lambda handler: handler.send_json(body)
+
+    return behave
+
+
+def _inner_bundle(ehr: Ehr, kind: str) -> Behaviour:
+    body = {"resourceType": "Bundle", "entry": [{"resource": ehr.page(kind)}]}
+    return lambda handler: handler.send_json(body)
+
+
+def _slow_pages(ehr: Ehr, kind: str) -> Behaviour:
+    endless = _endless(ehr, kind)
+
+    def behaviour(handler: Handler) -> None:
+        time.sleep(0.15)
+        endless(handler)
+
+    return behaviour
+
+
+def _redirect_home(ehr: Ehr, kind: str) -> Behaviour:
+    return _html(302, Location=f"{ehr.server.base}/{kind}?again")
+
+
 def _send_bomb(handler: Handler) -> None:
     handler.send_bytes(bomb(), Content_Encoding="gzip")
 
 
 def _many_entries(ehr: Ehr, kind: str) -> Behaviour:
     """Send the chart and 10,000 entries that mean nothing to us."""
-    filler = [
-        {
-            "resourceType": kind,
-            "id": f"filler-{number}",
-            "status": "completed",
-            "code": {"text": "something else"},
-            "subject": {"reference": f"Patient/{ehr.chart.patient_id}"},
-        }
-        for number in range(10_000)
-    ]
+    filler = [_filler(ehr, kind, f"filler-{number}") for number in range(10_000)]
     body = json.dumps(ehr.page(kind, None, *filler)).encode()
     return lambda handler: handler.send_bytes(body)
 
@@ -186,11 +271,13 @@ def _once_reset(ehr: Ehr, kind: str) -> Behaviour:
     return fault_server.once_then(fault_server.reset, ehr.healthy(kind))
 
 
-def _outcome(severity: str, code: str) -> bytes:
-    found = {"severity": severity, "code": code, "diagnostics": CANARY}
-    return json.dumps({"resourceType": "OperationOutcome", "issue": [found]}).encode()
+def _outcome(severity: str, code: str, epic: str = "0") -> dict[str, Any]:
+    details = {"coding": [{"system": "urn:oid:1.2.840.114350.1.13.0.1.7.2.657369", "code": epic}]}
+    found = {"severity": severity, "code": code, "details": details, "diagnostics": CANARY}
+    return {"resourceType": "OperationOutcome", "issue": [found]}
 
 
+HEALTHY = Fault(name="none", effect=Effect.NONE, behave=lambda ehr, kind: ehr.healthy(kind))
 _LOST, _PART, _NONE = Effect.LOST, Effect.PART, Effect.NONE
 FAULTS: tuple[Fault, ...] = (
     _simple("slow: 2 s, beyond the deadline", _LOST, fault_server.slow(2)),
@@ -246,14 +333,49 @@ FAULTS: tuple[Fault, ...] = (
     _simple(
         "OperationOutcome (error) with status 200",
         _LOST,
-        fault_server.content(_outcome("error", "exception")),
+        lambda handler: handler.send_json(_outcome("error", "exception")),
     ),
     _simple(
         "OperationOutcome (forbidden) with status 200",
         _LOST,
-        fault_server.content(_outcome("error", "forbidden")),
+        lambda handler: handler.send_json(_outcome("error", "forbidden")),
     ),
     Fault(name="every entry twice", effect=_NONE, behave=_twice),
+    _simple("hangs up without an answer", _LOST, _closed),
+    _simple("speaks no HTTP", _LOST, _raw(b"220 mail.example ESMTP\r\n")),
+    _simple("announces an answer without end (100)", _LOST, _continues),
+    _simple(
+        "a header of 200 kB", _LOST, _raw(b"HTTP/1.1 200 OK\r\nX: ", b"x" * 200_000, b"\r\n\r\n")
+    ),
+    _simple("204, no content", _LOST, _raw(b"HTTP/1.1 204 No Content\r\n\r\n")),
+    _simple(
+        "says gzip and sends something else",
+        _LOST,
+        lambda handler: handler.send_bytes(b'{"resourceType":"Bundle"}', Content_Encoding="gzip"),
+    ),
+    _simple("NaN in the JSON", _LOST, fault_server.content(b'{"resourceType":"Bundle","x":NaN}')),
+    Fault(name="redirect to its own address", effect=_LOST, behave=_redirect_home),
+    Fault(name="a page each 150 ms, without end", effect=_PART, behave=_slow_pages),
+    Fault(
+        name="a next page without an address",
+        effect=_PART,
+        behave=_with(link=[{"relation": "next"}]),
+    ),
+    Fault(name="counts more entries than it sends", effect=_PART, behave=_with(total=999)),
+    Fault(
+        name="says that more may exist (warning 4119)",
+        effect=_PART,
+        behave=_with_entry(
+            {
+                "resource": _outcome("warning", "informational", "4119"),
+                "search": {"mode": "outcome"},
+            }
+        ),
+    ),
+    Fault(name="an entry that is null", effect=_PART, behave=_with_entry(None)),
+    Fault(name="an entry of another kind only", effect=_PART, behave=_another_kind),
+    Fault(name="a bare entry instead of a list", effect=_PART, behave=_bare),
+    Fault(name="a Bundle in a Bundle", effect=_NONE, behave=_inner_bundle),
 )
 
 
@@ -278,18 +400,72 @@ class Observed:
         return tuple(answered[0]["unread"]) if answered else ()
 
 
-def observe(service: Any, fault: Fault, where: str, people: tuple[Persona, Persona]) -> Observed:  # noqa: ANN401 - a running service
-    """Let *fault* strike the searches for *where*, call the hook, and return what happened."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """What of each key was read, and the rows that could not tell; None if there was no answer."""
+
+    supply: Mapping[str, Supply]
+    untold: tuple[str, ...] | None
+
+
+@contextmanager
+def struck(fault: Fault, where: str, people: tuple[Persona, Persona]) -> Iterator[tuple[Ehr, str]]:
+    """Run a FHIR server with *fault* in its searches for *where*; yields it and its base."""
     server, elsewhere = FaultServer(), FaultServer()
     ehr = Ehr(server=server, elsewhere=elsewhere, chart=people[0], stranger=people[1])
     for kind in TYPES:
         is_struck = where in (kind, EVERYTHING) and (kind != "Patient" or where == kind)
         server.behaviours[kind] = fault.behave(ehr, kind) if is_struck else ehr.healthy(kind)
-    base = f"http://127.0.0.1:{free_port()}/fhir" if fault.is_down else server.base
+    try:
+        yield ehr, f"http://127.0.0.1:{free_port()}/fhir" if fault.is_down else server.base
+    finally:
+        server.stop()
+        elsewhere.stop()
+
+
+def traced(
+    knowledge: Knowledge, fault: Fault, where: str, people: tuple[Persona, Persona]
+) -> Trace:
+    """Let *fault* strike the searches for *where*, and return what could not be read and told."""
+    today = datetime.now(UTC).date()  # noqa: TID251 - as the real service reads the real clock
+    gateway = Gateway(knowledge, time.monotonic)
+    with struck(fault, where, people) as (_, base):
+        request = HookRequest(
+            hook="patient-view",
+            hook_instance=str(uuid.UUID(int=0)),
+            patient_id=people[0].patient_id,
+            user_id="Practitioner/example",
+            fhir_server=base,
+            access_token=TOKEN,
+        )
+        deadline = Deadline.after(DEADLINE_SECONDS, time.monotonic)
+        answers = gateway.answers(request, dev_profile(), deadline)
+        gateway.close()
+    try:
+        chart = read_chart(
+            answers,
+            patient_id=request.patient_id,
+            as_of=today,
+            zone=ZoneInfo("UTC"),
+            knowledge=knowledge,
+            bases=frozenset(),
+            fhir_server=base,
+            has_time=deadline.leaves_time_to_read,
+        )
+    except DataNotAvailableError:
+        supply = {key: answer.supply for key, answer in answers.items()}
+        return Trace(supply=supply, untold=None)
+    findings = assess(chart, knowledge, today).findings
+    untold = [found.card for found in findings if found.verdict is Verdict.CANNOT_TELL]
+    return Trace(supply=chart.supply, untold=tuple(untold))
+
+
+def observe(service: Any, fault: Fault, where: str, people: tuple[Persona, Persona]) -> Observed:  # noqa: ANN401 - a running service
+    """Let *fault* strike the searches for *where*, call the hook, and return what happened."""
     instance = str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
     read_from = service.log.stat().st_size
-    started = time.monotonic()
-    try:
+    with struck(fault, where, people) as (ehr, base):
+        started = time.monotonic()
         answer = call(service, base, people[0].patient_id, instance)
         seconds = time.monotonic() - started
         raw_log = _log_since(service.log, read_from)
@@ -302,12 +478,9 @@ def observe(service: Any, fault: Fault, where: str, people: tuple[Persona, Perso
             log=tuple(line for line in _lines(raw_log) if line.get("hookInstance") == instance),
             raw_log=raw_log,
             seconds=seconds,
-            requests=len(server.seen),
-            requests_elsewhere=len(elsewhere.seen),
+            requests=len(ehr.server.seen),
+            requests_elsewhere=len(ehr.elsewhere.seen),
         )
-    finally:
-        server.stop()
-        elsewhere.stop()
 
 
 def call(

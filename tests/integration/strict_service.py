@@ -14,8 +14,6 @@ import requests
 
 from tests.integration.conftest import free_port, wait_until_answering
 
-DEADLINE_SECONDS = 0.45
-
 
 @dataclass(frozen=True, slots=True)
 class StrictService:

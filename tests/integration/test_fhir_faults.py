@@ -7,20 +7,27 @@ from datetime import date
 
 import pytest
 
+from cds_service.chart.supply import Key, State
 from cds_service.demo.personas import Persona, load_personas
+from cds_service.knowledge.loading import load_knowledge
+from cds_service.knowledge.model import Knowledge
 from tests.integration.faults import (
     CANARY,
+    DEADLINE_SECONDS,
     EVERYTHING,
     FAULTS,
+    HEALTHY,
     TOKEN,
     TYPES,
     Effect,
     Fault,
     Observed,
+    Trace,
     bomb,
     observe,
+    traced,
 )
-from tests.integration.strict_service import DEADLINE_SECONDS, StrictService, strict_service
+from tests.integration.strict_service import StrictService, strict_service
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("faults")]
 SAID = ("could not be read", "was not read")
@@ -28,6 +35,12 @@ SPARE_SECONDS = 0.45
 """What a shared, busy test machine may add to the deadline."""
 
 People = tuple[Persona, Persona]
+
+
+@pytest.fixture(scope="module")
+def knowledge() -> Knowledge:
+    """Return the knowledge of this checkout."""
+    return load_knowledge()
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +60,9 @@ def people(today: date) -> People:
 @pytest.fixture(scope="module")
 def good(service: StrictService, people: People) -> Observed:
     """Return the answer when nothing is wrong."""
-    healthy = Fault(name="none", effect=Effect.NONE, behave=lambda ehr, kind: ehr.healthy(kind))
     bomb()
-    observe(service, healthy, "Device", people)  # the first call of a process is slower
-    return observe(service, healthy, "Device", people)
+    observe(service, HEALTHY, "Device", people)  # the first call of a process is slower
+    return observe(service, HEALTHY, "Device", people)
 
 
 def check_promises(seen: Observed, people: People, spare_seconds: float = SPARE_SECONDS) -> None:
@@ -85,6 +97,38 @@ def test_fault_of_one_part_leaves_an_answer_that_names_it(
     assert seen.unread == ({"Condition": "conditions", "ServiceRequest": "serviceRequests"}[where],)
     assert seen.cards
     assert any(words in seen.text for words in SAID)
+
+
+@pytest.fixture(scope="module")
+def good_trace(knowledge: Knowledge, people: People) -> Trace:
+    """Return what is read and told when nothing is wrong."""
+    return traced(knowledge, HEALTHY, "Condition", people)
+
+
+STATES = {
+    Effect.NONE: State.SUPPLIED,
+    Effect.PART: State.PARTIAL,
+    Effect.LOST: State.NOT_SUPPLIED,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_fault_of_the_conditions_is_in_the_trace_with_its_reason(
+    knowledge: Knowledge, people: People, good_trace: Trace, fault: Fault
+) -> None:
+    """The trace says how much came, why not all, and which rows cannot tell because of it."""
+    trace = traced(knowledge, fault, EVERYTHING if fault.is_down else "Condition", people)
+    supply = trace.supply["conditions"]
+    assert supply.state is STATES[fault.effect]
+    assert supply.has_failed is bool(supply.reason)
+    others = [trace.supply[key].has_failed for key in Key.DEFAULT if key != Key.CONDITIONS]
+    if fault.is_down:
+        assert (trace.untold, all(others)) == (None, True)
+    elif fault.effect is Effect.NONE:
+        assert trace.untold == good_trace.untold
+    else:
+        assert set(trace.untold or ()) > set(good_trace.untold or ())
+    assert fault.is_down or not any(others)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
