@@ -108,9 +108,15 @@ class FhirServer:
     def submit(self, task: Callable[[], None]) -> Future[None]:
         """Let one of this server's own threads run *task*; there are as many as requests allowed.
 
-        A server that hangs thus keeps no thread from any other server.
+        A server that hangs thus keeps no thread from any other server.  If no thread can be had
+        (none is left, or the process ends) the task is not run.
         """
-        return self._threads.submit(task)
+        try:
+            return self._threads.submit(task)
+        except RuntimeError:
+            not_run: Future[None] = Future()
+            not_run.set_result(None)
+            return not_run
 
     @property
     def is_paused(self) -> bool:

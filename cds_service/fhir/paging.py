@@ -71,7 +71,8 @@ def safe_next_url(base: str, current_url: str, link: str) -> str | None:
     whole = normalised_base(base)
     if origin is None or whole is None or parts.fragment:
         return None
-    if any(segment in {".", ".."} for segment in _decoded(parts.path).split("/")):
+    segments = (segment.partition(";")[0] for segment in _decoded(parts.path).split("/"))
+    if any(segment in {".", ".."} for segment in segments):  # "..;" climbs on some servers
         return None
     target = f"{origin}{parts.path}"
     is_below = target.rstrip("/") == whole or target.startswith(f"{whole}/")

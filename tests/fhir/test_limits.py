@@ -157,6 +157,18 @@ def test_a_search_is_tried_once_more_and_not_each_of_its_pages(
     assert len(server.asked("Procedure")) == 3
 
 
+def test_process_that_can_start_no_thread_still_answers(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """Without threads, or while the process ends, every key is unknown and nothing is raised."""
+    client = dev_profile()
+    gateway.answers(call(server), client, deadline())
+    _, fhir = next(iter(gateway._servers.values()))
+    fhir.close()
+    answers = gateway.answers(call(server), client, deadline())
+    assert {answer.supply.state for answer in answers.values()} == {State.NOT_SUPPLIED}
+
+
 def test_server_that_hangs_keeps_no_other_hospital_waiting(
     gateway: Gateway, server: FaultServer
 ) -> None:
