@@ -125,7 +125,7 @@ class _GuidanceWords:
             "indicator_words": _INDICATOR_WORDS[card.indicator],
             "status_words": _STATUS_WORDS.get(card.status, card.status),
             "review_words": self._review(card.review),
-            "summaries": [self._plain(text) for text in card.summaries.values()],
+            "summaries": list(dict.fromkeys(map(self._plain, card.summaries.values()))),
             "actions": self._variants(card, _ACTION, _ENDING),
             "whys": self._variants(card, _WHY),
             "appears": self._sentences(card, _APPEARS),

@@ -172,3 +172,14 @@ def test_another_card_is_named_by_its_title_and_linked(pages: Mapping[str, str])
     assert '<a href="IMG-ALT">“MRI blocked by an implant”</a>' in page
     assert "then IMG-ALT" not in page
     assert "comes first ( “MRI for new weakness” )" in _words(page)
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_numbers_read_well_in_their_sentences(pages: Mapping[str, str], card: str) -> None:
+    """A boundary in words fits what stands around it: no word twice, no sentence said twice."""
+    words = _words(pages[card])
+    assert not re.search(r"\b([A-Za-z]+) \1\b", words)
+    assert "onset ago" not in words
+    assert "(ODI))" not in words
+    says = re.findall(r"<li>(.*?)</li>", pages[card].partition('class="says"')[2].split("</ul>")[0])
+    assert len(says) == len(set(says)) > 0
