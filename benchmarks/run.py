@@ -89,9 +89,10 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="fewer rounds and smaller charts")
     options.add_argument("--output", type=Path, default=PAGE, help="where to write the page")
     chosen = options.parse_args()
+    _say("Reading charts in one process ...")
     found = _in_process(_SIZES_QUICK if chosen.quick else _SIZES)
     with tempfile.TemporaryDirectory() as folder:
-        rows = [*_rows(Path(folder), is_quick=chosen.quick), *_charts(found)]
+        rows = [*_told(_rows(Path(folder), is_quick=chosen.quick)), *_charts(found)]
     print(markdown(rows))  # noqa: T201 - this is a command
     chosen.output.write_text(
         page(
@@ -103,6 +104,17 @@ def main() -> None:
         ),
         encoding="utf-8",
     )
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)  # noqa: T201 - progress of a long command
+
+
+def _told(rows: Iterator[Row]) -> Iterator[Row]:
+    """Say what has just been measured, as a run takes minutes."""
+    for row in rows:
+        _say(f"{row.area}: {row.what}")
+        yield row
 
 
 def _rows(folder: Path, *, is_quick: bool) -> Iterator[Row]:

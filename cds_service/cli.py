@@ -76,7 +76,7 @@ main.add_command(orders)
 @click.option("--port", type=int, help="Port to listen at.  [default: 8080]")
 @click.option("--config", type=click.Path(), help="TOML file with the service and its clients.")
 @click.option("--state-dir", type=click.Path(), help="Folder for state.  [default: ./var]")
-@click.option("--deadline-ms", type=int, help="Time for one hook call.  [default: 450]")
+@click.option("--deadline-ms", type=int, help="Milliseconds for one hook call.  [default: 450]")
 @click.option("--workers", type=int, help="Worker processes.")
 @click.option("--dev", is_flag=True, default=None, help="No tokens; this machine only.")
 @clear_errors

@@ -190,6 +190,7 @@ def listed_survivors(path: Path = SURVIVORS) -> Mapping[str, str]:
 
 def main() -> int:
     """Try every mistake; return 1 if one goes unnoticed without a reason or a reason is stale."""
+    sys.stderr.write("Reading the vignettes ...\n")
     judge = _Judge(load_knowledge())
     failing = judge.failing()
     if failing:

@@ -12,11 +12,13 @@ from traceback import print_exc
 from tests.fuzz.targets import TARGETS
 
 ROUND = 20
+TELL_SECONDS = 5
 
 
 def run(seconds: float) -> int:
     """Fuzz for *seconds*; return the exit code."""
-    ends_at = time.monotonic() + seconds
+    started = time.monotonic()
+    ends_at, told_at = started + seconds, started
     tried: Counter[str] = Counter()
     while time.monotonic() < ends_at:
         for target in TARGETS:
@@ -33,6 +35,11 @@ def run(seconds: float) -> int:
                         f"targets; targets.{target.__name__}(Random({seed}))'\n"
                     )
                     return 1
+        if time.monotonic() - told_at > TELL_SECONDS:
+            told_at = time.monotonic()
+            sys.stderr.write(
+                f"{told_at - started:.0f} of {seconds:.0f} s, {sum(tried.values())} inputs\n"
+            )
     for name, count in tried.items():
         sys.stdout.write(f"{name:20} {count:8} inputs, nothing found\n")
     return 0
