@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from flask import Request
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 
 from cds_service.errors import (
     BodyTooLargeError,
     MediaTypeError,
     OverloadedError,
+    RequestError,
     TooManyRequestsError,
 )
 
@@ -59,8 +61,16 @@ def read_body(request: Request) -> bytes:
     Raises:
         BodyTooLargeError: The body states no length and does not end below the limit; Werkzeug
             would pass on its beginning.
+        RequestError: The body came in pieces that do not fit together.
     """
-    body = request.get_data(cache=False)
+    try:
+        body = request.get_data(cache=False)
+    except (OSError, ParseException):
+        raise RequestError(
+            "The request body came in chunks that cannot be read. Send it in one piece, with the "
+            "header Content-Length.",
+            path="$",
+        ) from None
     limit = request.max_content_length
     if request.content_length is None and limit is not None and len(body) >= limit:
         raise body_too_large()

@@ -320,6 +320,38 @@ def test_request_two_servers_could_read_differently_is_answered_once(
     assert b'"live"' not in answer
 
 
+BROKEN_CHUNKS = {
+    "negative size": b"-1\r\n{}\r\n0\r\n\r\n",
+    "size with 0x": b"0x2\r\n{}\r\n0\r\n\r\n",
+    "size with an underscore": b"0_2\r\n{}\r\n0\r\n\r\n",
+    "size that is no number": b"zz\r\n{}\r\n0\r\n\r\n",
+    "no end of the chunk": b"2\r\n{}XX0\r\n\r\n",
+    "extension of 100 kB": b"2;" + b"a" * 100_000 + b"\r\n{}\r\n0\r\n\r\n",
+    "trailer that is no header": b"2\r\n{}\r\n0\r\nX Y: b\r\n\r\n",
+    "trailer without a colon": b"2\r\n{}\r\n0\r\nbroken\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("body", BROKEN_CHUNKS.values(), ids=BROKEN_CHUNKS.keys())
+def test_broken_chunks_of_a_known_client_are_its_own_fault_and_end_the_connection(
+    site: Site, body: bytes
+) -> None:
+    """A body cut into wrong pieces gets 400, not 500, and nothing behind it is a second call."""
+    head = [
+        f"POST {SERVICE} HTTP/1.1",
+        "Host: x",
+        "Content-Type: application/json",
+        f"Authorization: Bearer {site.ehr.token()}",
+        "Transfer-Encoding: chunked",
+        "",
+        "",
+    ]
+    answer = site.service.talk("\r\n".join(head).encode() + body + GOOD_GET, seconds=8)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert len(re.findall(rb"HTTP/1\.1 \d{3} ", answer)) == 1
+    assert b'"live"' not in answer
+
+
 def test_oversize_heads_are_refused(site: Site) -> None:
     """A long line, a long header, many headers and an endless head are refused by their size."""
     heads = {
