@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cds_service.chart.supply import Key
-from cds_service.evaluation.answers import NO, Answer, any_of, of
+from cds_service.evaluation.answers import NO, Answer, any_of, found, of
 from cds_service.evaluation.assessment import Finding, Indicator, Note, Proposal, Term, Word
 from cds_service.evaluation.case import CT_SCANS, MRI, Case
 from cds_service.evaluation.pain import PERSISTENT, Course, Driver
@@ -364,10 +364,15 @@ def fusion_ct(case: Case, earlier: Earlier) -> Finding:
         ("CT already ordered", case.workup.is_ordered(*CT_SCANS, newest="order-lookback")),
         ("CT already done", _is_imaged(case, CT_SCANS, "fusion-ct-day")),
         ("the card on other imaging takes its place", of(is_met(earlier, "IMG-ALT"))),
-        ("non-union is already coded", case.signs.has("pseudarthrosis")),
+        ("non-union is already coded", _is_non_union_coded(case)),
     ]
     finding = weigh("CT-FUSION", case, requires, _if_told(_back_persists(case), unless))
     return _back_card(finding, case, "ct-lumbar-without-contrast", SCAN_KEYS)
+
+
+def _is_non_union_coded(case: Case) -> Answer:
+    coded = bool(case.signs.conditions("pseudarthrosis"))
+    return found(coded, case.workup.unread((Key.CONDITIONS,)))
 
 
 def _back_card(finding: Finding, case: Case, order: str, keys: tuple[str, ...]) -> Finding:
