@@ -5,7 +5,7 @@ PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint types imports knowledge check vignettes mutate bench fuzz sbom audit \
+.PHONY: help install demo serve test lint types imports knowledge check conformance vignettes mutate bench fuzz sbom audit \
 	requirements cards screenshots clean
 
 help: ## List the targets
@@ -53,6 +53,9 @@ knowledge: install ## Check cards/ and the table in cards/README.md
 	$(PY) -m cds_service.knowledge.checking
 
 check: lint types imports knowledge test ## All of the above
+
+conformance: install ## Show which test proves which statement of CDS Hooks; fail on a gap
+	@$(PY) -m tests.contract
 
 vignettes: install ## Print the clinical cases as a list
 	@$(PY) -m tests.vignettes

@@ -20,6 +20,7 @@ from tests.contract.orders import order_faults
 
 EVERY_BEHAVIOR = frozenset({"any", "at-most-one"})
 _RAW_HTML = re.compile(r"(?<!\\)<[A-Za-z/!?]")
+_SECOND_SENTENCE = re.compile(r"\n|[.?!]\s+\S")
 _MAY_BE_EMPTY = frozenset({"$.cards"})
 
 
@@ -119,8 +120,8 @@ def empty_values(value: object, path: str) -> Iterator[str]:
 
 
 def _card_faults(card: dict[str, Any], behaviors: frozenset[str]) -> Iterator[str]:
-    if "\n" in card["summary"]:
-        yield "CH-75: the summary has more than one line"
+    if _SECOND_SENTENCE.search(card["summary"]):
+        yield "CH-75: the summary has more than one sentence"
     if _RAW_HTML.search(card.get("detail", "")):
         yield "CH-76: the detail holds raw HTML"
     behavior = card.get("selectionBehavior")

@@ -108,6 +108,7 @@ FAULTS: dict[str, Callable[[Answer, Answer, Answer], object]] = {
     "no summary": lambda _a, c, _o: c.pop("summary"),
     "a summary of 140 characters": lambda _a, c, _o: c.update(summary="x" * 140),
     "a summary of two lines": lambda _a, c, _o: c.update(summary="one\ntwo"),
+    "a summary of two sentences": lambda _a, c, _o: c.update(summary="Fever. Work up."),
     "raw HTML": lambda _a, c, _o: c.update(detail="see <script>"),
     "a hard stop": lambda _a, c, _o: c.update(indicator="hard-stop"),
     "no source": lambda _a, c, _o: c.pop("source"),

@@ -1,4 +1,4 @@
-"""How the service uses a client's FHIR server: for what is missing, with the token, no more."""
+"""How the service uses a client's FHIR server: for what is missing, by token, and no longer."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ MISTAKES = {
     ),
     "a word in braces that nothing fills": (
         "templates/rf-ces.yaml",
-        "{sign}. Emergency",
+        "{sign}; emergency",
         "{sing}. Emergency",
         "cards/templates/rf-ces.yaml, headline 'default': nothing fills '{sing}'.",
     ),
