@@ -170,7 +170,7 @@ class OrderWriter:
         return " ".join(sentences)
 
     def _body_site(self, template: OrderTemplate, side: Side | None) -> list[Json]:
-        """Return where, with the operated levels, and the side: R4 has no other place for it."""
+        """Return where, with the operated levels, and the side of it: R4 has no other place."""
         sites: list[Json] = []
         if template.body_site:
             sites.append({"coding": [_coding(template.body_site)]})
@@ -180,7 +180,7 @@ class OrderWriter:
                     for level in sorted(self.operation.levels if self.operation else ())
                     if f"level-{level.lower()}" in self.knowledge.value_sets
                 ]
-        if side is not None and side in _SIDES:
+        if sites and side is not None and side in _SIDES:
             sites.append({"coding": [self._first_code(_SIDES[side])]})
         return sites
 

@@ -15,6 +15,8 @@ from fhir.resources.R4B.servicerequest import ServiceRequest
 from pydantic import ValidationError
 
 SNOMED = "http://snomed.info/sct"
+SIDES = frozenset({"7771000", "24028007", "51440002"})
+"""SNOMED CT codes of left, right, and right and left."""
 US_CORE_CATEGORIES = frozenset(
     {
         "103693007",
@@ -106,6 +108,9 @@ def _coding_faults(order: dict[str, Any]) -> Iterator[str]:
                 yield f"a coding without system, code or display: {coding}"
     if "text" not in order["code"]:
         yield "the order has no words"
+    places = [{each["code"] for each in site["coding"]} for site in order.get("bodySite", [])]
+    if places and places[0] & SIDES:
+        yield "a side stands without a place"
 
 
 def _us_core_faults(order: dict[str, Any]) -> Iterator[str]:

@@ -11,6 +11,8 @@ from cds_service.knowledge.model import Knowledge
 from tests.contract.checker import faults_of, order_faults_in
 from tests.contract.ehrs import URL, Answered, Ehr
 
+IN_MARKDOWN = re.compile(r"\]\(([^)]+)\)")
+
 
 def test_every_answer_is_correct_for_the_version_of_its_client(answers: list[Answered]) -> None:
     """No persona and no vignette gets an answer that breaks a rule of its client's version."""
@@ -94,9 +96,12 @@ def test_every_link_leads_to_a_source_of_the_knowledge_or_to_us(
 ) -> None:
     """A site can list all hosts beforehand: links come from cards/ and never from a chart."""
     known = {source.url for source in knowledge.sources.values()}
-    links = [link for each in answers for card in each.cards for link in card.get("links", [])]
-    assert links
-    for url in {link["url"] for link in links} - known:
+    cards = [card for each in answers for card in each.cards]
+    linked = {link["url"] for card in cards for link in card.get("links", [])}
+    written = {url for card in cards for url in IN_MARKDOWN.findall(card["detail"])}
+    assert linked
+    assert written
+    for url in (linked | written) - known:
         assert url.startswith(f"{URL}/")
         assert ehrs["3.0"].http.get(url.removeprefix(URL)).status_code == 200
 

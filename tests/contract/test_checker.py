@@ -164,6 +164,11 @@ FAULTS: dict[str, Callable[[Answer, Answer, Answer], object]] = {
         occurrenceDateTime="2026-01-01T00:00:00Z"
     ),
     "a period": lambda _a, _c, o: o.update(occurrencePeriod={"start": "2026-01-01"}),
+    "a side of nothing": lambda _a, _c, o: o.update(
+        bodySite=[
+            {"coding": [{"system": "http://snomed.info/sct", "code": "7771000", "display": "Left"}]}
+        ]
+    ),
     "a field R4 does not have": lambda _a, _c, o: o.update(concept={"text": "x"}),
 }
 

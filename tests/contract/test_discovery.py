@@ -15,7 +15,7 @@ from tests.contract.requests import vignette_requests
 
 INTEGRATION = Path(__file__).parents[2] / "docs" / "integration.md"
 OPERATIONS = INTEGRATION.with_name("operations.md")
-READ = re.compile(r"[A-Z][A-Za-z]+/\{\{context\.(patientId|userId)\}\}")
+READ = re.compile(r"[A-Z][A-Za-z]+/\{\{context\.patientId\}\}|\{\{context\.userId\}\}")
 SEARCH = re.compile(r"[A-Z][A-Za-z]+\?(?P<parameters>.+)")
 PARAMETERS = {
     "patient": re.compile(r"\{\{context\.patientId\}\}"),

@@ -6,13 +6,20 @@ from typing import Any
 
 import pytest
 
-from tests.contract.ehrs import Ehr
+from cds_service.knowledge.model import Knowledge
+from tests.contract.ehrs import Ehr, hospital
 from tests.contract.requests import persona_requests
 
 AT = "2026-06-15T12:00:30.454Z"
 LOCAL = "http://post-laminectomy-cds.example/fhir/CodeSystem/override-reason"
 NEWER = "http://terminology.hl7.org/CodeSystem/non-adherence-reason-codes"
 Card = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def ehrs(knowledge: Knowledge, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ehr]:
+    """Return a hospital of its own: what is reported here must not reach other tests."""
+    return hospital(tmp_path_factory.mktemp("feedback"), knowledge)
 
 
 @pytest.fixture(scope="module")

@@ -146,7 +146,10 @@ def test_chart_opened_again_gets_the_same_names(
     assert ehr.call(again).data == ehr.call(request_body).data
 
 
-def test_no_guidance_is_an_empty_list(ehrs: dict[str, Ehr], request_body: Request) -> None:
+@pytest.mark.parametrize("nothing", [None, NOTHING, EPIC_NOTHING])
+def test_no_guidance_is_an_empty_list(
+    ehrs: dict[str, Ehr], request_body: Request, nothing: object
+) -> None:
     """A chart without a lumbar operation gets 200 and nothing but an empty list of cards."""
-    answer = ehrs["1.0"].call(_with(request_body, "procedures", NOTHING))
+    answer = ehrs["1.0"].call(_with(request_body, "procedures", nothing))
     assert (answer.status_code, answer.get_json()) == (200, {"cards": []})
