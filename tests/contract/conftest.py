@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
+
 import pytest
 
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
+from cds_service.logging_setup import set_up_logging
 from tests.contract.ehrs import Answered, Ehr, hospital
 from tests.contract.requests import persona_requests, vignette_requests
 
@@ -17,9 +21,13 @@ def knowledge() -> Knowledge:
 
 
 @pytest.fixture(scope="session")
-def ehrs(knowledge: Knowledge, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ehr]:
-    """Return one EHR of each version, all served by one service."""
-    return hospital(tmp_path_factory.mktemp("hospital"), knowledge)
+def ehrs(
+    knowledge: Knowledge, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Ehr]]:
+    """Return one EHR of each version, all served by one service whose log nobody reads."""
+    set_up_logging(stream=io.StringIO())
+    yield hospital(tmp_path_factory.mktemp("hospital"), knowledge)
+    set_up_logging()
 
 
 @pytest.fixture(scope="session")
