@@ -6,10 +6,10 @@ import io
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
-from cds_service.logging_setup import set_up_logging
 from tests.contract.ehrs import Answered, Ehr, hospital
 from tests.contract.requests import persona_requests, vignette_requests
 
@@ -25,9 +25,9 @@ def ehrs(
     knowledge: Knowledge, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Ehr]]:
     """Return one EHR of each version, all served by one service whose log nobody reads."""
-    set_up_logging(stream=io.StringIO())
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(io.StringIO()))
     yield hospital(tmp_path_factory.mktemp("hospital"), knowledge)
-    set_up_logging()
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
