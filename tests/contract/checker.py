@@ -131,6 +131,8 @@ def _card_faults(card: dict[str, Any], behaviors: frozenset[str]) -> Iterator[st
     recommended = sum(suggestion.get("isRecommended", False) for suggestion in suggestions)
     if behavior == "at-most-one" and recommended > 1:
         yield "cds-resp-1: several suggestions are recommended where one may be taken"
+    if len({suggestion["label"] for suggestion in suggestions}) < len(suggestions):
+        yield "two suggestions have the same words"
     for suggestion in suggestions:
         for action in suggestion.get("actions", []):
             yield from _action_faults(action)

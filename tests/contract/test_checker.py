@@ -122,6 +122,9 @@ FAULTS: dict[str, Callable[[Answer, Answer, Answer], object]] = {
     "two recommended of which one may be taken": lambda _a, c, _o: c.update(
         selectionBehavior="at-most-one", suggestions=[_suggestion(c)] * 2
     ),
+    "two suggestions of the same words": lambda _a, c, _o: c["suggestions"].append(
+        {"label": "MRI", "uuid": "e56e1945-20b3-4393-8503-a1a20fd73153"}
+    ),
     "recommended, in words": lambda _a, c, _o: _suggestion(c).update(isRecommended="yes"),
     "actions to choose from": lambda _a, c, _o: _suggestion(c).update(
         actionSelectionBehavior="any"

@@ -14,6 +14,7 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.settings import Settings
 from tests.contract.ehrs import SERVICE
 from tests.contract.requests import Request
+from tests.everything_written import ACCESS_TOKEN
 from tests.fhir.fault_server import FaultServer, slow, status
 
 PATIENT = {"resourceType": "Patient", "id": "p1", "birthDate": "1970-01-01", "gender": "female"}
@@ -46,7 +47,7 @@ def _request(fhir: FaultServer | None, **prefetch: object) -> Request:
     if fhir is not None:
         request["fhirServer"] = fhir.base
         request["fhirAuthorization"] = {
-            "access_token": "secret",
+            "access_token": ACCESS_TOKEN,
             "token_type": "Bearer",
             "expires_in": 300,
             "scope": "patient/*.rs",
@@ -65,7 +66,7 @@ def test_what_was_not_sent_is_read_with_the_token_and_what_was_sent_is_not(
     assert fhir.asked("Condition")
     assert not fhir.asked("Patient")
     assert not fhir.asked("Procedure")
-    assert {headers["Authorization"] for _, headers in fhir.seen} == {"Bearer secret"}
+    assert {headers["Authorization"] for _, headers in fhir.seen} == {f"Bearer {ACCESS_TOKEN}"}
 
 
 def test_required_data_come_from_either_place(client: FlaskClient, fhir: FaultServer) -> None:

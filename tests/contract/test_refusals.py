@@ -16,9 +16,10 @@ from cds_service.trust.config import load_config
 from tests.contract.checker import empty_values
 from tests.contract.ehrs import DISCOVERY, FEEDBACK, SERVICE, Ehr
 from tests.contract.requests import Request, vignette_requests
+from tests.everything_written import ACCESS_TOKEN
 
 TOKEN = {
-    "access_token": "secret",
+    "access_token": ACCESS_TOKEN,
     "token_type": "Bearer",
     "expires_in": 300,
     "scope": "user/Observation.read",
