@@ -174,7 +174,7 @@ hidden_cards = ["OPIOID"]
         "time_zone": ZoneInfo("America/Chicago"),
         "dialect": "epic",
         "reading": ReadingForm(empty_results=frozenset({"null"})),
-        "searches": SearchForm(asks_fresh=True),
+        "searches": SearchForm(includes_medications=True, asks_fresh=True),
         "roles": (Role(name="pt", codes=frozenset({"x:y|1"}), hidden_cards=frozenset({"OPIOID"})),),
         "searches_by_post": True,
         "searches_in_batch": True,
