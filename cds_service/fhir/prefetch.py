@@ -17,6 +17,7 @@ from cds_service.chart.supply import Key, State, Supply
 from cds_service.fhir import reasons, wire
 from cds_service.fhir.answers import KeyAnswer, RawResource, joined_full_urls
 from cds_service.fhir.decoding import prepare, read_resource
+from cds_service.fhir.paging import MOST_RESOURCES
 from cds_service.fhir.queries import TYPES
 
 _DEEPEST_BUNDLE = 3
@@ -158,6 +159,16 @@ class _Gathered:
     kinds: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     has_failed: bool = False
+    entries: int = 0
+
+    def add_all(self, raw_entries: Sequence[Raw], depth: int) -> None:
+        """Take the entries of one Bundle; beyond the most of a key none is looked at."""
+        room = MOST_RESOURCES - self.entries
+        if len(raw_entries) > room:
+            self.problems.insert(0, reasons.TOO_MUCH)
+        for raw in raw_entries[: max(room, 0)]:
+            self.entries += 1
+            self.add(raw, depth)
 
     def add(self, raw_entry: Raw, depth: int) -> None:
         entry = read_resource(raw_entry, _Entry)
@@ -168,11 +179,16 @@ class _Gathered:
         kind = envelope.resource_type if envelope is not None else None
         if envelope is not None and kind == "OperationOutcome":
             self._add_outcome(entry.resource)
-        elif envelope is not None and kind == "Bundle" and depth < _DEEPEST_BUNDLE:
-            for inner in _entries(envelope):
-                self.add(inner, depth + 1)
+        elif envelope is not None and kind == "Bundle":
+            self._add_bundle(envelope, depth + 1)
         else:
             self._add_resource(entry, envelope)
+
+    def _add_bundle(self, envelope: _Envelope, depth: int) -> None:
+        if depth > _DEEPEST_BUNDLE:
+            self.problems.append(reasons.UNREADABLE_ENTRY)
+        else:
+            self.add_all(_entries(envelope), depth)
 
     def _add_outcome(self, raw: Raw) -> None:
         problem, has_failed = judged(raw)
@@ -195,8 +211,7 @@ class _Gathered:
 
 def _bundle_page(envelope: _Envelope, wanted: str | None) -> Page:
     gathered = _Gathered()
-    for raw in _entries(envelope):
-        gathered.add(raw, 1)
+    gathered.add_all(_entries(envelope), 1)
     next_url = _next_url(envelope.link)
     if next_url == "":
         gathered.problems.append(reasons.MORE_PAGES)

@@ -15,6 +15,7 @@ from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.http import FHIR_JSON, FORM, FetchFailedError, FhirServer, Question, Terms
 from cds_service.fhir.paging import Allowance, safe_next_url
 from cds_service.fhir.prefetch import Page, joined_answer, read_page
+from cds_service.fhir.repeats import without_repeats
 
 _log = structlog.get_logger()
 
@@ -101,7 +102,7 @@ class Pull:
         """Return one page, which is then part of the answer."""
         if isinstance(asked, Question):
             body = self._access.server.fetch(asked, self._terms)
-            page, size = read_page(self.key, body), len(body)
+            page, size = without_repeats(read_page(self.key, body), body), len(body)
         else:
             page, size = asked()
             self._allowance.takes_bytes(size)
@@ -168,7 +169,9 @@ class Batch:
 
 
 def _first_page(key: str, part: Part) -> tuple[Page, int] | str:
-    return part.problem if part.body is None else (read_page(key, part.body), len(part.body))
+    if part.body is None:
+        return part.problem
+    return without_repeats(read_page(key, part.body), part.body), len(part.body)
 
 
 def first_pages(

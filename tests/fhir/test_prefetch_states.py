@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
+from cds_service.fhir.paging import MOST_RESOURCES
 from cds_service.fhir.prefetch import joined_answer, merged_answer, read_page
 from tests.fhir.chart_parts import condition
 
@@ -119,6 +121,26 @@ def test_full_urls_lead_to_their_entries() -> None:
     page = {"resourceType": "Bundle", "entry": [{"fullUrl": "urn:uuid:1", "resource": ONE}]}
     answer = joined_answer((read_page(Key.CONDITIONS, json.dumps(page).encode()),))
     assert answer.full_urls == {"urn:uuid:1": "Condition/c1"}
+
+
+def test_bundle_too_deep_in_bundles_is_a_gap() -> None:
+    """Bundles in Bundles are opened three deep; what is deeper is not taken for nothing."""
+    inner: object = bundle(ONE)
+    for depth in range(5):
+        answer = joined_answer((read_page(Key.CONDITIONS, json.dumps(inner).encode()),))
+        assert answer.supply.state is (State.SUPPLIED if depth < 3 else State.PARTIAL)
+        inner = bundle(inner)
+
+
+@pytest.mark.parametrize("entry", [b"{}", b"null", b'{"resource":{}}'])
+def test_entries_without_end_are_cut_and_it_is_said(entry: bytes) -> None:
+    """A million empty entries take no longer than the most entries a key may have."""
+    body = b'{"resourceType":"Bundle","entry":[' + b",".join([entry] * 1_000_000) + b"]}"
+    started = time.process_time()
+    page = read_page(Key.CONDITIONS, body)
+    assert time.process_time() - started < 1
+    assert page.problem == reasons.TOO_MUCH
+    assert len(page.resources) <= MOST_RESOURCES
 
 
 def test_several_searches_of_one_key_are_as_good_as_the_worst() -> None:

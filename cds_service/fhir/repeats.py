@@ -1,0 +1,40 @@
+"""FHIR JSON in which a key is written twice: two readers could read it differently.
+
+What an EHR sends along was checked with the request; this is for what its FHIR server answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jiter
+
+from cds_service.fhir import reasons
+from cds_service.fhir.prefetch import Page
+
+_MOST_DOUBTFUL = 20
+"""More such entries than these are no accident of one entry: the page is not used."""
+
+
+def without_repeats(page: Page, body: bytes) -> Page:
+    """Return *page* of *body* without the entries that write a key twice or are bottomless.
+
+    A page that itself writes a key twice is unusable.
+    """
+    if _is_certain(body):
+        return page
+    doubtful = [found for found in map(bytes, page.resources) if not _is_certain(found)]
+    for found in doubtful[:_MOST_DOUBTFUL]:
+        body = body.replace(found, b"null")
+    if not doubtful or not _is_certain(body):
+        return Page(problem=reasons.NOT_FHIR_JSON, is_unusable=True)
+    kept = tuple(found for found in page.resources if bytes(found) not in doubtful)
+    return replace(page, resources=kept, problem=page.problem or reasons.UNREADABLE_ENTRY)
+
+
+def _is_certain(text: bytes) -> bool:
+    try:
+        jiter.from_json(text, allow_inf_nan=False, catch_duplicate_keys=True)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,81 @@
+"""A key written twice has no certain meaning: the entry is not used, or the page is no FHIR."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from cds_service.chart.supply import Key, State
+from cds_service.fhir import reasons
+from cds_service.fhir.answers import KeyAnswer
+from cds_service.fhir.gateway import Gateway
+from cds_service.knowledge.model import Knowledge
+from cds_service.trust.profile import dev_profile
+from tests.fhir import fault_server
+from tests.fhir.chart_parts import PATIENT, procedure
+from tests.fhir.fault_server import FaultServer
+from tests.fhir.test_gateway_faults import call, deadline, page, sends
+
+GOOD = json.dumps(page(procedure())).encode()
+DOUBTFUL = (
+    json.dumps(procedure(id="p2")).encode()[:-1] + b', "subject": {"reference": "Patient/b"}}'
+)
+DEEP = json.dumps(procedure(id="p2")).encode()[:-1] + b', "x": ' + b"[" * 300 + b"]" * 300 + b"}"
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    """Return a FHIR server with a patient."""
+    found = FaultServer()
+    found.behaviours["Patient"] = sends(PATIENT)
+    yield found
+    found.stop()
+
+
+def procedures(knowledge: Knowledge, server: FaultServer, body: bytes) -> KeyAnswer:
+    """Return what becomes of *body* as the answer to the search for operations."""
+    server.behaviours["Procedure"] = fault_server.content(body)
+    gateway = Gateway(knowledge, time.monotonic)
+    answers = gateway.answers(call(server), dev_profile(), deadline(5))
+    gateway.close()
+    return answers[Key.PROCEDURES]
+
+
+@pytest.mark.parametrize("odd", [DOUBTFUL, DEEP], ids=["two subjects", "bottomless"])
+def test_entry_that_two_readers_could_read_differently_is_not_used(
+    knowledge: Knowledge, server: FaultServer, odd: bytes
+) -> None:
+    """An operation with two subjects is nobody's; the patient's other operation counts."""
+    body = GOOD.replace(b'"entry": [', b'"entry": [{"resource": ' + odd + b"}, ")
+    answer = procedures(knowledge, server, body)
+    assert [json.loads(bytes(found))["id"] for found in answer.resources] == ["p1"]
+    supply = answer.supply
+    assert (supply.state, supply.reason) == (State.PARTIAL, reasons.UNREADABLE_ENTRY)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        GOOD[:-1] + b', "entry": []}',
+        GOOD[:-1] + b', "entry": [{"resource": ' + DOUBTFUL + b"}]}",
+        GOOD.replace(b'"entry": [{', b'"entry": [{"resource": null, '),
+        GOOD.replace(
+            b'"entry": [',
+            b'"entry": ['
+            + b"".join(
+                b'{"resource": ' + DOUBTFUL.replace(b"p2", b"p%d" % number) + b"}, "
+                for number in range(100)
+            ),
+        ),
+    ],
+    ids=["entries twice", "entries and a subject twice", "a resource twice", "very many entries"],
+)
+def test_page_that_two_readers_could_read_differently_is_no_fhir(
+    knowledge: Knowledge, server: FaultServer, body: bytes
+) -> None:
+    """A Bundle whose second list of entries is empty is not taken for an empty chart."""
+    supply = procedures(knowledge, server, body).supply
+    assert (supply.state, supply.reason) == (State.NOT_SUPPLIED, reasons.NOT_FHIR_JSON)
