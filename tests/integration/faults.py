@@ -190,6 +190,28 @@ def _inner_bundle(ehr: Ehr, kind: str) -> Behaviour:
     return lambda handler: handler.send_json(body)
 
 
+def _deep_bundle(ehr: Ehr, kind: str) -> Behaviour:
+    body = ehr.page(kind)
+    for _ in range(4):
+        body = {"resourceType": "Bundle", "entry": [{"resource": body}]}
+    return lambda handler: handler.send_json(body)
+
+
+def _twice_written(ehr: Ehr, kind: str) -> Behaviour:
+    body = json.dumps(ehr.page(kind)).encode()
+    return lambda handler: handler.send_bytes(body[:-1] + b', "entry": []}')
+
+
+def _two_subjects(ehr: Ehr, kind: str) -> Behaviour:
+    """Add an entry that says it is the stranger's, and then that it is the patient's."""
+    entry = json.dumps({"subject": {"reference": "Patient/stranger"}}).encode()[:-1]
+    entry += b", " + json.dumps(_filler(ehr, kind)).encode()[1:]
+    start = b'"entry": ['
+    page = json.dumps(ehr.page(kind, None, _filler(ehr, kind, "other"))).encode()
+    body = page.replace(start, start + b'{"resource": ' + entry + b"}, ", 1)
+    return lambda handler: handler.send_bytes(body)
+
+
 def _slow_pages(ehr: Ehr, kind: str) -> Behaviour:
     endless = _endless(ehr, kind)
 
@@ -376,6 +398,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="an entry of another kind only", effect=_PART, behave=_another_kind),
     Fault(name="a bare entry instead of a list", effect=_PART, behave=_bare),
     Fault(name="a Bundle in a Bundle", effect=_NONE, behave=_inner_bundle),
+    Fault(name="Bundles in Bundles, five deep", effect=_PART, behave=_deep_bundle),
+    Fault(name="entries written twice, the second time none", effect=_LOST, behave=_twice_written),
+    Fault(name="an entry with two subjects", effect=_PART, behave=_two_subjects),
 )
 
 
