@@ -36,6 +36,7 @@ from cds_service.demo.prefetch import Opening
 from cds_service.demo.store import ChartStore
 from cds_service.errors import SettingsError
 from cds_service.knowledge.loading import load_knowledge
+from cds_service.knowledge.model import Knowledge
 from cds_service.trust.demo_profile import (
     DEMO_ALGORITHM,
     DEMO_ISSUER,
@@ -115,11 +116,13 @@ def running_demo(
     require_free(host, port, "--port")
     require_free(host, ehr_port, "--ehr-port")
     service_url, ehr_url = f"http://{host}:{port}", f"http://{host}:{ehr_port}"
-    config, pem = generate_demo_config(state_dir, f"{ehr_url}/fhir", service_url)
+    knowledge = load_knowledge()
+    orders = {order.id: order.title for order in knowledge.orders.values()}
+    config, pem = generate_demo_config(state_dir, f"{ehr_url}/fhir", service_url, orders)
     key = EhrKey(
         issuer=DEMO_ISSUER, key_id=DEMO_KEY_ID, private_key_pem=pem, algorithm=DEMO_ALGORITHM
     )
-    ehr = make_ehr(HookClient(service_url, key, _now), f"{ehr_url}/fhir", people)
+    ehr = make_ehr(HookClient(service_url, key, _now), f"{ehr_url}/fhir", knowledge, people)
     _read_every_kind_once(ehr)
     with _service(config, host, port, state_dir) as service:
         _wait_until_ready(service, service_url, state_dir)
@@ -127,12 +130,14 @@ def running_demo(
             yield RunningDemo(ehr=ehr, ehr_url=ehr_url, service=service)
 
 
-def make_ehr(client: HookClient, fhir_base: str, people: People | None = None) -> DemoEhr:
+def make_ehr(
+    client: HookClient, fhir_base: str, knowledge: Knowledge, people: People | None = None
+) -> DemoEhr:
     """Return a test EHR with the personas of today, or with *people*."""
     resources = (resource for persona in load_personas(_today()) for resource in persona.resources)
     return DemoEhr(
         client=client,
-        knowledge=load_knowledge(),
+        knowledge=knowledge,
         fhir_base=fhir_base,
         now=_now,
         store=ChartStore(resources, _now),

@@ -5,9 +5,11 @@ The private key is handed to the demonstration's EHR in memory and is never writ
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import jwt
 from cryptography.hazmat.primitives import serialization
@@ -20,15 +22,41 @@ DEMO_ISSUERS = {
     "cds-hooks-sandbox": f"{DEMO_ISSUER}/sandbox",
 }
 """Dialect to the ``iss`` the demonstration's EHR signs with when it plays that kind of EHR."""
+_FIRST_ORDER_NUMBER = 41001
 DEMO_KEY_ID = "demo-ehr-key"
 DEMO_ALGORITHM = "ES384"
 
 
-def generate_demo_config(state_dir: Path, fhir_base: str, service_url: str) -> tuple[Path, str]:
+DEMO_ORDER_LIST = "demo-orders.csv"
+_WITH_ORDER_LIST = (
+    f"order_catalogue = {json.dumps(DEMO_ORDER_LIST)}",
+    "",
+    "[clients.cards]",
+    "keeps_standard_codes = true  # so that the test EHR knows its order again",
+)
+_ORDER_SYSTEM = "urn:com.epic.cdshooks.action.code.system.preference-list-item"
+
+
+def _write_order_list(state_dir: Path, orders: Mapping[str, str]) -> None:
+    """Write the made-up order list of an Epic hospital."""
+    with (state_dir / DEMO_ORDER_LIST).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["concept", "system", "code", "display", "instructions"])
+        for number, (concept, title) in enumerate(orders.items(), _FIRST_ORDER_NUMBER):
+            writer.writerow([concept, _ORDER_SYSTEM, str(number), f"{title} (made-up order)", ""])
+
+
+def generate_demo_config(
+    state_dir: Path,
+    fhir_base: str,
+    service_url: str,
+    orders: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Path, str]:
     """Write the demonstration's configuration; return its path and the EHR's private key (PEM).
 
     The EHR signs with :data:`DEMO_ALGORITHM`, ``kid`` :data:`DEMO_KEY_ID` and one ``iss`` of
-    :data:`DEMO_ISSUERS`, to the endpoint under *service_url*.
+    :data:`DEMO_ISSUERS`, to the endpoint under *service_url*.  *orders* is concept to title: the
+    client that plays Epic gets a made-up code for each, as it shows no order without one.
     """
     private_key = ec.generate_private_key(ec.SECP384R1())
     public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(private_key.public_key()))
@@ -41,8 +69,10 @@ def generate_demo_config(state_dir: Path, fhir_base: str, service_url: str) -> t
         "",
     ]
     for dialect, issuer in DEMO_ISSUERS.items():
-        lines += _client(dialect, issuer, fhir_base, public)
+        more = _WITH_ORDER_LIST if orders and dialect == "epic" else ()
+        lines += _client(dialect, (f"issuers = [{_quoted(issuer)}]", *more), fhir_base, public)
     state_dir.mkdir(parents=True, exist_ok=True)
+    _write_order_list(state_dir, orders)
     path = state_dir / "demo-config.toml"
     path.write_text("\n".join(lines), encoding="utf-8")
     pem = private_key.private_bytes(
@@ -53,16 +83,18 @@ def generate_demo_config(state_dir: Path, fhir_base: str, service_url: str) -> t
     return path, pem.decode("ascii")
 
 
-def _client(dialect: str, issuer: str, fhir_base: str, public: Mapping[str, str]) -> list[str]:
-    """Return the lines of the client that the EHR is in one dialect."""
+def _client(
+    dialect: str, lines: Sequence[str], fhir_base: str, public: Mapping[str, str]
+) -> list[str]:
+    """Return the lines of the client that the EHR is in one dialect; *lines* are its own."""
     return [
         "[[clients]]",
         f"id = {_quoted(f'demo-{dialect}')}",
-        f"issuers = [{_quoted(issuer)}]",
         f"dialect = {_quoted(dialect)}",
         f"fhir_bases = [{_quoted(fhir_base)}]",
         f"private_fhir_bases = [{_quoted(fhir_base)}]",
         "allows_loopback_fhir = true",
+        *lines,
         "",
         "[clients.cards]",
         "requires_local_codes = false  # the test EHR has no order list of its own",

@@ -229,7 +229,8 @@ def test_list_that_does_not_fit_the_content_is_refused_at_the_start_and_later(
     listed = tmp_path / "list.csv"
     listed.write_text(header[key] + good)
     path = tmp_path / "demo-config.toml"
-    path.write_text(path.read_text().replace("[[clients]]", f'[[clients]]\n{key} = "list.csv"', 1))
+    first = f'[[clients]]\n{key} = "list.csv"'
+    path.write_text(path.read_text().replace("[[clients]]", first, 1))
     settings = Settings(config_path=path, state_dir=tmp_path)
     create_app(settings, clock=lambda: NOW)
     source = ReloadingConfig(path, monotonic=iter(range(1000)).__next__)
