@@ -20,6 +20,7 @@ EHR_PAGES = (
     "/patients/plcds-cauda-equina",
     "/patients/plcds-resolved",
     "/patients/plcds-late-stenosis",
+    "/patients/plcds-after-fusion",
 )
 SERVICE_PAGES = (
     "/",
@@ -87,6 +88,34 @@ def test_nothing_is_scrolled_sideways(
         page.wait_for_timeout(50)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert _outside(page, width) == []
+        assert _squeezed(page) == []
+        assert _overlapping(page) == []
+
+
+def _squeezed(page: Page) -> list[str]:
+    """Return texts of more than twenty letters that stand in a column of a few letters."""
+    squeezed: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll('main :is(p, li, caption, th, td, h1, h2, h3, dd)')]
+        .filter((e) => e.checkVisibility() && e.textContent.trim().length > 20)
+        .filter((e) => e.getBoundingClientRect().width < 60)
+        .map((e) => e.textContent.trim())"""
+    )
+    return squeezed
+
+
+def _overlapping(page: Page) -> list[str]:
+    """Return the names of lanes that what happened in the lane is written over."""
+    overlapping: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll('#timeline .lane-label')].filter((label) => {
+        const a = label.getBoundingClientRect();
+        return [...document.querySelectorAll('#timeline .event-text')].some((e) => {
+          const b = e.getBoundingClientRect();
+          return a.left < b.right - 1 && b.left < a.right - 1
+            && a.top < b.bottom - 4 && b.top < a.bottom - 4;
+        });
+        }).map((label) => label.textContent)"""
+    )
+    return overlapping
 
 
 def _outside(page: Page, width: int) -> list[str]:

@@ -127,6 +127,7 @@ function laneOf(frame, lane, label, events, y) {
   const labelAt = frame.isNarrow ? { x: 0, y: y - 8 } : { x: 0, y: y + 4 };
   group.append(shape("text", { ...labelAt, class: "lane-label" }, label), shape("line", { class: "lane", x1: frame.left, x2: end, y1: y, y2: y }));
   const days = sameDays(events);
+  const wordsAt = frame.isNarrow ? y + 15 : y - 4;
   let free = frame.left;
   days.forEach(({ day, date, words }, n) => {
     const x = frame.x(day);
@@ -138,10 +139,10 @@ function laneOf(frame, lane, label, events, y) {
     const length = words.length * LETTER;
     const next = n + 1 < days.length ? frame.x(days[n + 1].day) : frame.width;
     if (length <= next - x - 18) {
-      group.append(shape("text", { class: "event-text halo", x: x + 9, y: y - 4 }, words));
+      group.append(shape("text", { class: "event-text halo", x: x + 9, y: wordsAt }, words));
       free = x + 9 + length;
     } else if (x - 9 - length > free) {
-      group.append(shape("text", { class: "event-text halo", x: x - 9, y: y - 4, "text-anchor": "end" }, words));
+      group.append(shape("text", { class: "event-text halo", x: x - 9, y: wordsAt, "text-anchor": "end" }, words));
       free = x;
     }
   });
