@@ -27,6 +27,7 @@ import requests
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from cds_service.app import is_content_unreviewed
 from cds_service.demo.ehr import DemoEhr
 from cds_service.demo.ehr_app import create_ehr
 from cds_service.demo.hook_client import EhrKey, Exchange, HookClient
@@ -279,13 +280,13 @@ def _greeting(demo: RunningDemo) -> str:
     if ehr.people.server is None:
         first = _first_answer_of(ehr)
         whom = f"start here: {len(ehr.personas)} synthetic patients"
-        note = "Synthetic patients only; the clinical content is not yet clinically reviewed."
+        note = "Synthetic patients only"
     else:
         first = f"Charts are read from {ehr.people.server}; nothing is written there."
         whom = "start here: the patients of that server"
-        note = (
-            "Use it with test patients only; the clinical content is not yet clinically reviewed."
-        )
+        note = "Use it with test patients only"
+    if is_content_unreviewed(ehr.knowledge):
+        note += "; the clinical content is not yet clinically reviewed"
     return "\n".join(
         [
             "",
@@ -295,7 +296,7 @@ def _greeting(demo: RunningDemo) -> str:
             f"  Service    {ehr.client.service_url}          discovery at /cds-services",
             f"  FHIR       {ehr.fhir_base}     needs a token; the test EHR hands them out",
             "",
-            note,
+            f"{note}.",
             "Stop with Ctrl-C.",
         ]
     )

@@ -14,6 +14,7 @@ from uuid import UUID
 from flask import Blueprint, Flask, Response, abort, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
+from cds_service.app import is_content_unreviewed
 from cds_service.demo.broken import BREAKAGES, Bench
 from cds_service.demo.ehr import DemoEhr, NotShownError
 from cds_service.demo.fhir_server import FhirServer
@@ -42,6 +43,7 @@ CONTENT_SECURITY_POLICY = (
 def create_ehr(ehr: DemoEhr) -> Flask:
     """Return the test EHR with its FHIR server as one application."""
     app = Flask(__name__)
+    app.jinja_env.globals["is_unreviewed"] = is_content_unreviewed(ehr.knowledge)
     server = FhirServer(store=ehr.store, tokens=ehr.tokens, base_url=ehr.fhir_base)
     app.register_blueprint(server.blueprint(), url_prefix="/fhir")
     app.register_blueprint(_pages(ehr))

@@ -162,8 +162,8 @@ def test_a_card_nobody_signed_says_so(pages: Mapping[str, str], card: str) -> No
 def test_the_list_of_cards_says_when_each_was_reviewed() -> None:
     """One look tells which cards a clinician has signed."""
     page = _words(_signed_pages(date(2027, 2, 1)).get("/guidance/").text)
-    assert "IMG-MRI-NR 2026-02-01" in page
-    assert "RF-CES not yet" in page
+    assert "IMG-MRI-NR reviewed 2026-02-01" in page
+    assert "RF-CES not yet reviewed" in page
 
 
 def test_another_card_is_named_by_its_title_and_linked(pages: Mapping[str, str]) -> None:
