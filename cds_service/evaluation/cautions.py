@@ -147,6 +147,11 @@ class Cautions:
         return any_of((self.care.is_taken("anticoagulant"), self.signs.has("anticoagulant-flag")))
 
     @cached_property
+    def takes_antiplatelet(self) -> Answer:
+        """Return whether a drug against platelets is taken."""
+        return self.care.is_taken("antiplatelet") | self.signs.has("antiplatelet-flag")
+
+    @cached_property
     def has_coagulopathy(self) -> Answer:
         """Return whether a disorder of coagulation or platelets is coded."""
         return self.signs.has("coagulopathy", "thrombocytopenia")

@@ -94,8 +94,6 @@ def test_value_set_in_cards_is_used(knowledge: Knowledge) -> None:
 
 
 CONTEXT_ONLY = {
-    "anticoagulant-flag",
-    "antiplatelet-flag",
     "chronic-pain",
     "index-level",
     "index-side",

@@ -214,6 +214,7 @@ DRUGS: Mapping[str, Choices] = {
     "methadone": _codes(RXNORM, "6813"),
     "buprenorphine": _codes(RXNORM, "1819"),
     "benzodiazepine": _codes(RXNORM, "3322", "596"),
+    "antiplatelet": _codes(RXNORM, "32968", "1116632"),
     "anticoagulant": _codes(RXNORM, "11289", "1364430"),
 }
 """The opioid is morphine, whose milligrams are morphine milligram equivalents."""

@@ -254,6 +254,8 @@ def _stimulator_notes(case: Case) -> tuple[Note, ...]:
     notes = []
     if case.cautions.is_anticoagulated.is_yes:
         notes.append(Note(key="scs-anticoagulant"))
+    if case.cautions.takes_antiplatelet.is_yes:
+        notes.append(Note(key="scs-antiplatelet"))
     if any(implant.kind == "implant-pacemaker" for implant in case.cautions.implants):
         notes.append(Note(key="scs-pacemaker"))
     distressed = [
