@@ -43,9 +43,7 @@ class Version:
 
 BOTH = frozenset({"any", "at-most-one"})
 VERSIONS: Mapping[str, Version] = {
-    "1.0": Version(
-        "none", frozenset({"at-most-one"}), card_lines=('selection_behavior = "at-most-one"',)
-    ),
+    "1.0": Version("none", frozenset({"at-most-one"}), lines=('dialect = "cds-hooks-1-0"',)),
     "2.0.1": Version("STU2", BOTH),
     "3.0": Version("STU3", BOTH),
     "3.0 build": Version("3.0.0", BOTH),
@@ -53,9 +51,14 @@ VERSIONS: Mapping[str, Version] = {
         "STU2",
         frozenset({"any"}),
         lines=('dialect = "epic"',),
-        card_lines=('selection_behavior = "any"', 'intent = "proposal"'),
+        card_lines=("requires_local_codes = false",),
     ),
 }
+
+
+def card_id(card: Mapping[str, Any]) -> str:
+    """Return which of our cards this is, by its guidance page: 1.0 knows no topic."""
+    return str(card["source"]["url"]).rpartition("/")[2]
 
 
 @dataclass(frozen=True)

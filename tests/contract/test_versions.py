@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.contract.checker import faults_of
-from tests.contract.ehrs import VERSIONS, Ehr
+from tests.contract.ehrs import VERSIONS, Ehr, card_id
 from tests.contract.requests import USERS, Request, persona_requests
 
 NOTHING = {"resourceType": "Bundle", "type": "searchset", "total": 0}
@@ -58,7 +58,7 @@ def _told(ehr: Ehr, request: Request) -> list[Any]:
     assert answer.status_code == 200, answer.get_data(as_text=True)
     assert faults_of(answer.data, ehr.version.behaviors) == []
     cards = answer.get_json()["cards"]
-    return [(card["source"]["topic"]["code"], card["detail"]) for card in cards]
+    return [(card_id(card), card["detail"]) for card in cards]
 
 
 def test_every_version_is_answered_at_once(ehrs: dict[str, Ehr], request_body: Request) -> None:
@@ -69,10 +69,7 @@ def test_every_version_is_answered_at_once(ehrs: dict[str, Ehr], request_body: R
             for _ in range(4)
             for answer in pool.map(lambda ehr: ehr.call(request_body), ehrs.values())
         ]
-    topics = [
-        [card["source"]["topic"]["code"] for card in answer.get_json()["cards"]]
-        for answer in answers
-    ]
+    topics = [[card_id(card) for card in answer.get_json()["cards"]] for answer in answers]
     assert topics[0]
     assert all(each == topics[0] for each in topics)
 
