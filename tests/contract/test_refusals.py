@@ -90,6 +90,30 @@ def test_missing_required_data_names_the_key(ehrs: dict[str, Ehr], body: Request
         assert issue.expression == [f"prefetch.{key}"]
 
 
+OUTCOME = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "timeout"}]}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("patient", None),
+        ("patient", OUTCOME),
+        ("patient", {"resourceType": "Patient", "id": "another"}),
+        ("patient", "<html>"),
+        ("procedures", OUTCOME),
+        ("procedures", "<html>"),
+    ],
+)
+def test_required_data_sent_in_vain_are_missing(
+    ehrs: dict[str, Ehr], body: Request, key: str, value: object
+) -> None:
+    """No patient, another patient, an error or a web page in place of data: 412 names the key."""
+    body["prefetch"][key] = value
+    answer = ehrs["2.0.1"].call(body)
+    assert answer.status_code == 412
+    assert _outcome(answer).issue[0].diagnostics == key
+
+
 def test_stranger_learns_nothing(ehrs: dict[str, Ehr], body: Request) -> None:
     """The OperationOutcome of a 401 is the same for every reason."""
     ehr = ehrs["3.0"]
