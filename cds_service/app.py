@@ -101,7 +101,7 @@ def create_app(
         desk=_front_desk(settings, config, clock, monotonic),
         road=road,
         feedback=FeedbackCounts(),
-        prefetch=partial(_templates_for, knowledge),
+        prefetch=partial(templates_for, knowledge),
         new_deadline=lambda: Deadline.after(settings.deadline_ms / 1000, monotonic),
     )
     mode = "development" if settings.is_dev else config.current().service.mode
@@ -266,7 +266,7 @@ def _description(mode: str, knowledge: Knowledge, *, is_unreviewed: bool) -> Map
     }
 
 
-def _templates_for(knowledge: Knowledge, client: ClientProfile | None) -> Mapping[str, str]:
+def templates_for(knowledge: Knowledge, client: ClientProfile | None) -> Mapping[str, str]:
     """Return the prefetch templates of one client; without one, those everyone gets."""
     if client is None:
         return templates(knowledge)

@@ -135,10 +135,10 @@ def _row(
         cell = found[column.name]
         if column.is_required and not column.may_be_empty and not cell:
             raise row.fault(column.name, "the cell is empty.", "Fill it in.")
-        if len(cell) > column.longest or not cell.isprintable():
+        if len(cell) > column.longest or not cell.isprintable() or "<" in cell or ">" in cell:
             raise row.fault(
                 column.name,
                 f"the text is longer than {column.longest} characters, or not plain text.",
-                "Shorten it, on one line.",
+                "Shorten it, on one line, without < and >.",
             )
     return row

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from cds_service.app import templates_for
 from cds_service.commands.clients import client_of
 from cds_service.commands.manners import clear_errors, examples
 from cds_service.errors import RequestError
@@ -27,6 +28,7 @@ _CHART_FILE = click.Path(path_type=Path, exists=True)
     epilog=examples(
         "cds-service codes check --config clients.toml --client epic-main charts/",
         "cds-service codes check --config clients.toml --client epic-main --all a.json b.ndjson",
+        "cds-service codes queries --config clients.toml --client epic-main",
     ),
 )
 def codes() -> None:
@@ -79,6 +81,28 @@ def check(config_file: Path, client_id: str, charts: tuple[Path, ...], *, shows_
         click.echo(f"\nLines of the code map whose code is not in these charts: {len(unused)}")
         for entry in unused:
             click.echo(f"    line {entry.line}: {entry.code} ({entry.concept})")
+
+
+@codes.command("queries", short_help="The prefetch queries of one client.")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    envvar="CDS_SERVICE_CONFIG",
+    required=True,
+    help="TOML file with the service and its clients.",
+)
+@click.option("--client", "client_id", required=True, help="Id of the client.")
+@clear_errors
+def queries(config_file: Path, client_id: str) -> None:
+    """Print the prefetch queries of one client, its local codes among them.
+
+    For EHRs that do not read discovery (Epic): type each query there under its key.
+    """
+    client, knowledge = client_of(config_file, client_id)
+    check_local_codes(client.code_map, knowledge)
+    for key, query in templates_for(knowledge, client).items():
+        click.echo(f"{key}\n    {query}")
 
 
 def _print_codes(

@@ -23,7 +23,7 @@ _CODED: Mapping[str, tuple[str, ...]] = {
     "ImagingStudy": ("procedureCode",),
     "MedicationRequest": ("medicationCodeableConcept",),
     "MedicationStatement": ("medicationCodeableConcept",),
-    "Medication": ("code",),
+    "Medication": ("code", "ingredient.itemCodeableConcept"),
     "Device": ("type",),
     "Encounter": ("type",),
     "AllergyIntolerance": ("code",),

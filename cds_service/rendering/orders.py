@@ -15,7 +15,7 @@ from cds_service.knowledge.model import SYSTEM_URIS, CardTemplate, Knowledge, Or
 from cds_service.rendering.identity import suggestion_uuid
 from cds_service.rendering.options import CardContext, CardOptions
 from cds_service.rendering.placing import Offer, order_template
-from cds_service.rendering.wording import Wording, listed, strip_markup
+from cds_service.rendering.wording import Wording, listed
 from cds_service.values import Side
 
 Json = dict[str, object]
@@ -56,9 +56,7 @@ class OrderWriter:
         first = offer.entries[0]
         local_code = f"{first.system}|{first.code}" if first and offer.is_second_choice else ""
         suggestion: Json = {
-            "label": strip_markup(first.display)
-            if first and offer.names_entry
-            else _label(templates),
+            "label": first.display if first and offer.names_entry else _label(templates),
             "uuid": str(suggestion_uuid(card, proposal, local_code)),
             "actions": [
                 {
@@ -88,7 +86,7 @@ class OrderWriter:
         if proposal.occurrence:
             day = proposal.occurrence.isoformat()
             parts.append(phrases["action-from"].replace("{date}", day))
-        name = f" ({strip_markup(entry.display)})" if entry and offer.names_entry else ""
+        name = f" ({entry.display})" if entry and offer.names_entry else ""
         return ", ".join(parts) + name
 
     def _request(
@@ -139,7 +137,7 @@ class OrderWriter:
         """Return the code: the site's own first, ours after it where the client wants them."""
         codings = list(template.codings)
         if entry:
-            local = (entry.system, entry.code, strip_markup(entry.display))
+            local = (entry.system, entry.code, entry.display)
             codings = [local, *(codings if self.options.keeps_standard_codes else [])]
         code: Json = {"text": template.text}
         if codings:

@@ -87,6 +87,7 @@ def test_template_names_every_order_once(knowledge: Knowledge) -> None:
         (HEADER + '"crp', "line 2: the quotation marks do not match"),
         (HEADER + MRI.replace("mri-lumbar-without-contrast", ""), "column concept: the cell is"),
         (HEADER + MRI + '"a\nb"', "not plain text"),
+        (HEADER + MRI + "<b>first</b>", "column instructions: the text is longer than 500"),
         (HEADER.encode("utf-16"), "it is not UTF-8"),
         (b"x" * 5_000_000, "larger than 4 MB"),
     ],

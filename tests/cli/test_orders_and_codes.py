@@ -100,6 +100,16 @@ def test_concept_map_becomes_a_list(tmp_path: Path) -> None:
     assert run("orders", "import", path).exit_code == 2
 
 
+def test_queries_are_printed_as_the_client_needs_them(lakeside: Path) -> None:
+    """The analyst of an EHR that reads no discovery copies them from here."""
+    result = run("codes", "queries", "--config", lakeside, "--client", "lakeside")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[lines.index("user") + 1].strip() == "{{context.userId}}"
+    assert "urn:oid:2.999.7.1|100201" in lines[lines.index("scores") + 1]
+    assert lines[lines.index("procedures") + 1].strip().startswith("Procedure?patient=")
+
+
 def coded(kind: str, system: str, code: str, **more: object) -> dict[str, object]:
     """Return a resource that names its patient and holds values nobody may see."""
     return {

@@ -132,6 +132,50 @@ def test_local_answer_is_understood(knowledge: Knowledge) -> None:
     assert found.choice == {"answer-reduced"}
 
 
+def test_local_codes_count_in_every_part_of_the_chart(knowledge: Knowledge) -> None:
+    """A scan done, one ordered, a diagnosis, a drug and an implant, all in local codes."""
+    names = ("mri-lumbar", "csf-leak", "gabapentinoid", "implant-pacemaker")
+    text = "system,code,concept\n" + "\n".join(f"{SITE},{name.upper()},{name}" for name in names)
+    subject = {"reference": "Patient/anna"}
+    scan, leak, drug, implant = (concept(SITE, name.upper()) for name in names)
+    found = chart(
+        knowledge,
+        {
+            "resourceType": "DiagnosticReport",
+            "id": "r",
+            "status": "final",
+            "code": scan,
+            "subject": subject,
+            "effectiveDateTime": "2026-10-01",
+        },
+        {
+            "resourceType": "ServiceRequest",
+            "id": "s",
+            "status": "active",
+            "intent": "order",
+            "code": scan,
+            "subject": subject,
+            "authoredOn": "2026-11-01",
+        },
+        {"resourceType": "Condition", "id": "c", "code": leak, "subject": subject},
+        {
+            "resourceType": "MedicationRequest",
+            "id": "m",
+            "status": "active",
+            "intent": "order",
+            "medicationCodeableConcept": drug,
+            "subject": subject,
+        },
+        {"resourceType": "Device", "id": "d", "type": implant, "patient": subject},
+        code_map=read_code_map("c", text.encode()),
+    )
+    assert [fact.concepts for fact in found.reports] == [{"mri-lumbar"}]
+    assert [fact.concepts for fact in found.orders] == [{"mri-lumbar"}]
+    assert [fact.concepts for fact in found.conditions] == [{"csf-leak"}]
+    assert [fact.concepts for fact in found.drugs] == [{"gabapentinoid"}]
+    assert [fact.concepts for fact in found.devices] == [{"implant-pacemaker"}]
+
+
 @pytest.mark.parametrize("spelling", [f"{SITE}|2026", f" {SITE} "])
 def test_version_and_blanks_of_a_system_do_not_matter(spelling: str, knowledge: Knowledge) -> None:
     """The system may come with a version or blanks around it."""

@@ -102,6 +102,28 @@ def test_local_code_comes_first_and_standard_codes_stay_unless_unwanted(
         assert (len(codes) == 1) is not keeps
 
 
+def test_form_of_an_order_for_other_countries_takes_the_plain_entry_or_its_own(
+    mri_finding: Finding,
+    assessment: Assessment,
+    knowledge: Knowledge,
+    options: CardOptions,
+    context: CardContext,
+) -> None:
+    """A hospital maps physiotherapy once; an entry for the form it uses comes first."""
+    therapy = Proposal(orders=("physiotherapy-referral",), priority="routine")
+    changed = replace(
+        assessment, findings=(replace(mri_finding, proposals=(therapy,), is_either_or=False),)
+    )
+    rows = "concept,system,code,display\nphysiotherapy-referral,urn:oid:2.999.1,1,PT & OT_A\n"
+    for text, code in ((rows, "1"), (f"{rows}physiotherapy-referral-other,urn:oid:2.9,2,P\n", "2")):
+        catalogue = read_order_catalogue("o", text.encode())
+        wish = replace(options, order_catalogue=catalogue, country="other")
+        [card] = render_cards(changed, knowledge, wish, context)
+        coding = _resource(card)["code"]["coding"][0]
+        assert coding["code"] == code
+        assert coding["display"] in {"PT & OT_A", "P"}
+
+
 def test_order_without_a_local_code_keeps_our_codes_where_none_is_required(
     assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
 ) -> None:
