@@ -121,20 +121,20 @@ class _CardWriter:
         summary_template = template.summaries.get(finding.variant, template.summaries["default"])
         summary = wording.summary(summary_template, finding.words, template.title)
         name = self._uuid(finding)
-        place = placement(finding, self.knowledge, self.options)
-        detail = self.explanation.detail(finding, self._cut(cut), place.by_hand)
+        placed = placement(finding, self.knowledge, self.options)
+        detail = self.explanation.detail(finding, self._cut(cut), placed.by_hand)
         card = self._frame(finding, name, summary, detail)
         case = self.story.assessment.case
         operation = case.operation if case is not None else None
         writer = OrderWriter(self.knowledge, self.options, self.context, wording, operation)
-        if place.offers:
-            behavior = self._behavior(place)
+        if placed.offers:
+            behavior = self._behavior(placed)
             card["suggestions"] = [
                 writer.suggestion(finding, offer, name, summary)
-                for offer in _marked(place.offers, behavior)
+                for offer in _marked(placed.offers, behavior)
             ]
             card["selectionBehavior"] = behavior
-        links = [*(self._own_link(finding) if place.by_hand else ()), *self._links(finding)]
+        links = [*(self._own_link(finding) if placed.by_hand else ()), *self._links(finding)]
         if links:
             card["links"] = links
         return card
@@ -183,10 +183,10 @@ class _CardWriter:
             }
         return source
 
-    def _behavior(self, place: Placement) -> str:
+    def _behavior(self, placed: Placement) -> str:
         if self.options.selection_behavior != "spec":
             return self.options.selection_behavior
-        return "at-most-one" if place.is_choice else "any"
+        return "at-most-one" if placed.is_choice else "any"
 
     def _own_link(self, finding: Finding) -> list[Json]:
         """Return the link to the card's own page, which says how its orders are coded."""

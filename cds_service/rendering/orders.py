@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from cds_service.catalogue.orders import OrderEntry
 from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Finding, Proposal
 from cds_service.evaluation.episode import Operation
 from cds_service.knowledge.model import SYSTEM_URIS, CardTemplate, Knowledge, OrderTemplate
 from cds_service.rendering.identity import suggestion_uuid
 from cds_service.rendering.options import CardContext, CardOptions
-from cds_service.rendering.placing import Offer, order_template
+from cds_service.rendering.placing import Offer, Place, order_template
 from cds_service.rendering.wording import Wording, listed
 from cds_service.values import Side
 
@@ -52,19 +51,20 @@ class OrderWriter:
     def suggestion(self, finding: Finding, offer: Offer, card: UUID, summary: str) -> Json:
         """Return one suggestion: every order of *offer*, taken together."""
         proposal = offer.proposal
-        templates = [self.order(order_id) for order_id in proposal.orders]
-        first = offer.entries[0]
+        first = offer.places[0].entry
         local_code = f"{first.system}|{first.code}" if first and offer.is_second_choice else ""
+        is_named = first is not None and offer.names_entry and len(offer.places) == 1
+        templates = [self.order(place.order) for place in offer.places]
         suggestion: Json = {
-            "label": first.display if first and offer.names_entry else _label(templates),
+            "label": first.display if first and is_named else _label(templates),
             "uuid": str(suggestion_uuid(card, proposal, local_code)),
             "actions": [
                 {
                     "type": "create",
-                    "description": self._description(template, offer, entry),
-                    "resource": self._request(finding, proposal, (template, entry), summary),
+                    "description": self._description(offer, place),
+                    "resource": self._request(finding, proposal, place, summary),
                 }
-                for template, entry in zip(templates, offer.entries, strict=True)
+                for place in offer.places
             ],
         }
         if proposal.is_recommended:
@@ -75,34 +75,42 @@ class OrderWriter:
         """Return the order's template, in the form this client's site uses."""
         return order_template(order_id, self.knowledge, self.options)
 
-    def _description(self, template: OrderTemplate, offer: Offer, entry: OrderEntry | None) -> str:
+    def _description(self, offer: Offer, place: Place) -> str:
         """Return what is ordered, where, how soon and when: some EHRs show nothing else."""
         phrases, proposal = self.knowledge.phrases, offer.proposal
-        parts = [template.description]
+        parts = [self._named(offer, place)]
         if proposal.side is not None and proposal.side in _SIDES:
             parts.append(phrases[_SIDES[proposal.side]])
         if proposal.priority != _ROUTINE:
             parts.append(phrases[f"action-{proposal.priority}"])
-        if proposal.occurrence:
+        if proposal.occurrence and proposal.occurrence > self.wording.as_of:
             day = proposal.occurrence.isoformat()
             parts.append(phrases["action-from"].replace("{date}", day))
-        name = f" ({entry.display})" if entry and offer.names_entry else ""
-        return ", ".join(parts) + name
+        return ", ".join(parts)
+
+    def _named(self, offer: Offer, place: Place) -> str:
+        """Return the order's words; an order set says its name and what is in it."""
+        entry, words = place.entry, self.order(place.order).description
+        if entry and place.covers:
+            titles = [self.order(order).title for order in (place.order, *place.covers)]
+            words = self.knowledge.phrases["action-order-set"]
+            return words.replace("{orders}", listed(titles)).replace("{entry}", entry.display)
+        return f"{words} ({entry.display})" if entry and offer.names_entry else words
 
     def _request(
         self,
         finding: Finding,
         proposal: Proposal,
-        order: tuple[OrderTemplate, OrderEntry | None],
+        place: Place,
         summary: str,
     ) -> Json:
-        template, entry = order
+        template, entry = self.order(place.order), place.entry
         request: Json = {
             "resourceType": "ServiceRequest",
             "status": self.options.request_status,
             "intent": self.options.intent,
             "priority": proposal.priority,
-            "code": self._code(template, entry),
+            "code": self._code(template, place),
             "subject": self._reference(f"Patient/{self.context.patient_id}"),
             "note": [{"text": self._note(finding, summary)}],
         }
@@ -133,13 +141,18 @@ class OrderWriter:
             return {"reference": relative}
         return {"reference": f"{base.rstrip('/')}/{relative}"}
 
-    def _code(self, template: OrderTemplate, entry: OrderEntry | None) -> Json:
-        """Return the code: the site's own first, ours after it where the client wants them."""
-        codings = list(template.codings)
+    def _code(self, template: OrderTemplate, place: Place) -> Json:
+        """Return the code: the site's own first, ours after it where the client wants them.
+
+        An order set has the name the site gave it; the codes of one test in it would be wrong.
+        """
+        codings, text, entry = list(template.codings), template.text, place.entry
         if entry:
+            keeps_ours = self.options.keeps_standard_codes and not place.covers
             local = (entry.system, entry.code, entry.display)
-            codings = [local, *(codings if self.options.keeps_standard_codes else [])]
-        code: Json = {"text": template.text}
+            codings = [local, *(codings if keeps_ours else [])]
+            text = entry.display if place.covers else text
+        code: Json = {"text": text}
         if codings:
             code["coding"] = [_coding(coding) for coding in codings]
         return code

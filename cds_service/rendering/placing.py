@@ -5,28 +5,40 @@ An order the site's EHR could not place never becomes a button: it is left to wo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cds_service.catalogue.orders import OrderEntry
 from cds_service.evaluation.assessment import Finding, Proposal
 from cds_service.knowledge.model import Knowledge, OrderTemplate
 from cds_service.rendering.options import CardOptions
+from cds_service.values import Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One order as this site places it; ``entry`` is None for an order without a local code.
+
+    ``covers`` are further orders that the same entry (an order set) carries out.
+    """
+
+    order: str
+    entry: OrderEntry | None = None
+    covers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """One suggestion: the orders of ``proposal``, each with its entry of the site's list.
+    """One suggestion: the orders of ``proposal``, in ``places``, taken together.
 
-    ``entries`` has one place for each order; None stands for an order without a local code.
     ``is_second_choice``: another entry of the list stands for the same order and comes first.
+    ``names_entry``: its words name the entry, because several stand for the order.
     """
 
     proposal: Proposal
-    entries: tuple[OrderEntry | None, ...]
+    places: tuple[Place, ...]
     is_second_choice: bool = False
     names_entry: bool = False
-    """Whether its words name the entry, because several entries stand for the order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +73,11 @@ def placement(finding: Finding, knowledge: Knowledge, options: CardOptions) -> P
         orders = tuple(order for order in proposal.orders if order not in missing)
         if orders:
             offers += _offers(replace(proposal, orders=orders), [found[o] for o in orders])
-    kept = tuple(_without_repeats(offers))
+    offers.sort(key=lambda offer: not offer.proposal.is_recommended)
+    kept = tuple(_without_repeats(offers, is_either_or=finding.is_either_or))
     is_expanded = len(proposals) == 1 and len(kept) > 1
     return Placement(
-        offers=tuple(sorted(kept, key=lambda offer: not offer.proposal.is_recommended)),
+        offers=kept,
         by_hand=tuple(dict.fromkeys(by_hand)),
         is_choice=(finding.is_either_or and len(kept) > 1) or is_expanded,
     )
@@ -92,28 +105,46 @@ def _offers(proposal: Proposal, found: Sequence[tuple[OrderEntry, ...]]) -> Iter
             is_first = position == 0
             yield Offer(
                 proposal=replace(proposal, is_recommended=proposal.is_recommended and is_first),
-                entries=(entry,),
+                places=(Place(order=proposal.orders[0], entry=entry),),
                 is_second_choice=not is_first,
                 names_entry=True,
             )
     else:
+        places = zip(proposal.orders, found, strict=True)
         yield Offer(
             proposal=proposal,
-            entries=tuple(entries[0] if entries else None for entries in found),
+            places=tuple(Place(order=o, entry=next(iter(entries), None)) for o, entries in places),
         )
 
 
-def _without_repeats(offers: Iterable[Offer]) -> Iterator[Offer]:
-    """Yield *offers* without what an entry before them has ordered already (an order set)."""
-    placed: set[tuple[str, str, object]] = set()
+def _without_repeats(offers: Sequence[Offer], *, is_either_or: bool) -> Iterator[Offer]:
+    """Yield *offers* with each entry once; the first place of an order set covers the others.
+
+    Of alternatives that are one and the same entry, the first stands for all and names the entry.
+    """
+    orders: dict[_Ordered, list[str]] = {}
     for offer in offers:
-        kept: list[tuple[str, OrderEntry | None]] = []
-        for order, entry in zip(offer.proposal.orders, offer.entries, strict=True):
-            key = (entry.system, entry.code, offer.proposal.side) if entry else None
-            if key is None or key not in placed:
-                kept.append((order, entry))
-            if key is not None:
-                placed.add(key)
-        if kept:
-            proposal = replace(offer.proposal, orders=tuple(order for order, _ in kept))
-            yield replace(offer, proposal=proposal, entries=tuple(entry for _, entry in kept))
+        for place in offer.places:
+            if place.entry:
+                orders.setdefault(_ordered(offer, place.entry), []).append(place.order)
+    for offer in offers:
+        places = []
+        is_shared = False
+        for place in offer.places:
+            same = orders.pop(_ordered(offer, place.entry), None) if place.entry else [place.order]
+            if same is not None:
+                is_shared = is_shared or len(same) > 1
+                covers = () if is_either_or else tuple(dict.fromkeys(same[1:]))
+                places.append(replace(place, covers=covers))
+        if places:
+            proposal = replace(offer.proposal, orders=tuple(place.order for place in places))
+            names_entry = offer.names_entry or is_shared
+            yield replace(offer, proposal=proposal, places=tuple(places), names_entry=names_entry)
+
+
+_Ordered = tuple[str, str, Side | None]
+
+
+def _ordered(offer: Offer, entry: OrderEntry) -> _Ordered:
+    """Return what is ordered by *entry* in *offer*: its code, for a side."""
+    return entry.system, entry.code, offer.proposal.side

@@ -17,7 +17,7 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.identity import card_uuid
 from cds_service.rendering.options import CardContext, CardOptions
 from cds_service.rendering.orders import OrderWriter
-from cds_service.rendering.placing import Offer
+from cds_service.rendering.placing import Offer, Place
 from cds_service.rendering.wording import Wording
 from cds_service.values import Side
 
@@ -58,7 +58,7 @@ def _example(knowledge: Knowledge, order_id: str) -> object:
     name = card_uuid(finding, patient_id="example", client_id="check", key=b"check")
     writer = OrderWriter(knowledge, _OPTIONS, _CONTEXT, Wording(knowledge, _DAY))
     suggestion = writer.suggestion(
-        finding, Offer(proposal=proposal, entries=(None,)), name, "Example."
+        finding, Offer(proposal=proposal, places=(Place(order=order_id),)), name, "Example."
     )
     actions = suggestion["actions"]
     if not isinstance(actions, list):

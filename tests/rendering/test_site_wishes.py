@@ -154,6 +154,56 @@ def test_alternative_without_a_local_code_is_not_a_button_but_a_sentence(
     assert links[0]["url"] == "https://cds.example/guidance/IMG-MRI-NR"
 
 
+def test_one_entry_for_both_alternatives_is_one_button(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """Where the radiologist decides on contrast, the hospital has one MRI: nothing to choose."""
+    rows = "".join(
+        f"{name},urn:oid:2.999.1,9,MR L-SPINE PER RADIOLOGY\n"
+        for name in ("mri-lumbar-without-contrast", "mri-lumbar-without-and-with-contrast")
+    )
+    catalogue = read_order_catalogue("o", f"concept,system,code,display\n{rows}".encode())
+    wish = replace(options, order_catalogue=catalogue)
+    [card] = render_cards(assessment, knowledge, wish, context)
+    suggestions = card["suggestions"]
+    assert isinstance(suggestions, list)
+    (only,) = suggestions
+    assert only["isRecommended"] is True
+    assert card["selectionBehavior"] == "any"
+    assert only["label"] == "MR L-SPINE PER RADIOLOGY"
+    assert only["actions"][0]["description"] == (
+        "Order MRI lumbar spine without and with IV contrast (MR L-SPINE PER RADIOLOGY)"
+    )
+
+
+def test_order_set_of_a_suggestion_is_one_action_that_names_its_tests(
+    mri_finding: Finding,
+    assessment: Assessment,
+    knowledge: Knowledge,
+    options: CardOptions,
+    context: CardContext,
+) -> None:
+    """CRP, ESR and blood count are one set, blood cultures are not: two actions, both named."""
+    bloods = Proposal(orders=("crp", "esr", "wbc", "blood-cultures"), priority="stat")
+    changed = replace(
+        assessment, findings=(replace(mri_finding, proposals=(bloods,), is_either_or=False),)
+    )
+    rows = "".join(f"{name},urn:oid:2.999.1,52,PANEL\n" for name in ("crp", "esr", "wbc"))
+    catalogue = read_order_catalogue("o", f"concept,system,code,display\n{rows}".encode())
+    [card] = render_cards(changed, knowledge, replace(options, order_catalogue=catalogue), context)
+    suggestions = card["suggestions"]
+    assert isinstance(suggestions, list)
+    (only,) = suggestions
+    assert [action["description"] for action in only["actions"]] == [
+        "Order PANEL: CRP, ESR, Blood count, as an emergency",
+        "Order blood cultures, before antibiotics unless septic, as an emergency",
+    ]
+    codes = [action["resource"]["code"]["coding"][0]["code"] for action in only["actions"]]
+    assert codes == ["52", "600-7"]
+    assert _resource(card)["code"]["text"] == "PANEL"
+    assert len(_resource(card)["code"]["coding"]) == 1
+
+
 def test_first_suggestion_keeps_its_id_when_a_list_is_added(
     assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
 ) -> None:
