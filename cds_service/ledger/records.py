@@ -1,0 +1,143 @@
+"""One hook call as the ledger keeps it: plain values, nothing that leads back to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import msgspec
+
+
+class Outcome(StrEnum):
+    """How a call ended."""
+
+    FIRED = "fired"
+    """At least one card was shown, or would have been but for silent mode."""
+    NOTHING_TO_SAY = "nothing to say"
+    NOT_APPLICABLE = "not applicable"
+    """No lumbar operation on record, deceased, or not an adult."""
+    INSUFFICIENT_DATA = "insufficient data"
+    """Required data was not to be had (412), or the only card says that something was not read."""
+    SUPPRESSED = "suppressed"
+    """Rows were met, and every one of their cards was held back or switched off."""
+    ERROR = "error"
+
+
+class State(StrEnum):
+    """What became of a card whose row was met."""
+
+    SHOWN = "shown"
+    SILENT = "silent"
+    """Evaluated and recorded, not shown."""
+    HELD_BACK = "held back"
+    SWITCHED_OFF = "switched off"
+    CUT = "cut"
+    WITHHELD_FROM_ROLE = "withheld from role"
+
+
+class Why(StrEnum):
+    """Why a card was not shown."""
+
+    OVERRIDDEN = "overridden"
+    """A user set it aside earlier."""
+    ACCEPTED = "accepted"
+    """A user accepted it earlier, and the order is not yet in the chart."""
+    EMERGENCY = "emergency"
+    """An emergency stands alone."""
+    HOSPICE = "hospice"
+    SILENT_CARD = "silent card"
+    SILENT_PATIENT = "silent patient"
+    SITE = "site"
+    """The site has switched the card off."""
+    CAP = "cap"
+    """More cards than the site wants at once."""
+    ROLE = "role"
+
+
+class Scope(StrEnum):
+    """What a snooze holds on to."""
+
+    OPERATION = "operation"
+    """The rule, for this index operation."""
+    CARD = "card"
+    """The card's uuid: the facts behind it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Showing:
+    """One card of a call, shown or not.
+
+    ``operation`` is a keyed hash; ``suggestions`` maps suggestion uuids to order ids.
+    """
+
+    card: str
+    card_uuid: str
+    indicator: str
+    state: State
+    why: Why | None = None
+    operation: str | None = None
+    suggestions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class ReasonedRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One row of the decision table: what it answered and why, by references only."""
+
+    card: str
+    verdict: str
+    """``met``, ``not met`` or ``cannot tell``."""
+    reasons: tuple[str, ...] = ()
+    held_by: str | None = None
+    unread: tuple[str, ...] = ()
+    is_order_withheld: bool = False
+    evidence: tuple[str, ...] = ()
+    """References such as ``Procedure/1``, never to the Patient."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One hook call.
+
+    Units:
+        ``received_at`` in milliseconds since 1970; ``total_ms`` and ``steps_ms`` in milliseconds.
+    """
+
+    client: str
+    service: str
+    received_at: int
+    outcome: Outcome
+    http_status: int
+    knowledge_version: str
+    knowledge_digest: str
+    total_ms: float
+    steps_ms: Mapping[str, float] = field(default_factory=dict)
+    hook_instance: str | None = None
+    role: str | None = None
+    patient: str | None = None
+    error: str | None = None
+    is_silent: bool = False
+    unread: Mapping[str, str] = field(default_factory=dict)
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+    unmapped: tuple[str, ...] = ()
+    faulty_rules: tuple[str, ...] = ()
+    reasoning: tuple[ReasonedRow, ...] = ()
+    showings: tuple[Showing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerStatus:
+    """How the ledger of this process is: for health and metrics.
+
+    Units:
+        Counts since the process began; ``waiting`` is how many calls wait in memory now.
+    """
+
+    is_writable: bool = True
+    waiting: int = 0
+    calls_kept: int = 0
+    calls_lost: int = 0
+    feedback_kept: int = 0
+    feedback_refused: int = 0
+    """Items answered with 503 because they could not be committed."""
+    snoozes_unread: int = 0
+    """Calls whose cards were shown although snoozes could not be looked up."""
