@@ -59,6 +59,14 @@ BUSY_STATUSES = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAV
 """The statuses that ask for a pause."""
 
 
+def _named(status: int) -> str:
+    """Return a status HTTP knows as it is, any other by its class: few words, whatever is sent."""
+    try:
+        return str(HTTPStatus(status).value)
+    except ValueError:
+        return f"{status // 100}xx"
+
+
 def of_status(status: int) -> str | None:
     """Return why an answer with *status* brings nothing; None for a plain success."""
     if status == HTTPStatus.OK:
@@ -71,4 +79,4 @@ def of_status(status: int) -> str | None:
         return SERVER_BUSY.format(status=status)
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return SERVER_REDIRECTED
-    return SERVER_FAILED.format(status=status)
+    return SERVER_FAILED.format(status=_named(status))

@@ -88,6 +88,7 @@ FAULTS: list[tuple[str, Callable[[Handler], None], State, str]] = [
     ("404", fault_server.status(404), State.NOT_SUPPLIED, reasons.SERVER_NOT_FOUND),
     ("429", fault_server.status(429), State.NOT_SUPPLIED, "the FHIR server was too busy (429)"),
     ("500", fault_server.status(500), State.NOT_SUPPLIED, "the FHIR server failed (500)"),
+    ("599", fault_server.status(599), State.NOT_SUPPLIED, "the FHIR server failed (5xx)"),
     ("503", fault_server.status(503), State.NOT_SUPPLIED, "the FHIR server was too busy (503)"),
     (
         "retry after the deadline",

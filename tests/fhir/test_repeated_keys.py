@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -12,10 +13,11 @@ from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.gateway import Gateway
+from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.profile import dev_profile
 from tests.fhir import fault_server
-from tests.fhir.chart_parts import PATIENT, procedure
+from tests.fhir.chart_parts import PATIENT, TODAY, procedure
 from tests.fhir.fault_server import FaultServer
 from tests.fhir.test_gateway_faults import call, deadline, page, sends
 
@@ -35,13 +37,13 @@ def server() -> Iterator[FaultServer]:
     found.stop()
 
 
-def procedures(knowledge: Knowledge, server: FaultServer, body: bytes) -> KeyAnswer:
-    """Return what becomes of *body* as the answer to the search for operations."""
+def pulled(knowledge: Knowledge, server: FaultServer, body: bytes) -> Mapping[str, KeyAnswer]:
+    """Return the answers when *body* answers the search for operations."""
     server.behaviours["Procedure"] = fault_server.content(body)
     gateway = Gateway(knowledge, time.monotonic)
     answers = gateway.answers(call(server), dev_profile(), deadline(5))
     gateway.close()
-    return answers[Key.PROCEDURES]
+    return answers
 
 
 @pytest.mark.parametrize("odd", [DOUBTFUL, DEEP], ids=["two subjects", "bottomless"])
@@ -50,9 +52,17 @@ def test_entry_that_two_readers_could_read_differently_is_not_used(
 ) -> None:
     """An operation with two subjects is nobody's; the patient's other operation counts."""
     body = GOOD.replace(b'"entry": [', b'"entry": [{"resource": ' + odd + b"}, ")
-    answer = procedures(knowledge, server, body)
-    assert [json.loads(bytes(found))["id"] for found in answer.resources] == ["p1"]
-    supply = answer.supply
+    chart = read_chart(
+        pulled(knowledge, server, body),
+        patient_id="anna",
+        as_of=TODAY,
+        zone=ZoneInfo("UTC"),
+        knowledge=knowledge,
+        bases=frozenset(),
+        fhir_server=server.base,
+    )
+    assert [fact.reference for fact in chart.procedures] == ["Procedure/p1"]
+    supply = chart.supply_of(Key.PROCEDURES)
     assert (supply.state, supply.reason) == (State.PARTIAL, reasons.UNREADABLE_ENTRY)
 
 
@@ -77,5 +87,5 @@ def test_page_that_two_readers_could_read_differently_is_no_fhir(
     knowledge: Knowledge, server: FaultServer, body: bytes
 ) -> None:
     """A Bundle whose second list of entries is empty is not taken for an empty chart."""
-    supply = procedures(knowledge, server, body).supply
+    supply = pulled(knowledge, server, body)[Key.PROCEDURES].supply
     assert (supply.state, supply.reason) == (State.NOT_SUPPLIED, reasons.NOT_FHIR_JSON)
