@@ -138,6 +138,18 @@ def test_the_chart_travels_as_the_developer_chooses(page: Page, site: Site, deli
     expect(page.locator(".card")).to_have_count(2)
 
 
+def test_the_cards_come_in_the_dialect_of_the_chosen_ehr(page: Page, site: Site) -> None:
+    """As Epic, each button is one order of its list; one is accepted, and the service hears it."""
+    open_chart(page, site, "recurrent-herniation")
+    page.get_by_text("For developers").click()
+    page.get_by_label("Kind of EHR").select_option("epic")
+    page.get_by_role("tab", name="Answer").click()
+    expect(page.locator("#view-answer")).to_contain_text("preference-list-item")
+    offer = card(page, "IMGMRIRTR")
+    offer.get_by_role("button", name=re.compile("^Order:")).first.click()
+    expect(offer.get_by_text("Ordered, in the chart now. The service was told.")).to_be_visible()
+
+
 def test_every_row_tells_why_or_why_not(page: Page, site: Site) -> None:
     """The developer panel lists the whole decision table and marks what is shown."""
     open_chart(page, site, "no-relief")
