@@ -57,6 +57,12 @@ def _twice(ehr: Ehr, name: str) -> str:
     )
 
 
+def _with_claim_text(ehr: Ehr, name: str, number: str) -> str:
+    """Return a signed token in which one number is written as *number*."""
+    claims = re.sub(rf'"{name}": \d+', f'"{name}": {number}', json.dumps(ehr.claims()))
+    return ehr.sign(json.dumps(ehr.header()), claims)
+
+
 def _now() -> int:
     return int(time.time())
 
@@ -95,6 +101,50 @@ WRONG_TOKENS: dict[str, Callable[[Ehr], str | None]] = {
         f"no {claim}": lambda ehr, claim=claim: ehr.token(**{claim: None})  # type: ignore[misc]
         for claim in ("iss", "aud", "exp", "iat", "jti")
     },
+    "alg in small letters": lambda ehr: ehr.token({"alg": "es384"}),
+    "alg a list": lambda ehr: ehr.token({"alg": ["ES384"]}),
+    "alg of another curve": lambda ehr: ehr.token({"alg": "ES256"}),
+    "kid a number": lambda ehr: ehr.token({"kid": 1}),
+    "kid a list": lambda ehr: ehr.token({"kid": [ehr.kid]}),
+    "kid with NUL": lambda ehr: ehr.token({"kid": f"{ehr.kid}\0"}),
+    "typ a list": lambda ehr: ehr.token({"typ": ["JWT"]}),
+    "jku a list": lambda ehr: ehr.token({"jku": ["https://ehr.hospital.example/jwks.json"]}),
+    "unencoded payload": lambda ehr: ehr.token({"b64": False, "crit": ["b64"]}),
+    "compressed payload": lambda ehr: ehr.token({"zip": "DEF"}),
+    "encrypted form": lambda ehr: ".".join([ehr.token().partition(".")[0]] * 5),
+    "empty signature": lambda ehr: ehr.token().rpartition(".")[0] + ".",
+    "exp not a number": lambda ehr: _with_claim_text(ehr, "exp", "NaN"),
+    "exp endless": lambda ehr: _with_claim_text(ehr, "exp", "1e999"),
+    "exp true": lambda ehr: ehr.token(exp=True),
+    "exp of forty digits": lambda ehr: ehr.token(exp=10**40),
+    "exp a text": lambda ehr: ehr.token(exp=str(_now() + 100)),
+    "exp before iat": lambda ehr: ehr.token(exp=_now() - 1, iat=_now()),
+    "iat before time": lambda ehr: _with_claim_text(ehr, "iat", "-1e999"),
+    "nbf a text": lambda ehr: ehr.token(nbf="0"),
+    "audience with a slash": lambda ehr: ehr.token(aud=f"{ehr.audience}{SERVICE}/"),
+    "audience with a query": lambda ehr: ehr.token(aud=f"{ehr.audience}{SERVICE}?a"),
+    "audience in capitals": lambda ehr: ehr.token(aud=f"{ehr.audience}{SERVICE}".upper()),
+    "audience an empty list": lambda ehr: ehr.token(aud=[]),
+    "audience a list of lists": lambda ehr: ehr.token(aud=[[ehr.audience + SERVICE]]),
+    "audience an object": lambda ehr: ehr.token(aud={ehr.audience + SERVICE: 1}),
+    "issuer with a slash": lambda ehr: ehr.token(iss=f"{ehr.issuer}/"),
+    "issuer a list": lambda ehr: ehr.token(iss=[ehr.issuer]),
+    "issuer with a letter of another script": lambda ehr: ehr.token(
+        iss=ehr.issuer.replace("e", "\u0435", 1)
+    ),
+    "jti empty": lambda ehr: ehr.token(jti=""),
+    "jti a number": lambda ehr: ehr.token(jti=5),
+    "jti of 257 letters": lambda ehr: ehr.token(jti="j" * 257),
+    "payload a list": lambda ehr: ehr.sign(json.dumps(ehr.header()), "[]"),
+    "payload nested 3000 times": lambda ehr: ehr.sign(
+        json.dumps(ehr.header()), '{"a":' + "[" * 3000 + "]" * 3000 + "}"
+    ),
+    "alg twice": lambda ehr: ehr.sign(
+        '{"alg":"none",' + json.dumps(ehr.header())[1:], json.dumps(ehr.claims())
+    ),
+    "audience twice": lambda ehr: ehr.sign(
+        json.dumps(ehr.header()), '{"aud":"x",' + json.dumps(ehr.claims())[1:]
+    ),
     "issuer twice": lambda ehr: _twice(ehr, "iss"),
     "a member more in the signature": lambda ehr: ehr.token() + ".a",
     "padding": lambda ehr: ehr.token() + "==",
