@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 
-import structlog
 from flask import Flask
 
 from cds_service.catalogue.orders import check_order_concepts
@@ -22,10 +21,15 @@ from cds_service.fhir.gateway import Gateway as FhirGateway
 from cds_service.fhir.local_codes import check_local_codes
 from cds_service.fhir.queries import templates
 from cds_service.fhir.reading import read_chart
-from cds_service.hooks.feedback import CardOutcome, FeedbackItem
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
-from cds_service.rendering.cards import render_cards
+from cds_service.ledger.calls import CallLedger
+from cds_service.ledger.database import Database
+from cds_service.ledger.feedback import FeedbackLedger
+from cds_service.ledger.keeping import Ledger
+from cds_service.ledger.place import LedgerPlace, ledger_place
+from cds_service.ledger.records import LedgerStatus
+from cds_service.rendering.cards import render
 from cds_service.rendering.options import CardOptions, may_link
 from cds_service.rendering.templates_check import check_orders
 from cds_service.settings import Settings
@@ -40,6 +44,8 @@ from cds_service.web.pages import register_pages
 from cds_service.web.problems import register_problems
 from cds_service.web.routes import HookParts, register_health, register_hooks, register_reference
 
+LEDGER = "ledger"
+"""Under this name the application's extensions hold its ledger."""
 _THREADS_FOR_HEALTH = 2
 """Threads of a process that are kept free of hook calls, so that health and refusals answer."""
 
@@ -85,6 +91,7 @@ def create_app(
     is_unreviewed = is_content_unreviewed(knowledge)
     config.require(partial(check_config, knowledge=knowledge))
     rooms = rooms if rooms is not None else _real_rooms(knowledge, monotonic)
+    ledger = open_ledger(settings, config, knowledge, clock, monotonic)
     road = Road(
         knowledge=knowledge,
         gateway=rooms.gateway,
@@ -92,6 +99,7 @@ def create_app(
         assess=rooms.assess,
         render=rooms.render,
         card_options=_card_options(config, is_unreviewed=is_unreviewed),
+        ledger=ledger.calls,
         now=clock,
         monotonic=monotonic,
         allows_as_of=settings.is_dev or config.current().service.is_demo,
@@ -100,13 +108,59 @@ def create_app(
         config=config,
         desk=_front_desk(settings, config, clock, monotonic),
         road=road,
-        feedback=FeedbackCounts(),
+        feedback=ledger.feedback,
         prefetch=partial(templates_for, knowledge),
         new_deadline=lambda: Deadline.after(settings.deadline_ms / 1000, monotonic),
     )
     mode = "development" if settings.is_dev else config.current().service.mode
     description = _description(mode, knowledge, is_unreviewed=is_unreviewed)
-    return _flask_app(parts, clock, description)
+    app = _flask_app(parts, clock, description, ledger)
+    app.extensions[LEDGER] = ledger
+    return app
+
+
+def create_serving_app(settings: Settings, knowledge: Knowledge) -> Flask:
+    """Return the service for a process of its own: with a thread that keeps the ledger's house."""
+    app = create_app(settings, knowledge=knowledge)
+    app.extensions[LEDGER].keep_house()
+    return app
+
+
+def open_ledger(
+    settings: Settings,
+    config: ConfigSource,
+    knowledge: Knowledge,
+    clock: Callable[[], datetime] = system_now,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Ledger:
+    """Return the ledger of this configuration; nothing is opened before it is used.
+
+    Raises:
+        SettingsError: The configuration names a database that cannot be meant.
+    """
+    wishes = config.current().ledger
+    database = Database(place_of_ledger(settings, config.current()), monotonic=monotonic)
+    calls = CallLedger(database)
+    feedback = FeedbackLedger(
+        calls,
+        knowledge,
+        now=clock,
+        keeps_comments=wishes.keeps_comments,
+        key=lambda: config.current().service.identity_key,
+    )
+    return Ledger(
+        calls=calls,
+        feedback=feedback,
+        database=database,
+        retention_days=wishes.retention_days,
+        now=clock,
+        monotonic=monotonic,
+    )
+
+
+def place_of_ledger(settings: Settings, config: Config) -> LedgerPlace:
+    """Return where the ledger of this configuration is."""
+    return ledger_place(config.ledger, settings.state_dir, settings.ledger_password)
 
 
 def config_source(settings: Settings) -> ConfigSource:
@@ -163,23 +217,12 @@ def refuse_unreviewed_content(config: Config, *, is_unreviewed: bool) -> None:
         )
 
 
-class FeedbackCounts:
-    """Keeps feedback only as counts in the log: no comment, no card, nothing of a patient."""
-
-    def keep(self, client_id: str, items: tuple[FeedbackItem, ...]) -> None:
-        """Log how many cards were accepted and overridden."""
-        accepted = sum(item.outcome is CardOutcome.ACCEPTED for item in items)
-        structlog.get_logger().info(
-            "feedback", client=client_id, accepted=accepted, overridden=len(items) - accepted
-        )
-
-
 def _real_rooms(knowledge: Knowledge, monotonic: Callable[[], float]) -> Rooms:
     return Rooms(
         gateway=FhirGateway(knowledge, monotonic),
         read_chart=read_chart,
         assess=assess,
-        render=render_cards,
+        render=render,
     )
 
 
@@ -282,8 +325,17 @@ def _replay_store(desk: FrontDesk) -> str:
     return "lost, each process remembers alone" if desk.is_replay_store_lost else "in order"
 
 
+def _ledger(status: LedgerStatus) -> str:
+    if not status.is_writable:
+        return f"cannot be written, {status.waiting} calls wait in memory"
+    return "in order" if status.is_readable else "cannot be read, nothing is held back"
+
+
 def _flask_app(
-    parts: HookParts, clock: Callable[[], datetime], description: Mapping[str, object]
+    parts: HookParts,
+    clock: Callable[[], datetime],
+    description: Mapping[str, object],
+    ledger: Ledger,
 ) -> Flask:
     app = Flask("cds_service.web")
     app.url_map.strict_slashes = False
@@ -300,6 +352,13 @@ def _flask_app(
     register_headers(app, lambda: config.current().service.cors_origins)
     register_hooks(app, parts)
     register_reference(app, knowledge, config.current().service.public_base_url)
-    register_health(app, lambda: {**description, "replay_store": _replay_store(parts.desk)})
+    register_health(
+        app,
+        lambda: {
+            **description,
+            "replay_store": _replay_store(parts.desk),
+            "ledger": _ledger(ledger.status),
+        },
+    )
     register_pages(app, knowledge, today, links_to)
     return app

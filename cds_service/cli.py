@@ -11,25 +11,31 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 import click
 
 from cds_service.app import (
+    LEDGER,
     check_config,
     config_source,
     create_app,
+    create_serving_app,
     is_content_unreviewed,
     load_content,
+    place_of_ledger,
     system_now,
 )
 from cds_service.commands.codes import codes
+from cds_service.commands.ledger import ledger
 from cds_service.commands.manners import clear_errors, examples
 from cds_service.commands.orders import orders
 from cds_service.evaluation.assess import assess
 from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.loading import load_knowledge
+from cds_service.ledger.migrating import prepare
 from cds_service.logging_setup import set_up_logging
 from cds_service.offline import BundleFile
 from cds_service.rendering.cards import render_cards
@@ -62,6 +68,7 @@ def main() -> None:
 
 
 main.add_command(codes)
+main.add_command(ledger)
 main.add_command(orders)
 
 
@@ -99,9 +106,14 @@ def serve(**options: str | int | bool | None) -> None:
             "with clients, or --dev to try it on this machine.",
             err=True,
         )
+    if not prepare(place_of_ledger(settings, config)):
+        click.echo(
+            "The ledger cannot be opened now. The service answers without it and tries again.",
+            err=True,
+        )
     serve_forever(
         settings,
-        partial(create_app, settings, knowledge=knowledge),
+        partial(create_serving_app, settings, knowledge),
         partial(click.echo, f"Listening at {settings.address}/cds-services", err=True),
     )
 
@@ -296,10 +308,14 @@ def sandbox_open(base_url: str, patient: str) -> None:
     """Open the chart of PATIENT on the FHIR server at BASE_URL, and print the cards."""
     click.echo("Reading the chart ...", err=True)
     set_up_logging()
-    settings = replace(
-        Settings(is_dev=True),
-        deadline_ms=_SANDBOX_DEADLINE_MS,
-        dev_fhir_bases=(base_url.rstrip("/"),),
-    )
-    cards = open_chart(create_app(settings).test_client(), base_url, patient)
+    with TemporaryDirectory() as folder:
+        settings = replace(
+            Settings(is_dev=True),
+            state_dir=Path(folder),
+            deadline_ms=_SANDBOX_DEADLINE_MS,
+            dev_fhir_bases=(base_url.rstrip("/"),),
+        )
+        app = create_app(settings)
+        cards = open_chart(app.test_client(), base_url, patient)
+        app.extensions[LEDGER].close()
     click.echo(_cards_text([dict(card) for card in cards]))

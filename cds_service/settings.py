@@ -10,7 +10,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cds_service.errors import SettingsError
@@ -46,6 +46,7 @@ class Settings:
     is_dev: bool = False
     dev_fhir_bases: tuple[str, ...] = ()
     """FHIR servers elsewhere that development mode may read (``sandbox open``)."""
+    ledger_password: str | None = field(default=None, repr=False)
 
     @property
     def address(self) -> str:
@@ -76,7 +77,11 @@ def load_settings(options: Mapping[str, Option], environment: Mapping[str, str])
     config_text = _given("config", options, environment)
     config_path = Path(str(config_text)) if config_text else None
     from_file = ReloadingConfig(config_path).current().service if config_path else None
-    settings = Settings(config_path=config_path, is_dev=is_dev)
+    settings = Settings(
+        config_path=config_path,
+        is_dev=is_dev,
+        ledger_password=environment.get(f"{_ENVIRONMENT_PREFIX}LEDGER_PASSWORD"),
+    )
     if from_file is not None:
         settings = replace(
             settings,

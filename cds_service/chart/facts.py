@@ -215,6 +215,8 @@ class Chart:
     allergies: tuple[AllergyFact, ...] = ()
     supply: Mapping[str, Supply] = field(default_factory=dict)
     set_aside: tuple[SetAside, ...] = ()
+    unmapped: tuple[str, ...] = ()
+    """Codes of read entries that no value set knows, as "system|code"; for the site's analysts."""
 
     def supply_of(self, key: str) -> Supply:
         """Return the supply of *key*; a key nobody asked for is *not asked*."""

@@ -16,8 +16,9 @@ import time
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from uuid import UUID
@@ -38,6 +39,8 @@ from cds_service.demo.store import ChartStore
 from cds_service.errors import SettingsError
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
+from cds_service.ledger.keeping import forget_everything
+from cds_service.ledger.place import FILE_NAME, LedgerPlace
 from cds_service.trust.demo_profile import (
     DEMO_ALGORITHM,
     DEMO_ISSUER,
@@ -123,7 +126,12 @@ def running_demo(
     key = EhrKey(
         issuer=DEMO_ISSUER, key_id=DEMO_KEY_ID, private_key_pem=pem, algorithm=DEMO_ALGORITHM
     )
-    ehr = make_ehr(HookClient(service_url, key, _now), f"{ehr_url}/fhir", knowledge, people)
+    ledger = LedgerPlace(file=state_dir.resolve() / FILE_NAME)
+    forget_everything(ledger)
+    ehr = replace(
+        make_ehr(HookClient(service_url, key, _now), f"{ehr_url}/fhir", knowledge, people),
+        forget_answers=partial(forget_everything, ledger),
+    )
     _read_every_kind_once(ehr)
     with _service(config, host, port, state_dir) as service:
         _wait_until_ready(service, service_url, state_dir)

@@ -49,6 +49,8 @@ class DemoEhr:
     now: Callable[[], datetime]
     store: ChartStore
     people: People
+    forget_answers: Callable[[], object] = bool
+    """Makes the service forget what was accepted and overridden here."""
     tokens: AccessTokens = field(default_factory=AccessTokens)
     shown: OrderedDict[str, Shown] = field(default_factory=OrderedDict)
     opened: dict[str, tuple[date, Persona]] = field(default_factory=dict)
@@ -83,7 +85,8 @@ class DemoEhr:
         return person
 
     def start_afresh(self) -> None:
-        """Forget every order placed here, and every copy of a chart."""
+        """Forget every order placed here, every answer to a card, and every copy of a chart."""
+        self.forget_answers()
         with self.lock:
             self.opened.clear()
         self.store.replace_all(r for persona in self.personas for r in persona.resources)

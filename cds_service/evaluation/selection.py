@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from cds_service.evaluation.assessment import Assessment, Finding, Verdict
 from cds_service.evaluation.rules.catalog import DATA_READ, RED_FLAGS
@@ -11,6 +12,10 @@ from cds_service.evaluation.rules.catalog import DATA_READ, RED_FLAGS
 ALONE = "an emergency stands alone"
 HOSPICE = "hospice care: only red flags are shown"
 SWITCHED_OFF = "this site has switched the card off"
+OVERRIDDEN = "a user has set the card aside; it comes back later"
+ACCEPTED = "a user has accepted a suggestion, and the order is not yet in the chart"
+WITHHELD = "this site does not show the card to users of this role"
+SILENT = "this site evaluates the card without showing it"
 _SAID = "something could not be read and no other card says so"
 
 
@@ -19,19 +24,20 @@ def select(
     *,
     is_in_hospice: bool,
     has_gaps: bool,
-    switched_off: frozenset[str] = frozenset(),
+    held: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Finding, ...]:
     """Return *findings* marked whether each is part of the answer.
 
-    A card that is switched off neither appears nor keeps others from appearing.  The card on unread
-    parts appears when nothing else does although something could not be read or evaluated.
+    A card in *held* (card id to why, in our words) neither appears nor keeps others from appearing.
+    The card on unread parts appears when nothing else does although something could not be read or
+    evaluated.
     """
     rows = tuple(findings)
-    candidates = {f.card for f in rows if f.verdict is Verdict.MET} - switched_off - {DATA_READ}
+    candidates = {f.card for f in rows if f.verdict is Verdict.MET} - held.keys() - {DATA_READ}
     is_alone = any(f.stands_alone and f.card in candidates for f in rows)
     restricted = ALONE if is_alone else HOSPICE if is_in_hospice else None
     marked = [
-        _marked(row, restricted, is_switched_off=row.card in switched_off)
+        _marked(row, held.get(row.card) or _restriction(row, restricted))
         for row in rows
         if row.card != DATA_READ
     ]
@@ -40,25 +46,28 @@ def select(
     return (*marked, *(_gap_card(row, is_needed=needed) for row in rows if row.card == DATA_READ))
 
 
-def without(assessment: Assessment, switched_off: frozenset[str]) -> Assessment:
-    """Return *assessment* as it is for a site that has switched some cards off."""
+def without(assessment: Assessment, held: Mapping[str, str]) -> Assessment:
+    """Return *assessment* without the cards in *held*: card id to why, in our words.
+
+    The card on unread parts is never held: a gap is never left unsaid.
+    """
     findings = select(
         assessment.findings,
         is_in_hospice=assessment.is_in_hospice,
         has_gaps=bool(assessment.unread),
-        switched_off=switched_off - {DATA_READ},
+        held={card: why for card, why in held.items() if card != DATA_READ},
     )
     return replace(assessment, findings=findings)
 
 
-def _marked(finding: Finding, restricted: str | None, *, is_switched_off: bool) -> Finding:
+def _restriction(finding: Finding, restricted: str | None) -> str | None:
+    return None if finding.card in RED_FLAGS else restricted
+
+
+def _marked(finding: Finding, held_by: str | None) -> Finding:
     if finding.verdict is not Verdict.MET:
         return finding
-    if is_switched_off:
-        return replace(finding, is_shown=False, held_by=SWITCHED_OFF)
-    if restricted and finding.card not in RED_FLAGS:
-        return replace(finding, is_shown=False, held_by=restricted)
-    return replace(finding, is_shown=True, held_by=None)
+    return replace(finding, is_shown=held_by is None, held_by=held_by)
 
 
 def _gap_card(finding: Finding, *, is_needed: bool) -> Finding:

@@ -7,9 +7,11 @@ lumbar site, a leg site, words naming the spine) counts only if the entry shows 
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.fhir import wording
@@ -49,6 +51,10 @@ LEVELS = {
     "level-l4-l5": "L4-L5",
     "level-l5-s1": "L5-S1",
 }
+MOST_UNMAPPED = 20
+_MOST_LOOKED_THROUGH = 1_000
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}:[\w./:#?=&%~-]{1,128}\|[\w.-]{1,32}", re.ASCII)
+"""A system that is a URI, and a code without blanks: no name of a person fits by accident."""
 _SIDES = {"side-left": Side.LEFT, "side-right": Side.RIGHT, "side-both": Side.BOTH}
 _MODIFIED_CPT = re.compile(r"([0-9]{4}[0-9A-Z])[-: ](LT|RT|50)")
 _CPT_SIDES = {"LT": Side.LEFT, "RT": Side.RIGHT, "50": Side.BOTH}
@@ -75,6 +81,18 @@ class Vocabulary:
         self._knowledge = knowledge
         self._code_map = code_map
         self._remembered: dict[tuple[str | None, str | None], CodeMeaning] = {}
+
+    def unmapped(self) -> tuple[str, ...]:
+        """Return the codes looked up in vain, as "system|code", at most ``MOST_UNMAPPED``.
+
+        Codes of systems that ``cards/`` does not use come first: they are the site's own.
+        """
+        missed = (
+            (system in SYSTEM_NAMES, f"{system}|{code}")
+            for (system, code), meaning in islice(self._remembered.items(), _MOST_LOOKED_THROUGH)
+            if meaning is _NOTHING and system and code and _CODE.fullmatch(f"{system}|{code}")
+        )
+        return tuple(text for _, text in heapq.nsmallest(MOST_UNMAPPED, missed))
 
     def of_coding(self, coding: Coding) -> CodeMeaning:
         """Return what one coding means."""

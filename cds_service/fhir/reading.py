@@ -102,7 +102,12 @@ def _chart(reader: Reader, answers: Mapping[str, KeyAnswer], patient: PatientFac
         encounters=encounters,
         allergies=read_allergies(reader),
     )
-    return replace(chart, set_aside=tuple(reader.set_aside), supply=_supply(reader, answers))
+    return replace(
+        chart,
+        set_aside=tuple(reader.set_aside),
+        supply=_supply(reader, answers),
+        unmapped=reader.vocabulary.unmapped(),
+    )
 
 
 def _patient(reader: Reader, answers: Mapping[str, KeyAnswer], patient_id: str) -> PatientFact:

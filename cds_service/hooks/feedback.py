@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Protocol
 
 from cds_service.errors import RequestError
 from cds_service.hooks.strict_json import parse_json
@@ -20,6 +19,7 @@ SCHEMA_FILE = "feedback-item.schema.json"
 MAX_ITEMS = 1000
 """How many items one call may carry."""
 
+_YEARS = range(1970, 2200)
 _EPIC_REASON = "com.epic.cdshooks.feedback.overrideReason.reasonCategory"
 
 
@@ -54,13 +54,6 @@ class Feedback:
 
     items: tuple[FeedbackItem, ...]
     refused: tuple[Fault, ...]
-
-
-class FeedbackStore(Protocol):
-    """Where feedback is kept."""
-
-    def keep(self, client_id: str, items: tuple[FeedbackItem, ...]) -> None:
-        """Keep *items* of one client; on return they are safe."""
 
 
 def parse_feedback(
@@ -101,10 +94,12 @@ def _read_item(sent: object, place: str, reason_fields: Collection[str]) -> Feed
     try:
         acted_at = datetime.fromisoformat(str(item["outcomeTimestamp"]).upper())
     except ValueError:
+        acted_at = None
+    if acted_at is None or acted_at.year not in _YEARS:
         return Fault(
             path=place,
-            message=f"{place}.outcomeTimestamp: this is not a time of the calendar. Send the time "
-            "of the action as in RFC 3339, in UTC, for example 2026-01-31T09:30:00Z.",
+            message=f"{place}.outcomeTimestamp: this is not a time at which a user can have acted. "
+            "Send the time of the action as in RFC 3339, in UTC, for example 2026-01-31T09:30:00Z.",
         )
     found = (item.get(name) for name in sorted(reason_fields))
     override: Mapping[str, object] = next((value for value in found if value), {})

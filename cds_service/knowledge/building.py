@@ -59,6 +59,8 @@ def build_knowledge(contents: Contents, digest: str) -> Knowledge:
         },
         snooze_days={each["code"]: each["silent_days"] for each in reasons["reasons"]},
         no_reason_snooze_days=reasons["no_reason_silent_days"],
+        accepted_snooze_days=reasons["accepted_silent_days_at_most"],
+        unchanged_facts_snooze_days=reasons["unchanged_facts_silent_days_at_most"],
         snooze_limits=tuple(
             (each["first_row"], each["last_row"], each["silent_days_at_most"])
             for each in reasons["limits"]

@@ -271,6 +271,10 @@ class Knowledge:
     """Override reason code to the days its card stays away; None: until the facts change."""
     no_reason_snooze_days: int = 0
     """Days a card stays away when it is set aside without a reason."""
+    accepted_snooze_days: int = 0
+    """Most days a card stays away after its suggestion was accepted."""
+    unchanged_facts_snooze_days: int = 0
+    """Most days a card stays away until the facts behind it change."""
     snooze_limits: tuple[tuple[int, int, int], ...] = ()
     """First row, last row (both included), most days such a card stays away; 0: never."""
     override_equivalents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 import msgspec
@@ -125,19 +126,42 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallCounts:
+    """How keeping calls goes, counted since this process began."""
+
+    kept: int = 0
+    lost: int = 0
+    """Not in the ledger and never will be."""
+    snoozes_unread: int = 0
+    """Calls whose cards were shown although it could not be read what holds them back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackCounts:
+    """How keeping feedback goes, in items since this process began."""
+
+    kept: int = 0
+    repeated: int = 0
+    unknown_cards: int = 0
+    refused: int = 0
+    """Answered with 503 because they could not be committed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerStatus:
     """How the ledger of this process is: for health and metrics.
 
-    Units:
-        Counts since the process began; ``waiting`` is how many calls wait in memory now.
+    ``waiting`` is how many calls wait in memory to be written.
     """
 
-    is_writable: bool = True
-    waiting: int = 0
-    calls_kept: int = 0
-    calls_lost: int = 0
-    feedback_kept: int = 0
-    feedback_refused: int = 0
-    """Items answered with 503 because they could not be committed."""
-    snoozes_unread: int = 0
-    """Calls whose cards were shown although snoozes could not be looked up."""
+    is_writable: bool
+    is_readable: bool
+    """Whether snoozes can be read; if not, every card is shown."""
+    waiting: int
+    calls: CallCounts
+    feedback: FeedbackCounts
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return *moment* in milliseconds since 1970."""
+    return int(moment.timestamp() * 1000)

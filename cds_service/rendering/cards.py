@@ -13,7 +13,7 @@ from uuid import UUID
 from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Assessment, Finding, Indicator
 from cds_service.evaluation.rules.catalog import DATA_READ, RED_FLAGS
-from cds_service.evaluation.selection import without
+from cds_service.evaluation.selection import SWITCHED_OFF, without
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.explanation import Explanation
 from cds_service.rendering.identity import card_uuid
@@ -24,7 +24,15 @@ from cds_service.rendering.plain import plain_text
 from cds_service.rendering.story import Story
 from cds_service.rendering.wording import Wording, listed, strip_markup, with_measure
 
-__all__ = ["CARD_SYSTEM", "OVERRIDE_SYSTEM", "CardContext", "CardOptions", "render_cards"]
+__all__ = [
+    "CARD_SYSTEM",
+    "OVERRIDE_SYSTEM",
+    "CardContext",
+    "CardOptions",
+    "Rendered",
+    "render",
+    "render_cards",
+]
 
 CARD_SYSTEM = "http://post-laminectomy-cds.example/fhir/CodeSystem/card"
 OVERRIDE_SYSTEM = "http://post-laminectomy-cds.example/fhir/CodeSystem/override-reason"
@@ -33,27 +41,47 @@ _NEVER_CUT = frozenset({*RED_FLAGS, DATA_READ})
 _URGENCY = tuple(Indicator)
 
 
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The cards of an answer, the rows as this call shows them, and what the site's limit cut."""
+
+    cards: list[Json]
+    findings: tuple[Finding, ...]
+    cut: frozenset[str] = frozenset()
+
+
 def render_cards(
     assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
-) -> list[dict[str, object]]:
-    """Return the cards of *assessment* in order of priority, at most as many as the site wants.
+) -> list[Json]:
+    """Return the cards of *assessment* in order of priority, at most as many as the site wants."""
+    return render(assessment, knowledge, options, context).cards
+
+
+def render(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> Rendered:
+    """Return the cards of *assessment*, and what became of those that are not among them.
 
     Raises:
         KnowledgeError: A template has no words for what a rule found.
     """
     off = options.disabled_cards | {c for c, card in knowledge.cards.items() if not card.is_enabled}
-    assessment = without(assessment, off)
-    assessment = without(assessment, off | _unwanted_cards(assessment, knowledge, options))
+    held = {**context.held, **dict.fromkeys(off, SWITCHED_OFF)}
+    assessment = without(assessment, held)
+    unwanted = _unwanted_cards(assessment, knowledge, options)
+    if unwanted:
+        assessment = without(assessment, {**held, **dict.fromkeys(unwanted, SWITCHED_OFF)})
     wanted = [_prepared(finding, knowledge, options) for finding in assessment.shown]
     kept, cut = _capped(wanted, options.max_cards)
     wording = Wording(knowledge, assessment.as_of)
     story = Story(assessment, wording)
     writer = _CardWriter(story, Explanation(story, options), wording, knowledge, options, context)
     last = len(kept) - 1
-    return [
+    cards = [
         _written(writer, finding, cut if position == last else ())
         for position, finding in enumerate(kept)
     ]
+    return Rendered(cards, assessment.findings, frozenset(finding.card for finding in cut))
 
 
 def _unwanted_cards(

@@ -59,13 +59,15 @@ class CardContext:
     """The context of one hook call; ids as the EHR sent them, without a base URL.
 
     ``user_id`` is a relative reference ("Practitioner/1"); ``fhir_server`` the base URL of the
-    call, if it names one.
+    call, if it names one.  ``held`` are the cards this call does not show, by card id, with why in
+    our words.
     """
 
     patient_id: str
     user_id: str | None = None
     encounter_id: str | None = None
     fhir_server: str | None = None
+    held: Mapping[str, str] = field(default_factory=dict)
 
 
 def may_link(url: str, allowed_hosts: tuple[str, ...]) -> bool:

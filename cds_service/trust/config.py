@@ -1,6 +1,6 @@
 """What did the operator configure, and does it hold together?
 
-One TOML file: ``[service]`` and one ``[[clients]]`` table for each EHR, described key by key in
+One TOML file: ``[service]``, ``[ledger]`` and one ``[[clients]]`` table per EHR, key by key in
 ``schemas/config.schema.json`` and ``docs/client-profiles.md``.  A wrong file is refused as a
 whole.  The environment and the command line are read elsewhere.
 """
@@ -25,6 +25,7 @@ from jsonschema.exceptions import best_match
 
 from cds_service.errors import SettingsError
 from cds_service.trust.config_faults import fault, schema_fault
+from cds_service.trust.config_ledger import LedgerSettings, read_ledger
 from cds_service.trust.config_place import Place, Table
 from cds_service.trust.config_reading import own_base_url, read_client
 from cds_service.trust.config_secrets import read_identity_key
@@ -77,6 +78,7 @@ class Config:
 
     service: ServiceSettings
     clients: tuple[ClientProfile, ...] = ()
+    ledger: LedgerSettings = field(default_factory=LedgerSettings)
     files: tuple[Path, ...] = ()
     """The file itself and every file it names; a change of any is a change."""
 
@@ -106,13 +108,17 @@ def load_config(path: Path) -> Config:
     service_table = cast("Table", document["service"])
     place = Place(file=path, is_demo=service_table.get("mode") == "demo")
     service = _read_service(place, service_table)
+    ledger = read_ledger(place, cast("Table", document.get("ledger", {})))
     clients: list[ClientProfile] = []
     for position, table in enumerate(cast("list[Table]", document.get("clients", []))):
         place.key_path = f"clients[{position}]"
         clients.append(read_client(place, table))
     _refuse_ambiguous_clients(path, clients)
     return Config(
-        service=service, clients=tuple(clients), files=(path.resolve(), *dict.fromkeys(place.files))
+        service=service,
+        clients=tuple(clients),
+        ledger=ledger,
+        files=(path.resolve(), *dict.fromkeys(place.files)),
     )
 
 

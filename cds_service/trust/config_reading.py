@@ -86,7 +86,7 @@ def read_client(place: Place, table: Table) -> ClientProfile:
         cards=_card_preferences(cards),
         discovery_version=_discovery_version(table),
         outbound_proxy=_proxy(place, table),
-        ca_file=_ca_file(place, table),
+        ca_file=ca_file_of(place, table),
         rate_per_second=float(cast("float", table.get("rate_per_second", 50.0))),
         burst=whole_of(table, "burst", 100),
     )
@@ -147,7 +147,12 @@ def _time_zone(place: Place, table: Table) -> ZoneInfo:
         ) from error
 
 
-def _ca_file(place: Place, table: Table) -> Path | None:
+def ca_file_of(place: Place, table: Table) -> Path | None:
+    """Return the file of certificate authorities under ``ca_file``.
+
+    Raises:
+        SettingsError: It holds no certificate.
+    """
     if "ca_file" not in table:
         return None
     path = place.path(text_of(table, "ca_file"))
@@ -173,6 +178,8 @@ def _card_preferences(cards: Table) -> CardPreferences:
     return CardPreferences(
         max_cards=whole_of(cards, "max_cards", 5),
         disabled_cards=frozenset(texts_of(cards, "disabled_cards")),
+        silent_cards=frozenset(texts_of(cards, "silent_cards")),
+        silent_percent=whole_of(cards, "silent_percent", 0),
         indicator_ceilings=MappingProxyType(dict(ceilings)),
         info_cards=text_of(cards, "info_cards", "all"),
         spine_referral=text_of(cards, "spine_referral", "neurosurgeon"),

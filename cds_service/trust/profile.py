@@ -37,10 +37,13 @@ class CardPreferences:
 
     ``docs/client-profiles.md`` explains every key.  ``indicator_ceilings`` maps a card id to the
     strongest indicator it may have here.  ``info_cards`` is ``all``, ``with-orders`` or ``none``.
+    ``silent_percent`` of the patients and ``silent_cards`` are evaluated and recorded, not shown.
     """
 
     max_cards: int = 5
     disabled_cards: frozenset[str] = frozenset()
+    silent_cards: frozenset[str] = frozenset()
+    silent_percent: int = 0
     indicator_ceilings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     info_cards: str = "all"
     spine_referral: str = "neurosurgeon"

@@ -19,3 +19,9 @@ def hidden_cards(roles: Iterable[Role], user: Iterable[frozenset[str]]) -> froze
         for codes in user
     ]
     return frozenset.intersection(*hidden) if hidden else frozenset()
+
+
+def role_name(roles: Iterable[Role], user: Iterable[frozenset[str]]) -> str | None:
+    """Return the site's name of the user's first known role; None if none is known."""
+    held = tuple(user)
+    return next((role.name for role in roles if any(role.codes & codes for codes in held)), None)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from http import HTTPStatus
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -18,7 +19,9 @@ from flask import g
 
 from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.chart.facts import Chart
+from cds_service.errors import DataNotAvailableError
 from cds_service.evaluation.assessment import Assessment
+from cds_service.evaluation.selection import SILENT, WITHHELD
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.deadline import Deadline
@@ -28,9 +31,15 @@ from cds_service.fhir.users import user_roles
 from cds_service.hooks.discovery import SERVICE_ID
 from cds_service.hooks.request import HookRequest, parse_request
 from cds_service.knowledge.model import Knowledge
+from cds_service.ledger.patients import is_silent, operation_key, patient_key
+from cds_service.ledger.recording import CardNames, completed, held_back, showings_of
+from cds_service.ledger.records import CallRecord, Outcome, milliseconds
+from cds_service.ledger.snoozes import Snooze, fulfilled
+from cds_service.rendering.cards import Rendered
 from cds_service.rendering.options import CardContext, CardOptions
 from cds_service.trust.profile import ClientProfile
-from cds_service.trust.roles import hidden_cards
+from cds_service.trust.roles import hidden_cards, role_name
+from cds_service.web.problems import status_of
 
 _log = structlog.get_logger()
 
@@ -66,10 +75,17 @@ class ChartReader(Protocol):
 
 CardOptionsOf = Callable[[ClientProfile], CardOptions]
 Assess = Callable[[Chart, Knowledge, date], Assessment]
-Render = Callable[
-    [Assessment, Knowledge, CardOptions, CardContext],
-    list[dict[str, object]],
-]
+Render = Callable[[Assessment, Knowledge, CardOptions, CardContext], Rendered]
+
+
+class CallLedger(Protocol):
+    """Where calls are kept; neither method raises, whatever becomes of the database."""
+
+    def keep(self, call: CallRecord, ended_snoozes: tuple[int, ...] = ()) -> None:
+        """Keep *call*; a snooze in *ended_snoozes* is over."""
+
+    def snoozes(self, patient: str) -> tuple[Snooze, ...]:
+        """Return what may hold cards of *patient* (a hash) back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +103,7 @@ class Road:
     assess: Assess
     render: Render
     card_options: CardOptionsOf
+    ledger: CallLedger
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     allows_as_of: bool
@@ -97,31 +114,31 @@ class Road:
         Raises:
             RequestError: The request is not valid, or required data could not be had.
         """
-        watch = _StopWatch(self.monotonic)
+        call = _Call(client, self.now(), _StopWatch(self.monotonic))
+        try:
+            return self._answered(body, call, deadline)
+        except Exception as error:
+            self.ledger.keep(self._refusal(call, error))
+            raise
+
+    def _answered(self, body: bytes, call: _Call, deadline: Deadline) -> bytes:
+        client, watch = call.client, call.watch
         request = parse_request(body, service_id=SERVICE_ID, allows_as_of=self.allows_as_of)
+        call.request = request
         g.hook_instance = request.hook_instance
         watch.lap("request")
         answers = dict(self.gateway.answers(request, client, deadline))
         user = user_roles(answers.pop(USER_KEY, None), request.user_id)
         watch.lap("gateway")
-        as_of = request.as_of or self.now().astimezone(client.time_zone).date()
+        as_of = request.as_of or call.received_at.astimezone(client.time_zone).date()
         chart = self._chart(answers, request, client, as_of, deadline)
         watch.lap("reading")
         assessment = self.assess(chart, self.knowledge, as_of)
         watch.lap("assessment")
-        cards = self.render(
-            assessment,
-            self.knowledge,
-            self._options(client, user),
-            CardContext(
-                patient_id=request.patient_id,
-                user_id=request.user_id,
-                encounter_id=request.encounter_id,
-                fhir_server=request.fhir_server,
-            ),
-        )
+        call.user_roles = user
+        cards = self._rendered(call, request, chart, assessment)
         answer = msgspec.json.encode({"cards": cards})
-        watch.lap("rendering")
+        watch.lap("ledger")
         _log.info(
             "hook_answered",
             hookInstance=request.hook_instance,
@@ -137,11 +154,74 @@ class Road:
         )
         return answer
 
-    def _options(self, client: ClientProfile, user: tuple[frozenset[str], ...]) -> CardOptions:
-        """Return how *client* wants its cards, without those hidden from this user's roles."""
-        options = self.card_options(client)
-        hidden = hidden_cards(client.roles, user)
-        return replace(options, disabled_cards=options.disabled_cards | hidden)
+    def _rendered(
+        self, call: _Call, request: HookRequest, chart: Chart, assessment: Assessment
+    ) -> list[dict[str, object]]:
+        """Return the cards this patient's users see; the call is in the ledger before."""
+        options = self.card_options(call.client)
+        record = self._record(call, request, options)
+        patient = record.patient or ""
+        names = CardNames(options, request.patient_id)
+        operation = operation_key(options.identity_key, patient=patient, assessment=assessment)
+        snoozes = self.ledger.snoozes(patient) if assessment.findings else ()
+        held = held_back(assessment, snoozes, names, operation=operation, knowledge=self.knowledge)
+        call.watch.lap("holding")
+        context = CardContext(
+            patient_id=request.patient_id,
+            user_id=request.user_id,
+            encounter_id=request.encounter_id,
+            fhir_server=request.fhir_server,
+            held={
+                **dict.fromkeys(call.client.cards.silent_cards, SILENT),
+                **held,
+                **dict.fromkeys(hidden_cards(call.client.roles, call.user_roles), WITHHELD),
+            },
+        )
+        rendered = self.render(assessment, self.knowledge, options, context)
+        call.watch.lap("rendering")
+        showings = showings_of(rendered, names, operation=operation, is_silent=record.is_silent)
+        record = completed(record, chart, assessment, rendered, showings)
+        record = replace(
+            record, steps_ms=call.watch.milliseconds, total_ms=call.watch.total_milliseconds
+        )
+        self.ledger.keep(record, fulfilled(snoozes, assessment))
+        return [] if record.is_silent else rendered.cards
+
+    def _record(self, call: _Call, request: HookRequest | None, options: CardOptions) -> CallRecord:
+        """Return what is known of a call before it is evaluated."""
+        patient = None
+        if request is not None:
+            patient = patient_key(
+                options.identity_key, client_id=call.client.id, patient_id=request.patient_id
+            )
+        return CallRecord(
+            hook_instance=request.hook_instance if request else None,
+            client=call.client.id,
+            service=SERVICE_ID,
+            role=role_name(call.client.roles, call.user_roles),
+            received_at=milliseconds(call.received_at),
+            patient=patient,
+            outcome=Outcome.ERROR,
+            http_status=HTTPStatus.OK,
+            is_silent=patient is not None and is_silent(patient, call.client.cards.silent_percent),
+            knowledge_version=self.knowledge.version,
+            knowledge_digest=self.knowledge.digest,
+            total_ms=0.0,
+        )
+
+    def _refusal(self, call: _Call, error: Exception) -> CallRecord:
+        """Return the record of a call that ends with *error*."""
+        record = self._record(call, call.request, self.card_options(call.client))
+        record = replace(
+            record,
+            http_status=status_of(error),
+            steps_ms=call.watch.milliseconds,
+            total_ms=call.watch.total_milliseconds,
+        )
+        if isinstance(error, DataNotAvailableError):
+            unread = dict.fromkeys(error.keys, "it is required and could not be had")
+            return replace(record, outcome=Outcome.INSUFFICIENT_DATA, unread=unread)
+        return replace(record, error=type(error).__name__)
 
     def _chart(
         self,
@@ -189,12 +269,23 @@ def _log_foreign(
     )
 
 
+@dataclass(slots=True)
+class _Call:
+    """One call on its way; ``request`` is None until it is read."""
+
+    client: ClientProfile
+    received_at: datetime
+    watch: _StopWatch
+    request: HookRequest | None = None
+    user_roles: tuple[frozenset[str], ...] = ()
+
+
 class _StopWatch:
     """How long each step took."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._since = monotonic()
+        self._begun = self._since = monotonic()
         self.milliseconds: dict[str, float] = {}
 
     def lap(self, step: str) -> None:
@@ -202,3 +293,8 @@ class _StopWatch:
         now = self._monotonic()
         self.milliseconds[step] = round((now - self._since) * 1000, 2)
         self._since = now
+
+    @property
+    def total_milliseconds(self) -> float:
+        """Return the time up to the end of the last step."""
+        return round((self._since - self._begun) * 1000, 2)

@@ -83,7 +83,7 @@ def register_problems(app: Flask) -> None:
 
 def _expected(error: CdsError) -> Response:
     """Answer an error that was raised on purpose."""
-    status = _status(error)
+    status = status_of(error)
     _log.info(
         "refused",
         status=status,
@@ -107,7 +107,7 @@ def _expected(error: CdsError) -> Response:
             return _unexpected(error)
 
 
-def _status(error: CdsError) -> int:
+def status_of(error: Exception) -> int:
     """Return the HTTP status of *error*."""
     for kind, status in _STATUSES:
         if isinstance(error, kind):

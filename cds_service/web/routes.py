@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
+import structlog
 from flask import Flask, Response, abort, request
 
 from cds_service.errors import UnknownServiceError
 from cds_service.fhir.deadline import Deadline
 from cds_service.hooks.discovery import SERVICE_ID, services_document
-from cds_service.hooks.feedback import Feedback, FeedbackStore, parse_feedback
+from cds_service.hooks.feedback import CardOutcome, Feedback, FeedbackItem, parse_feedback
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.publishing import (
     code_system_resources,
     override_reason_map,
     value_set_resource,
 )
+from cds_service.ledger.records import FeedbackCounts
 from cds_service.trust.config import ConfigSource
 from cds_service.trust.profile import ClientProfile
 from cds_service.web.access import FrontDesk
@@ -30,8 +33,20 @@ from cds_service.web.icon import icon_png
 from cds_service.web.limits import read_body
 from cds_service.web.problems import issue, operation_outcome
 
+_log = structlog.get_logger()
 _SERVICES = "/cds-services"
 _ONE_DAY_SECONDS = 86_400
+
+
+class FeedbackStore(Protocol):
+    """Where feedback is kept."""
+
+    def keep(self, client: ClientProfile, items: tuple[FeedbackItem, ...]) -> FeedbackCounts:
+        """Keep *items* of one client; on return they are safe.
+
+        Raises:
+            OverloadedError: They could not be kept.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +89,9 @@ def register_hooks(app: Flask, parts: HookParts) -> None:
         client = parts.desk.client_posting(request, f"{path}/feedback", path)
         with parts.desk.place():
             feedback = parse_feedback(read_body(request), client.reading.feedback_reasons)
-            parts.feedback.keep(client.id, feedback.items)
+            if feedback.items:
+                kept = parts.feedback.keep(client, feedback.items)
+                _log_feedback(client, feedback, kept)
         return _feedback_answer(feedback)
 
 
@@ -84,6 +101,19 @@ def _service_path(service_id: str) -> str:
             "No service has this id. GET /cds-services lists the services and their ids."
         )
     return f"{_SERVICES}/{SERVICE_ID}"
+
+
+def _log_feedback(client: ClientProfile, feedback: Feedback, kept: FeedbackCounts) -> None:
+    """Log counts only: no comment, no card, nothing of a patient."""
+    accepted = sum(item.outcome is CardOutcome.ACCEPTED for item in feedback.items)
+    _log.info(
+        "feedback",
+        client=client.id,
+        accepted=accepted,
+        overridden=len(feedback.items) - accepted,
+        repeated=kept.repeated,
+        unknown_cards=kept.unknown_cards,
+    )
 
 
 def _feedback_answer(feedback: Feedback) -> Response:

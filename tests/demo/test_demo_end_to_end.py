@@ -130,6 +130,24 @@ def test_starting_afresh_brings_the_card_back(browser: Browser) -> None:
     assert _topics(browser.open("plcds-pacemaker")) == ["IMGALT", "PTREF"]
 
 
+def test_card_set_aside_is_away_at_the_next_opening_and_back_after_starting_afresh(
+    browser: Browser,
+) -> None:
+    """The service remembers the answer for every user; the demo can make it forget."""
+    opened = browser.open("plcds-late-stenosis")
+    before = _topics(opened)
+    card = opened["cards"][-1]
+    browser.post(
+        "/api/override",
+        hookInstance=opened["hookInstance"],
+        card=card["uuid"],
+        reason=card["overrideReasons"][0],
+    )
+    assert _topics(browser.open("plcds-late-stenosis")) == before[:-1]
+    browser.post("/api/reset")
+    assert _topics(browser.open("plcds-late-stenosis")) == before
+
+
 def test_override_reaches_the_service_with_its_reason(browser: Browser) -> None:
     """Setting a card aside sends feedback the service takes."""
     opened = browser.open("plcds-late-stenosis")

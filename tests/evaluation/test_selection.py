@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cds_service.evaluation.assessment import Finding, Indicator, Verdict
-from cds_service.evaluation.selection import ALONE, HOSPICE, select
+from cds_service.evaluation.selection import ALONE, HOSPICE, SWITCHED_OFF, select
 
 CAUDA = Finding(
     card="RF-CES",
@@ -25,7 +25,10 @@ def _shown(
     switched_off: frozenset[str] = frozenset(),
 ) -> list[str]:
     rows = select(
-        findings, is_in_hospice=is_in_hospice, has_gaps=has_gaps, switched_off=switched_off
+        findings,
+        is_in_hospice=is_in_hospice,
+        has_gaps=has_gaps,
+        held=dict.fromkeys(switched_off, SWITCHED_OFF),
     )
     return [row.card for row in rows if row.is_shown]
 

@@ -319,6 +319,8 @@ def test_override_reasons_silence_a_card_for_their_time(knowledge: Knowledge) ->
         "will-re-examine-first": 14,
     }
     assert knowledge.no_reason_snooze_days == 30
+    assert knowledge.accepted_snooze_days == 14
+    assert knowledge.unchanged_facts_snooze_days == 365
     assert knowledge.snooze_limits == ((1, 4, 0), (5, 9, 14))
     assert [code for code, _ in knowledge.override_reasons] == list(knowledge.snooze_days)
 

@@ -534,7 +534,8 @@ def test_every_key_is_described_in_the_schema_and_in_the_documentation() -> None
     client = schema["properties"]["clients"]["items"]
     inner = {name: client["properties"][name] for name in ("cards", "reading", "searches")}
     roles = client["properties"]["roles"]["items"]
-    for table in (schema["properties"]["service"], client, *inner.values(), roles):
+    shared = (schema["properties"]["service"], schema["properties"]["ledger"])
+    for table in (*shared, client, *inner.values(), roles):
         assert table["additionalProperties"] is False
         for key, rule in table["properties"].items():
             assert rule["description"].endswith(".")

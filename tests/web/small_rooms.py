@@ -15,6 +15,7 @@ from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.deadline import Deadline
 from cds_service.hooks.request import HookRequest
 from cds_service.knowledge.model import Knowledge
+from cds_service.rendering.cards import Rendered
 from cds_service.rendering.options import CardContext, CardOptions
 from cds_service.trust.profile import ClientProfile
 
@@ -63,11 +64,13 @@ class SmallRooms:
         knowledge: Knowledge,
         options: CardOptions,
         context: CardContext,
-    ) -> list[dict[str, object]]:
+    ) -> Rendered:
         """Return one small card."""
         del assessment, knowledge, context
         self.options.append(options)
-        return [{"summary": "A card", "indicator": "info", "source": {"label": "test"}}]
+        return Rendered(
+            [{"summary": "A card", "indicator": "info", "source": {"label": "test"}}], ()
+        )
 
     def as_rooms(self) -> Rooms:
         """Return these rooms as the application takes them."""

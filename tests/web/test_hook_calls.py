@@ -257,7 +257,9 @@ def test_log_line_of_a_call_holds_counts_and_durations_only(
         "gateway",
         "reading",
         "assessment",
+        "holding",
         "rendering",
+        "ledger",
     }
     assert "zqcanid-12" not in log.getvalue()
     assert CANARY not in log.getvalue()

@@ -45,6 +45,7 @@ def test_health_tells_what_is_served_and_that_nobody_reviewed_it(
             "content": "not yet clinically reviewed",
         },
         "replay_store": "in order",
+        "ledger": "in order",
     }
 
 

@@ -1,0 +1,190 @@
+"""Hook calls into the ledger: committed before the answer leaves, or kept waiting in memory."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import deque
+from itertools import count, islice
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from cds_service.ledger.database import Database, LedgerLostError, RowRefusedError
+from cds_service.ledger.place import CALLS
+from cds_service.ledger.records import CallCounts, CallRecord, Scope, Showing
+from cds_service.ledger.snoozes import Snooze
+from cds_service.ledger.tables import CALL, SHOWING, SNOOZE
+
+MOST_WAITING = 2_000
+_MOST_AT_ONCE = 200
+_COUNTER_BITS = 22
+
+_Row = dict[str, Any]
+_INSERTS = {
+    "sqlite": (
+        sqlite.insert(CALL).on_conflict_do_nothing(),
+        sqlite.insert(SHOWING).on_conflict_do_nothing(),
+    ),
+    "postgresql": (
+        postgresql.insert(CALL).on_conflict_do_nothing(),
+        postgresql.insert(SHOWING).on_conflict_do_nothing(),
+    ),
+}
+"""A call whose commit was in doubt is written again; then nothing must happen."""
+_SNOOZES = select(
+    SNOOZE.c.id, SNOOZE.c.card, SNOOZE.c.scope, SNOOZE.c.scope_key, SNOOZE.c.until, SNOOZE.c.reason
+).where(SNOOZE.c.patient == bindparam("patient"))
+_END_SNOOZE = delete(SNOOZE).where(SNOOZE.c.id == bindparam("snooze"))
+
+
+class CallLedger:
+    """Keeps calls, and tells what holds a patient's cards back."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.counts = CallCounts()
+        self._lock = threading.Lock()
+        self._counting = threading.Lock()
+        self._waiting: deque[tuple[_Row, list[_Row], list[_Row]]] = deque()
+        self._counter = count(secrets.randbits(_COUNTER_BITS))
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait in memory to be written."""
+        return len(self._waiting)
+
+    def keep(self, call: CallRecord, ended_snoozes: tuple[int, ...] = ()) -> None:
+        """Commit *call*; if that fails in time it waits in memory for the next call.
+
+        With more than ``MOST_WAITING`` waiting, the newest is lost and counted.
+        """
+        if len(self._waiting) >= MOST_WAITING:
+            self._count(CallCounts(lost=1))
+        else:
+            name = first_id(call.received_at) + next(self._counter) % (1 << _COUNTER_BITS)
+            ended = [{"snooze": snooze} for snooze in ended_snoozes]
+            self._waiting.append((_call_row(name, call), _showing_rows(name, call.showings), ended))
+        self.write_waiting()
+
+    def write_waiting(self) -> bool:
+        """Commit calls that wait; return whether more are left that could be committed now.
+
+        One batch at a time, so that no hook call pays for many that came before it.
+        """
+        if not self._lock.acquire(timeout=CALLS.seconds):
+            return False
+        try:
+            self._write_batch(_MOST_AT_ONCE)
+        except LedgerLostError:
+            return False
+        finally:
+            self._lock.release()
+        return bool(self._waiting)
+
+    def snoozes(self, patient: str) -> tuple[Snooze, ...]:
+        """Return what may hold cards of *patient* (a hash) back; nothing if it cannot be read."""
+
+        def work(connection: Connection) -> tuple[Snooze, ...]:
+            rows = connection.execute(_SNOOZES, {"patient": patient})
+            return tuple(
+                Snooze(
+                    id=name, card=card, scope=Scope(scope), scope_key=key, until=until, reason=why
+                )
+                for name, card, scope, key, until, why in rows
+            )
+
+        try:
+            return self.database.read(work)
+        except LedgerLostError:
+            self._count(CallCounts(snoozes_unread=1))
+            return ()
+
+    def _write_batch(self, most: int) -> None:
+        batch = list(islice(self._waiting, most))
+        if not batch:
+            return
+        try:
+            self.database.write_call(lambda connection: _write(connection, batch))
+        except RowRefusedError:
+            if len(batch) > 1:  # one of them is bad; the others are not lost with it
+                for _ in batch:
+                    self._write_batch(1)
+                return
+            self._count(CallCounts(lost=1))
+        else:
+            self._count(CallCounts(kept=len(batch)))
+        for _ in batch:
+            self._waiting.popleft()
+
+    def _count(self, more: CallCounts) -> None:
+        with self._counting:
+            self.counts = CallCounts(
+                kept=self.counts.kept + more.kept,
+                lost=self.counts.lost + more.lost,
+                snoozes_unread=self.counts.snoozes_unread + more.snoozes_unread,
+            )
+
+
+def first_id(milliseconds: int) -> int:
+    """Return the smallest id a call of this moment can have; ids ascend with time."""
+    return milliseconds << _COUNTER_BITS
+
+
+def _write(connection: Connection, batch: list[tuple[_Row, list[_Row], list[_Row]]]) -> None:
+    insert_call, insert_showing = _INSERTS[connection.dialect.name]
+    connection.execute(insert_call, [call for call, _, _ in batch])
+    showings = [row for _, rows, _ in batch for row in rows]
+    if showings:
+        connection.execute(insert_showing, showings)
+    ended = [row for _, _, rows in batch for row in rows]
+    if ended:
+        connection.execute(_END_SNOOZE, ended)
+
+
+def _call_row(name: int, call: CallRecord) -> _Row:
+    return {
+        "id": name,
+        "hook_instance": call.hook_instance,
+        "client": call.client,
+        "service": call.service,
+        "role": call.role,
+        "received_at": call.received_at,
+        "patient": call.patient,
+        "outcome": call.outcome.value,
+        "http_status": call.http_status,
+        "error": call.error,
+        "is_silent": call.is_silent,
+        "knowledge_version": call.knowledge_version,
+        "knowledge_digest": call.knowledge_digest,
+        "total_ms": call.total_ms,
+        "steps_ms": json_text(call.steps_ms) or "{}",
+        "unread": json_text(call.unread),
+        "set_aside": json_text(call.set_aside),
+        "unmapped": json_text(call.unmapped),
+        "faulty_rules": json_text(call.faulty_rules),
+        "reasoning": json_text(call.reasoning),
+    }
+
+
+def _showing_rows(name: int, showings: tuple[Showing, ...]) -> list[_Row]:
+    return [
+        {
+            "call_id": name,
+            "card": showing.card,
+            "card_uuid": showing.card_uuid,
+            "indicator": showing.indicator,
+            "state": showing.state.value,
+            "why": showing.why.value if showing.why else None,
+            "operation": showing.operation,
+            "suggestions": json_text(showing.suggestions),
+        }
+        for showing in showings
+    ]
+
+
+def json_text(value: object) -> str | None:
+    """Return *value* as JSON text; None if it is empty."""
+    return msgspec.json.encode(value).decode() if value else None

@@ -1,0 +1,206 @@
+"""The ledger's database for a running service: bounded waits, and never a fault for the caller.
+
+Whatever goes wrong becomes one ``LedgerLostError``.  A SQLite file that has vanished is made again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError, IntegrityError, StatementError
+
+from cds_service.ledger.migrating import migrate, require_current
+from cds_service.ledger.place import CALLS, FEEDBACK, LedgerPlace
+
+Result = TypeVar("Result")
+Work = Callable[[Connection], Result]
+
+_TRY_AGAIN_SECONDS = 1.0
+_LOG = structlog.get_logger("cds_service.ledger")
+
+
+class LedgerLostError(Exception):
+    """The ledger cannot be used now."""
+
+
+class RowRefusedError(Exception):
+    """The ledger can be used, but not for this row."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Engines:
+    calls: Engine
+    feedback: Engine
+    reading: Engine
+
+    def dispose(self) -> None:
+        for engine in (self.calls, self.feedback, self.reading):
+            engine.dispose()
+
+
+class _Road:
+    """Whether one use of the ledger, writing or reading, works at present."""
+
+    def __init__(self, name: str, monotonic: Callable[[], float]) -> None:
+        self._name = name
+        self._monotonic = monotonic
+        self._lost_until: float | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        return self._lost_until is not None
+
+    @property
+    def is_paused(self) -> bool:
+        return self._lost_until is not None and self._monotonic() < self._lost_until
+
+    def failed(self, error: Exception) -> None:
+        if self._lost_until is None:
+            _LOG.error("ledger_lost", use=self._name, exception=_name(error))
+        self._lost_until = self._monotonic() + _TRY_AGAIN_SECONDS
+
+    def worked(self) -> None:
+        if self._lost_until is not None:
+            _LOG.info("ledger_back", use=self._name)
+            self._lost_until = None
+
+
+class Database:
+    """One ledger as a worker process uses it.
+
+    Time:
+        After a failure calls do not try again for a second; feedback always tries.
+    """
+
+    def __init__(
+        self, place: LedgerPlace, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.place = place
+        self._lock = threading.Lock()
+        self._engines: _Engines | None = None
+        self._seen: tuple[int, int] | None = None
+        self._writing = _Road("writing", monotonic)
+        self._reading = _Road("reading", monotonic)
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the last attempt to write worked."""
+        return not self._writing.is_lost
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the last attempt to read worked."""
+        return not self._reading.is_lost
+
+    def write_call(self, work: Work[Result]) -> Result:
+        """Do *work* in one transaction that is safe from the end of this process.
+
+        Raises:
+            LedgerLostError: It could not be committed in time.
+            RowRefusedError: The database takes no such row.
+        """
+        return self._impatiently(self._writing, lambda engines: _committed(engines.calls, work))
+
+    def read(self, work: Work[Result]) -> Result:
+        """Do *work*, which only reads.
+
+        Raises:
+            LedgerLostError: It could not be read in time.
+        """
+        return self._impatiently(self._reading, lambda engines: _committed(engines.reading, work))
+
+    def write_feedback(self, work: Work[Result]) -> Result:
+        """Do *work* in one transaction that is on the disk when this returns.
+
+        Raises:
+            LedgerLostError: It could not be committed.
+            RowRefusedError: The database takes no such row.
+        """
+        return self._watched(self._writing, lambda engines: _committed(engines.feedback, work))
+
+    def close(self) -> None:
+        """Close every connection; the next use opens new ones."""
+        with self._lock:
+            self._drop()
+
+    def __del__(self) -> None:
+        """Close every connection when the database is forgotten."""
+        if getattr(self, "_engines", None) is not None:
+            self._drop()
+
+    def _impatiently(self, road: _Road, use: Callable[[_Engines], Result]) -> Result:
+        if road.is_paused:
+            raise LedgerLostError
+        return self._watched(road, use)
+
+    def _watched(self, road: _Road, use: Callable[[_Engines], Result]) -> Result:
+        """Return what *use* does; remember and log when the ledger is lost and found."""
+        try:
+            result = use(self._ready())
+        except RowRefusedError:
+            raise
+        except Exception as error:
+            road.failed(error)
+            raise LedgerLostError from error
+        road.worked()
+        return result
+
+    def _ready(self) -> _Engines:
+        """Return the engines for the database that is there now, its tables made."""
+        if self._engines is not None and self._seen == self._identity():
+            return self._engines
+        with self._lock:
+            if self._engines is None or self._seen != self._identity():
+                self._open()
+            return self._engines  # type: ignore[return-value] # _open sets it
+
+    def _open(self) -> None:
+        self._drop()
+        if self.place.file is not None:
+            migrate(self.place, FEEDBACK)
+        else:
+            require_current(self.place, FEEDBACK)
+        self._engines = _Engines(
+            self.place.writer(CALLS), self.place.writer(FEEDBACK), self.place.reader(CALLS)
+        )
+        self._seen = self._identity()
+
+    def _drop(self) -> None:
+        engines, self._engines = self._engines, None
+        if engines is not None:
+            engines.dispose()
+
+    def _identity(self) -> tuple[int, int]:
+        """Return what tells this process's database from another under the same name."""
+        if self.place.file is None:
+            return os.getpid(), 0
+        try:
+            return os.getpid(), self.place.file.stat().st_ino
+        except OSError:
+            return os.getpid(), -1
+
+
+def _committed(engine: Engine, work: Work[Result]) -> Result:
+    """Do *work* and commit; a connection on which anything failed is not used again."""
+    with engine.connect() as connection:
+        try:
+            with connection.begin():
+                return work(connection)
+        except (DataError, IntegrityError) as error:
+            raise RowRefusedError from error
+        except Exception:
+            connection.invalidate()
+            raise
+
+
+def _name(error: Exception) -> str:
+    """Return the kind of *error*: texts of databases repeat values and addresses."""
+    cause = error.orig if isinstance(error, StatementError) and error.orig else error
+    return type(cause).__name__

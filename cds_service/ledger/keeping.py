@@ -1,0 +1,123 @@
+"""The ledger of one worker process, put together; and what is deleted when its time is over."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Connection, delete, select
+
+from cds_service.ledger.calls import CallLedger, first_id
+from cds_service.ledger.database import Database, LedgerLostError
+from cds_service.ledger.feedback import FeedbackLedger
+from cds_service.ledger.migrating import migrate
+from cds_service.ledger.place import AT_LEISURE, LedgerPlace
+from cds_service.ledger.records import LedgerStatus, milliseconds
+from cds_service.ledger.tables import CALL, FEEDBACK, SHOWING, SNOOZE
+
+_ROWS_AT_ONCE = 200
+_LOOK_EVERY_SECONDS = 1.0
+_PRUNE_EVERY_SECONDS = 3600.0
+_REST_SECONDS = 0.05
+_LOG = structlog.get_logger("cds_service.ledger")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """Calls, feedback, and how long both are kept."""
+
+    calls: CallLedger
+    feedback: FeedbackLedger
+    database: Database
+    retention_days: int
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+
+    @property
+    def status(self) -> LedgerStatus:
+        """How the ledger is, for health and metrics."""
+        return LedgerStatus(
+            is_writable=self.database.is_writable,
+            is_readable=self.database.is_readable,
+            waiting=self.calls.waiting,
+            calls=self.calls.counts,
+            feedback=self.feedback.counts,
+        )
+
+    def close(self) -> None:
+        """Write what waits and close every connection."""
+        while self.calls.write_waiting():
+            pass
+        self.database.close()
+
+    def keep_house(self) -> None:
+        """Start the thread that writes what waits and deletes what is too old."""
+        threading.Thread(target=self._house, name="ledger", daemon=True).start()
+
+    def _house(self) -> None:
+        rest = threading.Event()
+        prune_at = self.monotonic()
+        while not rest.wait(_LOOK_EVERY_SECONDS):
+            while self.calls.write_waiting():
+                rest.wait(_REST_SECONDS)
+            if not self.database.is_readable:
+                self.calls.snoozes("nobody")  # a look whether it can be read again
+            if self.monotonic() < prune_at:
+                continue
+            prune_at = self.monotonic() + _PRUNE_EVERY_SECONDS
+            try:
+                deleted = self.prune(lambda: rest.wait(_REST_SECONDS))
+            except LedgerLostError:
+                continue
+            if deleted:
+                _LOG.info("ledger_pruned", rows=deleted)
+
+    def prune(self, pause: Callable[[], object] = bool) -> int:
+        """Delete what is older than its time, a bounded part at a time; return how many rows.
+
+        *pause* is called between two parts, so that hook calls get their turn.
+
+        Raises:
+            LedgerLostError: The ledger cannot be written now.
+        """
+        oldest = self.now() - timedelta(days=self.retention_days)
+        total = 0
+        while deleted := self.database.write_feedback(lambda c: _deleted(c, oldest, self.now())):
+            total += deleted
+            pause()
+        return total
+
+
+def forget_everything(place: LedgerPlace) -> None:
+    """Empty the ledger: for the demonstration, which begins anew."""
+    migrate(place)
+    engine = place.writer(AT_LEISURE)
+    with engine.begin() as connection:
+        for table in (SNOOZE, FEEDBACK, SHOWING, CALL):
+            connection.execute(delete(table))
+    engine.dispose()
+
+
+def _deleted(connection: Connection, oldest: datetime, now: datetime) -> int:
+    """Delete a bounded part of what is older than *oldest*, and snoozes that are over."""
+    calls = select(CALL.c.id).where(CALL.c.id < first_id(milliseconds(oldest)))
+    ids = connection.execute(calls.order_by(CALL.c.id).limit(_ROWS_AT_ONCE)).scalars().all()
+    answers = (
+        select(FEEDBACK.c.id)
+        .where(FEEDBACK.c.received_at < milliseconds(oldest))
+        .limit(_ROWS_AT_ONCE)
+    )
+    # A day more, because days are local and the clock here is not.
+    over = select(SNOOZE.c.id).where(SNOOZE.c.until < now.date() - timedelta(days=1))
+    deleted = 0
+    if ids:
+        last = ids[-1]
+        connection.execute(delete(SHOWING).where(SHOWING.c.call_id <= last))
+        deleted += connection.execute(delete(CALL).where(CALL.c.id <= last)).rowcount
+    for table, chosen in ((FEEDBACK, answers), (SNOOZE, over.limit(_ROWS_AT_ONCE))):
+        statement = delete(table).where(table.c.id.in_(chosen))
+        deleted += connection.execute(statement).rowcount
+    return deleted

@@ -1,0 +1,185 @@
+"""What of a call goes into the ledger: verdicts, reasons and references; no content of a chart."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from uuid import UUID
+
+from cds_service.chart.facts import Chart
+from cds_service.evaluation import selection
+from cds_service.evaluation.assessment import Assessment, Finding, Outcome, Verdict
+from cds_service.evaluation.rules.catalog import DATA_READ
+from cds_service.knowledge.model import Knowledge
+from cds_service.ledger import records
+from cds_service.ledger.records import CallRecord, ReasonedRow, Showing, State, Why
+from cds_service.ledger.snoozes import ACCEPTED, Snooze, held_cards
+from cds_service.rendering.cards import Rendered
+from cds_service.rendering.identity import card_uuid, suggestion_uuid
+from cds_service.rendering.options import CardOptions
+
+_DAYS = re.compile(r"\bday -?\d+(?= since surgery)|-?\d+ days(?= since surgery)")
+"""A reason may name the day since surgery, from which the date of the operation follows."""
+_REFERENCE = re.compile(r"[A-Z][A-Za-z]{1,40}/[A-Za-z0-9._-]{1,64}")
+_STATES: Mapping[str, tuple[State, Why]] = {
+    selection.SWITCHED_OFF: (State.SWITCHED_OFF, Why.SITE),
+    selection.SILENT: (State.SILENT, Why.SILENT_CARD),
+    selection.OVERRIDDEN: (State.HELD_BACK, Why.OVERRIDDEN),
+    selection.ACCEPTED: (State.HELD_BACK, Why.ACCEPTED),
+    selection.WITHHELD: (State.WITHHELD_FROM_ROLE, Why.ROLE),
+    selection.ALONE: (State.HELD_BACK, Why.EMERGENCY),
+    selection.HOSPICE: (State.HELD_BACK, Why.HOSPICE),
+}
+_NOT_ABOUT_THEM = frozenset({Outcome.NOT_APPLICABLE, Outcome.NO_OPERATION})
+
+
+class CardNames:
+    """The uuids of one patient's cards."""
+
+    def __init__(self, options: CardOptions, patient_id: str) -> None:
+        self._options = options
+        self._patient_id = patient_id
+
+    def __call__(self, finding: Finding) -> str:
+        """Return the uuid of the card of *finding*."""
+        options = self._options
+        name = card_uuid(
+            finding,
+            patient_id=self._patient_id,
+            client_id=options.client_id,
+            key=options.identity_key,
+        )
+        return str(name)
+
+
+def held_back(
+    assessment: Assessment,
+    snoozes: Iterable[Snooze],
+    names: CardNames,
+    *,
+    operation: str | None,
+    knowledge: Knowledge,
+) -> dict[str, str]:
+    """Return the cards that earlier answers hold back today, with why in our words."""
+    wanted = {snooze.card for snooze in snoozes}
+    met = (f for f in assessment.findings if f.verdict is Verdict.MET and f.card in wanted)
+    held = held_cards(
+        snoozes,
+        {finding.card: names(finding) for finding in met},
+        operation=operation,
+        as_of=assessment.as_of,
+        knowledge=knowledge,
+    )
+    return {
+        card: selection.ACCEPTED if snooze.reason == ACCEPTED else selection.OVERRIDDEN
+        for card, snooze in held.items()
+    }
+
+
+def completed(
+    call: CallRecord,
+    chart: Chart,
+    assessment: Assessment,
+    rendered: Rendered,
+    showings: tuple[Showing, ...],
+) -> CallRecord:
+    """Return *call* with what was decided."""
+    return replace(
+        call,
+        outcome=_outcome(assessment, showings),
+        unread=dict(assessment.unread),
+        set_aside=dict(Counter(entry.reason for entry in chart.set_aside)),
+        unmapped=chart.unmapped,
+        faulty_rules=tuple(f.card for f in assessment.findings if f.is_faulty),
+        reasoning=tuple(_reasoned(finding) for finding in rendered.findings),
+        showings=showings,
+    )
+
+
+def showings_of(
+    rendered: Rendered, names: CardNames, *, operation: str | None, is_silent: bool
+) -> tuple[Showing, ...]:
+    """Return every card whose row is met, shown or not; *is_silent*: the patient sees none."""
+    cards = iter(rendered.cards)
+    showings: list[Showing] = []
+    for finding in rendered.findings:
+        if finding.verdict is not Verdict.MET:
+            continue
+        is_sent = finding.is_shown and finding.card not in rendered.cut
+        card = next(cards, {}) if is_sent else {}
+        state, why = _state(finding, is_cut=not is_sent, is_silent=is_silent)
+        showings.append(
+            Showing(
+                card=finding.card,
+                card_uuid=str(card.get("uuid") or names(finding)),
+                indicator=str(card.get("indicator", finding.indicator.value)),
+                state=state,
+                why=why,
+                operation=operation,
+                suggestions=_suggestions(finding, card),
+            )
+        )
+    return tuple(showings)
+
+
+def _state(finding: Finding, *, is_cut: bool, is_silent: bool) -> tuple[State, Why | None]:
+    if not finding.is_shown:
+        return _STATES.get(finding.held_by or "", (State.HELD_BACK, None))
+    if is_cut:
+        return State.CUT, Why.CAP
+    return (State.SILENT, Why.SILENT_PATIENT) if is_silent else (State.SHOWN, None)
+
+
+def _suggestions(finding: Finding, card: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
+    """Return the orders behind each suggestion of *card*; a site may get one suggestion each."""
+    sent = card.get("suggestions")
+    if not isinstance(sent, list):
+        return {}
+    name = UUID(str(card["uuid"]))
+    wanted = [str(each["uuid"]) for each in sent]
+    orders = {str(suggestion_uuid(name, p)): p.orders for p in finding.proposals}
+    if not orders.keys() >= set(wanted):
+        split = (replace(p, orders=(order,)) for p in finding.proposals for order in p.orders)
+        orders |= {str(suggestion_uuid(name, p)): p.orders for p in split}
+    return {each: orders.get(each, ()) for each in wanted}
+
+
+def _outcome(assessment: Assessment, showings: tuple[Showing, ...]) -> records.Outcome:
+    shown = {
+        showing.card
+        for showing in showings
+        if showing.state is State.SHOWN or showing.why is Why.SILENT_PATIENT
+    }
+    if shown - {DATA_READ}:
+        return records.Outcome.FIRED
+    if shown:
+        return records.Outcome.INSUFFICIENT_DATA
+    if assessment.outcome in _NOT_ABOUT_THEM:
+        return records.Outcome.NOT_APPLICABLE
+    return records.Outcome.SUPPRESSED if showings else records.Outcome.NOTHING_TO_SAY
+
+
+def _reasoned(finding: Finding) -> ReasonedRow:
+    references = dict.fromkeys(entry.reference for entry in finding.evidence)
+    return ReasonedRow(
+        card=finding.card,
+        verdict=finding.verdict.value,
+        reasons=tuple(map(_without_days, finding.reasons)),
+        held_by=finding.held_by,
+        unread=tuple(sorted(finding.unread)),
+        is_order_withheld=finding.is_order_withheld,
+        evidence=tuple(filter(_is_kept, references)),
+    )
+
+
+@lru_cache(maxsize=4_096)
+def _without_days(reason: str) -> str:
+    """Return one of our reasons without the day since surgery; most come again and again."""
+    return _DAYS.sub("this day", reason)
+
+
+def _is_kept(reference: str) -> bool:
+    return not reference.startswith("Patient/") and _REFERENCE.fullmatch(reference) is not None
