@@ -1,0 +1,1 @@
+"""The record of calls, cards, feedback and snoozes."""

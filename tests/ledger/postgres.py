@@ -1,0 +1,141 @@
+"""A PostgreSQL server for tests: in a folder of its own, on a port of its own, with a password."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PASSWORD = "of a test only"
+USER = "cds"
+_FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+_START_SECONDS = 30
+
+
+def why_not() -> str | None:
+    """Return why no server can be started here; None if one can."""
+    if _binary("initdb") is None or _binary("postgres") is None:
+        return "PostgreSQL is not installed (Debian: apt-get install postgresql)"
+    if os.getuid() == 0 and shutil.which("setpriv") is None:
+        return "PostgreSQL does not run as root, and there is no setpriv to be somebody else"
+    return None
+
+
+def _binary(name: str) -> str | None:
+    found = next((folder / name for folder in _FOLDERS if (folder / name).exists()), None)
+    return str(found) if found else shutil.which(name)
+
+
+def _as_nobody() -> list[str]:
+    """Return the words that run a command as a user who is not root."""
+    if os.getuid() != 0:
+        return []
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+@dataclass
+class Postgres:
+    """A server that tests stop, kill and start again."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+    databases: int = 0
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        log = (self.folder.parent / "postgres.log").open("ab")
+        self.process = subprocess.Popen(  # noqa: S603 - a test's own server
+            [
+                *_as_nobody(),
+                str(_binary("postgres")),
+                *("-D", str(self.folder), "-p", str(self.port)),
+                *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
+                *("-c", "fsync=off", "-c", "max_connections=60"),
+            ],
+            stdout=log,
+            stderr=log,
+        )
+        log.close()
+        ends_at = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            assert time.monotonic() < ends_at, "PostgreSQL did not start"
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop it at once: open connections are cut."""
+        if self.process is not None:
+            self.process.send_signal(3)  # SIGQUIT: immediate shutdown
+            self.process.wait(timeout=30)
+            self.process = None
+
+    def new_database(self) -> str:
+        """Make a database and return its URL, without the password."""
+        self.databases += 1
+        name = f"ledger_{self.databases}"
+        connection = self._connection()
+        connection.autocommit = True
+        connection.cursor().execute(f"CREATE DATABASE {name}")
+        connection.close()
+        return f"postgresql+pg8000://{USER}@127.0.0.1:{self.port}/{name}"
+
+    def _connection(self):  # type: ignore[no-untyped-def]  # noqa: ANN202 - the driver has no types
+        import pg8000.dbapi  # noqa: PLC0415 - only where the server is
+
+        return pg8000.dbapi.connect(
+            USER, password=PASSWORD, host="127.0.0.1", port=self.port, database="postgres"
+        )
+
+    def _answers(self) -> bool:
+        try:
+            self._connection().close()
+        except Exception:  # noqa: BLE001 - whatever it is, it is not ready
+            return False
+        return True
+
+
+@contextmanager
+def running_postgres(folder: Path) -> Iterator[Postgres]:
+    """Run a server in *folder*."""
+    for parent in (folder, *folder.parents):
+        if os.getuid() == 0 and parent.stat().st_uid == 0 and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)  # nobody has to get through
+    data = folder / "data"
+    data.mkdir(mode=0o700)
+    password = folder / "password"
+    password.write_text(PASSWORD)
+    if os.getuid() == 0:
+        os.chown(data, 65534, 65534)
+        os.chown(password, 65534, 65534)
+    subprocess.run(  # noqa: S603 - a test's own server
+        [
+            *_as_nobody(),
+            str(_binary("initdb")),
+            *("-D", str(data), "-U", USER, "-A", "scram-sha-256", "--pwfile", str(password)),
+            *("-E", "UTF8", "--no-locale", "--no-sync"),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    server = Postgres(data, _free_port())
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _free_port() -> int:
+    """Return a free port below those the system hands out: the server comes back to it."""
+    for port in range(15_432 + os.getpid() % 10_000, 32_000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")

@@ -1,0 +1,93 @@
+"""Every call and every card is in the ledger before the answer leaves."""
+
+from __future__ import annotations
+
+import json
+
+from cds_service.ledger.tables import CALL, SHOWING
+from tests.ledger.clinic import PERSONAS, SERVICE, Clinic, MakeClinic, card_id, chart_of, hook_call
+
+
+def test_call_with_cards_is_kept_with_every_card_it_showed(clinic: Clinic) -> None:
+    """A chart with cards leaves one call and one showing for each card, with what it offered."""
+    body = hook_call(chart_of("no-relief"))
+    cards = clinic.client.post(SERVICE, json=body).get_json()["cards"]
+    [call] = clinic.rows(CALL)
+    assert call["hook_instance"] == body["hookInstance"]
+    assert (call["client"], call["outcome"], call["http_status"]) == ("dev", "fired", 200)
+    assert call["knowledge_digest"]
+    assert set(json.loads(call["steps_ms"])) >= {"request", "gateway", "reading", "rendering"}
+    showings = {row["card"]: row for row in clinic.rows(SHOWING) if row["state"] == "shown"}
+    assert {row["card_uuid"] for row in showings.values()} == {card["uuid"] for card in cards}
+    for card in cards:
+        offered = json.loads(showings[card_id(card)]["suggestions"] or "{}")
+        assert list(offered) == [each["uuid"] for each in card.get("suggestions", [])]
+        assert all(orders for orders in offered.values())
+
+
+def test_outcome_says_how_each_kind_of_call_ended(clinic: Clinic) -> None:
+    """Fired, nothing to say, not applicable, insufficient data and error are told apart."""
+    clinic.open("no-relief")
+    clinic.open("resolved")
+    clinic.open("neck-surgery-only")
+    clinic.open(prefetch={**chart_of("resolved"), "scores": {"resourceType": "OperationOutcome"}})
+    without = {key: value for key, value in chart_of("resolved").items() if key != "procedures"}
+    assert clinic.client.post(SERVICE, json=hook_call(without)).status_code == 412
+    assert clinic.client.post(SERVICE, json={"hook": "patient-view"}).status_code == 400
+    kept = [(row["outcome"], row["http_status"], row["error"]) for row in clinic.rows(CALL)]
+    assert kept == [
+        ("fired", 200, None),
+        ("nothing to say", 200, None),
+        ("not applicable", 200, None),
+        ("insufficient data", 200, None),
+        ("insufficient data", 412, None),
+        ("error", 400, "RequestError"),
+    ]
+    assert list(json.loads(clinic.rows(CALL)[4]["unread"])) == ["procedures"]
+
+
+def test_patient_is_the_same_hash_at_every_opening_and_another_for_another_client(
+    clinic: Clinic,
+) -> None:
+    """Two openings of one chart belong together; the hash is not the id."""
+    clinic.open("no-relief")
+    clinic.open("no-relief")
+    clinic.open("resolved")
+    first, second, other = [row["patient"] for row in clinic.rows(CALL)]
+    assert first == second != other
+    assert len(first) == 64
+    assert PERSONAS["no-relief"].patient_id not in first
+
+
+def test_reasoning_names_rules_reasons_and_references_only(clinic: Clinic) -> None:
+    """Why a call decided so is kept without the day since surgery and without the Patient."""
+    clinic.open("no-relief")
+    [call] = clinic.rows(CALL)
+    table = json.loads(call["reasoning"])
+    assert len(table) == 36
+    met = next(row for row in table if row["card"] == "IMG-MRI-NR")
+    assert met["verdict"] == "met"
+    assert met["evidence"]
+    assert "Patient/" not in call["reasoning"]
+    assert "this day since surgery" in call["reasoning"]
+    assert not any(word.isdigit() and len(word) > 2 for word in " ".join(met["reasons"]).split())
+
+
+def test_ids_ascend_with_time_and_do_not_repeat(clinic: Clinic) -> None:
+    """Calls of the same millisecond have ids of their own; later calls have later ids."""
+    for _ in range(20):
+        clinic.open("resolved")
+    clinic.pass_time(milliseconds=1)
+    clinic.open("no-relief")
+    ids = [row["id"] for row in clinic.rows(CALL)]
+    assert len(set(ids)) == 21
+    last = max(clinic.rows(CALL), key=lambda row: row["received_at"])
+    assert last["id"] == max(ids)
+
+
+def test_ledger_goes_on_where_the_last_process_stopped(new_clinic: MakeClinic) -> None:
+    """A restarted service adds to the same file."""
+    new_clinic().open()
+    second = new_clinic()
+    second.open()
+    assert len(second.rows(CALL)) == 2

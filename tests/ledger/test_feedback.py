@@ -1,0 +1,184 @@
+"""Feedback is kept once, belongs to the right showing, and an acknowledged item is never lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cds_service.ledger.tables import FEEDBACK, SNOOZE
+from tests.ledger.clinic import SERVICE, Clinic, MakeClinic, card_id, new_uuid
+
+EPIC = "com.epic.cdshooks.feedback.overrideReason.reasonCategory"
+
+
+def test_override_is_kept_with_its_reason_and_its_showing(clinic: Clinic) -> None:
+    """The reason as sent, ours, and the card it answers are in one row."""
+    card = clinic.open()[0]
+    clinic.override(card, "already-planned")
+    [row] = clinic.rows(FEEDBACK)
+    assert (row["outcome"], row["reason_code"], row["reason"]) == (
+        "overridden",
+        "already-planned",
+        "already-planned",
+    )
+    assert row["card"] == card_id(card)
+    assert row["call_id"]
+
+
+@pytest.mark.parametrize(
+    ("override", "ours"),
+    [
+        ({"overrideReason": {"reason": {"code": "patient-refuses"}}}, "patient-declined"),
+        (
+            {
+                "overrideReason": {
+                    "reason": {
+                        "system": "http://terminology.hl7.org/CodeSystem/non-adherence-reason-codes",
+                        "code": "action-completed",
+                    }
+                }
+            },
+            "done-elsewhere",
+        ),
+        ({"overrideReasons": {"extension": {EPIC: "contraindicated"}}}, "contraindicated"),
+        ({"overrideReason": {"reason": {"system": "urn:site", "code": "x-7"}}}, None),
+        ({"overrideReason": {"userComment": "seen last week"}}, None),
+        ({}, None),
+    ],
+    ids=["3.0 code", "3.0 coding", "Epic", "site's own code", "comment only", "nothing"],
+)
+def test_reason_is_read_in_every_shape(
+    clinic: Clinic, override: dict[str, Any], ours: str | None
+) -> None:
+    """Our codes, those of CDS Hooks 3.0 and Epic's extension are understood; others are kept."""
+    [card, *_] = clinic.open()
+    assert clinic.send(clinic.item(card, "overridden", **override)).status_code == 200
+    [row] = clinic.rows(FEEDBACK)
+    assert row["reason"] == ours
+
+
+def test_repeated_item_is_kept_once(clinic: Clinic) -> None:
+    """An EHR that sends the same item again, alone or in one batch, changes nothing."""
+    card = clinic.open()[0]
+    item = clinic.override(card, "already-planned")
+    assert clinic.send(item, item).get_json() == {}
+    assert len(clinic.rows(FEEDBACK)) == 1
+    assert clinic.ledger.status.feedback.repeated == 2
+
+
+def test_unknown_card_is_kept_apart_and_counted(clinic: Clinic) -> None:
+    """Feedback about a card nobody was shown is no error, and belongs to no showing."""
+    clinic.open()
+    unknown = clinic.item({"uuid": new_uuid()}, "overridden")
+    assert clinic.send(unknown).get_json() == {}
+    [row] = clinic.rows(FEEDBACK)
+    assert row["call_id"] is None
+    assert row["card"] is None
+    assert clinic.ledger.status.feedback.unknown_cards == 1
+    assert clinic.rows(SNOOZE) == []
+
+
+def test_bad_items_are_refused_by_their_place_and_good_ones_kept(clinic: Clinic) -> None:
+    """One call with good and bad items keeps the good ones and names the others."""
+    card = clinic.open()[0]
+    good = clinic.item(card, "overridden")
+    answer = clinic.send(good, {"card": 7}, {**good, "outcome": "ignored"})
+    assert answer.status_code == 200
+    places = [issue["expression"] for issue in answer.get_json()["issue"]]
+    assert places == [["feedback[1]"], ["feedback[2]"]]
+    assert len(clinic.rows(FEEDBACK)) == 1
+    assert clinic.send({"card": 7}).status_code == 400
+
+
+def test_acceptance_after_an_override_counts_and_the_override_is_superseded(clinic: Clinic) -> None:
+    """A user who first sets a card aside and then accepts it has accepted it."""
+    card = next(card for card in clinic.open() if card.get("suggestions"))
+    clinic.override(card, "patient-declined")
+    clinic.pass_time(minutes=3)
+    clinic.accept(card)
+    answers = {row["outcome"]: row["is_superseded"] for row in clinic.rows(FEEDBACK)}
+    assert answers == {"overridden": True, "accepted": False}
+    assert [row["reason"] for row in clinic.rows(SNOOZE)] == ["accepted"]
+
+
+def test_override_that_arrives_late_does_not_undo_a_later_acceptance(clinic: Clinic) -> None:
+    """What counts is when the user acted, not when we heard of it."""
+    card = next(card for card in clinic.open() if card.get("suggestions"))
+    early = clinic.item(card, "overridden")
+    clinic.pass_time(minutes=3)
+    clinic.accept(card)
+    clinic.pass_time(days=1)
+    assert clinic.send(early).status_code == 200
+    answers = {row["outcome"]: row["is_superseded"] for row in clinic.rows(FEEDBACK)}
+    assert answers == {"overridden": True, "accepted": False}
+    assert [row["reason"] for row in clinic.rows(SNOOZE)] == ["accepted"]
+
+
+def test_answer_belongs_to_the_latest_showing_not_later_than_it(clinic: Clinic) -> None:
+    """A card shown on two mornings and answered for the first belongs to the first."""
+    card = clinic.open()[0]
+    first = clinic.item(card, "overridden")
+    clinic.pass_time(days=1)
+    again = next(each for each in clinic.open() if each["uuid"] == card["uuid"])
+    second = clinic.item(again, "overridden")
+    clinic.send(first)
+    clinic.send(second)
+    calls = [row["call_id"] for row in clinic.rows(FEEDBACK)]
+    assert calls[0] < calls[1]
+
+
+def test_answer_of_a_client_whose_clock_is_behind_finds_its_showing(clinic: Clinic) -> None:
+    """Half a minute of difference between two clocks does not make a card unknown."""
+    card = clinic.open()[0]
+    clinic.pass_time(seconds=-30)
+    item = clinic.item(card, "overridden")
+    clinic.pass_time(seconds=30)
+    clinic.send(item)
+    assert clinic.rows(FEEDBACK)[0]["call_id"] is not None
+
+
+def test_uuid_in_capitals_is_the_same_card(clinic: Clinic) -> None:
+    """Some EHRs write UUIDs in capitals."""
+    card = clinic.open()[0]
+    clinic.send(clinic.item({"uuid": card["uuid"].upper()}, "overridden"))
+    assert clinic.rows(FEEDBACK)[0]["card"] == card_id(card)
+
+
+def test_odd_text_is_kept_as_far_as_a_database_can(clinic: Clinic) -> None:
+    """A NUL in a comment costs the character, not the item."""
+    card = clinic.open()[0]
+    comment = {"userComment": "a\0b"}
+    clinic.send(clinic.item(card, "overridden", overrideReason=comment))
+    assert clinic.rows(FEEDBACK)[0]["comment"] == "a\ufffdb"
+
+
+def test_comments_are_dropped_where_the_site_wants_no_free_text(new_clinic: MakeClinic) -> None:
+    """With keep_comments = false a clinician's words are nowhere on the disk."""
+    clinic = new_clinic()
+    object.__setattr__(clinic.ledger.feedback, "_keeps_comments", False)
+    card = clinic.open()[0]
+    clinic.send(clinic.item(card, "overridden", overrideReason={"userComment": "CanaryComment"}))
+    assert clinic.rows(FEEDBACK)[0]["comment"] is None
+
+
+def test_feedback_that_cannot_be_committed_is_refused_and_can_be_sent_again(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never a false success: 503 with Retry-After, and the same item is kept later."""
+    from cds_service.ledger.database import LedgerLostError  # noqa: PLC0415 - for this test
+
+    card = clinic.open()[0]
+    item = clinic.item(card, "overridden")
+
+    def lost(_: object) -> None:
+        raise LedgerLostError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(clinic.ledger.database, "write_feedback", lost)
+        answer = clinic.client.post(f"{SERVICE}/feedback", json={"feedback": [item]})
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert clinic.ledger.status.feedback.refused == 1
+    assert clinic.send(item).status_code == 200
+    assert len(clinic.rows(FEEDBACK)) == 1

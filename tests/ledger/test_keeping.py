@@ -1,0 +1,148 @@
+"""How long the ledger keeps what, who can read it, and what is never in it."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from click.testing import CliRunner
+from sqlalchemy import text
+
+from cds_service.cli import main
+from cds_service.errors import SettingsError
+from cds_service.ledger import migrating
+from cds_service.ledger.migrating import HEAD, migrate
+from cds_service.ledger.place import AT_LEISURE, LedgerPlace, ledger_place
+from cds_service.ledger.tables import CALL, FEEDBACK, METADATA, SHOWING, SNOOZE
+from cds_service.trust.config_ledger import LedgerSettings
+from tests.ledger.clinic import PERSONAS, Clinic, MakeClinic, chart_of, state_files
+
+
+def test_what_is_older_than_its_time_is_deleted_and_the_rest_stays(clinic: Clinic) -> None:
+    """Calls, cards and feedback go after retention_days; a snooze goes when it is over."""
+    ledger = replace(clinic.ledger, retention_days=30)
+    clinic.override(clinic.open()[0], "already-planned")
+    clinic.override(clinic.open("late-stenosis")[0], "will-re-examine-first")
+    clinic.pass_time(days=29)
+    clinic.open()
+    assert ledger.prune() == 1  # the snooze of 14 days
+    assert len(clinic.rows(CALL)) == 3
+    clinic.pass_time(days=2)
+    assert ledger.prune() == 4
+    assert len(clinic.rows(CALL)) == 1
+    assert {row["call_id"] for row in clinic.rows(SHOWING)} == {clinic.rows(CALL)[0]["id"]}
+    assert clinic.rows(FEEDBACK) == []
+    assert len(clinic.rows(SNOOZE)) == 1
+
+
+def test_old_rows_are_deleted_a_part_at_a_time(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A big ledger never stops the calls for long: each part is a transaction of its own."""
+    monkeypatch.setattr("cds_service.ledger.keeping._ROWS_AT_ONCE", 10)
+    for _ in range(25):
+        clinic.open("resolved")
+    clinic.pass_time(days=1_000)
+    pauses: list[int] = []
+    assert clinic.ledger.prune(lambda: pauses.append(1)) == 25
+    assert len(pauses) == 3
+
+
+def test_nothing_of_a_patient_is_in_the_files_of_the_ledger(new_clinic: MakeClinic) -> None:
+    """No id, name, date, comment of the chart, token or user is in any file of the state folder."""
+    clinic = new_clinic()
+    chart = chart_of("no-relief", "CanaryPatient77")
+    chart["patient"].update({"name": [{"family": "CanaryFamily"}], "birthDate": "1961-07-23"})
+    for entry in chart["procedures"]["entry"]:
+        entry["resource"]["note"] = [{"text": "CanaryNote"}]
+        entry["resource"]["code"]["coding"].append({"system": "urn:x", "code": "Canary Code"})
+    cards = clinic.open(prefetch=chart)
+    clinic.accept(next(card for card in cards if card.get("suggestions")))
+    clinic.override(cards[0], "patient-declined")
+    clinic.ledger.close()
+    assert clinic.place.file is not None
+    kept = state_files(clinic.place.file.parent)
+    assert cards[0]["uuid"].encode() in kept
+    days = {
+        str(resource[key])[:10]
+        for resource in PERSONAS["no-relief"].resources
+        for key in ("performedDateTime", "effectiveDateTime", "onsetDateTime", "authoredOn")
+        if key in resource
+    }
+    assert len(days) > 5
+    for secret in ("Canary", "1961-07-23", "Practitioner/1", *sorted(days)):
+        assert secret.encode() not in kept, secret
+
+
+def test_ledger_file_is_for_the_service_only(clinic: Clinic) -> None:
+    """Nobody else on the machine may read who answered what."""
+    clinic.open()
+    assert clinic.place.file is not None
+    for path in clinic.place.file.parent.glob("ledger.sqlite3*"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_migrations_and_tables_agree(tmp_path: Path) -> None:
+    """What the migrations make is what the program writes; the newest is the one it asks for."""
+    place = LedgerPlace(file=tmp_path / "ledger.sqlite3")
+    assert migrate(place)
+    assert not migrate(place)
+    engine = place.reader(AT_LEISURE)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    engine.dispose()
+    config = Config()
+    folder = Path(migrating.__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder))
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+def test_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    """An older program leaves a newer ledger alone and says so."""
+    place = LedgerPlace(file=tmp_path / "ledger.sqlite3")
+    migrate(place)
+    engine = place.writer(AT_LEISURE)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(SettingsError, match="newer version"):
+        migrate(place)
+
+
+def test_commands_migrate_and_prune(tmp_path: Path) -> None:
+    """The operator's two commands say what they did."""
+    runner = CliRunner()
+    folder = ["--state-dir", str(tmp_path / "state")]
+    first = runner.invoke(main, ["ledger", "migrate", *folder])
+    assert first.exit_code == 0, first.output
+    assert "were made or changed" in first.output
+    assert "already" in runner.invoke(main, ["ledger", "migrate", *folder]).output
+    pruned = runner.invoke(main, ["ledger", "prune", *folder])
+    assert pruned.exit_code == 0, pruned.output
+    assert "Deleted 0 rows older than 730 days" in pruned.output
+
+
+def test_url_that_is_none_is_refused_with_its_key(tmp_path: Path) -> None:
+    """The sentence names the key and shows the form, never the value."""
+    with pytest.raises(SettingsError, match=r"\[ledger\] url"):
+        ledger_place(LedgerSettings(url="no url at all"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("host", "encrypted"), [("127.0.0.1:5432", "no"), ("localhost", "no"), ("db.example", "yes")]
+)
+def test_database_on_another_host_is_reached_by_tls(
+    tmp_path: Path, host: str, encrypted: str
+) -> None:
+    """What leaves this machine is encrypted and its receiver checked, unless the site says no."""
+    url = f"postgresql+pg8000://cds@{host}/cds"
+    place = ledger_place(LedgerSettings(url=url, password="p"), tmp_path)
+    assert (place.tls is not None) is (encrypted == "yes")
+    assert ledger_place(LedgerSettings(url=url, has_tls=False), tmp_path).tls is None
+    assert "p" not in place.name.split()

@@ -1,0 +1,138 @@
+"""The same ledger in PostgreSQL, shared by services on several hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from cds_service.errors import SettingsError
+from cds_service.knowledge.model import Knowledge
+from cds_service.ledger.migrating import migrate, prepare
+from cds_service.ledger.place import AT_LEISURE, LedgerPlace
+from cds_service.ledger.tables import CALL, FEEDBACK, METADATA, SNOOZE
+from tests.ledger.clinic import Json, card_id, chart_of, rows
+from tests.ledger.postgres import PASSWORD, Postgres
+from tests.ledger.served import Site, fresh_call, make_site, override
+from tests.ledger.test_faults import now, until
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def place(postgres: Postgres) -> LedgerPlace:
+    """Return a database of its own, its tables made."""
+    place = LedgerPlace(url=postgres.new_database(), password=PASSWORD)
+    assert migrate(place)
+    return place
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, place: LedgerPlace) -> Iterator[tuple[Site, Site]]:
+    """Run two services, each with a state folder of its own, on one database."""
+    sites = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "password").write_text(PASSWORD + "\n")
+        lines = f'url = "{place.url}"\npassword_file = "password"'
+        sites.append(make_site(folder, ledger=lines))
+        sites[-1].place = place
+    sites[1].ehrs = {name: sites[0].ehrs[name] for name in sites[0].ehrs}
+    sites[1].config = sites[0].config.replace(str(sites[0].port), str(sites[1].port))
+    with sites[0].running(), sites[1].running():
+        yield sites[0], sites[1]
+
+
+def post(site: Site, body: Json) -> int:
+    """Call one of two hosts, whose tokens are addressed to it."""
+    url = f"http://127.0.0.1:{site.port}/cds-services/post-laminectomy-evaluation"
+    return site.post(body, ehr="north", aud=url).status_code
+
+
+def test_tables_are_those_the_code_knows(place: LedgerPlace) -> None:
+    """The migrations and the tables of the program agree, and a second run changes nothing."""
+    assert not migrate(place)
+    engine = place.reader(AT_LEISURE)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    engine.dispose()
+
+
+def test_service_does_not_start_before_the_tables_are_made(postgres: Postgres) -> None:
+    """The operator is told which command to run."""
+    place = LedgerPlace(url=postgres.new_database(), password=PASSWORD)
+    with pytest.raises(SettingsError, match="cds-service ledger migrate"):
+        prepare(place)
+
+
+def test_wrong_password_is_no_reason_not_to_start(place: LedgerPlace) -> None:
+    """A database that lets nobody in is a lost ledger, not a fault of the start."""
+    assert place.url is not None
+    assert not prepare(LedgerPlace(url=place.url, password="wrong"))
+
+
+def test_override_on_one_host_holds_the_card_back_on_the_other(
+    hosts: tuple[Site, Site], knowledge: Knowledge
+) -> None:
+    """Two hosts behind one address are one service to the users."""
+    del knowledge
+    first, second = hosts
+    url = f"http://127.0.0.1:{second.port}/cds-services/post-laminectomy-evaluation"
+    cards = first.open().json()["cards"]
+    assert first.feedback(override(cards[0], now())).status_code == 200
+    again = second.post(fresh_call_for("no-relief"), ehr="north", aud=url).json()["cards"]
+    assert [card_id(card) for card in again] == [card_id(card) for card in cards[1:]]
+    assert len(rows(first.place, CALL)) == 2
+    assert len(rows(first.place, SNOOZE)) == 1
+
+
+def fresh_call_for(persona: str) -> Json:
+    """Return a call about one persona."""
+    from tests.ledger.clinic import hook_call  # noqa: PLC0415 - only here
+
+    return hook_call(chart_of(persona))
+
+
+def test_database_that_stops_costs_no_answer_and_is_used_again_when_it_is_back(
+    hosts: tuple[Site, Site], postgres: Postgres
+) -> None:
+    """While the database is down calls are answered, cards shown, and feedback refused."""
+    first, second = hosts
+    card = first.open().json()["cards"][0]
+    assert first.feedback(override(card, now())).status_code == 200
+    postgres.stop()
+    try:
+        calls = [fresh_call() for _ in range(10)]
+        assert [first.post(call, ehr="north").status_code for call in calls] == [200] * 10
+        shown = [card_id(each) for each in first.open().json()["cards"]]
+        assert card_id(card) in shown
+        assert first.feedback(override(card, now())).status_code == 503
+        assert first.health().startswith("cannot be written")
+    finally:
+        postgres.start()
+    assert until(lambda: first.health() == "in order")
+    names = {call["hookInstance"] for call in calls}
+    assert until(lambda: names <= {row["hook_instance"] for row in rows(first.place, CALL)})
+    assert first.feedback(override(card, now())).status_code == 200
+    assert post(second, fresh_call()) == 200
+    assert len(rows(first.place, FEEDBACK)) == 2
+
+
+def test_no_acknowledged_feedback_is_lost_when_a_service_is_killed(
+    hosts: tuple[Site, Site],
+) -> None:
+    """What was answered with 200 is in the database, although the service was killed after it."""
+    first, _ = hosts
+    items = [override({"uuid": fresh_call()["hookInstance"]}, now()) for _ in range(20)]
+    calls = [fresh_call() for _ in range(20)]
+    for item, call in zip(items, calls, strict=True):
+        assert first.feedback(item).status_code == 200
+        assert first.post(call, ehr="north").status_code == 200
+    first.kill()
+    assert {item["card"] for item in items} <= {r["card_uuid"] for r in rows(first.place, FEEDBACK)}
+    kept = {row["hook_instance"] for row in rows(first.place, CALL)}
+    assert {call["hookInstance"] for call in calls} <= kept

@@ -1,0 +1,185 @@
+"""What a user answered holds a card back for everybody, for its time and no longer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+
+from cds_service.demo.personas import Resource
+from cds_service.evaluation.selection import OVERRIDDEN
+from cds_service.knowledge.model import Knowledge
+from cds_service.ledger.snoozes import ACCEPTED, last_day, longest_days, term_of
+from cds_service.ledger.tables import CALL, SHOWING, SNOOZE
+from cds_service.rendering.cards import CardContext, CardOptions, render
+from tests.ledger.clinic import MORNING, PERSONAS, Clinic, Json, assessed, card_id, chart_of
+
+SCAN = "IMG-MRI-NR"
+
+
+def card_of(cards: list[Json], name: str) -> Json:
+    """Return one card by its rule."""
+    return next(card for card in cards if card_id(card) == name)
+
+
+@pytest.mark.parametrize(
+    ("reason", "days"),
+    [
+        ("already-planned", 90),
+        ("done-elsewhere", 90),
+        ("patient-declined", 180),
+        ("contraindicated", 365),
+        ("will-re-examine-first", 14),
+        ("not-clinically-indicated", 365),
+        (None, 30),
+        (ACCEPTED, 14),
+    ],
+)
+def test_card_of_the_work_up_stays_away_for_the_days_of_the_reason(
+    knowledge: Knowledge, reason: str | None, days: int
+) -> None:
+    """Each answer has its time, and none is for ever."""
+    term = term_of("SMOKE", reason, knowledge)
+    assert term is not None
+    assert term.days == days
+
+
+def test_red_flags_of_rows_1_to_4_are_never_held_back(knowledge: Knowledge) -> None:
+    """An emergency is shown again whatever was answered; rows 5 to 9 come back within 14 days."""
+    reasons = [None, ACCEPTED, *knowledge.snooze_days]
+    by_row = {card.row: card.id for card in knowledge.cards.values()}
+    for row in range(1, 5):
+        assert [term_of(by_row[row], reason, knowledge) for reason in reasons] == [None] * 8
+    for row in range(5, 10):
+        terms = [term_of(by_row[row], reason, knowledge) for reason in reasons]
+        assert all(term is not None and term.days <= 14 for term in terms)
+        assert longest_days(by_row[row], knowledge) == 14
+
+
+def test_card_on_unread_data_is_never_held_back(knowledge: Knowledge) -> None:
+    """A gap is never left unsaid."""
+    assert term_of("DATA-READ", "already-planned", knowledge) is None
+
+
+def test_time_counts_from_the_action_but_not_from_a_day_to_come() -> None:
+    """A client's clock that runs ahead by years holds no card back for years."""
+    today = date(2026, 3, 1)
+    assert last_day(date(2026, 2, 20), today, 14) == date(2026, 3, 6)
+    assert last_day(date(2126, 3, 1), today, 14) == date(2026, 3, 15)
+
+
+def test_override_holds_the_card_back_until_its_day_and_for_every_user(
+    clinic: Clinic,
+) -> None:
+    """Set aside to examine again first, the card is away for 14 days and back on the 15th."""
+    cards = clinic.open()
+    before = [card_id(card) for card in cards]
+    clinic.override(card_of(cards, SCAN), "will-re-examine-first")
+    assert clinic.shown() == [name for name in before if name != SCAN]
+    clinic.pass_time(days=13)
+    assert SCAN not in clinic.shown()
+    clinic.pass_time(days=1)
+    assert SCAN in clinic.shown()
+
+
+def test_held_back_card_is_in_the_ledger_with_its_reason(clinic: Clinic) -> None:
+    """The count knows every card that was held back, and the reasoning says why."""
+    clinic.override(card_of(clinic.open(), SCAN), "already-planned")
+    clinic.open()
+    call = clinic.rows(CALL)[-1]
+    [held] = [r for r in clinic.rows(SHOWING) if r["call_id"] == call["id"] and r["card"] == SCAN]
+    assert (held["state"], held["why"]) == ("held back", "overridden")
+    row = next(row for row in json.loads(call["reasoning"]) if row["card"] == SCAN)
+    assert row["verdict"] == "met"
+    assert row["held_by"] == "a user has set the card aside; it comes back later"
+
+
+def test_chart_whose_every_card_is_held_back_is_suppressed(clinic: Clinic) -> None:
+    """Such a call is told apart from one with nothing to say."""
+    for card in clinic.open():
+        clinic.override(card, "patient-declined")
+    assert clinic.open() == []
+    assert clinic.rows(CALL)[-1]["outcome"] == "suppressed"
+
+
+def test_held_back_card_takes_no_place_of_another(knowledge: Knowledge) -> None:
+    """Snoozes apply before the cap: the card that was cut before now has its place."""
+    options = CardOptions(
+        client_id="a", public_base_url="https://cds.example", identity_key=b"k", max_cards=1
+    )
+    context = CardContext(patient_id=PERSONAS["no-relief"].patient_id)
+    assessment = assessed(chart_of("no-relief"), knowledge, MORNING.date())
+    before = render(assessment, knowledge, options, context)
+    assert [card_id(card) for card in before.cards] == [SCAN]
+    assert before.cut == {"PAIN-REF"}
+    after = render(assessment, knowledge, options, replace(context, held={SCAN: OVERRIDDEN}))
+    assert [card_id(card) for card in after.cards] == ["PAIN-REF"]
+    assert after.cut == frozenset()
+
+
+def test_not_clinically_indicated_holds_only_while_the_facts_stay(clinic: Clinic) -> None:
+    """A new fact behind the card makes it another card, and that one is shown."""
+    card = card_of(clinic.open(), SCAN)
+    clinic.override(card, "not-clinically-indicated")
+    assert SCAN not in clinic.shown()
+    assert clinic.rows(SNOOZE)[0]["scope"] == "card"
+    chart = chart_of("no-relief")
+    chart["scores"]["entry"].append({"resource": _another_score(chart)})
+    assert SCAN in clinic.shown(prefetch=chart)
+
+
+def test_timed_reason_ends_with_another_operation(clinic: Clinic) -> None:
+    """What was said about one operation says nothing about the next."""
+    chart = chart_of("no-relief")
+    clinic.override(card_of(clinic.open(), SCAN), "contraindicated")
+    operation = chart["procedures"]["entry"][0]["resource"]
+    day = date.fromisoformat(operation["performedDateTime"][:10])
+    operation["performedDateTime"] = f"{day + timedelta(days=1)}"
+    assert SCAN in clinic.shown(prefetch=chart)
+
+
+def test_accepted_suggestion_holds_the_card_until_the_order_is_there(clinic: Clinic) -> None:
+    """Accepted this morning, the card is away; with the order in the chart the table holds it."""
+    card = card_of(clinic.open(), SCAN)
+    clinic.accept(card)
+    assert SCAN not in clinic.shown()
+    chart = chart_of("no-relief")
+    order = card["suggestions"][0]["actions"][0]["resource"]
+    placed = {**order, "id": "o1", "status": "active", "authoredOn": "2026-03-01"}
+    chart["serviceRequests"]["entry"].append({"resource": placed})
+    assert SCAN not in clinic.shown(prefetch=chart)
+    assert clinic.rows(SNOOZE) == []
+    assert SCAN in clinic.shown()
+
+
+def test_accepted_suggestion_whose_order_never_comes_lets_the_card_return(clinic: Clinic) -> None:
+    """After 14 days without the order the card is shown again."""
+    clinic.accept(card_of(clinic.open(), SCAN))
+    clinic.pass_time(days=13)
+    assert SCAN not in clinic.shown()
+    clinic.pass_time(days=1)
+    assert SCAN in clinic.shown()
+
+
+def test_emergency_is_shown_again_after_an_override(clinic: Clinic) -> None:
+    """Cauda equina syndrome set aside with any reason is on the screen at the next opening."""
+    [card, *_] = clinic.open("cauda-equina")
+    assert card_id(card) == "RF-CES"
+    clinic.override(card, "not-clinically-indicated")
+    assert "RF-CES" in clinic.shown("cauda-equina")
+    assert clinic.rows(SNOOZE) == []
+
+
+def test_another_patient_of_the_same_persona_keeps_the_card(clinic: Clinic) -> None:
+    """What was said of one patient holds for that patient only."""
+    clinic.override(card_of(clinic.open(), SCAN), "already-planned")
+    assert SCAN in clinic.shown(prefetch=chart_of("no-relief", "another"))
+
+
+def _another_score(chart: Json) -> Resource:
+    """Return a copy of the newest pain score, taken this morning."""
+    scores = [entry["resource"] for entry in chart["scores"]["entry"]]
+    score = next(each for each in scores if each["code"].get("text", "").startswith("Leg pain"))
+    return {**score, "id": "newest", "effectiveDateTime": f"{MORNING:%Y-%m-%d}T06:00:00Z"}
