@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,11 +55,16 @@ class Ledger:
         self.database.close()
 
     def keep_house(self) -> None:
-        """Start the thread that writes what waits and deletes what is too old."""
+        """Start the thread that writes what waits and deletes what is too old.
+
+        At the end of the process what waits is written, if it can be.
+        """
+        atexit.register(self.close)
         threading.Thread(target=self._house, name="ledger", daemon=True).start()
 
     def _house(self) -> None:
         rest = threading.Event()
+        self.calls.snoozes("nobody")  # opens the ledger before the first call needs it
         prune_at = self.monotonic()
         while not rest.wait(_LOOK_EVERY_SECONDS):
             while self.calls.write_waiting():

@@ -24,6 +24,7 @@ from cds_service.rendering.options import CardOptions
 _DAYS = re.compile(r"\bday -?\d+(?= since surgery)|-?\d+ days(?= since surgery)")
 """A reason may name the day since surgery, from which the date of the operation follows."""
 _REFERENCE = re.compile(r"[A-Z][A-Za-z]{1,40}/[A-Za-z0-9._-]{1,64}")
+_SHORTEST_TELLING_ID = 4
 _STATES: Mapping[str, tuple[State, Why]] = {
     selection.SWITCHED_OFF: (State.SWITCHED_OFF, Why.SITE),
     selection.SILENT: (State.SILENT, Why.SILENT_CARD),
@@ -87,6 +88,7 @@ def completed(
     showings: tuple[Showing, ...],
 ) -> CallRecord:
     """Return *call* with what was decided."""
+    patient_id = chart.patient.reference.partition("/")[2]
     return replace(
         call,
         outcome=_outcome(assessment, showings),
@@ -94,7 +96,7 @@ def completed(
         set_aside=dict(Counter(entry.reason for entry in chart.set_aside)),
         unmapped=chart.unmapped,
         faulty_rules=tuple(f.card for f in assessment.findings if f.is_faulty),
-        reasoning=tuple(_reasoned(finding) for finding in rendered.findings),
+        reasoning=tuple(_reasoned(finding, patient_id) for finding in rendered.findings),
         showings=showings,
     )
 
@@ -162,7 +164,7 @@ def _outcome(assessment: Assessment, showings: tuple[Showing, ...]) -> records.O
     return records.Outcome.SUPPRESSED if showings else records.Outcome.NOTHING_TO_SAY
 
 
-def _reasoned(finding: Finding) -> ReasonedRow:
+def _reasoned(finding: Finding, patient_id: str) -> ReasonedRow:
     references = dict.fromkeys(entry.reference for entry in finding.evidence)
     return ReasonedRow(
         card=finding.card,
@@ -171,8 +173,18 @@ def _reasoned(finding: Finding) -> ReasonedRow:
         held_by=finding.held_by,
         unread=tuple(sorted(finding.unread)),
         is_order_withheld=finding.is_order_withheld,
-        evidence=tuple(filter(_is_kept, references)),
+        evidence=tuple(_without(patient_id, each) for each in references if _is_kept(each)),
     )
+
+
+def _without(patient_id: str, reference: str) -> str:
+    """Return *reference* without the patient's id, which some servers build into other ids.
+
+    An id of a few digits is in too many others to tell anything.
+    """
+    if len(patient_id) < _SHORTEST_TELLING_ID:
+        return reference
+    return reference.replace(patient_id, "*")
 
 
 @lru_cache(maxsize=4_096)

@@ -50,9 +50,7 @@ def chart_of(persona: str, patient: str | None = None) -> Json:
         found[key] = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
     if patient is None:
         return found
-    text = json.dumps(found).replace(f"Patient/{chosen.patient_id}", f"Patient/{patient}")
-    renamed: Json = json.loads(text)
-    renamed["patient"]["id"] = patient
+    renamed: Json = json.loads(json.dumps(found).replace(chosen.patient_id, patient))
     return renamed
 
 

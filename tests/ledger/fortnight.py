@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import Any, Self
 
 import requests
 
-from cds_service.evaluation.assessment import Assessment, Outcome, Verdict
+from cds_service.evaluation.assessment import Assessment, Finding, Outcome, Verdict
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.ledger.place import LedgerPlace
 from cds_service.ledger.tables import CALL, FEEDBACK, SHOWING
@@ -166,8 +166,13 @@ class House:
                 found.add(card)
         return found
 
-    def _uuid(self, finding: Any, patient: str) -> str:  # noqa: ANN401 - a Finding
-        key = bytes.fromhex(IDENTITY_KEY)
+    def _uuid(self, finding: Finding, patient: str) -> str:
+        key, persona = bytes.fromhex(IDENTITY_KEY), PERSONAS[self.patients[patient]]
+        evidence = [
+            replace(each, reference=each.reference.replace(persona.patient_id, patient))
+            for each in finding.evidence
+        ]
+        finding = replace(finding, evidence=tuple(evidence))
         return str(card_uuid(finding, patient_id=patient, client_id=self.name, key=key))
 
     def _is_silent(self, patient: str, *, is_empty: bool, should_show: bool) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cds_service.ledger.tables import FEEDBACK, SNOOZE
-from tests.ledger.clinic import SERVICE, Clinic, MakeClinic, card_id, new_uuid
+from tests.ledger.clinic import SERVICE, Clinic, card_id, new_uuid
 
 EPIC = "com.epic.cdshooks.feedback.overrideReason.reasonCategory"
 

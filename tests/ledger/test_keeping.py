@@ -59,6 +59,8 @@ def test_nothing_of_a_patient_is_in_the_files_of_the_ledger(new_clinic: MakeClin
     clinic = new_clinic()
     chart = chart_of("no-relief", "CanaryPatient77")
     chart["patient"].update({"name": [{"family": "CanaryFamily"}], "birthDate": "1961-07-23"})
+    for number, entry in enumerate(chart["scores"]["entry"]):
+        entry["resource"]["id"] = f"CanaryPatient77-{number}"
     for entry in chart["procedures"]["entry"]:
         entry["resource"]["note"] = [{"text": "CanaryNote"}]
         entry["resource"]["code"]["coding"].append({"system": "urn:x", "code": "Canary Code"})
@@ -69,6 +71,7 @@ def test_nothing_of_a_patient_is_in_the_files_of_the_ledger(new_clinic: MakeClin
     assert clinic.place.file is not None
     kept = state_files(clinic.place.file.parent)
     assert cards[0]["uuid"].encode() in kept
+    assert b"Observation/*-0" in kept
     days = {
         str(resource[key])[:10]
         for resource in PERSONAS["no-relief"].resources

@@ -1,0 +1,133 @@
+"""Calls that cannot be written wait in memory, in bounds, and are written once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+
+from cds_service.ledger import calls as module
+from cds_service.ledger.calls import CallLedger
+from cds_service.ledger.database import Database, LedgerLostError, Work
+from cds_service.ledger.place import LedgerPlace
+from cds_service.ledger.records import CallRecord, Outcome
+from cds_service.ledger.tables import CALL
+from tests.ledger.clinic import rows
+
+CALL_RECORD = CallRecord(
+    client="north",
+    service="s",
+    received_at=1_800_000_000_000,
+    outcome=Outcome.FIRED,
+    http_status=200,
+    knowledge_version="1",
+    knowledge_digest="d",
+    total_ms=1.0,
+)
+
+
+class Breakable(Database):
+    """A database that the test breaks, before a commit or after it."""
+
+    def __init__(self, place: LedgerPlace) -> None:
+        super().__init__(place)
+        self.is_broken = False
+        self.loses_the_answer = False
+
+    def write_call(self, work: Work[None]) -> None:  # type: ignore[override] # one use of it
+        """Write, or fail as told."""
+        if self.is_broken:
+            raise LedgerLostError
+        super().write_call(work)
+        if self.loses_the_answer:
+            raise LedgerLostError
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Breakable]:
+    """Return a SQLite ledger that can be broken."""
+    database = Breakable(LedgerPlace(file=tmp_path / "ledger.sqlite3"))
+    yield database
+    database.close()
+
+
+def test_calls_wait_and_are_all_written_when_it_works_again(database: Breakable) -> None:
+    """Nothing is lost as long as there is room."""
+    ledger = CallLedger(database)
+    database.is_broken = True
+    for _ in range(5):
+        ledger.keep(CALL_RECORD)
+    assert ledger.waiting == 5
+    database.is_broken = False
+    ledger.keep(CALL_RECORD)
+    assert ledger.waiting == 0
+    assert len(rows(database.place, CALL)) == 6
+    assert ledger.counts.kept == 6
+
+
+def test_more_calls_than_there_is_room_for_are_lost_and_counted(
+    database: Breakable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory has a bound, and the loss has a number."""
+    monkeypatch.setattr(module, "MOST_WAITING", 3)
+    ledger = CallLedger(database)
+    database.is_broken = True
+    for _ in range(5):
+        ledger.keep(CALL_RECORD)
+    assert (ledger.waiting, ledger.counts.lost) == (3, 2)
+
+
+def test_call_whose_commit_was_in_doubt_is_counted_once(database: Breakable) -> None:
+    """The database had it, and only its answer was lost: written again, it is one row."""
+    ledger = CallLedger(database)
+    database.loses_the_answer = True
+    ledger.keep(CALL_RECORD)
+    assert ledger.waiting == 1
+    database.loses_the_answer = False
+    ledger.keep(CALL_RECORD)
+    assert len(rows(database.place, CALL)) == 2
+
+
+def test_row_that_no_database_takes_costs_no_other(database: Breakable) -> None:
+    """One impossible row among those that wait is dropped and counted; the others are kept."""
+    ledger = CallLedger(database)
+    database.is_broken = True
+    ledger.keep(CALL_RECORD)
+    ledger.keep(replace(CALL_RECORD, service=None))  # type: ignore[arg-type] # impossible
+    ledger.keep(CALL_RECORD)
+    database.is_broken = False
+    ledger.write_waiting()
+    assert ledger.waiting == 0
+    assert ledger.counts.lost == 1
+    assert len(rows(database.place, CALL)) == 2
+
+
+def test_one_call_pays_for_a_bounded_part_of_what_waits(
+    database: Breakable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a long loss no single call has to write everything."""
+    monkeypatch.setattr(module, "_MOST_AT_ONCE", 2)
+    ledger = CallLedger(database)
+    database.is_broken = True
+    for _ in range(5):
+        ledger.keep(CALL_RECORD)
+    database.is_broken = False
+    assert ledger.write_waiting()
+    assert ledger.waiting == 3
+
+
+def test_reading_what_holds_cards_back_never_fails(
+    database: Breakable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it cannot be read nothing is held back, and the count says how often."""
+
+    def lost(_: Work[Connection]) -> None:
+        raise LedgerLostError
+
+    monkeypatch.setattr(database, "read", lost)
+    ledger = CallLedger(database)
+    assert ledger.snoozes("a") == ()
+    assert ledger.counts.snoozes_unread == 1
