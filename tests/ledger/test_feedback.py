@@ -153,10 +153,11 @@ def test_odd_text_is_kept_as_far_as_a_database_can(clinic: Clinic) -> None:
     assert clinic.rows(FEEDBACK)[0]["comment"] == "a\ufffdb"
 
 
-def test_comments_are_dropped_where_the_site_wants_no_free_text(new_clinic: MakeClinic) -> None:
+def test_comments_are_dropped_where_the_site_wants_no_free_text(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With keep_comments = false a clinician's words are nowhere on the disk."""
-    clinic = new_clinic()
-    object.__setattr__(clinic.ledger.feedback, "_keeps_comments", False)
+    monkeypatch.setattr(clinic.ledger.feedback, "_keeps_comments", False)
     card = clinic.open()[0]
     clinic.send(clinic.item(card, "overridden", overrideReason={"userComment": "CanaryComment"}))
     assert clinic.rows(FEEDBACK)[0]["comment"] is None
