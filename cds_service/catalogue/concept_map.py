@@ -34,9 +34,8 @@ def read_concept_map(content: bytes, knowledge: Knowledge) -> Imported:
     entries: list[OrderEntry] = []
     skipped = 0
     for place, source, target_system, element in _elements(_document(content)):
-        concept = concepts.get((source, str(element.get("code")))) or concepts.get(
-            ("", str(element.get("code")))
-        )
+        code = _text(element, "code")
+        concept = concepts.get((source, code)) or concepts.get(("", code))
         if concept is None:
             skipped += 1
         else:
@@ -74,13 +73,13 @@ def _elements(
 ) -> Iterator[tuple[str, str, str, Mapping[str, object]]]:
     """Yield place, source system, target system and element."""
     for number, group in enumerate(_objects(document.get("group"))):
-        target = str(group.get("target") or "").split("|", 1)[0]
+        target = _text(group, "target").split("|", 1)[0]
         if not target:
             raise SettingsError(
                 f"ConceptMap.group[{number}].target: the code system of the targets is missing. "
                 "Add it."
             )
-        source = str(group.get("source") or "").split("|", 1)[0]
+        source = _text(group, "source").split("|", 1)[0]
         for position, element in enumerate(_objects(group.get("element"))):
             yield f"ConceptMap.group[{number}].element[{position}]", source, target, element
 
@@ -89,10 +88,10 @@ def _entries(
     place: str, concept: str, system: str, element: Mapping[str, object]
 ) -> Iterator[OrderEntry]:
     for target in _objects(element.get("target")):
-        relation = target.get("equivalence") or target.get("relationship")
-        if relation in _NOT_THE_SAME or not target.get("code"):
+        relation = _text(target, "equivalence") or _text(target, "relationship")
+        code, display = _text(target, "code"), _text(target, "display")
+        if relation in _NOT_THE_SAME or not code:
             continue
-        display = target.get("display")
         if not display:
             raise SettingsError(
                 f"{place}.target: a target has no display. Add the name clinicians know."
@@ -100,10 +99,15 @@ def _entries(
         yield OrderEntry(
             concept=concept,
             system=system,
-            code=str(target["code"]),
-            display=str(display),
-            instructions=str(target.get("comment") or ""),
+            code=code,
+            display=display,
+            instructions=_text(target, "comment"),
         )
+
+
+def _text(node: Mapping[str, object], key: str) -> str:
+    value = node.get(key)
+    return value if isinstance(value, str) else ""
 
 
 def _objects(value: object) -> list[Mapping[str, object]]:

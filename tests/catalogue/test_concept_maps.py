@@ -72,6 +72,28 @@ def test_target_that_is_said_not_to_match_is_left_out(
 
 
 @pytest.mark.parametrize(
+    "odd",
+    [
+        {"code": "7", "display": "X", "equivalence": ["equal"]},
+        {"code": {"a": 1}, "display": "X"},
+        {"code": "7", "display": ["X"]},
+        {"code": "7", "display": "X", "comment": {"b": 2}},
+    ],
+)
+def test_value_of_the_wrong_type_never_becomes_an_order(
+    odd: dict[str, Any], knowledge: Knowledge
+) -> None:
+    """A list or an object where text belongs is not written into the order list."""
+    content = concept_map("x:y", {"code": "crp", "target": [odd]}, element("esr", "2"))
+    try:
+        found = read_concept_map(content, knowledge)
+    except SettingsError as fault:
+        assert "element[0].target" in str(fault)
+    else:
+        assert not any("{" in e.code or "{" in e.instructions for e in found.entries)
+
+
+@pytest.mark.parametrize(
     ("content", "expected"),
     [
         (b"{", "not a FHIR ConceptMap"),
