@@ -69,6 +69,7 @@ class Rooms:
             knowledge=self._knowledge,
             bases=frozenset(),
             fhir_server=None,
+            sent=request.prefetch,
         )
         assessment = assessing.assess(chart, self._knowledge, _TODAY)
         context = CardContext(patient_id=request.patient_id)

@@ -71,7 +71,7 @@ def running(module: str, *arguments: str, port: int, log: Path) -> Iterator[Watc
     """Run ``python -m module`` until the block ends; it must listen at *port* soon."""
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", module, "--port", str(port), *arguments],
+            [sys.executable, "-m", module, *arguments, "--port", str(port)],
             cwd=ROOT,
             stdout=output,
             stderr=output,

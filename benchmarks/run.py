@@ -29,13 +29,13 @@ from benchmarks import bodies  # noqa: E402 - the line above lets this file run 
 from benchmarks.http_calls import Connection, Load, measured, post  # noqa: E402
 from benchmarks.processes import Watched, free_port, running  # noqa: E402
 from benchmarks.report import Row, markdown, page  # noqa: E402
-from benchmarks.server import NULL, ORJSON  # noqa: E402
 from benchmarks.service_under_test import (  # noqa: E402
     DELAYS,
     Client,
     fhir_base,
     written_config,
 )
+from cds_service.reference_routes import NULL, ORJSON  # noqa: E402
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 SIZES = {"2 KB": 2_000, "60 KB": 60_000, "1 MB": 1_000_000}
@@ -129,7 +129,7 @@ def _rows(folder: Path, *, is_quick: bool) -> Iterator[Row]:
         stack.enter_context(running("benchmarks.delay_server", *arguments, port=fhir_port, log=log))
         started = time.perf_counter()
         server = stack.enter_context(
-            running("benchmarks.server", "--config", str(config), port=port, log=log)
+            running("cds_service", "bench-server", "--config", str(config), port=port, log=log)
         )
         bench = Bench(
             client=client,

@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 it did not work (wrong content, unreadable file, refusal),
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 import click
+from flask import Flask
 
 from cds_service.app import (
     LEDGER,
@@ -38,6 +39,7 @@ from cds_service.knowledge.loading import load_knowledge
 from cds_service.ledger.migrating import prepare
 from cds_service.logging_setup import set_up_logging
 from cds_service.offline import BundleFile
+from cds_service.reference_routes import NULL, ORJSON, add_reference_routes
 from cds_service.rendering.cards import render_cards
 from cds_service.rendering.options import CardContext, CardOptions
 from cds_service.rendering.trace import render_text, trace_json
@@ -93,7 +95,33 @@ def serve(**options: str | int | bool | None) -> None:
     Without --dev and without a client in --config, only discovery, health and guidance answer.
     Each option can also be given in the environment, for example CDS_SERVICE_PORT=8081.
     """
+    _serve(load_settings(options, process_environment()), lambda _app: None)
+
+
+@main.command(
+    "bench-server",
+    short_help="Serve beside two routes to compare with.",
+    epilog=examples("cds-service bench-server --config clients.toml --port 8080"),
+)
+@click.option("--port", type=int, help="Port to listen at.  [default: 8080]")
+@click.option("--config", type=click.Path(), help="TOML file with the service and its clients.")
+@click.option("--state-dir", type=click.Path(), help="Folder for state.  [default: ./var]")
+@click.option("--workers", type=int, help="Worker processes.")
+@click.option("--dev", is_flag=True, default=None, help="No tokens; this machine only.")
+@clear_errors
+def bench_server(**options: str | int | bool | None) -> None:
+    """Answer CDS Hooks calls, and two reference routes in the same processes.
+
+    POST /bench/null reads the body and answers an empty card list; /bench/orjson parses it too.
+    For measuring only: the two routes ask for no token.
+    """
     settings = load_settings(options, process_environment())
+    click.echo(f"Reference routes: {settings.address}{NULL} and {ORJSON}", err=True)
+    _serve(settings, add_reference_routes)
+
+
+def _serve(settings: Settings, add_routes: Callable[[Flask], None]) -> None:
+    """Serve until a signal ends the process, with what *add_routes* adds."""
     set_up_logging()
     config = config_source(settings).current()
     knowledge = load_content(config)
@@ -111,9 +139,15 @@ def serve(**options: str | int | bool | None) -> None:
             "The ledger cannot be opened now. The service answers without it and tries again.",
             err=True,
         )
+
+    def make_app() -> Flask:
+        app = create_serving_app(settings, knowledge)
+        add_routes(app)
+        return app
+
     serve_forever(
         settings,
-        partial(create_serving_app, settings, knowledge),
+        make_app,
         partial(click.echo, f"Listening at {settings.address}/cds-services", err=True),
     )
 

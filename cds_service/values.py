@@ -5,13 +5,13 @@ Nothing here knows medicine, JSON or the clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FhirDate:
+
+class FhirDate(Struct, frozen=True, kw_only=True):
     """A local calendar day as precisely as the chart states it.
 
     Time:

@@ -14,6 +14,8 @@ from decimal import Decimal
 from enum import Enum
 from functools import cached_property
 
+from msgspec import Struct
+
 from cds_service.chart.supply import State, Supply
 from cds_service.values import FhirDate, Side
 
@@ -35,8 +37,7 @@ class MrStatus(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PatientFact:
+class PatientFact(Struct, frozen=True, kw_only=True):
     """The patient in context; deceased for a true deceasedBoolean or any deceasedDateTime."""
 
     reference: str
@@ -45,8 +46,7 @@ class PatientFact:
     is_deceased: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcedureFact:
+class ProcedureFact(Struct, frozen=True, kw_only=True):
     """A completed procedure.
 
     ``levels`` are normalised disc levels ("L4-L5"); ``is_inpatient`` is None when the encounter
@@ -65,8 +65,7 @@ class ProcedureFact:
     is_inpatient: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConditionFact:
+class ConditionFact(Struct, frozen=True, kw_only=True):
     """A condition that is neither refuted nor entered in error.
 
     ``when`` is the first of onset, recorded and last-updated day that the entry states; None when
@@ -85,8 +84,7 @@ class ConditionFact:
     names_spine: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObservationFact:
+class ObservationFact(Struct, frozen=True, kw_only=True):
     """A final, amended or corrected measurement or finding.
 
     Units:
@@ -109,8 +107,7 @@ class ObservationFact:
     muscle: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderFact:
+class OrderFact(Struct, frozen=True, kw_only=True):
     """A ServiceRequest with status active, on-hold or draft.
 
     ``authored`` is authoredOn and nothing else; without it the order counts for nothing.
@@ -123,8 +120,7 @@ class OrderFact:
     is_context_draft: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportFact:
+class ReportFact(Struct, frozen=True, kw_only=True):
     """A DiagnosticReport or ImagingStudy.
 
     ``is_final``: the report is final, amended or corrected (an ImagingStudy counts as final only
@@ -139,8 +135,7 @@ class ReportFact:
     conclusions: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrugFact:
+class DrugFact(Struct, frozen=True, kw_only=True):
     """A MedicationRequest with intent order, or a MedicationStatement.
 
     Any status but draft, cancelled and entered-in-error.
@@ -159,8 +154,7 @@ class DrugFact:
     is_daily_maximum: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceFact:
+class DeviceFact(Struct, frozen=True, kw_only=True):
     """An active implant.  ``label`` is our own word for the kind ("cardiac pacemaker")."""
 
     reference: str
@@ -169,8 +163,7 @@ class DeviceFact:
     label: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncounterFact:
+class EncounterFact(Struct, frozen=True, kw_only=True):
     """A visit.  ``concepts`` from type and service type; ``is_inpatient`` from the class code."""
 
     reference: str
@@ -179,16 +172,14 @@ class EncounterFact:
     is_inpatient: bool | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AllergyFact:
+class AllergyFact(Struct, frozen=True, kw_only=True):
     """An active allergy."""
 
     reference: str
     concepts: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetAside:
+class SetAside(Struct, frozen=True, kw_only=True):
     """An entry that was not used: which key, why in our own words, and its reference if any."""
 
     key: str

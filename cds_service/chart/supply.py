@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 
 class Key:
@@ -56,8 +57,7 @@ _COMPLETE = (State.SUPPLIED, State.EMPTY, State.NOT_ASKED)
 _FAILED = (State.PARTIAL, State.NOT_SUPPLIED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Supply:
+class Supply(Struct, frozen=True, kw_only=True):
     """The state of one key, and why when it is not complete.
 
     ``reason`` is a short fixed phrase of ours ("the FHIR server did not answer in time"), never

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 
+from msgspec import structs
+
 from cds_service.chart.facts import Chart
 from cds_service.chart.supply import Key
 from cds_service.evaluation.age import is_aged
@@ -22,7 +24,7 @@ from cds_service.evaluation.assessment import (
 )
 from cds_service.evaluation.case import Case, build_case
 from cds_service.evaluation.episode import Episode, Operation, find_episode
-from cds_service.evaluation.limits import Limits
+from cds_service.evaluation.limits import Limits, limits_on
 from cds_service.evaluation.phenotypes import explain
 from cds_service.evaluation.rules.catalog import (
     CARDS,
@@ -53,7 +55,7 @@ def assess(chart: Chart, knowledge: Knowledge, as_of: date) -> Assessment:
     Missing data:
         See each rule.  Whatever could not be read is named in ``unread``.
     """
-    limits = Limits(knowledge, as_of)
+    limits = limits_on(as_of, knowledge)
     unread = {
         key: supply.reason or supply.state.value
         for key, supply in sorted(chart.supply.items())
@@ -159,7 +161,7 @@ def _table(case: Case, adult: Answer) -> dict[str, Finding]:
     for card, rule in RED_FLAGS.items():
         finding = _evaluated(card, rule, case, findings)
         if adult.is_unknown and finding.verdict is Verdict.MET:
-            finding = replace(finding, notes=(*finding.notes, Note(key="age-not-recorded")))
+            finding = structs.replace(finding, notes=(*finding.notes, Note(key="age-not-recorded")))
         findings[card] = finding
     for card, rule in WORK_UP.items():
         finding = _evaluated(card, rule, case, findings)
@@ -201,7 +203,7 @@ def _agreed(latest: Mapping[str, Finding], earliest: Mapping[str, Finding]) -> d
     for card, finding in latest.items():
         other = earliest[card]
         if finding.verdict is other.verdict:
-            merged[card] = replace(finding, words=_span(finding.words, other.words))
+            merged[card] = structs.replace(finding, words=_span(finding.words, other.words))
             continue
         merged[card] = Finding(
             card=card,

@@ -13,6 +13,8 @@ from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from cds_service.evaluation.answers import PassedOver
 from cds_service.values import Side
 
@@ -46,8 +48,7 @@ class Outcome(Enum):
     """Deceased, or not an adult."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Term:
+class Term(Struct, frozen=True, kw_only=True):
     """An idea with words in ``cards/``: kind ``value-set`` (label of that set) or ``phrase``."""
 
     kind: str
@@ -58,16 +59,14 @@ Word = int | Decimal | date | str | Term | tuple[Term, ...]
 """What may fill a placeholder.  A ``str`` is always ours, never chart text."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class Note(Struct, frozen=True, kw_only=True):
     """A sentence of the card's template, by key, with what fills it."""
 
     key: str
-    words: Mapping[str, Word] = field(default_factory=dict)
+    words: Mapping[str, Word] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(Struct, frozen=True, kw_only=True):
     """A chart entry the finding rests on: its reference, what it is in our words, and its day."""
 
     reference: str
@@ -75,8 +74,7 @@ class Evidence:
     day: date | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
+class Proposal(Struct, frozen=True, kw_only=True):
     """One suggestion: one or more orders taken together.
 
     ``orders`` are ids in ``cards/orders``; ``priority`` is a FHIR request priority; ``occurrence``
@@ -91,8 +89,7 @@ class Proposal:
     occurrence: date | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """The answer of one row of the decision table.
 
     ``held_by`` says in our words what held a triggered card back (already ordered, another card);
@@ -107,7 +104,7 @@ class Finding:
     verdict: Verdict
     indicator: Indicator = Indicator.INFO
     variant: str = "default"
-    words: Mapping[str, Word] = field(default_factory=dict)
+    words: Mapping[str, Word] = {}
     notes: tuple[Note, ...] = ()
     reasons: tuple[str, ...] = ()
     held_by: str | None = None
@@ -127,8 +124,7 @@ class Finding:
     """Value set whose first code is the reason code when there is no reason reference."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class Explanation(Struct, frozen=True, kw_only=True):
     """A likely explanation with its points and reasons (ids in ``cards/phenotypes``)."""
 
     phenotype: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -14,7 +14,7 @@ from cds_service.evaluation.care import Care
 from cds_service.evaluation.cautions import Cautions
 from cds_service.evaluation.episode import Operation
 from cds_service.evaluation.levels import LevelCheck, check_levels
-from cds_service.evaluation.limits import Limits
+from cds_service.evaluation.limits import Limits, limits_on
 from cds_service.evaluation.measures import Measures
 from cds_service.evaluation.motor import Motor, read_motor
 from cds_service.evaluation.pain import Course, Driver, Pain, SiteCourse, read_pain
@@ -50,6 +50,10 @@ class Case:
     """The days since surgery at the other end when the operation's date is an interval."""
     is_date_unknown: bool = False
     """Whether the day of the operation is a stand-in, because the chart does not state it."""
+    readings: dict[object, object] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What rules have read so far; see ``cds_service.evaluation.readings``."""
 
     @cached_property
     def as_of(self) -> date:
@@ -270,7 +274,7 @@ def build_case(
     chart: Chart, knowledge: Knowledge, as_of: date, operation: Operation, other_dss: int | None
 ) -> Case:
     """Derive every fact of *chart* for one index operation."""
-    limits = Limits(knowledge, as_of)
+    limits = limits_on(as_of, knowledge)
     signs = Signs(chart, limits, operation)
     measures = Measures(chart, limits)
     workup = Workup(chart, limits, operation)

@@ -10,7 +10,7 @@ from operator import eq, ge, gt, le, lt
 
 from cds_service.knowledge.model import Fires, Knowledge
 
-_Compare = Callable[[Decimal, Decimal], bool]
+_Compare = Callable[[Decimal | int, Decimal], bool]
 _COMPARE: Mapping[Fires, _Compare] = {
     Fires.ABOVE: gt,
     Fires.AT_OR_ABOVE: ge,
@@ -30,6 +30,7 @@ class Limits:
         default_factory=dict, init=False, repr=False, compare=False
     )
     """What was looked up so far: rules ask for the same thresholds again and again."""
+    _worded: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def number(self, threshold_id: str) -> Decimal:
         """Return the value of the threshold in force."""
@@ -42,7 +43,7 @@ class Limits:
     def met(self, threshold_id: str, value: Decimal | int) -> bool:
         """Return whether *value*, in the threshold's unit, is on its firing side."""
         is_on_firing_side, number = self._looked_up(threshold_id)
-        return is_on_firing_side(Decimal(value), number)
+        return is_on_firing_side(value, number)
 
     def within(self, first_id: str, last_id: str, value: int) -> bool:
         """Return whether *value* is inside the window that two thresholds make."""
@@ -50,7 +51,11 @@ class Limits:
 
     def words(self, threshold_id: str) -> str:
         """Return the boundary in words: "from day 90"."""
-        return self.knowledge.thresholds[threshold_id].words_on(self.as_of)
+        words = self._worded.get(threshold_id)
+        if words is None:
+            words = self.knowledge.thresholds[threshold_id].words_on(self.as_of)
+            self._worded[threshold_id] = words
+        return words
 
     def _looked_up(self, threshold_id: str) -> tuple[_Compare, Decimal]:
         found = self._in_force.get(threshold_id)
@@ -59,3 +64,8 @@ class Limits:
             number = threshold.value_on(self.as_of).value
             found = self._in_force[threshold_id] = (_COMPARE[threshold.fires], number)
         return found
+
+
+def limits_on(day: date, knowledge: Knowledge) -> Limits:
+    """Return the thresholds as they stand on *day*; every chart of that day shares them."""
+    return knowledge.remember(("limits", day), lambda: Limits(knowledge, day))

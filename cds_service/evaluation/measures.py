@@ -8,6 +8,8 @@ from datetime import date
 from decimal import Decimal
 from functools import cached_property
 
+from msgspec import Struct
+
 from cds_service.chart.facts import Chart, ObservationFact
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, found, of
@@ -17,8 +19,7 @@ _LOWEST_IS_WORST = frozenset({"egfr"})
 _QUESTIONNAIRES = frozenset({"dn4", "paindetect", "lanss", "pcs", "phq9", "phq9-item9", "gad7"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
+class Measure(Struct, frozen=True, kw_only=True):
     """The worst value of one day; ``age`` is how many days ago."""
 
     on: date
@@ -45,6 +46,17 @@ class Measures:
 
     def series(self, concept: str) -> tuple[Measure, ...]:
         """Return the worst value of each day, oldest first."""
+        found = self._series.get(concept)
+        if found is None:
+            found = self._series[concept] = self._read_series(concept)
+        return found
+
+    @cached_property
+    def _series(self) -> dict[str, tuple[Measure, ...]]:
+        """The series asked for so far."""
+        return {}
+
+    def _read_series(self, concept: str) -> tuple[Measure, ...]:
         worst = min if concept in _LOWEST_IS_WORST else max
         days: dict[date, list[tuple[Decimal, str]]] = {}
         for observation in self._by_concept.get(concept, ()):

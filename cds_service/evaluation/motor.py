@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from cds_service.chart.facts import Chart, ConditionFact
 from cds_service.chart.supply import Key
@@ -22,8 +23,7 @@ _CODED: Mapping[str, str] = {
 """Value set of a coded weakness to the threshold that holds its grade."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grade:
+class Grade(Struct, frozen=True, kw_only=True):
     """The lowest grade of one muscle on one day; ``day`` in days since surgery."""
 
     day: int
@@ -33,8 +33,7 @@ class Grade:
     """The day the weakness was last examined or recorded."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deficit:
+class Deficit(Struct, frozen=True, kw_only=True):
     """A new weakness of one muscle on one side.
 
     Time:
@@ -59,8 +58,7 @@ class Deficit:
         return onset, self.side.value, self.muscle
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Motor:
+class Motor(Struct, frozen=True, kw_only=True):
     """All new deficits: critical ones, stable ones and those examined too long ago."""
 
     critical: tuple[Deficit, ...]

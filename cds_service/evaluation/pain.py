@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from enum import Enum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cds_service.chart.facts import Chart, ObservationFact, Site
 from cds_service.chart.supply import Key
@@ -58,8 +60,7 @@ _SITE_OF: Mapping[Site, Driver] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class Score(Struct, frozen=True, kw_only=True):
     """The highest value of one day; ``day`` in days since surgery, ``others`` were also given."""
 
     day: int
@@ -68,8 +69,7 @@ class Score:
     others: tuple[Decimal, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
+class Scale(Struct, frozen=True, kw_only=True):
     """The thresholds of one kind of score."""
 
     low: str
@@ -85,8 +85,7 @@ _PAIN_SCALE = Scale(low="pain-low", hot="pain-hot", change="pain-change", relief
 _ODI_SCALE = Scale(low="odi-low", hot="odi-hot", change="odi-change", relief_day=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteCourse:
+class SiteCourse(Struct, frozen=True, kw_only=True):
     """One series and what it shows.
 
     Time:
@@ -114,8 +113,7 @@ class SiteCourse:
         return bool(self.series)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pain:
+class Pain(Struct, frozen=True, kw_only=True):
     """All series, the overall course and what drives it."""
 
     sites: Mapping[Driver, SiteCourse]

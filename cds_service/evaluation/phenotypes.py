@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from cds_service.evaluation.assessment import Explanation, Finding
 from cds_service.evaluation.case import Case

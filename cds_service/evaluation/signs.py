@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 
+from msgspec import Struct
+
 from cds_service.chart.facts import Chart, ConditionFact, ObservationFact
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, found
@@ -17,8 +19,7 @@ from cds_service.values import FhirDate
 _ABNORMAL = frozenset({"answer-reduced", "answer-absent"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sign:
+class Sign(Struct, frozen=True, kw_only=True):
     """A finding on record.
 
     Time:
@@ -53,6 +54,8 @@ class Signs:
 
     def of(self, *concepts: str) -> tuple[Sign, ...]:
         """Return every active finding of *concepts*, oldest first."""
+        if self._by_concept.keys().isdisjoint(concepts):
+            return ()  # most questions ask for what the chart does not hold
         signs = [sign for concept in set(concepts) for sign in self._by_concept.get(concept, ())]
         return tuple(sorted(signs, key=lambda sign: (sign.day, sign.reference, sign.concept)))
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
 
+from msgspec import Struct
+
 from cds_service.chart.facts import Chart, EncounterFact, OrderFact, ProcedureFact, ReportFact
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import YES, Answer, PassedOver, found
@@ -20,8 +22,7 @@ ORDER_KEYS = (Key.SERVICE_REQUESTS,)
 _Entry = ProcedureFact | ReportFact | EncounterFact | OrderFact
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dated:
+class Dated(Struct, frozen=True, kw_only=True):
     """A test, visit or order with its day since surgery and how many days ago that was."""
 
     day: int

@@ -8,9 +8,22 @@ from dataclasses import dataclass, field
 import msgspec
 
 from cds_service.chart.supply import State, Supply
+from cds_service.fhir.wire import Head
 
 RawResource = bytes | msgspec.Raw
 """One resource as JSON bytes, not yet read."""
+
+
+class Headed(msgspec.Struct, frozen=True, gc=False):
+    """One resource whose head has been read; None if it could not be."""
+
+    raw: RawResource
+    head: Head | None
+
+
+def raw_of(resource: RawResource | Headed) -> RawResource:
+    """Return the JSON bytes of *resource*."""
+    return resource.raw if isinstance(resource, Headed) else resource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +35,7 @@ class KeyAnswer:
     """
 
     supply: Supply
-    resources: tuple[RawResource, ...] = field(default=(), repr=False)
+    resources: tuple[RawResource | Headed, ...] = field(default=(), repr=False)
     full_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @staticmethod

@@ -10,8 +10,9 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import islice
+
+from msgspec import Struct
 
 from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.fhir import wording
@@ -61,8 +62,7 @@ _CPT_SIDES = {"LT": Side.LEFT, "RT": Side.RIGHT, "50": Side.BOTH}
 _UNDOTTED_ICD = re.compile(r"[A-Z][0-9][0-9A-Z][0-9A-Z]{1,4}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeMeaning:
+class CodeMeaning(Struct, frozen=True, kw_only=True):
     """What one code says by itself."""
 
     meanings: Meanings = ()
@@ -71,6 +71,7 @@ class CodeMeaning:
 
 
 _NOTHING = CodeMeaning()
+_MOST_CODES = 10_000
 
 
 class Vocabulary:
@@ -81,6 +82,8 @@ class Vocabulary:
         self._knowledge = knowledge
         self._code_map = code_map
         self._remembered: dict[tuple[str | None, str | None], CodeMeaning] = {}
+        self._standard: dict[tuple[str, str], CodeMeaning] = knowledge.remember("codes", dict)
+        """What codes mean for every chart; codes without a meaning are not kept."""
 
     def unmapped(self) -> tuple[str, ...]:
         """Return the codes looked up in vain, as "system|code", at most ``MOST_UNMAPPED``.
@@ -107,7 +110,10 @@ class Vocabulary:
         inner = unwrapped(concept)
         if inner is None:
             return False
-        return any(self.of_coding(coding).meanings for coding in inner.coding)
+        for coding in inner.coding:  # noqa: SIM110 - faster, and asked for every Observation
+            if self.of_coding(coding).meanings:
+                return True
+        return False
 
     def meanings(self, concepts: Iterable[CodeableConcept | None]) -> Meanings:
         """Return all meanings of *concepts*, needs not yet judged."""
@@ -141,11 +147,19 @@ class Vocabulary:
     def _looked_up(self, system: str | None, code: str | None) -> CodeMeaning:
         if system is None or code is None:
             return _NOTHING
-        standard = self._standard(system, code)
+        standard = self._of_standard(system, code)
         local = self._code_map.concepts.get(_plain_key(system, code))
         return standard if local is None else _joined(standard, local)
 
-    def _standard(self, system: str, code: str) -> CodeMeaning:
+    def _of_standard(self, system: str, code: str) -> CodeMeaning:
+        found = self._standard.get((system, code))
+        if found is None:
+            found = self._read(system, code)
+            if found.meanings and len(self._standard) < _MOST_CODES:
+                self._standard[system, code] = found
+        return found
+
+    def _read(self, system: str, code: str) -> CodeMeaning:
         name = _system_name(system)
         if name is None:
             return _NOTHING
@@ -251,8 +265,7 @@ def texts_of(concepts: Iterable[CodeableConcept | None]) -> tuple[str, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """Where in the body an entry belongs, from its codes and its words."""
 
     vocabulary: Vocabulary

@@ -48,14 +48,24 @@ prepare(
 )
 
 
+def read_plain(raw: RawResource, kind: type[Wire]) -> Wire | None:
+    """Return *raw* as *kind* if it has just this shape, else None."""
+    try:
+        found: Wire = _decoder(kind).decode(raw)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return None
+    return found
+
+
 def read_resource(raw: RawResource, kind: type[Wire]) -> Wire | None:
     """Return *raw* as *kind*, repaired where needed; None when it is no JSON object at all."""
     try:
-        return cast("Wire", _decoder(kind).decode(raw))
+        found: Wire = _decoder(kind).decode(raw)
     except msgspec.ValidationError:
         return _repaired(raw, kind)
     except (msgspec.DecodeError, RecursionError, ValueError):
         return None
+    return found
 
 
 def _repaired(raw: RawResource, kind: type[Wire]) -> Wire | None:

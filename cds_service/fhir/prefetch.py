@@ -15,8 +15,8 @@ from msgspec import Raw
 
 from cds_service.chart.supply import Key, State, Supply
 from cds_service.fhir import reasons, wire
-from cds_service.fhir.answers import KeyAnswer, RawResource, joined_full_urls
-from cds_service.fhir.decoding import prepare, read_resource
+from cds_service.fhir.answers import Headed, KeyAnswer, RawResource, joined_full_urls
+from cds_service.fhir.decoding import prepare, read_plain, read_resource
 from cds_service.fhir.paging import MOST_RESOURCES
 from cds_service.fhir.queries import TYPES
 
@@ -55,12 +55,25 @@ class _Entry(wire.Base, frozen=True, kw_only=True):
     search: _Search | None = None
 
 
-class _Envelope(wire.Base, frozen=True, kw_only=True):
+class _Top(wire.Base, frozen=True, kw_only=True):
+    """What a Bundle says of itself."""
+
     resource_type: str | None = None
     id: str | None = None
     total: Raw = Raw()
-    entry: Raw = Raw()
     link: tuple[_Link, ...] = ()
+
+
+class _PlainBundle(_Top, frozen=True, kw_only=True):
+    """A Bundle of the shape it should have: read in one step."""
+
+    entry: tuple[_Entry, ...] = ()
+
+
+class _Envelope(_Top, frozen=True, kw_only=True):
+    """Any resource, or a Bundle of any shape: read entry by entry."""
+
+    entry: Raw = Raw()
 
 
 class _Issue(wire.Base, frozen=True, kw_only=True):
@@ -73,7 +86,8 @@ class _Outcome(wire.Base, frozen=True, kw_only=True):
     issue: tuple[_Issue, ...] = ()
 
 
-prepare(_Envelope, _Entry, _Outcome)
+prepare(_PlainBundle, _Envelope, _Entry, _Outcome)
+_NULL = Raw(b"null")
 _raw_entries = msgspec.json.Decoder(tuple[Raw, ...])
 
 
@@ -85,7 +99,7 @@ class Page:
     ``problem`` is a reason why the page does not hold all it should.
     """
 
-    resources: tuple[RawResource, ...] = field(default=(), repr=False)
+    resources: tuple[RawResource | Headed, ...] = field(default=(), repr=False)
     full_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
     matches: int = 0
     total: int | None = None
@@ -101,13 +115,16 @@ class Page:
 
 def read_page(key: str, raw: bytes) -> Page:
     """Return what *raw*, the JSON that came under *key*, holds."""
+    plain = read_plain(raw, _PlainBundle)
+    if plain is not None and plain.resource_type == "Bundle":
+        return _bundle_page(plain, plain.entry, TYPES.get(key))
     envelope = read_resource(raw, _Envelope)
     if envelope is None or envelope.resource_type is None:
         return Page(problem=reasons.NOT_FHIR_JSON, is_unusable=True)
     if envelope.resource_type == "OperationOutcome":
         return _outcome_page(raw)
     if envelope.resource_type == "Bundle":
-        return _bundle_page(envelope, TYPES.get(key))
+        return _bundle_page(envelope, _entries(envelope), TYPES.get(key))
     is_of_other_kind = envelope.resource_type != TYPES.get(key, envelope.resource_type)
     problem = None if key == Key.PATIENT else reasons.SINGLE_RESOURCE
     return Page(resources=(raw,), matches=1, problem=problem, is_of_other_kind=is_of_other_kind)
@@ -153,7 +170,7 @@ def merged_answer(answers: Sequence[KeyAnswer]) -> KeyAnswer:
 class _Gathered:
     """What the entries of a Bundle, and of Bundles inside it, add up to."""
 
-    resources: list[RawResource] = field(default_factory=list)
+    resources: list[RawResource | Headed] = field(default_factory=list)
     full_urls: dict[str, str] = field(default_factory=dict)
     matches: int = 0
     kinds: set[str] = field(default_factory=set)
@@ -161,31 +178,32 @@ class _Gathered:
     has_failed: bool = False
     entries: int = 0
 
-    def add_all(self, raw_entries: Sequence[Raw], depth: int) -> None:
+    def add_all(self, entries: Sequence[_Entry | Raw], depth: int) -> None:
         """Take the entries of one Bundle; beyond the most of a key none is looked at."""
         room = MOST_RESOURCES - self.entries
-        if len(raw_entries) > room:
+        if len(entries) > room:
             self.problems.insert(0, reasons.TOO_MUCH)
-        for raw in raw_entries[: max(room, 0)]:
+        for entry in entries[: max(room, 0)]:
             self.entries += 1
-            self.add(raw, depth)
+            self.add(entry, depth)
 
-    def add(self, raw_entry: Raw, depth: int) -> None:
-        entry = read_resource(raw_entry, _Entry)
-        if entry is None or not bytes(entry.resource) or bytes(entry.resource) == b"null":
+    def add(self, sent: _Entry | Raw, depth: int) -> None:
+        entry = sent if isinstance(sent, _Entry) else read_resource(sent, _Entry)
+        if entry is None or not entry.resource or entry.resource == _NULL:
             self.problems.append(reasons.UNREADABLE_ENTRY)
             return
-        envelope = read_resource(entry.resource, _Envelope)
-        kind = envelope.resource_type if envelope is not None else None
-        if envelope is not None and kind == "OperationOutcome":
+        head = read_resource(entry.resource, wire.Head)
+        kind = head.resource_type if head is not None else None
+        if kind == "OperationOutcome":
             self._add_outcome(entry.resource)
-        elif envelope is not None and kind == "Bundle":
-            self._add_bundle(envelope, depth + 1)
+        elif kind == "Bundle":
+            self._add_bundle(entry.resource, depth + 1)
         else:
-            self._add_resource(entry, envelope)
+            self._add_resource(entry, head)
 
-    def _add_bundle(self, envelope: _Envelope, depth: int) -> None:
-        if depth > _DEEPEST_BUNDLE:
+    def _add_bundle(self, raw: Raw, depth: int) -> None:
+        envelope = read_resource(raw, _Envelope)
+        if envelope is None or depth > _DEEPEST_BUNDLE:
             self.problems.append(reasons.UNREADABLE_ENTRY)
         else:
             self.add_all(_entries(envelope), depth)
@@ -196,30 +214,30 @@ class _Gathered:
         if problem is not None:
             self.problems.append(problem)
 
-    def _add_resource(self, entry: _Entry, envelope: _Envelope | None) -> None:
-        self.resources.append(entry.resource)
+    def _add_resource(self, entry: _Entry, head: wire.Head | None) -> None:
+        self.resources.append(Headed(entry.resource, head))
         mode = entry.search.mode if entry.search is not None else None
         if (mode or "match").strip() == "match":
             self.matches += 1
-            if envelope is not None and envelope.resource_type is not None:
-                self.kinds.add(envelope.resource_type)
-        if entry.full_url and envelope is not None and envelope.id and envelope.resource_type:
-            url, target = entry.full_url.strip(), f"{envelope.resource_type}/{envelope.id}"
+            if head is not None and head.resource_type is not None:
+                self.kinds.add(head.resource_type)
+        if entry.full_url and head is not None and head.id and head.resource_type:
+            url, target = entry.full_url.strip(), f"{head.resource_type}/{head.id}"
             is_new = self.full_urls.setdefault(url, target) == target
             self.full_urls[url] = target if is_new else ""  # two places are none
 
 
-def _bundle_page(envelope: _Envelope, wanted: str | None) -> Page:
+def _bundle_page(bundle: _Top, entries: Sequence[_Entry | Raw], wanted: str | None) -> Page:
     gathered = _Gathered()
-    gathered.add_all(_entries(envelope), 1)
-    next_url = _next_url(envelope.link)
+    gathered.add_all(entries, 1)
+    next_url = _next_url(bundle.link)
     if next_url == "":
         gathered.problems.append(reasons.MORE_PAGES)
     return Page(
         resources=tuple(gathered.resources),
         full_urls=gathered.full_urls,
         matches=gathered.matches,
-        total=_whole_number(envelope.total),
+        total=_whole_number(bundle.total),
         next_url=next_url or None,
         problem=next(iter(gathered.problems), None),
         is_unusable=gathered.has_failed and not gathered.resources,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import islice
 from typing import TypeVar
@@ -19,10 +18,11 @@ from msgspec import Struct
 from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.chart.facts import SetAside
 from cds_service.fhir import dates, reasons, wire
-from cds_service.fhir.answers import KeyAnswer, RawResource, joined_full_urls
+from cds_service.fhir.answers import Headed, KeyAnswer, RawResource, joined_full_urls
 from cds_service.fhir.coding import Vocabulary
 from cds_service.fhir.decoding import read_resource
 from cds_service.fhir.subjects import Owner, Subjects, split_reference
+from cds_service.hooks.strict_json import check_part
 from cds_service.knowledge.model import Knowledge
 from cds_service.values import FhirDate
 
@@ -52,15 +52,14 @@ _ID = re.compile(r"[A-Za-z0-9\-._]{1,64}", re.ASCII)
 _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """One resource of the patient, with the key it came under and its reference."""
 
     key: str
     kind: str
     reference: str
     head: wire.Head
-    raw: RawResource = field(repr=False)
+    raw: RawResource
 
     @property
     def status(self) -> str:
@@ -110,15 +109,24 @@ class Reader:
         self.medications: dict[str, wire.Medication] = {}
         self._full_urls: Mapping[str, str] = {}
 
-    def take(self, answers: Mapping[str, KeyAnswer]) -> None:
-        """Sort every resource of *answers* by kind; of several copies the newest stays."""
+    def take(self, answers: Mapping[str, KeyAnswer], sent: Mapping[str, bytes | None]) -> None:
+        """Sort every resource of *answers* by kind; of several copies the newest stays.
+
+        Raises:
+            RequestError: What the EHR has *sent* along is not strict JSON.
+        """
         self._full_urls = all_full_urls(answers.values())
         for key, answer in answers.items():
-            for number, raw in enumerate(answer.resources):
+            unread: list[RawResource] = []
+            for number, resource in enumerate(map(_headed, answer.resources)):
                 if number >= ALWAYS_READ and not self.has_time():
                     self.incomplete[key] = reasons.NOT_READ_IN_TIME
                     break
-                self._take_one(key, raw)
+                if not self._is_taken(key, resource):
+                    unread.append(resource.raw)
+            text = sent.get(key)
+            if text is not None:
+                check_part(key, text, map(bytes, unread))
 
     def put_aside(self, key: str, reason: str, reference: str | None = None) -> None:
         """Remember that an entry is not used."""
@@ -185,15 +193,33 @@ class Reader:
         _, kind, found_id = split_reference(text)
         return None if kind is None or found_id is None else f"{kind}/{found_id}"
 
-    def _take_one(self, key: str, raw: RawResource) -> None:
-        head = read_resource(raw, wire.Head)
+    def _is_taken(self, key: str, resource: Headed) -> bool:
+        """Take one resource; return False for an Observation with a code that no rule reads."""
+        head = resource.head
         if head is None or head.resource_type is None:
             self.put_aside(key, reasons.UNREADABLE)
             self.incomplete.setdefault(key, reasons.UNREADABLE_ENTRY)
-        elif head.resource_type in READ_TYPES:
-            self._take_entry(key, raw, head, head.resource_type)
+        elif head.resource_type not in READ_TYPES:
+            self._take_other(key, resource.raw, head)
         else:
-            self._take_other(key, raw, head)
+            return self._is_entry_taken(key, resource.raw, head, head.resource_type)
+        return True
+
+    def _is_entry_taken(self, key: str, raw: RawResource, head: wire.Head, kind: str) -> bool:
+        owner = self._owner(head)
+        if owner is Owner.ANOTHER:
+            self.put_aside(key, reasons.ANOTHER_PATIENT, kind)  # the type alone, not whose it is
+            return True
+        self.kinds.setdefault(key, set()).add(kind)
+        if kind == "Observation" and not self._is_observation_read(head):
+            return False
+        self._take_entry(_entry(key, raw, head, kind), owner)
+        return True
+
+    def _owner(self, head: wire.Head) -> Owner:
+        if head.focus and self.subjects.owner(*head.focus) is Owner.ANOTHER:
+            return Owner.ANOTHER
+        return self.subjects.owner(head.subject, head.patient)
 
     def _take_other(self, key: str, raw: RawResource, head: wire.Head) -> None:
         if head.resource_type == "Patient":
@@ -207,24 +233,16 @@ class Reader:
         else:
             self.put_aside(key, reasons.NOT_READ_HERE)
 
-    def _take_entry(self, key: str, raw: RawResource, head: wire.Head, kind: str) -> None:
-        owner = self.subjects.owner(head.subject, head.patient)
-        if head.focus and self.subjects.owner(*head.focus) is Owner.ANOTHER:
-            owner = Owner.ANOTHER
-        if owner is Owner.ANOTHER:
-            self.put_aside(key, reasons.ANOTHER_PATIENT, kind)  # the type alone, not whose it is
-            return
-        self.kinds.setdefault(key, set()).add(kind)
-        if kind == "Observation" and not self._is_observation_read(head):
-            return
+    def _take_entry(self, entry: Entry, owner: Owner) -> None:
         if owner is Owner.PATIENT:
-            self._keep(_entry(key, raw, head, kind))
-        elif plain_word(head.status) != "entered-in-error":
-            matters = kind not in _CODED_TYPES or self.vocabulary.has_meaning(head.code)
-            self.put_entry_aside(_entry(key, raw, head, kind), reasons.NO_PATIENT, matters=matters)
+            self._keep(entry)
+        elif entry.status != "entered-in-error":
+            is_coded = entry.kind in _CODED_TYPES
+            matters = not is_coded or self.vocabulary.has_meaning(entry.head.code)
+            self.put_entry_aside(entry, reasons.NO_PATIENT, matters=matters)
 
     def _is_observation_read(self, head: wire.Head) -> bool:
-        return self.vocabulary.has_meaning(head.code) or bool(bytes(head.component))
+        return self.vocabulary.has_meaning(head.code) or bool(head.component)
 
     def _keep(self, entry: Entry) -> None:
         copies = self.entries[entry.kind]
@@ -234,7 +252,8 @@ class Reader:
 
     def _age(self, entry: Entry) -> tuple[datetime, int, bool, bytes]:
         """Order copies of one resource: newest last; without a version the retraction wins."""
-        meta = entry.head.meta or wire.Meta()
+        copy = read_resource(entry.raw, wire.Copy)
+        meta = (copy.meta if copy is not None else None) or wire.Meta()
         updated = dates.read_date(meta.last_updated, self.zone)
         version = (meta.version_id or "").strip()
         return (
@@ -243,6 +262,12 @@ class Reader:
             entry.status == "entered-in-error",
             bytes(entry.raw),
         )
+
+
+def _headed(resource: RawResource | Headed) -> Headed:
+    if isinstance(resource, Headed):
+        return resource
+    return Headed(resource, read_resource(resource, wire.Head))
 
 
 def _entry(key: str, raw: RawResource, head: wire.Head, kind: str) -> Entry:

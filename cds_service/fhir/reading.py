@@ -34,6 +34,8 @@ _REMEDY = (
     "allows reading it."
 )
 
+_NOTHING_SENT: Mapping[str, bytes | None] = {}
+
 
 class AnotherPatientError(DataNotAvailableError):
     """The Patient that came is another person than the one asked for."""
@@ -51,11 +53,13 @@ def read_chart(  # noqa: PLR0913 - the contract of all rooms
     matches_drug_names: bool = False,
     has_time: Callable[[], bool] = lambda: True,
     code_map: CodeMap = NO_CODES,
+    sent: Mapping[str, bytes | None] = _NOTHING_SENT,
 ) -> Chart:
     """Return the chart of the patient *patient_id* as *answers* give it.
 
     With *matches_drug_names* a drug without a code we know is recognised by its name; *code_map*
-    says what the site's local codes mean.
+    says what the site's local codes mean.  *sent* is the prefetch of the request; what is read of
+    it must be strict JSON.
 
     Time:
         *as_of* is the local day in *zone*; entries dated after it are set aside.
@@ -64,6 +68,7 @@ def read_chart(  # noqa: PLR0913 - the contract of all rooms
     Raises:
         DataNotAvailableError: The Patient or the Procedures could not be had.
         AnotherPatientError: The Patient is another person.
+        RequestError: A value of *sent* repeats a key or breaks a limit of strict JSON.
     """
     subjects = Subjects(
         patient_id,
@@ -80,7 +85,7 @@ def read_chart(  # noqa: PLR0913 - the contract of all rooms
         has_time=has_time,
         code_map=code_map,
     )
-    reader.take(answers)
+    reader.take(answers, sent)
     patient = _patient(reader, answers, patient_id)
     _check_procedures(answers)
     return _chart(reader, answers, patient)

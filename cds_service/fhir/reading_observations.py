@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from cds_service.chart.facts import ObservationFact, Site
 from cds_service.fhir import reasons, units, wire, wording
@@ -34,8 +35,7 @@ OTHER_ANSWER = "answer-other"
 """A coded answer that is in none of our value sets."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shared:
+class _Shared(Struct, frozen=True, kw_only=True):
     """What all values of one Observation have in common."""
 
     entry: Entry
@@ -48,8 +48,7 @@ class _Shared:
     """The unit of its number by the site's map, where the chart states none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
+class _Part(Struct, frozen=True, kw_only=True):
     """One value with its concepts; ``texts`` and ``sites`` may place it in the body."""
 
     concepts: frozenset[str]

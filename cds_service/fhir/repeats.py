@@ -10,6 +10,7 @@ from dataclasses import replace
 import jiter
 
 from cds_service.fhir import reasons
+from cds_service.fhir.answers import raw_of
 from cds_service.fhir.prefetch import Page
 
 _MOST_DOUBTFUL = 20
@@ -23,12 +24,14 @@ def without_repeats(page: Page, body: bytes) -> Page:
     """
     if _is_certain(body):
         return page
-    doubtful = [found for found in map(bytes, page.resources) if not _is_certain(found)]
-    for found in doubtful[:_MOST_DOUBTFUL]:
-        body = body.replace(found, b"null")
+    found = [bytes(raw_of(resource)) for resource in page.resources]
+    doubtful = [text for text in found if not _is_certain(text)]
+    for text in doubtful[:_MOST_DOUBTFUL]:
+        body = body.replace(text, b"null")
     if not doubtful or not _is_certain(body):
         return Page(problem=reasons.NOT_FHIR_JSON, is_unusable=True)
-    kept = tuple(found for found in page.resources if bytes(found) not in doubtful)
+    pairs = zip(page.resources, found, strict=True)
+    kept = tuple(resource for resource, text in pairs if text not in doubtful)
     return replace(page, resources=kept, problem=page.problem or reasons.UNREADABLE_ENTRY)
 
 

@@ -44,11 +44,14 @@ class Subjects:
 
     def owner(self, *references: Reference | None) -> Owner:
         """Return whose resource has *references* as subject; one to another patient decides."""
-        found = [self._owner(reference) for reference in references if reference is not None]
-        for owner in (Owner.ANOTHER, Owner.PATIENT):
-            if owner in found:
+        decided = Owner.UNKNOWN
+        for reference in references:
+            owner = Owner.UNKNOWN if reference is None else self._owner(reference)
+            if owner is Owner.ANOTHER:
                 return owner
-        return Owner.UNKNOWN
+            if owner is Owner.PATIENT:
+                decided = owner
+        return decided
 
     def _owner(self, reference: Reference) -> Owner:
         text = reference.reference

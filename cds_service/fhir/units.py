@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 
+from msgspec import Struct
+
 from cds_service.fhir import reasons
 from cds_service.fhir.wire import Quantity
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measured(Struct, frozen=True, kw_only=True):
     """A number in the unit of the core; ``converted_from`` is the original if it was converted."""
 
     value: Decimal

@@ -6,7 +6,7 @@ Read only where a site hides cards from some roles.  Nothing else of the user is
 from __future__ import annotations
 
 from cds_service.fhir import wire
-from cds_service.fhir.answers import KeyAnswer
+from cds_service.fhir.answers import KeyAnswer, raw_of
 from cds_service.fhir.decoding import prepare, read_resource
 
 
@@ -30,7 +30,7 @@ def user_roles(answer: KeyAnswer | None, user_id: str) -> tuple[frozenset[str], 
     A resource that is not the user of the call says nothing.
     """
     for raw in answer.resources if answer is not None else ():
-        user = read_resource(raw, _User)
+        user = read_resource(raw_of(raw), _User)
         if user is None or f"{user.resource_type}/{user.id}" != user_id:
             continue
         concepts = (*user.code, *(item.code for item in user.qualification if item.code))

@@ -78,13 +78,18 @@ class Head(Base, frozen=True, kw_only=True):
 
     resource_type: str | None = None
     id: str | None = None
-    meta: Meta | None = None
     status: str | None = None
     subject: Reference | None = None
     patient: Reference | None = None
     focus: tuple[Reference, ...] = ()
     code: CodeableConcept | None = None
     component: Raw = Raw()
+
+
+class Copy(Base, frozen=True, kw_only=True):
+    """What tells copies of one resource apart."""
+
+    meta: Meta | None = None
 
 
 class Patient(Base, frozen=True, kw_only=True):

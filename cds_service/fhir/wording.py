@@ -36,6 +36,7 @@ _ELSEWHERE = re.compile(
 )
 _LEFT = re.compile(r"\bleft\b", re.IGNORECASE)
 _RIGHT = re.compile(r"\bright\b", re.IGNORECASE)
+_ANY_SIDE = re.compile(r"left|right|bilateral|both", re.IGNORECASE)
 _BOTH = re.compile(r"\b(?:bilateral(?:ly)?|both (?:sides|legs))\b", re.IGNORECASE)
 _STIMULATION = re.compile(
     r"\b(?:spinal[ -]cord[ -]stimulat\w*|scs|neurostimulat\w*|neuromodulation|"
@@ -68,6 +69,8 @@ def _chain_levels(first: str, rest: str) -> Iterable[str]:
 def side_in(texts: Iterable[str]) -> Side | None:
     """Return the side *texts* name."""
     joined = " ; ".join(texts)
+    if not _ANY_SIDE.search(joined):
+        return None
     left, right = _LEFT.search(joined), _RIGHT.search(joined)
     if _BOTH.search(joined) or (left and right):
         return Side.BOTH

@@ -1,7 +1,7 @@
 """What one hook call asks: the trusted shape of a ``patient-view`` request.
 
-Bytes become a ``HookRequest`` in one place.  The prefetch values stay raw bytes; judging them is
-the gateway's work.
+Bytes become a ``HookRequest`` in one place.  The parts of the chart stay raw bytes; the gateway and
+the reader judge them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from types import MappingProxyType
 
 import msgspec
 
+from cds_service.chart.supply import Key
 from cds_service.errors import RequestError, UnknownServiceError
 from cds_service.hooks.discovery import SERVICE_ID
-from cds_service.hooks.strict_json import parse_json
+from cds_service.hooks.strict_json import check_limits, parse_within_limits, without
 from cds_service.hooks.validation import first_fault, packaged_validator
 
 SCHEMA_FILE = "patient-view-request.schema.json"
@@ -59,7 +60,7 @@ def parse_request(body: bytes, *, service_id: str, allows_as_of: bool) -> HookRe
         raise UnknownServiceError(
             "No service has this id. GET /cds-services lists the services and their ids."
         )
-    sent = parse_json(body)
+    sent, prefetch = _read(body)
     fault = first_fault(_VALIDATOR, sent)
     if fault is not None:
         raise RequestError(fault.message, path=fault.path)
@@ -74,7 +75,7 @@ def parse_request(body: bytes, *, service_id: str, allows_as_of: bool) -> HookRe
         encounter_id=_bare_id(context["encounterId"]) if context.get("encounterId") else None,
         fhir_server=str(request["fhirServer"]) if request.get("fhirServer") else None,
         access_token=_access_token(request, patient_id),
-        prefetch=_raw_prefetch(body) if request.get("prefetch") else {},
+        prefetch=prefetch,
         as_of=_as_of(request, allows_as_of=allows_as_of),
     )
 
@@ -113,23 +114,29 @@ def _access_token(request: Mapping[str, object], patient_id: str) -> str | None:
 class _Envelope(msgspec.Struct):
     """The one part of the body whose values are kept as they came."""
 
-    prefetch: dict[str, msgspec.Raw]
+    prefetch: dict[str, msgspec.Raw] | None = None
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 
-def _raw_prefetch(body: bytes) -> Mapping[str, bytes | None]:
+def _read(body: bytes) -> tuple[object, Mapping[str, bytes | None]]:
+    """Return the request without the parts of the chart, and these parts as they came.
+
+    Raises:
+        RequestError: The body is not JSON, or the request repeats a key.
+    """
+    check_limits(body)
     try:
-        raw = _ENVELOPE.decode(body).prefetch
+        body.decode()
+        raw = _ENVELOPE.decode(body).prefetch or {}
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise RequestError(
-            "$.prefetch: this object cannot be read. Send each value as FHIR JSON or null.",
-            path="$.prefetch",
-        ) from None
-    values = {key: bytes(value) for key, value in raw.items()}
-    return MappingProxyType(
-        {key: None if value == b"null" else value for key, value in values.items()}
+        return parse_within_limits(body), {}  # says what is wrong; a wrong shape is said later
+    prefetch = {key: bytes(value) for key, value in raw.items()}
+    chart = (value for key, value in prefetch.items() if key in Key.ALL)
+    sent = parse_within_limits(without(body, chart))
+    return sent, MappingProxyType(
+        {key: None if value == b"null" else value for key, value in prefetch.items()}
     )
 
 

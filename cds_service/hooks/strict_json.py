@@ -2,11 +2,14 @@
 
 RFC 8259 leaves room that attackers and bugs use: repeated keys, other encodings, very deep nesting.
 Here such a body is simply not JSON, so that no two parts of the service can read it differently.
+
+Parts that nobody reads can be left out of the reading with ``without``; see docs/adr/0013.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import jiter
 
@@ -23,6 +26,8 @@ MAX_STRING_BYTES = 4 * 1024 * 1024
 
 _POSITION = re.compile(r"line \d{1,9} column \d{1,9}$")
 _SHORTEST_CONTAINER = len(b"{}")
+_OBJECT_START = b'{"'
+_FIRST_BYTES = 64
 
 
 def parse_json(body: bytes) -> object:
@@ -31,6 +36,16 @@ def parse_json(body: bytes) -> object:
     Raises:
         RequestError: The body is not JSON in the strict sense, or is nested too deeply.  The text
             holds nothing of the body but the place of the fault.
+    """
+    check_limits(body)
+    return parse_within_limits(body)
+
+
+def check_limits(body: bytes) -> None:
+    """Refuse a body that is too much to read, whatever it says.
+
+    Raises:
+        RequestError: There are too many objects and lists, or a string is too long.
     """
     if _has_too_many_containers(body):
         raise RequestError(
@@ -44,10 +59,59 @@ def parse_json(body: bytes) -> object:
             "service never reads. Leave attachments out of prefetch.",
             path="$",
         )
+
+
+def parse_within_limits(text: bytes) -> object:
+    """Return the value of *text*, a body or a part of one that ``check_limits`` let through.
+
+    Raises:
+        RequestError: As for ``parse_json``.
+    """
     try:
-        return jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True)
+        return jiter.from_json(text, allow_inf_nan=False, catch_duplicate_keys=True)
     except ValueError as error:
         raise _refusal(str(error)) from None
+
+
+def check_part(key: str, text: bytes, unread: Iterable[bytes]) -> None:
+    """Check the prefetch value *text* of *key*, but for its parts that are *unread*.
+
+    Raises:
+        RequestError: As for ``parse_json``.
+    """
+    try:
+        parse_within_limits(without(text, unread))
+    except RequestError as error:
+        path = f"$.prefetch.{key}"
+        raise RequestError(f"{path}: {error.message}", path=path) from None
+
+
+def without(text: bytes, parts: Iterable[bytes]) -> bytes:
+    """Return *text* with the objects *parts*, in their order, replaced by null.
+
+    Raw text that begins with a brace and a quote is never inside a string, so whatever is cut is a
+    whole value that reads like the part, and everything else is still there.  A part that is not
+    found stays.
+    """
+    kept, end = [], 0
+    for part in parts:
+        start = _place(text, part, end) if part.startswith(_OBJECT_START) else -1
+        if start >= 0:
+            kept.append(text[end:start])
+            end = start + len(part)
+    return b"null".join((*kept, text[end:]))
+
+
+def _place(text: bytes, part: bytes, start: int) -> int:
+    """Return where *part* begins in *text* at or after *start*, or -1.
+
+    Its first bytes are looked for, because preparing to look for a long text takes long.
+    """
+    first = part[:_FIRST_BYTES]
+    found = text.find(first, start)
+    while found >= 0 and not text.startswith(part, found):
+        found = text.find(first, found + 1)
+    return found
 
 
 def _has_too_many_containers(body: bytes) -> bool:
@@ -57,10 +121,17 @@ def _has_too_many_containers(body: bytes) -> bool:
 
 
 def _has_too_long_string(body: bytes) -> bool:
-    if len(body) <= MAX_STRING_BYTES:
-        return False
-    pieces = body.replace(b'\\"', b"__").split(b'"')
-    return max(map(len, pieces)) > MAX_STRING_BYTES
+    """Whether more than the limit lies between two quotes; steps from quote to far quote."""
+    start = 0
+    while len(body) - start > MAX_STRING_BYTES:
+        quote = body.rfind(b'"', start, start + MAX_STRING_BYTES + 1)
+        if quote < 0:
+            return True
+        if body.endswith(b"\\", start, quote):  # it may be inside a string: look at every quote
+            pieces = body[start:].replace(b'\\"', b"__").split(b'"')
+            return max(map(len, pieces)) > MAX_STRING_BYTES
+        start = quote + 1
+    return False
 
 
 _TOO_DEEP = (

@@ -7,11 +7,16 @@ is built.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import Enum
+from typing import TypeVar, cast
+
+T = TypeVar("T")
+
+_MOST_REMEMBERED = 1000
 
 SYSTEM_URIS: Mapping[str, str] = {
     "SNOMED-CT": "http://snomed.info/sct",
@@ -281,6 +286,22 @@ class Knowledge:
     """Override reason code to the CDS Hooks 3.0 codes read as it; the first is the one sent."""
     automated_claims: frozenset[str] = frozenset()
     """Claim ids on which a card, a threshold or a phenotype has to rest."""
+    _remembered: dict[Hashable, object] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def remember(self, name: Hashable, work_out: Callable[[], T]) -> T:
+        """Return what *work_out* made of this content the first time *name* was asked for.
+
+        Nothing of a chart belongs here.
+        """
+        found = self._remembered.get(name)
+        if found is None:
+            found = work_out()
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[name] = found
+        return cast("T", found)
 
     def meanings(self, system: str, code: str) -> tuple[tuple[str, Needs], ...]:
         """Return every enabled meaning of *code*; *system* may be a canonical or an alias."""

@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import lru_cache
 from uuid import UUID
 
+from msgspec import structs
+
 from cds_service.chart.facts import Chart
 from cds_service.evaluation import selection
 from cds_service.evaluation.assessment import Assessment, Finding, Outcome, Verdict
@@ -144,7 +146,9 @@ def _suggestions(finding: Finding, card: Mapping[str, object]) -> dict[str, tupl
     wanted = [str(each["uuid"]) for each in sent]
     orders = {str(suggestion_uuid(name, p)): p.orders for p in finding.proposals}
     if not orders.keys() >= set(wanted):
-        split = (replace(p, orders=(order,)) for p in finding.proposals for order in p.orders)
+        split = (
+            structs.replace(p, orders=(order,)) for p in finding.proposals for order in p.orders
+        )
         orders |= {str(suggestion_uuid(name, p)): p.orders for p in split}
     return {each: orders.get(each, ()) for each in wanted}
 

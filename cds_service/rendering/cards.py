@@ -7,8 +7,10 @@ a site's profile asks for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Assessment, Finding, Indicator

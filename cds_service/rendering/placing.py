@@ -6,7 +6,10 @@ An order the site's EHR could not place never becomes a button: it is left to wo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cds_service.catalogue.orders import OrderEntry
 from cds_service.evaluation.assessment import Finding, Proposal
@@ -15,8 +18,7 @@ from cds_service.rendering.options import CardOptions
 from cds_service.values import Side
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """One order as this site places it; ``entry`` is None for an order without a local code.
 
     ``covers`` are further orders that the same entry (an order set) carries out.
@@ -27,8 +29,7 @@ class Place:
     covers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class Offer(Struct, frozen=True, kw_only=True):
     """One suggestion: the orders of ``proposal``, in ``places``, taken together.
 
     ``is_second_choice``: another entry of the list stands for the same order and comes first.

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
+from typing import NamedTuple
 
 from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Term, Word
-from cds_service.evaluation.limits import Limits
+from cds_service.evaluation.limits import limits_on
 from cds_service.knowledge.model import Knowledge
 
 SUMMARY_LIMIT = 139
@@ -73,6 +74,32 @@ def listed(items: list[str], most: int | None = None) -> str:
     return ", ".join(items)
 
 
+class _Blank(NamedTuple):
+    """A placeholder and the text before it; the last one of a text has no name."""
+
+    before: str
+    name: str
+    is_threshold: bool
+
+
+@lru_cache(maxsize=_REMEMBERED_TEXTS)
+def _blanks(text: str) -> tuple[_Blank, ...]:
+    *filled, last = _PLACEHOLDER.split(text)
+    befores, kinds, names = filled[::3], filled[1::3], filled[2::3]
+    blanks = (
+        _Blank(before, name, is_threshold=kind is not None)
+        for before, kind, name in zip(befores, kinds, names, strict=True)
+    )
+    return (*blanks, _Blank(last, "", is_threshold=False))
+
+
+@lru_cache(maxsize=_REMEMBERED_TEXTS)
+def _lines(template: str) -> tuple[str | tuple[_Blank, ...], ...]:
+    """Return the lines of *template*; those with nothing to fill in as they are."""
+    lines = template.strip().splitlines()
+    return tuple(_blanks(line) if "{" in line else line for line in lines)
+
+
 @dataclass(frozen=True, slots=True)
 class Wording:
     """Fills templates with words for one day."""
@@ -112,7 +139,7 @@ class Wording:
             raise KnowledgeError(
                 f"cards/templates: there is no threshold '{threshold_id}'. Correct its name."
             )
-        return Limits(self.knowledge, self.as_of).words(threshold_id)
+        return limits_on(self.as_of, self.knowledge).words(threshold_id)
 
     def markdown(self, template: str, words: Mapping[str, Word]) -> str:
         """Return the filled *template* as Markdown; lines that begin with a word begin upper case.
@@ -120,21 +147,33 @@ class Wording:
         Raises:
             KnowledgeError: The template names a placeholder that the rule does not fill.
         """
-        lines = []
-        for line in template.strip().splitlines():
-            if "{" in line:
-                filled = _PLACEHOLDER.sub(lambda m: escape_markdown(self._filled(m, words)), line)
-                filled = _SINGULAR.sub(r"1 \1", filled)
-                lines.append(_upper_first(filled) if line.startswith("{") else filled)
-            else:
-                lines.append(line)
+        lines = [
+            line if isinstance(line, str) else self._line(line, words) for line in _lines(template)
+        ]
         return "\n".join(lines)
+
+    def _line(self, blanks: Sequence[_Blank], words: Mapping[str, Word]) -> str:
+        filled = _singular(self._fill_in(blanks, words, escape_markdown))
+        return filled if blanks[0].before else _upper_first(filled)
 
     def plain(self, template: str, words: Mapping[str, Word], most: int | None = None) -> str:
         """Return the filled *template* on one line of plain text, beginning upper case."""
-        filled = _PLACEHOLDER.sub(lambda m: strip_markup(self._filled(m, words, most)), template)
-        filled = _SINGULAR.sub(r"1 \1", " ".join(filled.replace("*", "").split()))
-        return _upper_first(filled)
+        filled = self._fill_in(_blanks(template), words, strip_markup, most)
+        return _upper_first(_singular(" ".join(filled.replace("*", "").split())))
+
+    def _fill_in(
+        self,
+        blanks: Sequence[_Blank],
+        words: Mapping[str, Word],
+        made_safe: Callable[[str], str],
+        most: int | None = None,
+    ) -> str:
+        parts = []
+        for blank in blanks:
+            parts.append(blank.before)
+            if blank.name:
+                parts.append(made_safe(self._filled(blank, words, most)))
+        return "".join(parts)
 
     def summary(self, template: str, words: Mapping[str, Word], title: str) -> str:
         """Return the headline, with lists shortened to "and n more" until it fits.
@@ -149,11 +188,9 @@ class Wording:
                 return text
         return title
 
-    def _filled(
-        self, match: re.Match[str], words: Mapping[str, Word], most: int | None = None
-    ) -> str:
-        name = match["name"]
-        if match["kind"]:
+    def _filled(self, blank: _Blank, words: Mapping[str, Word], most: int | None = None) -> str:
+        name = blank.name
+        if blank.is_threshold:
             return self.threshold(name)
         if name not in words:
             raise KnowledgeError(
@@ -175,6 +212,11 @@ def with_measure(words: Mapping[str, Word], knowledge: Knowledge) -> Mapping[str
 def placeholders(template: str) -> frozenset[str]:
     """Return the names of the words a template needs, thresholds not among them."""
     return frozenset(m["name"] for m in _PLACEHOLDER.finditer(template) if not m["kind"])
+
+
+def _singular(text: str) -> str:
+    """Return *text* with "1 day" for "1 days"."""
+    return _SINGULAR.sub(r"1 \1", text) if "1 " in text else text
 
 
 def _upper_first(text: str) -> str:

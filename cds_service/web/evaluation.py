@@ -69,6 +69,7 @@ class ChartReader(Protocol):
         matches_drug_names: bool = False,
         has_time: Callable[[], bool] = lambda: True,
         code_map: CodeMap = NO_CODES,
+        sent: Mapping[str, bytes | None],
     ) -> Chart:
         """Return the chart of one patient, as far as *has_time* allows."""
 
@@ -244,6 +245,7 @@ class Road:
                 matches_drug_names=client.matches_drug_names,
                 has_time=deadline.leaves_time_to_read,
                 code_map=client.code_map,
+                sent=request.prefetch,
             )
         except AnotherPatientError as error:
             _log_foreign(Counter({"Patient": 1}), error.keys, request, client)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -10,6 +9,7 @@ import pytest
 
 from cds_service.evaluation.limits import Limits
 from cds_service.knowledge.model import DatedValue, Fires, Knowledge, Threshold
+from tests.changing import replace
 
 FIRST_DAY = date(2026, 1, 1)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from cds_service.evaluation.assessment import Finding, Indicator, Verdict
 from cds_service.evaluation.selection import ALONE, HOSPICE, SWITCHED_OFF, select
+from tests.changing import replace
 
 CAUDA = Finding(
     card="RF-CES",

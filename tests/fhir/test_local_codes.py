@@ -6,7 +6,6 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
@@ -25,6 +24,7 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.trust.dialect import reading_form
 from cds_service.trust.profile import ClientProfile, Role, dev_profile
 from cds_service.values import Side
+from tests.changing import replace
 from tests.fhir.chart_parts import KEYS, PATIENT, TODAY, Resource, concept, observation, procedure
 from tests.fhir.fault_server import FaultServer
 from tests.fhir.test_gateway_faults import call, deadline, page, sends

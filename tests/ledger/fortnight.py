@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,7 @@ from cds_service.ledger.place import LedgerPlace
 from cds_service.ledger.tables import CALL, FEEDBACK, SHOWING
 from cds_service.rendering.cards import OVERRIDE_SYSTEM, CardContext, CardOptions, render
 from cds_service.rendering.identity import card_uuid
+from tests.changing import replace
 from tests.ledger.clinic import (
     MORNING,
     PERSONAS,

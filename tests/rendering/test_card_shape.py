@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date
 
 from cds_service.evaluation.assessment import (
@@ -21,6 +20,7 @@ from cds_service.rendering.cards import (
     CardOptions,
     render_cards,
 )
+from tests.changing import replace
 
 
 def _values(value: object) -> Iterator[object]:

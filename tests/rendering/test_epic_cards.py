@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from cds_service.evaluation.assessment import Assessment, Finding
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.cards import CardContext, CardOptions, render_cards
 from cds_service.trust.config import load_config
+from tests.changing import replace
 from tests.vignettes.cases import all_vignettes
 from tests.vignettes.charts import PATIENT_ID
 from tests.vignettes.running import AS_OF, chart_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -24,6 +23,7 @@ from cds_service.evaluation.case import Case
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.cards import CardContext, CardOptions, render_cards
 from cds_service.rendering.trace import render_text, trace_json
+from tests.changing import replace
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -15,6 +14,7 @@ from cds_service.rendering.orders import OrderWriter
 from cds_service.rendering.templates_check import check_orders
 from cds_service.rendering.wording import Wording
 from cds_service.values import Side
+from tests.changing import replace
 
 ORDER_IDS = {
     "mri-lumbar-without-and-with-contrast",

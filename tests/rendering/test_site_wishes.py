@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -16,6 +15,7 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.cards import CardContext, CardOptions, render_cards
 from cds_service.rendering.plain import plain_text
 from cds_service.values import Side
+from tests.changing import replace
 
 LIST = b"concept,system,code,display\ncrp,urn:oid:2.999.1,5,LOCAL CRP\n"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -11,6 +10,7 @@ from cds_service.chart.facts import EncounterFact, ProcedureFact
 from cds_service.evaluation.assess import assess
 from cds_service.knowledge.model import Knowledge
 from cds_service.values import FhirDate
+from tests.changing import replace
 from tests.vignettes.charts import Facts
 from tests.vignettes.running import AS_OF, Answered, chart_of
 

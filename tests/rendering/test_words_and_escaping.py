@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -23,6 +22,7 @@ from cds_service.rendering.wording import (
     printable,
     strip_markup,
 )
+from tests.changing import replace
 
 KNOWLEDGE = load_knowledge()
 SIGNS = (

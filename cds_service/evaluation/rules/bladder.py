@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from cds_service.evaluation.answers import any_of, found, of
 from cds_service.evaluation.assessment import Finding, Indicator, Note, Term, Word
@@ -10,6 +12,7 @@ from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.measures import Measure
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course
+from cds_service.evaluation.readings import once
 from cds_service.evaluation.rules.scans import ScanWish, propose_mri
 from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
 from cds_service.evaluation.rules.wording import (
@@ -63,6 +66,7 @@ class Bladder:
         return self.residual is not None and case.limits.met("urinary-late-day", self.residual_day)
 
 
+@once
 def read_bladder(case: Case) -> Bladder:
     """Read retention, incontinence, residual volume and incomplete emptying."""
     recent = [sign for sign in case.signs.of(*URINARY) if case.is_recent(sign)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, all_of, any_of, found, of

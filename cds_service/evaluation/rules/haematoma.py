@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from cds_service.chart.facts import Site
 from cds_service.chart.supply import Key
@@ -11,6 +12,7 @@ from cds_service.evaluation.answers import Answer, any_of, found, of
 from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.pain import PAIN_SCALES, Driver, Score
+from cds_service.evaluation.readings import once
 from cds_service.evaluation.rules.bladder import read_bladder
 from cds_service.evaluation.rules.scans import ScanWish, propose_mri
 from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
@@ -85,6 +87,7 @@ def _coded_haematoma(case: Case, concept: str) -> tuple[Sign, ...]:
     )
 
 
+@once
 def _latest_scores(case: Case) -> tuple[Score, ...]:
     """Return the scores of the latest day from the day of surgery on, highest first."""
     scores = [
@@ -144,6 +147,7 @@ def _is_second_sign_dated(case: Case) -> bool:
     )
 
 
+@once
 def _has_sudden_rise(case: Case) -> bool:
     """Return whether pain rose between the last two days of a site or the last two scores."""
     for driver, site in case.pain.sites.items():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import NO, Answer, any_of, found, of
 from cds_service.evaluation.assessment import Finding, Indicator, Note, Proposal, Term, Word
 from cds_service.evaluation.case import CT_SCANS, MRI, Case
 from cds_service.evaluation.pain import PERSISTENT, Course, Driver
+from cds_service.evaluation.readings import once
 from cds_service.evaluation.rules.infection import BLOODS
 from cds_service.evaluation.rules.scans import SCAN_KEYS, ScanWish, implant_note, propose_mri
 from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, weigh
@@ -26,12 +27,14 @@ XRAY_KEYS = (Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS, Key.PROCEDURES)
 # What each row asks for, apart from what holds it back
 
 
+@once
 def deficit_day(case: Case) -> int:
     """Return the day from which an MRI answers the stable deficits."""
     onset = case.motor.latest_stable_onset
     return onset if onset is not None else case.limits.days("order-first-day")
 
 
+@once
 def is_deficit_imaged(case: Case) -> Answer:
     """Return whether there is a stable new deficit, one that row 12 would image."""
     stable = case.motor.any(case.motor.stable)
@@ -40,11 +43,13 @@ def is_deficit_imaged(case: Case) -> Answer:
     return stable
 
 
+@once
 def needs_deficit_mri(case: Case) -> Answer:
     """Return whether a stable new deficit has no MRI since its latest onset."""
     return is_deficit_imaged(case) & ~case.workup.is_done(MRI, from_day=deficit_day(case))
 
 
+@once
 def is_return_imaged(case: Case) -> Answer:
     """Return whether the course is a return of pain that row 13 would image."""
     if case.pain.course is None:
@@ -230,6 +235,7 @@ def _with_mri(finding: Finding, case: Case, priority: str) -> Finding:
     )
 
 
+@once
 def wants_bloods(case: Case) -> Answer:
     """Return whether an infection is likely enough to add blood tests to the MRI."""
     driver = case.pain.driver
@@ -248,6 +254,7 @@ def wants_bloods(case: Case) -> Answer:
 # Row 15
 
 
+@once
 def is_mri_wanted(case: Case) -> tuple[Answer, Answer, Answer]:
     """Return, for rows 12, 13 and 14, whether an MRI would be asked for but for an implant."""
     onset = case.onset if case.onset is not None else 0
@@ -334,6 +341,7 @@ def _ct_holds(case: Case, by_deficit: Answer, by_return: Answer) -> list[Named]:
 # Rows 17 and 18
 
 
+@once
 def _back_persists(case: Case) -> Answer:
     return case.back_fires("pain-hot") & case.pain.site_is(Driver.BACK, PERSISTENT)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, found, of
@@ -19,6 +21,7 @@ from cds_service.evaluation.assessment import (
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.measures import Measure
 from cds_service.evaluation.pain import Driver
+from cds_service.evaluation.readings import once
 from cds_service.evaluation.rules.scans import ScanWish, propose_mri
 from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
 from cds_service.evaluation.rules.wording import (
@@ -64,6 +67,7 @@ class InfectionPicture:
         return {hint.id for hint in self.hints} == {"raised-crp", "axial-pain"}
 
 
+@once
 def read_infection(case: Case) -> InfectionPicture:
     """Collect every sign of infection."""
     coded = _coded(case)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from cds_service.evaluation.answers import Answer, any_of, of
 from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note, Term, Word

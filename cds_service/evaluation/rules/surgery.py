@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
+
+from msgspec.structs import replace
 
 from cds_service.evaluation.answers import NO, Answer, all_of, any_of, of
 from cds_service.evaluation.assessment import (
@@ -17,6 +19,7 @@ from cds_service.evaluation.assessment import (
 )
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.pain import Course, Driver
+from cds_service.evaluation.readings import once
 from cds_service.evaluation.rules.imaging import is_mri_wanted
 from cds_service.evaluation.rules.referrals import propose_referrals
 from cds_service.evaluation.rules.weighing import Earlier, is_met, passed_over, weigh
@@ -98,6 +101,7 @@ class Reason:
         return self.holds & ~served
 
 
+@once
 def severe_early(case: Case) -> tuple[Answer, int | None]:
     """Return reason (h): severe leg pain too early to judge, and the day a referral counts from."""
     leg = case.pain.sites[Driver.LEG]
@@ -172,6 +176,7 @@ def _return(case: Case) -> Answer:
     )
 
 
+@once
 def _no_scan(case: Case) -> Answer:
     wanted = any_of(is_mri_wanted(case))
     return wanted & case.cautions.is_mri_unsafe & of(case.cautions.is_pregnant)

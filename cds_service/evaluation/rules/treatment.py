@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, all_of, any_of, found, of
@@ -11,6 +12,7 @@ from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note
 from cds_service.evaluation.care import TRIAL_CLASSES
 from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.pain import Course, Driver
+from cds_service.evaluation.readings import once
 from cds_service.evaluation.rules.imaging import (
     deficit_day,
     is_failure_imaged,
@@ -156,6 +158,7 @@ def _is_scanned(case: Case) -> Answer:
     return case.has_mri | case.has_ct(case.limits.days("mri-readable-day"))
 
 
+@once
 def prerequisites(case: Case) -> tuple[tuple[str, Answer], ...]:
     """Return what must have been tried before a stimulator is considered, by phrase id."""
     drugs = case.care.has_tried(TRIAL_CLASSES, "scs-drug-classes") & (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from cds_service.evaluation.answers import of
 from cds_service.evaluation.assessment import Finding, Indicator, Note

@@ -10,6 +10,7 @@ from cds_service.evaluation.case import Case
 from cds_service.evaluation.measures import Measure
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Score
+from cds_service.evaluation.readings import once
 from cds_service.evaluation.signs import Sign
 
 
@@ -85,6 +86,7 @@ def score_evidence(case: Case, scores: Iterable[Score], label: str) -> tuple[Evi
     )
 
 
+@once
 def pain_references(case: Case) -> tuple[str, ...]:
     """Return the active pain diagnosis to give as an order's reason, the most specific first.
 

@@ -1,0 +1,91 @@
+"""How many machine instructions the pure core takes for one chart; prints one JSON object.
+
+Counted by callgrind (valgrind), so the figures do not depend on what else the machine does.
+``core`` decodes, reads, evaluates and words the chart of the 60 KB request; ``orjson`` is
+``orjson.loads`` of the same bytes, so that their ratio hardly depends on the build of Python.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZE = 60_000
+_FEW, _MANY = 2, 6
+_TOTAL = re.compile(r"^(?:summary|totals): (\d+)", re.MULTILINE)
+
+
+def counted() -> dict[str, float] | None:
+    """Return the instructions of one chart, in millions, and their ratio; None without valgrind."""
+    if shutil.which("valgrind") is None:
+        return None
+    each = {work: _each(work) for work in ("core", "orjson")}
+    return {
+        "core_million": each["core"] / 1e6,
+        "orjson_million": each["orjson"] / 1e6,
+        "core_over_orjson": each["core"] / each["orjson"],
+    }
+
+
+def _each(work: str) -> float:
+    """Return the instructions of one repetition: many repetitions less few of them."""
+    return (_total(work, _MANY) - _total(work, _FEW)) / (_MANY - _FEW)
+
+
+def _total(work: str, times: int) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "counts"
+        subprocess.run(  # noqa: S603 - our own module under a tool of the system
+            [
+                shutil.which("valgrind") or "valgrind",
+                "--tool=callgrind",
+                f"--callgrind-out-file={out}",
+                sys.executable,
+                "-m",
+                "benchmarks.instructions",
+                work,
+                str(times),
+            ],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONMALLOC": "malloc"},
+            check=True,
+            capture_output=True,
+        )
+        found = _TOTAL.search(out.read_text(encoding="utf-8", errors="replace"))
+    if found is None:
+        raise SystemExit("callgrind wrote no total. Run it by hand to see why.")
+    return int(found[1])
+
+
+def _run(work: str, times: int) -> None:
+    """Do the counted work *times* times."""
+    import orjson  # noqa: PLC0415 - only the counted process needs these
+
+    from benchmarks import bodies, in_process  # noqa: PLC0415
+
+    body = bodies.sized_body(SIZE, in_process.TODAY)
+    rooms = in_process.Rooms()
+    for _ in range(times):
+        if work == "core":
+            rooms.cards(rooms.request(body))
+        else:
+            orjson.loads(body)
+
+
+def main() -> None:
+    """Count, or do the counted work when called with its name."""
+    if len(sys.argv) > 1:
+        _run(sys.argv[1], int(sys.argv[2]))
+    else:
+        print(json.dumps(counted()))  # noqa: T201 - this is a command
+
+
+if __name__ == "__main__":
+    main()
