@@ -91,3 +91,18 @@ def test_ledger_goes_on_where_the_last_process_stopped(new_clinic: MakeClinic) -
     second = new_clinic()
     second.open()
     assert len(second.rows(CALL)) == 2
+
+
+def test_codes_that_no_value_set_knows_are_kept_without_their_words(clinic: Clinic) -> None:
+    """Analysts see which local codes to map; a code with blanks could be anything and is not."""
+    chart = chart_of("no-relief")
+    first = chart["procedures"]["entry"][0]["resource"]["code"]["coding"]
+    first.append({"system": "urn:oid:1.2.3", "code": "LAMI-7", "display": "Laminectomy"})
+    first.append({"system": "urn:oid:1.2.3", "code": "Jane Doe"})
+    clinic.open(prefetch=chart)
+    [call] = clinic.rows(CALL)
+    unmapped = json.loads(call["unmapped"])
+    assert unmapped[0] == "urn:oid:1.2.3|LAMI-7"
+    assert len(unmapped) <= 20
+    assert "Jane" not in call["unmapped"]
+    assert "Laminectomy" not in call["unmapped"]

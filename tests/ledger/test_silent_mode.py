@@ -11,8 +11,8 @@ import pytest
 from cds_service import app as composition
 from cds_service.ledger.patients import is_silent, patient_key
 from cds_service.ledger.tables import CALL, SHOWING
-from cds_service.trust.profile import CardPreferences, ClientProfile, dev_profile
-from tests.ledger.clinic import Clinic, MakeClinic, chart_of
+from cds_service.trust.profile import CardPreferences, ClientProfile, Role, dev_profile
+from tests.ledger.clinic import SERVICE, Clinic, MakeClinic, card_id, chart_of, hook_call
 
 Wishing = Callable[[CardPreferences], Clinic]
 
@@ -85,3 +85,29 @@ def test_lower_share_only_adds_patients_who_see_cards() -> None:
     assert silent[0] == set()
     assert silent[1] < silent[2] < silent[3] == set(keys)
     assert abs(len(silent[1]) - 400) < 80
+
+
+def test_card_hidden_from_a_role_is_recorded_with_the_role(
+    new_clinic: MakeClinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers can be told apart by role, and a card kept from a role has not gone quiet."""
+    role = Role(
+        name="physiotherapist",
+        codes=frozenset({"urn:roles|physio"}),
+        hidden_cards=frozenset({"PAIN-REF"}),
+    )
+    profile = replace(dev_profile(), roles=(role,))
+    monkeypatch.setattr(composition, "dev_profile", lambda **_: profile)
+    clinic = new_clinic()
+    user = {
+        "resourceType": "PractitionerRole",
+        "id": "7",
+        "code": [{"coding": [{"system": "urn:roles", "code": "physio"}]}],
+    }
+    body = hook_call({**chart_of("no-relief"), "user": user})
+    body["context"]["userId"] = "PractitionerRole/7"
+    cards = clinic.client.post(SERVICE, json=body).get_json()["cards"]
+    assert "PAIN-REF" not in [card_id(card) for card in cards]
+    assert clinic.rows(CALL)[0]["role"] == "physiotherapist"
+    states = {row["card"]: (row["state"], row["why"]) for row in clinic.rows(SHOWING)}
+    assert states["PAIN-REF"] == ("withheld from role", "role")
