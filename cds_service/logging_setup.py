@@ -28,7 +28,7 @@ def set_up_logging(*, stream: TextIO | None = None) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(target),
+        logger_factory=structlog.WriteLoggerFactory(target),  # a line and its end in one write
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(target)

@@ -73,10 +73,9 @@ class Recorder:
     def recording(self) -> Iterator[None]:
         """Record while the block runs."""
         with pytest.MonkeyPatch.context() as patch:
-            for name in _LOGGING_METHODS:
-                patch.setattr(
-                    structlog.PrintLogger, name, self._heard(getattr(structlog.PrintLogger, name))
-                )
+            for logger in (structlog.PrintLogger, structlog.WriteLogger):
+                for name in _LOGGING_METHODS:
+                    patch.setattr(logger, name, self._heard(getattr(logger, name)))
             capture = structlog.testing.LogCapture
             patch.setattr(capture, "__call__", self._captured(capture.__call__))
             patch.setattr(FlaskClient, "open", self._answered(FlaskClient.open))

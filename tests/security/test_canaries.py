@@ -32,7 +32,9 @@ from tests.security.lab import (
 TEXT = "zqcantxt"
 """In every text; never to be seen again anywhere."""
 ID = "zqcanid"
-"""In every id; cards must repeat some, nothing else may."""
+"""In every id of a patient, user or encounter; cards must repeat some, nothing else may."""
+ENTRY = "zqentry"
+"""In the id of every other entry of a chart; the ledger keeps these as evidence, no log does."""
 BIRTH = "1961-07-23"
 DAY = date(2026, 3, 1)
 ADMITTED = "d1577c69-dfbe-44ad-ba6d-3e05e953b2ea"
@@ -131,7 +133,7 @@ def _chart(patient: str) -> list[dict[str, Any]]:
     resources: list[dict[str, Any]] = planted
     for number, resource in enumerate(resources):
         if resource["resourceType"] != "Patient":
-            resource["id"] = f"{ID}-{number}"
+            resource["id"] = f"{ENTRY}-{number}"
         resource["note"] = [{"text": TEXT}]
         resource["identifier"] = [{"system": f"https://{TEXT}.example", "value": TEXT}]
         resource["text"] = {"status": "generated", "div": f"<div>{TEXT}</div>"}
@@ -203,6 +205,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
                     '[service]\nmode = "demo"',
                     f'public_base_url = "http://127.0.0.1:{port}"',
                     'state_dir = "state"\nworkers = 2\ndeadline_ms = 5000\n',
+                    "[ledger]\nkeep_comments = false\n",
                     ehr.profile(
                         "hospital",
                         f'fhir_bases = ["{fhir}"]',
@@ -261,11 +264,11 @@ def _bad_calls(lab: Lab) -> None:
     lab.call(f"{ID}-good", extension=[TEXT])
     lab.call(f"{ID}-other", fhirAuthorization={"access_token": TEXT, "patient": f"{ID}-good"})
     item = {
-        "card": TEXT,
+        "card": "card-of-nobody",  # card, code and system are kept as a known client sent them
         "outcome": "overridden",
         "outcomeTimestamp": "2026-03-01T00:00:00Z",
         "overrideReason": {
-            "reason": {"code": TEXT, "system": TEXT, "display": TEXT},
+            "reason": {"code": "own-reason", "system": "urn:own", "display": TEXT},
             "userComment": f"{TEXT} born {BIRTH}",
         },
     }
@@ -335,11 +338,11 @@ def test_redirect_of_the_fhir_server_is_not_followed(lab: Lab) -> None:
 
 def test_output_of_the_service_holds_no_canary(lab: Lab) -> None:
     """Neither log nor anything printed names a patient, a user, a date of birth or a token."""
-    _assert_clean(lab.service.log.read_bytes(), TEXT, ID, BIRTH, "access-token", "Bearer e")
+    _assert_clean(lab.service.log.read_bytes(), TEXT, ID, ENTRY, BIRTH, "access-token", "Bearer e")
 
 
 def test_state_of_the_service_holds_no_canary(lab: Lab) -> None:
-    """Used tokens are kept as hashes."""
+    """Used tokens and patients are kept as hashes, comments not at all where a site says so."""
     files = [path for path in lab.service.state.rglob("*") if path.is_file()]
     assert files
     for path in files:
@@ -349,7 +352,7 @@ def test_state_of_the_service_holds_no_canary(lab: Lab) -> None:
 def test_answers_without_cards_hold_no_canary(lab: Lab) -> None:
     """Errors, pages and acknowledgements repeat nothing of what was sent."""
     for answer in lab.answers:
-        _assert_clean(answer, TEXT, ID, BIRTH)
+        _assert_clean(answer, TEXT, ID, ENTRY, BIRTH)
 
 
 def test_cards_hold_no_text_of_the_chart(lab: Lab) -> None:
