@@ -36,10 +36,10 @@ def new_clinic(knowledge: Knowledge, tmp_path: Path) -> MakeClinic:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """Run a PostgreSQL server of our own."""
     reason = why_not()
     if reason:
         pytest.skip(reason)
-    with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
+    with running_postgres() as server:
         yield server

@@ -450,9 +450,7 @@ def fortnight(
     with ExitStack() as stack:
         url = None
         if database == "postgresql":
-            postgres = folder / "postgres"
-            postgres.mkdir()
-            url = stack.enter_context(running_postgres(postgres)).new_database()
+            url = stack.enter_context(running_postgres()).new_database()
         yield two_weeks(folder, url, calls=calls, patients=patients, troubles=troubles)
 
 

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 PASSWORD = "of a test only"
 USER = "cds"
 _FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 _START_SECONDS = 30
+_NOBODY = 65_534
 
 
 def why_not() -> str | None:
@@ -37,7 +39,7 @@ def _as_nobody() -> list[str]:
     """Return the words that run a command as a user who is not root."""
     if os.getuid() != 0:
         return []
-    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    return ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
 
 
 @dataclass
@@ -110,34 +112,33 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres(folder: Path) -> Iterator[Postgres]:
-    """Run a server in *folder*."""
-    for parent in (folder, *folder.parents):
-        if os.getuid() == 0 and parent.stat().st_uid == 0 and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)  # nobody has to get through
-    data = folder / "data"
-    data.mkdir(mode=0o700)
-    password = folder / "password"
-    password.write_text(PASSWORD)
-    if os.getuid() == 0:
-        os.chown(data, 65534, 65534)
-        os.chown(password, 65534, 65534)
-    subprocess.run(  # noqa: S603 - a test's own server
-        [
-            *_as_nobody(),
-            str(_binary("initdb")),
-            *("-D", str(data), "-U", USER, "-A", "scram-sha-256", "--pwfile", str(password)),
-            *("-E", "UTF8", "--no-locale", "--no-sync"),
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    server = Postgres(data, _free_port())
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+def running_postgres() -> Iterator[Postgres]:
+    """Run a server in a folder of its own, away from the folders that only this user may enter."""
+    with TemporaryDirectory(prefix="postgres-") as name:
+        folder = Path(name)
+        data = folder / "data"
+        data.mkdir(mode=0o700)
+        password = folder / "password"
+        password.write_text(PASSWORD)
+        if os.getuid() == 0:
+            for path in (folder, data, password):
+                os.chown(path, _NOBODY, _NOBODY)
+        subprocess.run(  # noqa: S603 - a test's own server
+            [
+                *_as_nobody(),
+                str(_binary("initdb")),
+                *("-D", str(data), "-U", USER, "-A", "scram-sha-256", "--pwfile", str(password)),
+                *("-E", "UTF8", "--no-locale", "--no-sync"),
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        server = Postgres(data, _free_port())
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 def _free_port() -> int:
