@@ -2,6 +2,7 @@
 
 CdsError
 ├── KnowledgeError          a file in cards/ is wrong                      start-up stops
+├── VignetteError           a file of vignettes is wrong                   the command stops
 ├── SettingsError           a setting or client profile is wrong           start-up stops
 ├── RequestError            the hook request is not valid                  400
 │   ├── UnknownServiceError   no service has this id                       404
@@ -23,6 +24,10 @@ class CdsError(Exception):
 
 class KnowledgeError(CdsError):
     """A file in ``cards/`` is wrong; start-up stops."""
+
+
+class VignetteError(CdsError):
+    """A file of vignettes is wrong; the text says where, what and what to do."""
 
 
 class SettingsError(CdsError):

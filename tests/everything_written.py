@@ -22,8 +22,6 @@ from flask.testing import FlaskClient
 
 PLANTED = "zqcan"
 """The start of every planted id, name and access token, whatever test plants it."""
-PATIENT_ID = f"{PLANTED}id-1"
-FAMILY_NAME = f"{PLANTED}family"
 BIRTH_DATE = "1961-07-23"
 ACCESS_TOKEN = f"{PLANTED}-access-token"
 

@@ -31,9 +31,11 @@ from cds_service.knowledge.model import (  # noqa: E402 - as above
     Phenotype,
     Threshold,
 )
-from tests.vignettes.cases import FOLDER, Vignette, all_vignettes  # noqa: E402 - as above
+from cds_service.vignettes.cases import Vignette  # noqa: E402 - as above
+from cds_service.vignettes.running import chart_of  # noqa: E402 - as above
+from tests.vignettes.cases import FOLDER, all_vignettes  # noqa: E402 - as above
 from tests.vignettes.code_table import lost_codes  # noqa: E402 - as above
-from tests.vignettes.running import chart_of, differences  # noqa: E402 - as above
+from tests.vignettes.running import differences  # noqa: E402 - as above
 
 SURVIVORS = FOLDER / "survivors.yaml"
 _FLIPPED = {

@@ -22,7 +22,7 @@ from cds_service.app import create_app
 from cds_service.hooks.discovery import SERVICE_ID
 from cds_service.knowledge.model import Knowledge
 from cds_service.settings import Settings
-from tests.vignettes.running import AS_OF
+from cds_service.vignettes.running import AS_OF
 
 URL = "https://cds.hospital.example"
 DISCOVERY = "/cds-services"

@@ -13,9 +13,11 @@ from cds_service.demo.fhir_server import AccessTokens
 from cds_service.demo.personas import load_personas
 from cds_service.demo.prefetch import Manner, Opening, RequestWriter
 from cds_service.demo.store import ChartStore
-from tests.vignettes.cases import Vignette, all_vignettes
-from tests.vignettes.charts import BASE
-from tests.vignettes.running import AS_OF, request_body
+from cds_service.vignettes.cases import Vignette
+from cds_service.vignettes.charts import BASE
+from cds_service.vignettes.running import AS_OF
+from tests.vignettes.cases import all_vignettes
+from tests.vignettes.running import request_body
 
 Request = dict[str, Any]
 USERS = ("Practitioner/u1", "PractitionerRole/r.2", "Patient/p1", "RelatedPerson/x3")

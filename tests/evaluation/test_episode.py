@@ -10,7 +10,7 @@ import pytest
 from cds_service.evaluation.episode import Episode, find_episode
 from cds_service.evaluation.limits import Limits
 from cds_service.knowledge.model import Knowledge
-from tests.vignettes.running import AS_OF, chart_of
+from cds_service.vignettes.running import AS_OF, chart_of
 
 
 def _episode(knowledge: Knowledge, **facts: Any) -> Episode:  # noqa: ANN401 - a vignette's facts

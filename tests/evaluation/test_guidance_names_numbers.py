@@ -17,8 +17,8 @@ from cds_service.evaluation.limits import Limits
 from cds_service.evaluation.rules.catalog import CARDS, RED_FLAGS, WORK_UP
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import CardTemplate, Knowledge
+from cds_service.vignettes.running import AS_OF, chart_of
 from tests.vignettes.cases import all_vignettes
-from tests.vignettes.running import AS_OF, chart_of
 
 README = Path(__file__).parents[2] / "cards" / "README.md"
 RULES = {**RED_FLAGS, **WORK_UP}

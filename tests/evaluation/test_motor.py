@@ -12,7 +12,7 @@ from cds_service.evaluation.limits import Limits
 from cds_service.evaluation.motor import Motor, read_motor
 from cds_service.knowledge.model import Knowledge
 from cds_service.values import Side
-from tests.vignettes.running import AS_OF, chart_of
+from cds_service.vignettes.running import AS_OF, chart_of
 
 
 def _motor(knowledge: Knowledge, today: int, grades: Mapping[int, float], **more: Any) -> Motor:  # noqa: ANN401 - a vignette's facts

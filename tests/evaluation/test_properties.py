@@ -19,9 +19,9 @@ from cds_service.evaluation.assessment import Assessment
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.rendering.cards import CardContext, CardOptions, render_cards
+from cds_service.vignettes.charts import PATIENT_ID, Facts, Resource, expand
+from cds_service.vignettes.running import AS_OF, read_answers
 from tests.vignettes.cases import all_vignettes
-from tests.vignettes.charts import PATIENT_ID, Facts, Resource, expand
-from tests.vignettes.running import AS_OF, read_answers
 
 KNOWLEDGE = load_knowledge()
 OPTIONS = CardOptions(client_id="ehr-a", public_base_url="https://cds.example", identity_key=b"k")

@@ -13,9 +13,9 @@ from cds_service.evaluation.assessment import Assessment, Finding, Verdict
 from cds_service.evaluation.rules.catalog import CARDS, DATA_DATE, DATA_READ
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
+from cds_service.vignettes.charts import Facts
+from cds_service.vignettes.running import AS_OF, chart_of
 from tests.vignettes.cases import all_vignettes
-from tests.vignettes.charts import Facts
-from tests.vignettes.running import AS_OF, chart_of
 
 READABLE = tuple(key for key in Key.DEFAULT if key not in Key.REQUIRED)
 RELIEVED: Facts = {

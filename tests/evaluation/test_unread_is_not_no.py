@@ -7,8 +7,8 @@ import pytest
 from cds_service.chart.supply import Key
 from cds_service.evaluation.assess import assess
 from cds_service.knowledge.loading import load_knowledge
-from tests.vignettes.charts import Facts
-from tests.vignettes.running import AS_OF, Answered, chart_of
+from cds_service.vignettes.charts import Facts
+from cds_service.vignettes.running import AS_OF, Answered, chart_of
 
 NERVE_PAIN: Facts = {
     "day": 400,

@@ -14,8 +14,9 @@ from cds_service.evaluation.assess import assess
 from cds_service.evaluation.assessment import Finding, Verdict
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
-from tests.vignettes.cases import Vignette, all_vignettes
-from tests.vignettes.running import AS_OF, chart_of
+from cds_service.vignettes.cases import Vignette
+from cds_service.vignettes.running import AS_OF, chart_of
+from tests.vignettes.cases import all_vignettes
 
 README = Path(__file__).parents[2] / "cards" / "README.md"
 SOMETIMES_MISSING = ("not supplied", "supplied in part")

@@ -19,10 +19,10 @@ from cds_service.evaluation.assessment import Assessment, Finding
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.cards import CardContext, CardOptions, render_cards
 from cds_service.trust.config import load_config
+from cds_service.vignettes.charts import PATIENT_ID
+from cds_service.vignettes.running import AS_OF, chart_of
 from tests.changing import replace
 from tests.vignettes.cases import all_vignettes
-from tests.vignettes.charts import PATIENT_ID
-from tests.vignettes.running import AS_OF, chart_of
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 CONTEXT = CardContext(patient_id=PATIENT_ID, user_id="PractitionerRole/1", encounter_id="e1")

@@ -10,9 +10,9 @@ from cds_service.chart.facts import EncounterFact, ProcedureFact
 from cds_service.evaluation.assess import assess
 from cds_service.knowledge.model import Knowledge
 from cds_service.values import FhirDate
+from cds_service.vignettes.charts import Facts
+from cds_service.vignettes.running import AS_OF, Answered, chart_of
 from tests.changing import replace
-from tests.vignettes.charts import Facts
-from tests.vignettes.running import AS_OF, Answered, chart_of
 
 LINE = "Found, but does not hold this card back: "
 WEAK_ANKLE = {"side": "left", "muscle": "tibialis anterior", "grade": 4}

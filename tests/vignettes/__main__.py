@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from itertools import groupby
 
+from cds_service.errors import VignetteError
 from cds_service.knowledge.loading import load_knowledge
-from tests.vignettes.cases import VignetteError, all_vignettes
+from tests.vignettes.cases import all_vignettes
 from tests.vignettes.running import run_core
 
 

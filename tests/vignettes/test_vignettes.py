@@ -10,10 +10,12 @@ import pytest
 from flask.testing import FlaskClient
 
 from cds_service.app import create_app
+from cds_service.errors import VignetteError
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
 from cds_service.settings import Settings
-from tests.vignettes.cases import Vignette, VignetteError, all_vignettes, read
+from cds_service.vignettes.cases import Vignette, read
+from tests.vignettes.cases import all_vignettes
 from tests.vignettes.running import run_core, run_http
 
 VIGNETTES = all_vignettes()
