@@ -30,6 +30,7 @@ from cds_service.app import (
     system_now,
 )
 from cds_service.commands.codes import codes
+from cds_service.commands.knowledge import knowledge
 from cds_service.commands.ledger import ledger
 from cds_service.commands.manners import clear_errors, examples
 from cds_service.commands.orders import orders
@@ -69,9 +70,8 @@ def main() -> None:
     """Decision support for pain after lumbar spine surgery (CDS Hooks)."""
 
 
-main.add_command(codes)
-main.add_command(ledger)
-main.add_command(orders)
+for _command in (codes, knowledge, ledger, orders):
+    main.add_command(_command)
 
 
 @main.command(

@@ -13,6 +13,7 @@ from cds_service.chart.facts import Chart
 from cds_service.chart.supply import State, Supply
 from cds_service.evaluation.assess import assess
 from cds_service.evaluation.assessment import Assessment, Finding, Proposal
+from cds_service.evaluation.selection import without
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.model import Knowledge
@@ -86,16 +87,22 @@ class Answered:
         """Return the shown findings by card id, in order."""
         return {finding.card: finding for finding in self.assessment.shown}
 
-    def card(self, card: str) -> Mapping[str, Any]:
-        """Return the card as a client would get it, without a limit on their number."""
+    def cards(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the cards as a client would get them, without a limit on their number."""
         cards = render_cards(self.assessment, self.knowledge, _OPTIONS, _CONTEXT)
-        return dict(zip(self.shown, cards, strict=True))[card]
+        return dict(zip(self.shown, cards, strict=True))
+
+    def card(self, card: str) -> Mapping[str, Any]:
+        """Return one card as a client would get it."""
+        return self.cards()[card]
 
 
 def answered(vignette: Vignette, knowledge: Knowledge) -> Answered:
     """Return what the service answers to the patient of *vignette*."""
     chart = chart_of(vignette.facts, knowledge, seed=vignette.seed)
-    return Answered(assess(chart, knowledge, AS_OF), knowledge)
+    switched_off = {card for card, words in knowledge.cards.items() if not words.is_enabled}
+    assessment = without(assess(chart, knowledge, AS_OF), frozenset(switched_off))
+    return Answered(assessment, knowledge)
 
 
 def order_text(proposal: Proposal) -> str:
