@@ -21,6 +21,8 @@ from cds_service.reporting.table import Line, Value
 
 _URGENCIES = ("critical", "warning", "info")
 _MOST_CARDS = 40
+_MOST_COMMENTS = 100
+"""Comments printed of each theme; JSON has them all."""
 _TILES = (
     ("opens", "", "Chart opens", None),
     ("opens-with-card-share", "%", "of chart opens showed a card", None),
@@ -171,7 +173,7 @@ def _shown_comments(triage: Triage, *, with_comments: bool) -> Mapping[str, list
     if not with_comments:
         return {}
     return {
-        theme: [(each.card, each.comment or "") for each in comments]
+        theme: [(each.card, each.comment or "") for each in comments[:_MOST_COMMENTS]]
         for theme, comments in triage.themes.items()
         if comments
     }

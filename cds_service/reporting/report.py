@@ -8,7 +8,7 @@ from datetime import date
 
 from sqlalchemy.engine import Connection, Engine
 
-from cds_service.reporting.alarms import HOURS_PER_DAY, Alarm, Hours, alarms
+from cds_service.reporting.alarms import HOURS_PER_DAY, Alarm, Direction, Hours, alarms
 from cds_service.reporting.comments import Triage, triaged
 from cds_service.reporting.reading import (
     MS_PER_DAY,
@@ -144,9 +144,11 @@ def _lasting(hours: Hours, asked: Asked) -> Iterator[LastingAlarm]:
         for alarm in alarms(hours, day * HOURS_PER_DAY):
             if asked.client in {None, alarm.client}:
                 found.setdefault(alarm.identity, []).append(alarm)
+    stopped = {identity[:3] for identity in found if identity[3] is Direction.ZERO}
     lasting = (
         LastingAlarm(alarm=each[-1], first_day=_last_day(each[0]), last_day=_last_day(each[-1]))
-        for each in found.values()
+        for identity, each in found.items()
+        if identity[3] is not Direction.LOW or identity[:3] not in stopped
     )
     yield from sorted(
         lasting, key=lambda each: (-each.last_day.toordinal(), str(each.alarm.identity))
