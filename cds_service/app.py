@@ -17,7 +17,6 @@ from cds_service.catalogue.orders import check_order_concepts
 from cds_service.errors import KnowledgeError, SettingsError
 from cds_service.evaluation.assess import assess
 from cds_service.fhir.deadline import Deadline
-from cds_service.fhir.gateway import Gateway as FhirGateway
 from cds_service.fhir.local_codes import check_local_codes
 from cds_service.fhir.queries import templates
 from cds_service.fhir.reading import read_chart
@@ -36,6 +35,7 @@ from cds_service.settings import Settings
 from cds_service.trust.config import Config, ConfigSource, ReloadingConfig, ServiceSettings
 from cds_service.trust.profile import ClientProfile, dev_profile
 from cds_service.trust.verification import Verifier
+from cds_service.watching import Watching
 from cds_service.web.access import Authenticator, ClosedAccess, FrontDesk, OpenAccess
 from cds_service.web.evaluation import Assess, CardOptionsOf, ChartReader, Gateway, Render, Road
 from cds_service.web.headers import register_headers
@@ -44,6 +44,8 @@ from cds_service.web.pages import register_pages
 from cds_service.web.problems import register_problems
 from cds_service.web.routes import HookParts, register_health, register_hooks, register_reference
 
+WATCHING = "watching"
+"""Under this name the application's extensions hold what watches it."""
 LEDGER = "ledger"
 """Under this name the application's extensions hold its ledger."""
 _THREADS_FOR_HEALTH = 2
@@ -90,8 +92,9 @@ def create_app(
     knowledge = knowledge if knowledge is not None else load_content(config.current())
     is_unreviewed = is_content_unreviewed(knowledge)
     config.require(partial(check_config, knowledge=knowledge))
-    rooms = rooms if rooms is not None else _real_rooms(knowledge, monotonic)
     ledger = open_ledger(settings, config, knowledge, clock, monotonic)
+    watch = Watching(settings, config, knowledge, ledger)
+    rooms = rooms if rooms is not None else _real_rooms(watch.gateway)
     road = Road(
         knowledge=knowledge,
         gateway=rooms.gateway,
@@ -99,7 +102,7 @@ def create_app(
         assess=rooms.assess,
         render=rooms.render,
         card_options=_card_options(config, is_unreviewed=is_unreviewed),
-        ledger=ledger.calls,
+        ledger=watch.calls,
         now=clock,
         monotonic=monotonic,
         allows_as_of=settings.is_dev or config.current().service.is_demo,
@@ -108,14 +111,16 @@ def create_app(
         config=config,
         desk=_front_desk(settings, config, clock, monotonic),
         road=road,
-        feedback=ledger.feedback,
+        feedback=watch.feedback,
         prefetch=partial(templates_for, knowledge),
         new_deadline=lambda: Deadline.after(settings.deadline_ms / 1000, monotonic),
     )
     mode = "development" if settings.is_dev else config.current().service.mode
     description = _description(mode, knowledge, is_unreviewed=is_unreviewed)
     app = _flask_app(parts, clock, description, ledger)
+    watch.register(app, parts.desk, clock)
     app.extensions[LEDGER] = ledger
+    app.extensions[WATCHING] = watch
     return app
 
 
@@ -123,6 +128,7 @@ def create_serving_app(settings: Settings, knowledge: Knowledge) -> Flask:
     """Return the service for a process of its own: with a thread that keeps the ledger's house."""
     app = create_app(settings, knowledge=knowledge)
     app.extensions[LEDGER].keep_house()
+    app.extensions[WATCHING].shared.keep_writing()
     return app
 
 
@@ -217,13 +223,8 @@ def refuse_unreviewed_content(config: Config, *, is_unreviewed: bool) -> None:
         )
 
 
-def _real_rooms(knowledge: Knowledge, monotonic: Callable[[], float]) -> Rooms:
-    return Rooms(
-        gateway=FhirGateway(knowledge, monotonic),
-        read_chart=read_chart,
-        assess=assess,
-        render=render,
-    )
+def _real_rooms(gateway: Gateway) -> Rooms:
+    return Rooms(gateway=gateway, read_chart=read_chart, assess=assess, render=render)
 
 
 def _front_desk(

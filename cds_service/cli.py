@@ -30,10 +30,12 @@ from cds_service.app import (
     system_now,
 )
 from cds_service.commands.codes import codes
+from cds_service.commands.explain import explain
 from cds_service.commands.knowledge import knowledge
 from cds_service.commands.ledger import ledger
 from cds_service.commands.manners import clear_errors, examples
 from cds_service.commands.orders import orders
+from cds_service.commands.report import report
 from cds_service.evaluation.assess import assess
 from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.loading import load_knowledge
@@ -70,7 +72,7 @@ def main() -> None:
     """Decision support for pain after lumbar spine surgery (CDS Hooks)."""
 
 
-for _command in (codes, knowledge, ledger, orders):
+for _command in (codes, explain, knowledge, ledger, orders, report):
     main.add_command(_command)
 
 
@@ -149,6 +151,7 @@ def _serve(settings: Settings, add_routes: Callable[[Flask], None]) -> None:
         settings,
         make_app,
         partial(click.echo, f"Listening at {settings.address}/cds-services", err=True),
+        metrics_port=config.figures.metrics_port,
     )
 
 

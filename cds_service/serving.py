@@ -24,8 +24,9 @@ from gunicorn.http.errors import (  # type: ignore[import-untyped]
 )
 
 from cds_service.errors import SettingsError
-from cds_service.settings import Settings
+from cds_service.settings import DEFAULT_HOST, Settings
 from cds_service.web.problems import issue, operation_outcome
+from cds_service.web.shared_metrics import METRICS_FOLDER, forget_ended_processes
 from cds_service.web.waiting import WaitingWorker
 
 _GRACE_SECONDS = 5
@@ -39,30 +40,39 @@ _REQUESTS_PER_PROCESS = 20_000
 _COLLECTOR_THRESHOLD = (100_000, 20, 100)
 
 
-def serve(settings: Settings, make_app: Callable[[], Flask], announce: Callable[[], None]) -> None:
+def serve(
+    settings: Settings,
+    make_app: Callable[[], Flask],
+    announce: Callable[[], None],
+    *,
+    metrics_port: int | None = None,
+) -> None:
     """Serve until a signal ends the process; *make_app* runs once in each worker process.
 
-    *announce* is called when the service listens.
+    *announce* is called when the service listens; at *metrics_port* of this machine it listens too.
 
     Raises:
         SettingsError: The address is taken or is not one of this machine.
     """
-    _refuse_taken_address(settings)
+    _refuse_taken_address(settings.host, settings.port, "--host {host} --port {port}")
+    if metrics_port is not None:
+        _refuse_taken_address(DEFAULT_HOST, metrics_port, "[metrics] port {port}")
+    forget_ended_processes(settings.state_dir / METRICS_FOLDER)
     _Worker.answer_seconds = settings.deadline_ms / 1000
-    _Server(settings, make_app, announce).run()
+    _Server(settings, make_app, announce, metrics_port).run()
 
 
-def _refuse_taken_address(settings: Settings) -> None:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _refuse_taken_address(host: str, port: int, option: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, settings.port))
+            probe.bind((host, port))
         except OSError as error:
             raise SettingsError(
-                f"--host {settings.host} --port {settings.port}: this address cannot be used "
+                f"{option.format(host=host, port=port)}: this address cannot be used "
                 "(another program has it, or it is not an address of this machine). Stop the "
-                "other program or give another --port."
+                "other program or give another port."
             ) from error
 
 
@@ -70,9 +80,14 @@ class _Server(BaseApplication):  # type: ignore[misc]
     """gunicorn without its command line and without its environment."""
 
     def __init__(
-        self, settings: Settings, make_app: Callable[[], Flask], announce: Callable[[], None]
+        self,
+        settings: Settings,
+        make_app: Callable[[], Flask],
+        announce: Callable[[], None],
+        metrics_port: int | None,
     ) -> None:
         self._settings = settings
+        self._metrics_port = metrics_port
         self._make_app = make_app
         self._announce = announce
         super().__init__()
@@ -82,7 +97,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         settings = self._settings
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         chosen = {
-            "bind": f"{host}:{settings.port}",
+            "bind": [f"{host}:{settings.port}", *self._metrics_addresses()],
             "workers": settings.workers,
             "threads": settings.threads,
             "worker_class": _Worker,
@@ -105,6 +120,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
         }
         for name, value in chosen.items():
             self.cfg.set(name, value)
+
+    def _metrics_addresses(self) -> list[str]:
+        return [] if self._metrics_port is None else [f"{DEFAULT_HOST}:{self._metrics_port}"]
 
     def load(self) -> Flask:
         """Return the application; gunicorn calls this in each worker process."""

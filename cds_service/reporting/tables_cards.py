@@ -120,7 +120,7 @@ def _card(tally: Tally, card: str) -> CardTally:
     return tally.cards.get(card, _EMPTY)
 
 
-_WHY_WORDS: Mapping[str, str] = {
+WHY_WORDS: Mapping[str, str] = {
     Why.OVERRIDDEN: "set aside by a user earlier",
     Why.ACCEPTED: "accepted earlier, the order is not yet in the chart",
     Why.EMERGENCY: "an emergency stands alone",
@@ -161,7 +161,7 @@ def not_shown(now: Tally, before: Tally, titles: Mapping[str, str]) -> Table:
         lines=tuple(
             Line(
                 id=f"{card}/{why}",
-                title=f"{titles.get(card, card)}: {_WHY_WORDS.get(why, why)}",
+                title=f"{titles.get(card, card)}: {WHY_WORDS.get(why, why)}",
                 now=numbers(now, card, why),
                 before=numbers(before, card, why),
             )

@@ -6,13 +6,14 @@ The database adds up what it can; an hour that is over is read once and kept.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any
 
 import msgspec
 from sqlalchemy import Select, and_, case, func, select
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection
 
 from cds_service.ledger.records import Outcome
 from cds_service.ledger.tables import CALL, SHOWING
@@ -109,8 +110,9 @@ class Watch:
         Hours that are over are read once; the alarms are of the hours that are over.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, reading: Callable[[], AbstractContextManager[Connection]]) -> None:
+        """Read the ledger by *reading*."""
+        self._reading = reading
         self._lock = Lock()
         self._hours: dict[int, Counter[Place]] = {}
         self._read_until: int | None = None
@@ -133,7 +135,7 @@ class Watch:
         first = hour - REACH_DAYS * HOURS_PER_DAY
         since = max(first, self._read_until) if self._read_until is not None else first
         period = Period(since=since * MS_PER_HOUR, until=hour * MS_PER_HOUR)
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             self._hours.update(counts_by_hour(connection, period))
         self._hours = {each: counts for each, counts in self._hours.items() if each >= first}
         self._read_until = hour

@@ -25,6 +25,7 @@ from jsonschema.exceptions import best_match
 
 from cds_service.errors import SettingsError
 from cds_service.trust.config_faults import fault, schema_fault
+from cds_service.trust.config_figures import FiguresSettings, read_figures
 from cds_service.trust.config_ledger import LedgerSettings, read_ledger
 from cds_service.trust.config_place import Place, Table
 from cds_service.trust.config_reading import own_base_url, read_client
@@ -79,6 +80,7 @@ class Config:
     service: ServiceSettings
     clients: tuple[ClientProfile, ...] = ()
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
+    figures: FiguresSettings = field(default_factory=FiguresSettings)
     files: tuple[Path, ...] = ()
     """The file itself and every file it names; a change of any is a change."""
 
@@ -109,6 +111,10 @@ def load_config(path: Path) -> Config:
     place = Place(file=path, is_demo=service_table.get("mode") == "demo")
     service = _read_service(place, service_table)
     ledger = read_ledger(place, cast("Table", document.get("ledger", {})))
+    figures = read_figures(
+        place,
+        *(cast("Table", document.get(name, {})) for name in ("metrics", "explain", "tracing")),
+    )
     clients: list[ClientProfile] = []
     for position, table in enumerate(cast("list[Table]", document.get("clients", []))):
         place.key_path = f"clients[{position}]"
@@ -118,6 +124,7 @@ def load_config(path: Path) -> Config:
         service=service,
         clients=tuple(clients),
         ledger=ledger,
+        figures=figures,
         files=(path.resolve(), *dict.fromkeys(place.files)),
     )
 

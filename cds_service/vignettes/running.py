@@ -13,7 +13,7 @@ from cds_service.chart.facts import Chart
 from cds_service.chart.supply import State, Supply
 from cds_service.evaluation.assess import assess
 from cds_service.evaluation.assessment import Assessment, Finding, Proposal
-from cds_service.evaluation.selection import without
+from cds_service.evaluation.selection import SWITCHED_OFF, without
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.model import Knowledge
@@ -101,7 +101,7 @@ def answered(vignette: Vignette, knowledge: Knowledge) -> Answered:
     """Return what the service answers to the patient of *vignette*."""
     chart = chart_of(vignette.facts, knowledge, seed=vignette.seed)
     switched_off = {card for card, words in knowledge.cards.items() if not words.is_enabled}
-    assessment = without(assess(chart, knowledge, AS_OF), frozenset(switched_off))
+    assessment = without(assess(chart, knowledge, AS_OF), dict.fromkeys(switched_off, SWITCHED_OFF))
     return Answered(assessment, knowledge)
 
 

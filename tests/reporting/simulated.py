@@ -1,4 +1,4 @@
-"""A made-up hospital's calls, cards and answers, written into a ledger; the caller keeps its own count."""
+"""Calls, cards and answers of a made-up hospital in a ledger; the caller keeps its own count."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ class Simulation:
             self._answer(opened, card, number, moment)
 
     def _answer(self, opened: Open, card: str, number: int, moment: int) -> None:
-        """A user accepts or overrides; one in ten changes their mind; one in fifty names no card."""
+        """A user answers; one in ten changes their mind, one in fifty names no card."""
         outcomes = ["overridden", "accepted"] if self._random.random() < 0.1 else []
         last = self._random.choice(("accepted", "overridden", "overridden"))
         outcomes = [*outcomes[:1], last] if outcomes else [last]

@@ -1,0 +1,64 @@
+"""The ledger for a command that only reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import click
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from cds_service.app import config_source, load_content, place_of_ledger
+from cds_service.errors import SettingsError
+from cds_service.knowledge.model import Knowledge
+from cds_service.ledger.place import AT_LEISURE
+from cds_service.settings import load_settings, process_environment
+
+PLACE_OPTIONS = (
+    click.option("--config", type=click.Path(), help="TOML file with the service and its clients."),
+    click.option("--state-dir", type=click.Path(), help="Folder for state.  [default: ./var]"),
+)
+
+
+def place_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say where the ledger is."""
+    for option in reversed(PLACE_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadLedger:
+    """A ledger to read, and the clinical content of now."""
+
+    engine: Engine
+    knowledge: Knowledge
+
+
+@contextmanager
+def ledger_to_read(options: Mapping[str, str | None]) -> Iterator[ReadLedger]:
+    """Open the ledger that ``--config`` and ``--state-dir`` name.
+
+    Raises:
+        SettingsError: There is none, or it cannot be read.
+    """
+    settings = load_settings(options, process_environment())
+    config = config_source(settings).current()
+    place = place_of_ledger(settings, config)
+    if place.file is not None and not place.file.is_file():
+        raise SettingsError(
+            f"{place.file}: there is no ledger here. Name the folder of the service's state with "
+            "--state-dir, or its configuration with --config."
+        )
+    engine = place.reader(AT_LEISURE)
+    try:
+        yield ReadLedger(engine=engine, knowledge=load_content(config))
+    except SQLAlchemyError as error:
+        raise SettingsError(
+            f"{place.name}: the ledger cannot be read ({type(error).__name__}). See that the "
+            "database answers, and that cds-service ledger migrate was run for this version."
+        ) from None
+    finally:
+        engine.dispose()
