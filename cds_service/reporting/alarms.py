@@ -32,6 +32,8 @@ LEAST_CALLS_A_DAY = 20
 """Calls on every earlier day before a day without any is unusual."""
 _DAYS_PER_WEEK = 7
 _LARGEST_SPREAD = 10.0
+_LEAST_SPREAD = 2.0
+"""Less than this is what few days show by chance."""
 _NORMAL_FROM = 1_000.0
 """Expected counts from which the normal distribution is near enough."""
 
@@ -309,9 +311,10 @@ def unusual(
 
 
 def _spread(past: Sequence[tuple[int, int]], rate: float) -> float:
-    """Return how many times more the days vary than chance alone (1 to ten)."""
+    """Return how many times more the days vary than chance alone: 1, or two to ten."""
     squares = sum((seen - rate * calls) ** 2 / (rate * calls) for seen, calls in past)
-    return min(_LARGEST_SPREAD, max(1.0, squares / max(1, len(past) - 1)))
+    spread = min(_LARGEST_SPREAD, squares / max(1, len(past) - 1))
+    return spread if spread >= _LEAST_SPREAD else 1.0
 
 
 def poisson_at_most(count: int, mean: float) -> float:

@@ -20,6 +20,7 @@ from cds_service.reporting.page import moment_text
 from cds_service.reporting.reading import decoded
 from cds_service.reporting.tables_cards import WHY_WORDS
 
+_WEIGHTS: Mapping[str, int] = {"met": 0, "cannot tell": 1, "not met": 2}
 _MOST_CALLS = 20
 """An EHR that repeats a hookInstance gets its latest calls explained."""
 
@@ -52,6 +53,11 @@ class ExplainedRow:
     """What became of the card of a met row, in words."""
     orders: tuple[str, ...]
     answers: tuple[ExplainedAnswer, ...]
+
+    @property
+    def weight(self) -> int:
+        """Return where the row stands on a page: met first, then what cannot be told."""
+        return _WEIGHTS.get(self.verdict, len(_WEIGHTS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -214,7 +214,7 @@ class Simulation:
             self.kept.strayed += 1
             self._feedback(opened, None, None, "accepted", None, None, moment, is_last=True)
 
-    def _feedback(  # noqa: PLR0913 - the columns of one row
+    def _feedback(  # noqa: PLR0913, PLR0917 - the columns of one row
         self,
         opened: Open,
         number: int | None,
