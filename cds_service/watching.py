@@ -71,7 +71,7 @@ class Watching:
                 counts=self.counts,
                 shared=self.shared.numbers,
                 knowledge=self._knowledge,
-                alarms=lambda: alarms.alarms(milliseconds(clock())),
+                alarms=lambda: () if self._is_new else alarms.alarms(milliseconds(clock())),
                 token=lambda: config.current().figures.metrics_token,
                 port=config.current().figures.metrics_port,
                 is_open=self._is_open,
@@ -97,8 +97,15 @@ class Watching:
             self._tracing.observe_pull(pull)
 
     def _explained(self, hook_instance: str) -> tuple[ExplainedCall, ...]:
+        if self._is_new:
+            return ()
         with self._reading() as connection:
             return explained(connection, hook_instance, self._knowledge)
+
+    @property
+    def _is_new(self) -> bool:
+        """Whether nothing was recorded yet; reading would make an empty file."""
+        return self._place.file is not None and not self._place.file.is_file()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
