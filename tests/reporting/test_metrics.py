@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,21 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from cds_service.app import create_app
 from cds_service.errors import SettingsError
 from cds_service.knowledge.model import Knowledge
+from cds_service.ledger.migrating import migrate
 from cds_service.settings import Settings
 from cds_service.trust.config import load_config
 from cds_service.web.shared_metrics import SharedMetrics, forget_ended_processes
 from tests.ledger.clinic import chart_of, hook_call, make_clinic
 from tests.reporting.conftest import PULL
+from tests.reporting.simulated import (
+    AFTERWARDS,
+    FIRST_DAY,
+    LAST_DAY,
+    Simulation,
+    broken,
+    days,
+    empty_ledger,
+)
 from tests.security.lab import Ehr, Service, free_port, running_service
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -351,3 +362,21 @@ def test_served_service_keeps_its_doors_apart(served: tuple[Service, Ehr, int]) 
     assert "MRI for pain that was not relieved" in page.text
     assert body["context"]["patientId"] not in page.text
     assert "Access-Control-Allow-Origin" not in page.headers
+
+
+def test_hidden_faults_of_the_second_week_stand_in_the_metrics(
+    knowledge: Knowledge, tmp_path: Path
+) -> None:
+    """Prometheus is told of the rule that stopped and of the part that no longer comes."""
+    clinic = make_clinic(knowledge, state_dir=tmp_path)
+    assert migrate(clinic.place)
+    engine = empty_ledger(f"sqlite:///{clinic.place.file}")
+    Simulation(engine).run(days(FIRST_DAY, LAST_DAY), a_day=300, change=broken)
+    engine.dispose()
+    clinic.clock[0] = datetime.fromtimestamp(AFTERWARDS / 1000, UTC)
+    text = clinic.client.get("/metrics").text
+    raised = {line for line in text.splitlines() if line.startswith("cds_alarm{")}
+    stopped = 'client="ehr-a",direction="stopped",subject="IMG-MRI-NR",watched="card"'
+    unread = 'client="ehr-b",direction="rose",subject="diagnosticReports",watched="part not read"'
+    assert raised == {f"cds_alarm{{{stopped}}} 1.0", f"cds_alarm{{{unread}}} 1.0"}
+    assert value(text, f"cds_alarm_seen{{{stopped}}}") == 0
