@@ -9,11 +9,25 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page
 
+from cds_service.knowledge.loading import load_knowledge
+from cds_service.reporting.page import as_page
+from cds_service.reporting.reading import period_of_days
+from cds_service.reporting.report import Asked, make_report
 from tests.browser.running import CHROMIUM, ROOT, Site, running_browser, running_site
+from tests.reporting.simulated import (
+    AFTERWARDS,
+    FIRST_DAY,
+    LAST_DAY,
+    Simulation,
+    broken,
+    days,
+    empty_ledger,
+)
 
 FOLDER = ROOT / "docs" / "img"
 MOST_BYTES = 300_000
@@ -77,6 +91,9 @@ def main() -> int:
             size = _take(browser, site, picture)
             too_large += size > MOST_BYTES
             print(f"{number}/{len(PICTURES)} docs/img/{picture.name}.png, {size // 1000} kB")  # noqa: T201
+        size = _take_report(browser, Path(folder))
+        too_large += size > MOST_BYTES
+        print(f"docs/img/report.png, {size // 1000} kB")  # noqa: T201
     return 1 if too_large else 0
 
 
@@ -93,6 +110,25 @@ def _take(browser: Browser, site: Site, picture: Picture) -> int:
         page.locator("#lists section").first.wait_for()
     picture.prepare(page)
     target = FOLDER / f"{picture.name}.png"
+    page.screenshot(path=target)
+    page.close()
+    return target.stat().st_size
+
+
+def _take_report(browser: Browser, folder: Path) -> int:
+    """Take the committee's page of a made-up fortnight with two hidden faults."""
+    engine = empty_ledger()
+    simulation = Simulation(engine)
+    before = FIRST_DAY - timedelta(days=14)
+    simulation.run(days(before, LAST_DAY), a_day=700, change=broken)
+    titles = {card.id: card.title for card in load_knowledge().cards.values()}
+    period = period_of_days(FIRST_DAY, LAST_DAY)
+    asked = Asked(period=period, client=None, made_at=AFTERWARDS, titles=titles)
+    path = folder / "report.html"
+    path.write_text(as_page(make_report(engine, asked), with_comments=False), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1100, "height": 1950}, color_scheme="light")
+    page.goto(path.as_uri())
+    target = FOLDER / "report.png"
     page.screenshot(path=target)
     page.close()
     return target.stat().st_size
