@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, and_, case, func, select
+from sqlalchemy import BigInteger, Select, and_, case, func, literal_column, select
 from sqlalchemy.engine import Connection
 
 from cds_service.ledger.records import Outcome
@@ -31,7 +31,8 @@ from cds_service.reporting.reading import MS_PER_HOUR, Period
 
 SLOW_MS = 500
 """What clinicians are said to wait without noticing; a call that took longer is slow."""
-_HOUR = (CALL.c.received_at // MS_PER_HOUR).label("hour")
+_HOUR = (CALL.c.received_at // literal_column(str(MS_PER_HOUR), BigInteger)).label("hour")
+"""A literal: PostgreSQL would take two parameters of equal value for two expressions."""
 _IS_OPEN = CALL.c.outcome != Outcome.ERROR
 REACH_DAYS = BASELINE_DAYS + max(WINDOWS_DAYS)
 """How many days before now the alarms look at."""
