@@ -59,7 +59,7 @@ class Watching:
         config = self._config
         states = States(
             pulls=self._pulls.totals,
-            paused_servers=getattr(self.gateway, "paused_servers", tuple),
+            paused_servers=self.gateway.paused_servers,
             ledger=lambda: self._ledger.status,
             is_replay_store_lost=lambda: desk.is_replay_store_lost,
         )

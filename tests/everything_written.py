@@ -20,8 +20,11 @@ import requests
 import structlog
 from flask.testing import FlaskClient
 
+from cds_service.vignettes import charts
+
 PLANTED = "zqcan"
 """The start of every planted id, name and access token, whatever test plants it."""
+PATIENT_ID, FAMILY_NAME = charts.PATIENT_ID, charts.FAMILY_NAME
 BIRTH_DATE = "1961-07-23"
 ACCESS_TOKEN = f"{PLANTED}-access-token"
 
@@ -37,7 +40,7 @@ PATTERNS = {
 }
 SERVICE_PATHS = ("/cds-services", "/health", "/metrics", "/guidance", "/explain", "/report")
 LOG_NAMES = {"log", "service.log"}
-STATE_SUFFIXES = {".sqlite3", ".sqlite3-wal", ".prom", ".db"}
+STATE_SUFFIXES = {".sqlite3", ".sqlite3-wal", ".counts"}
 _AROUND = 60
 _LOGGING_METHODS = ("msg", "log", "debug", "info", "warning", "warn", "error", "critical", "fatal")
 

@@ -23,7 +23,7 @@ from prometheus_client.metrics_core import Metric
 METRICS_FOLDER = "metrics"
 """Below the state folder."""
 _WRITE_EVERY_SECONDS = 1.0
-_ENDED = "ended.json"
+_ENDED = "ended.counts"
 _ALIVE = ".alive"
 _LOCK = "lock"
 _LOG = structlog.get_logger("cds_service.web.shared_metrics")
@@ -59,7 +59,7 @@ class SharedMetrics:
 
     def write(self) -> None:
         """Write what this process has counted until now."""
-        target = self._folder / f"{self._name}.json"
+        target = self._folder / f"{self._name}.counts"
         draft = target.with_suffix(".draft")
         draft.write_text(json.dumps(_families(self._own)), encoding="utf-8")
         draft.replace(target)
@@ -86,7 +86,7 @@ class SharedMetrics:
         try:
             with self._locked():
                 self._gather_ended()
-                paths = sorted(self._folder.glob("*.json"))
+                paths = sorted(self._folder.glob("*.counts"))
                 return [_read(path) for path in paths if path.stem != self._name]
         except OSError:
             return []
@@ -101,7 +101,7 @@ class SharedMetrics:
     def _gather_ended(self) -> None:
         """Add the counts of processes that have ended to one file, and remove theirs."""
         for alive in self._folder.glob(f"*{_ALIVE}"):
-            path = alive.with_suffix(".json")
+            path = alive.with_suffix(".counts")
             if alive.name.removesuffix(_ALIVE) == self._name or _is_held(alive):
                 continue
             counts = [family for family in _read(path) if family["type"] != "gauge"]

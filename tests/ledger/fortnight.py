@@ -45,6 +45,7 @@ from tests.ledger.clinic import (
 )
 from tests.ledger.postgres import PASSWORD, running_postgres
 from tests.ledger.served import IDENTITY_KEY, Site, make_site
+from tests.reporting.books import report_differences
 
 DAYS = 14
 TICKS_A_DAY = 10
@@ -373,7 +374,7 @@ class Fortnight:
             fresh.replace(host.folder / "clock")
 
     def differences(self, books: Books) -> list[str]:
-        """Return where the ledger and the caller's books differ."""
+        """Return where the ledger, the report and the caller's books differ."""
         calls = [
             row for row in rows(self.place, CALL) if row["hook_instance"] not in books.unanswered
         ]
@@ -404,7 +405,7 @@ class Fortnight:
             f"{sum(books.feedback.values())} answers, {books.unknown_cards} for unknown cards, "
             f"{len(books.unanswered)} calls in flight at a kill"
         )
-        return list(_differences(books, found))
+        return [*_differences(books, found), *report_differences(self.place, books)]
 
 
 def _differences(books: Books, found: Books) -> Iterator[str]:

@@ -243,15 +243,15 @@ def test_process_that_ended_leaves_its_counts_and_takes_its_states_along(tmp_pat
     second._alive.close()  # the process ends: its lock is gone
     for _ in range(2):
         assert sums(first) == {"calls_total": 7, "waiting": 1}
-    names = sorted(path.name for path in tmp_path.glob("*.json"))
-    assert names == [f"{first._name}.json", "ended.json"]
+    names = sorted(path.name for path in tmp_path.glob("*.counts"))
+    assert names == [f"{first._name}.counts", "ended.counts"]
 
 
 def test_broken_file_of_a_sister_spoils_nothing(tmp_path: Path) -> None:
     """A file cut by a full disk is left out."""
     first, _ = counted(tmp_path, 3, 1)
     first.keep_writing()
-    (tmp_path / "123-abc.json").write_text('[{"name": "calls', encoding="utf-8")
+    (tmp_path / "123-abc.counts").write_text('[{"name": "calls', encoding="utf-8")
     assert sums(first) == {"calls_total": 3, "waiting": 1}
 
 
@@ -269,7 +269,7 @@ def test_new_start_forgets_what_an_ended_service_counted(tmp_path: Path) -> None
     first.keep_writing()
     first.write()
     forget_ended_processes(tmp_path)
-    assert (tmp_path / f"{first._name}.json").is_file()
+    assert (tmp_path / f"{first._name}.counts").is_file()
     assert first._alive is not None
     first._alive.close()
     forget_ended_processes(tmp_path)
