@@ -208,6 +208,11 @@ class States:
             value=int(not status.is_writable),
         )
         yield GaugeMetricFamily(
+            "cds_ledger_unread_processes",
+            "Processes that cannot read what holds cards back; they show all of them.",
+            value=int(not status.is_readable),
+        )
+        yield GaugeMetricFamily(
             "cds_ledger_waiting_calls",
             "Calls that wait in memory to be written.",
             value=status.waiting,

@@ -83,7 +83,11 @@ def everything(knowledge: Knowledge, tmp_path_factory: pytest.TempPathFactory) -
         pulls=pulls.totals,
         paused_servers=lambda: (("ehr-a", PULL.base),),
         ledger=lambda: LedgerStatus(
-            is_writable=False, waiting=3, calls=CallCounts(), feedback=FeedbackCounts()
+            is_writable=False,
+            is_readable=False,
+            waiting=3,
+            calls=CallCounts(),
+            feedback=FeedbackCounts(),
         ),
         is_replay_store_lost=lambda: True,
     )
