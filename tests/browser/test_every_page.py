@@ -46,7 +46,8 @@ def visit(page: Page, site: Site, place: str, path: str) -> None:
         page.evaluate("document.querySelectorAll('[role=tabpanel]').forEach(p => p.hidden = false)")
 
 
-def _violations(page: Page, *rules: str) -> list[Any]:
+def violations(page: Page, *rules: str) -> list[Any]:
+    """Return what axe-core complains of: rule, weight, places."""
     options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
     found = Axe().run(page, options=options).response["violations"]
     return [
@@ -62,9 +63,9 @@ def test_axe_finds_nothing(
     """axe-core has no complaint of any weight, with every part of the page open, light and dark."""
     page = new_page(color_scheme="light", reduced_motion="reduce")
     visit(page, site, place, path)
-    assert _violations(page) == []
+    assert violations(page) == []
     page.emulate_media(color_scheme="dark")
-    assert _violations(page, "color-contrast") == []
+    assert violations(page, "color-contrast") == []
     assert _is_dark(page)
 
 
@@ -73,7 +74,7 @@ def test_axe_does_find_what_is_wrong(new_page: Callable[..., Page], site: Site) 
     page = new_page()
     page.goto(site.ehr)
     page.evaluate("document.querySelector('main').append(document.createElement('select'))")
-    assert [rule for rule, _, _ in _violations(page)] == ["select-name"]
+    assert [rule for rule, _, _ in violations(page)] == ["select-name"]
 
 
 @KINDS
