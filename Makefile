@@ -5,12 +5,12 @@ PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint types imports knowledge check conformance vignettes mutate bench fuzz sbom audit \
-	requirements cards screenshots clean
+.PHONY: help install demo serve test lint types imports knowledge check conformance vignettes mutate bench \
+	bench-check fuzz sbom audit requirements cards screenshots clean
 
 help: ## List the targets
 	@echo "Post-laminectomy evaluation. Targets:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Create .venv with the pinned tools and the service
 
@@ -66,6 +66,9 @@ mutate: install ## Change each number, boundary and code, and see that a test no
 
 bench: install ## Measure the service against its goals
 	$(PY) benchmarks/run.py
+
+bench-check: install ## Compare the core with the stored ratios (benchmarks/stored.json)
+	$(PY) benchmarks/check.py
 
 fuzz: install ## Try odd input for FUZZ_SECONDS (60) on everything that reads a stranger's bytes
 	$(PY) -m tests.fuzz $(or $(FUZZ_SECONDS),60)

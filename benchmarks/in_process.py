@@ -8,9 +8,10 @@ from __future__ import annotations
 import gc
 import json
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from typing import Any
@@ -21,7 +22,7 @@ import msgspec
 import orjson
 
 from benchmarks import bodies
-from benchmarks.processes import peak_bytes, reset_peak
+from benchmarks.processes import ROOT, peak_bytes, reset_peak
 from cds_service.evaluation import assess as assessing
 from cds_service.evaluation.assessment import Finding
 from cds_service.evaluation.case import Case
@@ -38,7 +39,7 @@ from cds_service.trust.profile import dev_profile
 
 _COLLECTOR_THRESHOLD = (100_000, 20, 100)
 _ROUNDS = 3
-_TODAY = date(2026, 3, 1)
+TODAY = date(2026, 3, 1)
 _MOST_CHECKED = 10_000
 """Observations of the largest chart that fits into one request body."""
 
@@ -64,14 +65,14 @@ class Rooms:
         chart = read_chart(
             self._gateway.answers(request, self._client, deadline),
             patient_id=request.patient_id,
-            as_of=_TODAY,
+            as_of=TODAY,
             zone=ZoneInfo("UTC"),
             knowledge=self._knowledge,
             bases=frozenset(),
             fhir_server=None,
             sent=request.prefetch,
         )
-        assessment = assessing.assess(chart, self._knowledge, _TODAY)
+        assessment = assessing.assess(chart, self._knowledge, TODAY)
         context = CardContext(patient_id=request.patient_id)
         cards = render_cards(assessment, self._knowledge, self._options, context)
         return msgspec.json.encode({"cards": cards})
@@ -92,16 +93,28 @@ def main() -> None:
     print(json.dumps(found))  # noqa: T201 - read by benchmarks/run.py
 
 
+def measured_apart(sizes: Sequence[int]) -> Mapping[str, Any]:
+    """Return what this module measures for charts of these *sizes*, in a process of its own."""
+    printed = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-m", "benchmarks.in_process", *map(str, sizes)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    ).stdout
+    found: Mapping[str, Any] = json.loads(printed)
+    return found
+
+
 def fired(rooms: Rooms) -> list[dict[str, Any]]:
     """Return the cards that the smallest request of the benchmark gets."""
-    answer = rooms.cards(rooms.request(bodies.sized_body(2_000, _TODAY)))
+    answer = rooms.cards(rooms.request(bodies.sized_body(2_000, TODAY)))
     return list(json.loads(answer)["cards"])
 
 
 def _chart(rooms: Rooms, count: int) -> Mapping[str, float]:
     """Return what a chart of *count* Observations costs, in CPU seconds and bytes."""
-    observed = list(bodies.observations(count, _TODAY))
-    body = bodies.body(bodies.chart(_TODAY), observed)
+    observed = list(bodies.observations(count, TODAY))
+    body = bodies.body(bodies.chart(TODAY), observed)
     del observed
     request = _request(body)
     before = reset_peak()
@@ -118,7 +131,7 @@ def _chart(rooms: Rooms, count: int) -> Mapping[str, float]:
 
 def _rules(rooms: Rooms) -> Mapping[str, float]:
     """Return what a 60 KB request costs with every rule once and ten times."""
-    body = bodies.sized_body(60_000, _TODAY)
+    body = bodies.sized_body(60_000, TODAY)
 
     def whole_road() -> object:
         return rooms.cards(rooms.request(body))

@@ -67,11 +67,13 @@ def peak_bytes() -> int:
 
 
 @contextmanager
-def running(module: str, *arguments: str, port: int, log: Path) -> Iterator[Watched]:
+def running(
+    module: str, *arguments: str, port: int, log: Path, python: str = sys.executable
+) -> Iterator[Watched]:
     """Run ``python -m module`` until the block ends; it must listen at *port* soon."""
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", module, *arguments, "--port", str(port)],
+            [python, "-m", module, *arguments, "--port", str(port)],
             cwd=ROOT,
             stdout=output,
             stderr=output,

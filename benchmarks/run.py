@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,13 +17,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import bodies  # noqa: E402 - the line above lets this file run by its path
+from benchmarks.charts import CHART_SIZES, SIZES_QUICK, chart_rows  # noqa: E402
 from benchmarks.http_calls import Connection, Load, measured, post  # noqa: E402
+from benchmarks.in_process import measured_apart  # noqa: E402
+from benchmarks.peer import SIZE as PEER_SIZE  # noqa: E402
+from benchmarks.peer import peer_rows  # noqa: E402
 from benchmarks.processes import Watched, free_port, running  # noqa: E402
 from benchmarks.report import Row, markdown, page  # noqa: E402
 from benchmarks.service_under_test import (  # noqa: E402
@@ -35,10 +35,12 @@ from benchmarks.service_under_test import (  # noqa: E402
     fhir_base,
     written_config,
 )
+from benchmarks.tail import TailBench  # noqa: E402
 from cds_service.reference_routes import NULL, ORJSON  # noqa: E402
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 SIZES = {"2 KB": 2_000, "60 KB": 60_000, "1 MB": 1_000_000}
+_LARGE_BYTES = 14_000_000
 _SLICE_SECONDS = 0.6
 _MOST_CALLS = 400
 _CALLERS = 2
@@ -50,10 +52,6 @@ _REFUSED = frozenset({401})
 _NOT_ANSWERED = frozenset({412, 503})
 _FULL_OVER_NULL = {"2 KB": 0.30, "60 KB": 0.30, "1 MB": None}
 _FULL_OVER_ORJSON = {"2 KB": None, "60 KB": 0.55, "1 MB": 1.0}
-_LARGE_CHART = 10_000
-_SIZES = (100, 1_000, _LARGE_CHART, 50_000)
-_SIZES_QUICK = (100, 1_000)
-"""Observations of the charts measured in process."""
 _PULL_GOAL = {20: 1.45, 100: 1.10}
 
 
@@ -90,9 +88,9 @@ def main() -> None:
     options.add_argument("--output", type=Path, default=PAGE, help="where to write the page")
     chosen = options.parse_args()
     _say("Reading charts in one process ...")
-    found = _in_process(_SIZES_QUICK if chosen.quick else _SIZES)
+    found = measured_apart(SIZES_QUICK if chosen.quick else CHART_SIZES)
     with tempfile.TemporaryDirectory() as folder:
-        rows = [*_told(_rows(Path(folder), is_quick=chosen.quick)), *_charts(found)]
+        rows = [*_told(_rows(Path(folder), is_quick=chosen.quick)), *chart_rows(found)]
     print(markdown(rows))  # noqa: T201 - this is a command
     chosen.output.write_text(
         page(
@@ -144,6 +142,9 @@ def _rows(folder: Path, *, is_quick: bool) -> Iterator[Row]:
         yield from _prefetch(bench)
         yield from _refusing(bench)
         yield from _pull(bench)
+        yield from _tail(bench).rows()
+        body = bodies.sized_body(PEER_SIZE, today)
+        yield from peer_rows(lambda count: bench.load(bench.calls(count, body)), body, log)
         yield from _memory(bench)
 
 
@@ -261,9 +262,24 @@ def _single_search(bench: Bench, delay: int, count: int) -> float:
     return statistics.median(times)
 
 
+def _tail(bench: Bench) -> TailBench:
+    """Return the tail measurement, with the capacity as it is found now."""
+    body = bodies.sized_body(SIZES["60 KB"], bench.today)
+    closed = bench.load(bench.calls(200, body), callers=_CALLERS)
+    return TailBench(
+        client=bench.client,
+        port=bench.port,
+        fhir_port=bench.fhir_port,
+        body=body,
+        large_body=bodies.sized_body(_LARGE_BYTES, bench.today),
+        capacity=closed.per_second,
+        seconds=2 if bench.is_quick else 10,
+    )
+
+
 def _memory(bench: Bench) -> Iterator[Row]:
     """Yield how much memory grows over many calls of every kind."""
-    count = 400 if bench.is_quick else 4_000
+    count = 400 if bench.is_quick else 20_000
     small, usual = (bodies.sized_body(SIZES[name], bench.today) for name in ("2 KB", "60 KB"))
     kinds = (small, usual, usual, small[:-1])
     expected = _OK | _REFUSED | {400}
@@ -275,50 +291,10 @@ def _memory(bench: Bench) -> Iterator[Row]:
 
     bench.load(mixed(200), expected)
     before = bench.server.resident_bytes()
-    bench.load(mixed(count // 2), expected)
+    for _ in range(count // 400):
+        bench.load(mixed(200), expected)
     grown = (bench.server.resident_bytes() / before - 1) * 100
     yield Row(area="Memory", what=f"growth over {count} mixed calls", value=grown, goal=3, unit="%")
-
-
-def _in_process(sizes: Sequence[int]) -> Mapping[str, Any]:
-    """Return what ``benchmarks.in_process`` measured for charts of these *sizes*."""
-    printed = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", "benchmarks.in_process", *map(str, sizes)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    ).stdout
-    found: Mapping[str, Any] = json.loads(printed)
-    return found
-
-
-def _charts(found: Mapping[str, Any]) -> Iterator[Row]:
-    """Yield how the cost of a chart grows with it, and what ten times the rules cost."""
-    charts = {chart["count"]: chart for chart in found["charts"]}
-    sizes = sorted(charts)
-    smallest = charts[sizes[0]]
-    area = "Charts"
-    for size in sizes[2:] or sizes[1:]:
-        cost = math.log(charts[size]["cards"] / smallest["cards"])
-        exponent = cost / math.log(size / sizes[0])
-        steepest = 1.10 if size <= _LARGE_CHART else 1.20
-        what = f"exponent from {sizes[0]} to {size:,} Observations"
-        yield Row(area=area, what=what, value=exponent, goal=steepest)
-    for size in sizes:
-        chart = charts[size]
-        goal = 0.25 if size == _LARGE_CHART else None
-        what = f"{size:,} Observations: decoded, read, evaluated"
-        value = chart["cards"] / chart["orjson"]
-        yield Row(area=area, what=f"{what} / orjson.loads", value=value, goal=goal)
-        if "check" in chart:
-            what = f"{size:,} Observations: strict check of the body / orjson.loads"
-            yield Row(area=area, what=what, value=chart["check"] / chart["orjson"])
-    largest = charts[sizes[-1]]
-    grown = largest["grown"] / largest["bytes"]
-    what = f"{sizes[-1]:,} Observations: peak memory / body"
-    yield Row(area=area, what=what, value=grown, goal=2.5)
-    value = found["rules"]["ten_times"] / found["rules"]["once"]
-    yield Row(area="Rules", what="60 KB: every rule ten times / once", value=value, goal=1.3)
 
 
 def _median_ratio(ones: Sequence[float], others: Sequence[float]) -> float:

@@ -11,10 +11,12 @@ from datetime import date
 import pytest
 
 from benchmarks import bodies
+from benchmarks.check import INSTRUCTIONS, Ratio, compared, stored
 from benchmarks.http_calls import measured, post
 from benchmarks.in_process import Rooms, fired
 from benchmarks.processes import HOST, Watched
 from benchmarks.report import Row, markdown
+from benchmarks.tail import Called, quantile
 
 TODAY = date(2026, 3, 1)
 
@@ -83,3 +85,46 @@ def test_cpu_time_of_a_process_is_read_from_proc() -> None:
     own = Watched(os.getpid())
     assert own.cpu_seconds() > 0
     assert own.resident_bytes() > 1_000_000
+
+
+def test_check_fails_only_when_a_ratio_is_worse_than_its_tolerance() -> None:
+    """A core that has become half as fast is noticed; noise, a gain and a missing tool are not."""
+    known = {"a": Ratio(value=1.0, tolerance=0.3)}
+    for value, is_good in ((0.5, True), (1.29, True), (1.31, False), (2.0, False)):
+        lines, found = compared({"a": Ratio(value=value, tolerance=0.3)}, known)
+        assert found is is_good
+        assert lines[0].startswith("ok" if is_good else "WORSE")
+    lines, found = compared({}, known)
+    assert found
+    assert lines[0].startswith("skipped")
+
+
+def test_stored_ratios_guard_times_and_instruction_counts() -> None:
+    """The file holds every figure the check measures, each with its tolerance."""
+    known = stored()
+    assert known[INSTRUCTIONS].tolerance < 0.1
+    assert len(known) == 6
+    assert all(ratio.value > 0 and ratio.tolerance > 0 for ratio in known.values())
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds", "is_in_time"),
+    [
+        (200, 0.5, True),
+        (200, 0.51, False),
+        (503, 0.05, True),
+        (503, 0.06, False),
+        (401, 0.0, False),
+    ],
+)
+def test_call_is_in_time_when_answered_soon_or_refused_at_once(
+    status: int, seconds: float, *, is_in_time: bool
+) -> None:
+    """Under overload a doctor waits for half a second, or is told at once that there is no room."""
+    assert Called(status=status, seconds=seconds).is_in_time is is_in_time
+
+
+def test_slowest_call_in_a_hundred_is_found() -> None:
+    """The tail of a hundred calls is its slowest one."""
+    calls = [Called(status=200, seconds=number) for number in range(100)]
+    assert (quantile(calls, 0.99), quantile(calls, 0.5)) == (99, 50)

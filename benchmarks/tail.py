@@ -1,0 +1,157 @@
+"""The slowest calls: at half load, beside unpleasant neighbours, and at four times the capacity.
+
+Calls are sent at a fixed pace, whether or not earlier ones have been answered, from as many
+connections as are needed for that.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from benchmarks import bodies
+from benchmarks.http_calls import Connection, post
+from benchmarks.report import Row
+from benchmarks.service_under_test import Client, fhir_base
+
+BAD_TOKENS_PER_SECOND = 200
+ANSWER_SECONDS = 0.5
+REFUSAL_SECONDS = 0.05
+_SLOW_MILLISECONDS = 100
+_SLOW_CALLERS = 8
+_CALLERS = 32
+_OVERLOAD = 4
+_OVERLOAD_CALLERS = 128
+_BAD_TOKEN = "x.y.z"  # noqa: S105 - a token that is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Called:
+    """One call: its status and how long it took, in seconds."""
+
+    status: int
+    seconds: float
+
+    @property
+    def is_in_time(self) -> bool:
+        """Whether it was answered in time, or refused for want of room at once."""
+        return (self.status == 200 and self.seconds <= ANSWER_SECONDS) or (  # noqa: PLR2004
+            self.status == 503 and self.seconds <= REFUSAL_SECONDS  # noqa: PLR2004 - HTTP
+        )
+
+
+def quantile(calls: Sequence[Called], share: float) -> float:
+    """Return the time that *share* of the *calls* did not exceed."""
+    seconds = sorted(call.seconds for call in calls)
+    return seconds[min(len(seconds) - 1, int(share * len(seconds)))]
+
+
+def paced(
+    port: int, requests: Sequence[bytes], per_second: float, callers: int = _CALLERS
+) -> list[Called]:
+    """Send *requests* at a fixed pace over *callers* connections; return them as they ended."""
+    called: list[Called] = []
+    started = time.perf_counter()
+
+    def run(first: int) -> None:
+        connection = Connection(port)
+        for number in range(first, len(requests), callers):
+            time.sleep(max(0.0, started + number / per_second - time.perf_counter()))
+            sent = time.perf_counter()
+            status, _ = connection.call(requests[number])
+            called.append(Called(status=status, seconds=time.perf_counter() - sent))
+        connection.close()
+
+    threads = [threading.Thread(target=run, args=(first,)) for first in range(callers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return called
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TailBench:
+    """A running service, its client and how long each measurement lasts."""
+
+    client: Client
+    port: int
+    fhir_port: int
+    body: bytes
+    large_body: bytes
+    capacity: float
+    """Calls a second that the service answers when they come one after the other."""
+    seconds: float
+
+    def rows(self) -> Iterator[Row]:
+        """Yield every figure of this module."""
+        half = self._paced(self.capacity / 2)
+        value = quantile(half, 0.99) / quantile(half, 0.5)
+        yield Row(area="Tail", what="half load: p99 / median", value=value, goal=4)
+        alone = quantile(self._paced(self.capacity / 4), 0.99)
+        for what, neighbour in self._neighbours():
+            with running(neighbour):
+                value = quantile(self._paced(self.capacity / 4), 0.99) / alone
+            yield Row(area="Tail", what=f"p99 beside {what} / alone", value=value, goal=2)
+        flood = self._paced(self.capacity * _OVERLOAD, _OVERLOAD_CALLERS)
+        yield Row(
+            area="Tail",
+            what=f"{_OVERLOAD} times the capacity: answered in 500 ms or refused in 50 ms",
+            value=sum(call.is_in_time for call in flood) / len(flood),
+            goal=0.99,
+            is_at_least=True,
+        )
+
+    def _paced(self, per_second: float, callers: int = _CALLERS) -> list[Called]:
+        count = max(callers, int(per_second * self.seconds))
+        requests = [post(bodies.SERVICE, self.body, self.client.token()) for _ in range(count)]
+        return paced(self.port, requests, per_second, callers)
+
+    def _neighbours(self) -> Iterator[tuple[str, Callable[[threading.Event], None]]]:
+        wrong = post(bodies.SERVICE, self.body, _BAD_TOKEN)
+        yield (
+            f"{BAD_TOKENS_PER_SECOND} bad tokens a second",
+            lambda end: self._repeat(end, lambda: wrong, 1 / BAD_TOKENS_PER_SECOND),
+        )
+        large = self.large_body
+        yield "bodies of 14 MB", lambda end: self._repeat(end, lambda: self._signed(large), 0)
+        slow = bodies.body_to_pull(fhir_base(self.fhir_port, _SLOW_MILLISECONDS))
+        yield f"{_SLOW_CALLERS} callers with a slow FHIR server", lambda end: self._many(end, slow)
+
+    def _signed(self, body: bytes) -> bytes:
+        return post(bodies.SERVICE, body, self.client.token())
+
+    def _many(self, end: threading.Event, body: bytes) -> None:
+        threads = [
+            threading.Thread(target=self._repeat, args=(end, lambda: self._signed(body), 0))
+            for _ in range(_SLOW_CALLERS)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _repeat(
+        self, end: threading.Event, request: Callable[[], bytes], pause_seconds: float
+    ) -> None:
+        connection = Connection(self.port)
+        while not end.is_set():
+            connection.call(request())
+            time.sleep(pause_seconds)
+        connection.close()
+
+
+@contextmanager
+def running(neighbour: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Let *neighbour* call the service until the block ends."""
+    end = threading.Event()
+    thread = threading.Thread(target=neighbour, args=(end,))
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
