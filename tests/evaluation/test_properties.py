@@ -195,7 +195,7 @@ def _spoil(resource: Resource, data: st.DataObject) -> None:
     if data.draw(st.booleans()) and isinstance(node, dict):
         del node[last]
     else:
-        node[last] = data.draw(st.sampled_from(ODD))
+        node[last] = copy.deepcopy(data.draw(st.sampled_from(ODD)))  # shared, it could hold itself
 
 
 @settings(PROFILE, max_examples=300)

@@ -18,12 +18,12 @@ from tests.reporting.simulated import AFTERWARDS, FIRST_DAY, LAST_DAY, Simulatio
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def engine() -> Iterator[Engine]:
     """Return a PostgreSQL ledger with the fortnight of ``conftest``."""
     reason = why_not()
     if reason:
         pytest.skip(reason)
-    with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
+    with running_postgres() as server:
         url = server.new_database()
         migrate(LedgerPlace(url=url, password=PASSWORD))
         writing = create_engine(url, connect_args={"password": PASSWORD})

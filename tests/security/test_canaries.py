@@ -198,7 +198,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             return _fhir_answer(path, redirect_to)
 
         with listening(answer) as (fhir_port, fhir_paths):
-            fhir = f"http://127.0.0.1:{fhir_port}/{ID}"
+            fhir = f"http://127.0.0.1:{fhir_port}/fhir"
             ehr = Ehr(f"http://127.0.0.1:{port}")
             config = "\n".join(
                 [
