@@ -11,7 +11,6 @@ import platform
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from importlib.metadata import version
 
 import structlog
 from flask import Flask, Response, abort, g, render_template, request
@@ -25,6 +24,7 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.reporting.alarms import Alarm
 from cds_service.reporting.explaining import ExplainedCall, why_words
 from cds_service.web.metrics import Metrics, Numbers
+from cds_service.web.versions import own_version
 
 _METRICS = "/metrics"
 _RETRY_SECONDS = 5
@@ -154,7 +154,7 @@ class _Now:
         build = GaugeMetricFamily(
             "cds_build_info", "Version of the service and of Python.", labels=["version", "python"]
         )
-        build.add_metric([version("post-laminectomy-cds"), platform.python_version()], 1)
+        build.add_metric([own_version(), platform.python_version()], 1)
         yield build
         yield from self._alarms()
 

@@ -10,7 +10,6 @@ The packages are imported only here, and only when traces are wanted.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from flask import g, has_request_context, request
@@ -18,6 +17,7 @@ from flask import g, has_request_context, request
 from cds_service.errors import SettingsError
 from cds_service.fhir.metrics import SENT_ALONG, PullRecord
 from cds_service.ledger.records import CallRecord
+from cds_service.web.versions import own_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,14 +48,10 @@ def tracing_to(endpoint: str) -> Tracing:
             "[tracing] otlp_endpoint: the packages for traces are not installed. Install them "
             "with: pip install 'post-laminectomy-cds[tracing]', or remove the table."
         ) from None
-    name = {"service.name": "post-laminectomy-cds", "service.version": _version()}
+    name = {"service.name": "post-laminectomy-cds", "service.version": own_version()}
     provider = TracerProvider(resource=Resource.create(name))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
     return Tracing(provider)
-
-
-def _version() -> str:
-    return version("post-laminectomy-cds")
 
 
 class Tracing:

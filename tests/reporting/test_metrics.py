@@ -23,6 +23,7 @@ from cds_service.ledger.migrating import migrate
 from cds_service.settings import Settings
 from cds_service.trust.config import load_config
 from cds_service.web.shared_metrics import SharedMetrics, forget_ended_processes
+from cds_service.web.versions import own_version
 from tests.ledger.clinic import chart_of, hook_call, make_clinic
 from tests.reporting.conftest import PULL
 from tests.reporting.simulated import (
@@ -104,6 +105,12 @@ def test_ledger_that_cannot_be_read_is_said_and_the_rest_still_told(
     text = clinic.client.get("/metrics").text
     assert value(text, "cds_alarms_readable") == 0
     assert value(text, 'cds_hook_calls_total{client="dev",outcome="fired",status="200"}') == 1
+
+
+def test_checkout_that_is_not_installed_has_metrics_too() -> None:
+    """A version nobody knows is said; it does not cost the numbers."""
+    assert own_version("no-such-package-is-installed") == "not installed"
+    assert own_version() != "not installed"
 
 
 CONFIG = """
