@@ -45,7 +45,7 @@ def knowledge() -> Knowledge:
     return load_knowledge()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def options() -> CardOptions:
     """The options of a plain client."""
     return CardOptions(
