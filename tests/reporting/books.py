@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete
-from sqlalchemy.engine import Engine
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.engine import Connection, Engine
 
 from cds_service.ledger.place import AT_LEISURE, LedgerPlace
 from cds_service.ledger.records import Outcome
-from cds_service.ledger.tables import CALL, SHOWING
+from cds_service.ledger.tables import CALL, FEEDBACK, SHOWING
 from cds_service.reporting.reading import period_of_days
 from cds_service.reporting.report import Asked, Report, make_report
 from tests.ledger.clinic import MORNING
@@ -48,9 +48,21 @@ def _forget(place: LedgerPlace, hook_instances: set[str]) -> None:
     with engine.begin() as connection:
         lost = CALL.c.hook_instance.in_(hook_instances)
         ids = connection.execute(CALL.select().where(lost)).scalars().all()
+        _hand_on_answers(connection, ids)
         connection.execute(delete(SHOWING).where(SHOWING.c.call_id.in_(ids)))
         connection.execute(delete(CALL).where(CALL.c.id.in_(ids)))
     engine.dispose()
+
+
+def _hand_on_answers(connection: Connection, lost: Sequence[int]) -> None:
+    """Give the answers to cards of *lost* calls to the calls that were made in their place."""
+    for answer in connection.execute(FEEDBACK.select().where(FEEDBACK.c.call_id.in_(lost))):
+        again = (
+            select(func.max(SHOWING.c.call_id))
+            .where(SHOWING.c.card_uuid == answer.card_uuid, SHOWING.c.call_id.not_in(lost))
+            .scalar_subquery()
+        )
+        connection.execute(update(FEEDBACK).where(FEEDBACK.c.id == answer.id).values(call_id=again))
 
 
 def _report(engine: Engine, client: str | None) -> Report:
