@@ -106,7 +106,8 @@ class ClientProfile:
     optional_keys: tuple[str, ...] = ()
     matches_drug_names: bool = False
     cards: CardPreferences = field(default_factory=CardPreferences)
-    discovery_version: str | None = "STU3"
+    discovery_version: str | None = None
+    """None: that of the service."""
     outbound_proxy: str | None = None
     ca_file: Path | None = None
     rate_per_second: float = 50.0

@@ -69,8 +69,8 @@ def register_hooks(app: Flask, parts: HookParts) -> None:
     def discover() -> Response:
         client = parts.desk.client_discovering(request, _SERVICES)
         service = parts.config.current().service
-        version = service.discovery_version if client is None else client.discovery_version
-        named = None if version in {None, "none"} else version
+        version = (client and client.discovery_version) or service.discovery_version
+        named = None if version == "none" else version
         prefetch = parts.prefetch(client)
         return _json(services_document(prefetch, version=named))
 

@@ -162,6 +162,16 @@ def test_discovery_names_the_version_the_site_wants(make_ehr: Callable[..., Ehr]
     assert service["version"] == "3.0.0"
 
 
+def test_a_client_that_names_no_version_gets_that_of_the_service(
+    make_ehr: Callable[..., Ehr],
+) -> None:
+    """A client seen by its token is told the same as everybody, unless its profile differs."""
+    ehr = make_ehr('discovery_requires_token = true\ndiscovery_version = "3.0.0"')
+    bearer = {"Authorization": f"Bearer {ehr.token(f'{URL}/cds-services')}"}
+    [service] = ehr.client.get("/cds-services", headers=bearer).get_json()["services"]
+    assert service["version"] == "3.0.0"
+
+
 def test_only_listed_web_origins_may_read_answers(
     make_ehr: Callable[..., Ehr], body: dict[str, Any]
 ) -> None:
