@@ -28,7 +28,8 @@ def read_concept_map(content: bytes, knowledge: Knowledge) -> Imported:
     """Return the order list a ConceptMap in JSON describes.
 
     Raises:
-        SettingsError: It is no ConceptMap, a group lacks its target system, or nothing fits.
+        SettingsError: It is no ConceptMap, a group lacks its target system, a target its
+            code or display, or nothing fits.
     """
     concepts = _concepts(knowledge)
     entries: list[OrderEntry] = []
@@ -89,9 +90,14 @@ def _entries(
 ) -> Iterator[OrderEntry]:
     for target in _objects(element.get("target")):
         relation = _text(target, "equivalence") or _text(target, "relationship")
-        code, display = _text(target, "code"), _text(target, "display")
-        if relation in _NOT_THE_SAME or not code:
+        if relation in _NOT_THE_SAME:
             continue
+        code, display = _text(target, "code"), _text(target, "display")
+        if not code:
+            raise SettingsError(
+                f"{place}.target: a target has no code. Add it, or say that nothing matches "
+                "(equivalence unmatched; in R5 noMap)."
+            )
         if not display:
             raise SettingsError(
                 f"{place}.target: a target has no display. Add the name clinicians know."
@@ -101,7 +107,7 @@ def _entries(
             system=system,
             code=code,
             display=display,
-            instructions=_text(target, "comment"),
+            instructions=" ".join(_text(target, "comment").split()),
         )
 
 

@@ -59,6 +59,21 @@ def test_our_own_ids_work_with_any_source_system(knowledge: Knowledge) -> None:
     assert [e.concept for e in found.entries] == ["emg-lower-limb"]
 
 
+def test_comment_of_several_lines_becomes_one_line(knowledge: Knowledge) -> None:
+    """A cell of the order list is one line; a comment written over several still arrives whole."""
+    mapping = element("crp", "52001", comment="Fasting.\n  Tube: green.")
+    found = read_concept_map(concept_map("x:y", mapping), knowledge)
+    [entry] = read_order_catalogue("o", catalogue_csv(found.entries).encode()).entries
+    assert entry.instructions == "Fasting. Tube: green."
+
+
+def test_target_without_code_that_is_said_not_to_match_is_left_out(knowledge: Knowledge) -> None:
+    """FHIR says "we have nothing for it" by a target without a code."""
+    nothing = {"code": "crp", "target": [{"equivalence": "unmatched"}]}
+    found = read_concept_map(concept_map("x:y", nothing, element("esr", "2")), knowledge)
+    assert [e.concept for e in found.entries] == ["esr"]
+
+
 @pytest.mark.parametrize(
     "change", [{"equivalence": "unmatched"}, {"equivalence": "", "relationship": "not-related-to"}]
 )
@@ -75,7 +90,6 @@ def test_target_that_is_said_not_to_match_is_left_out(
     "odd",
     [
         {"code": "7", "display": "X", "equivalence": ["equal"]},
-        {"code": {"a": 1}, "display": "X"},
         {"code": "7", "display": "X", "comment": {"b": 2}},
     ],
 )
@@ -102,6 +116,11 @@ def test_value_of_the_wrong_type_never_becomes_an_order(
             concept_map("x:y", {"code": "crp", "target": [{"code": "7", "display": ["X"]}]}),
             "element[0].target: a target has no display",
         ),
+        (
+            concept_map("x:y", {"code": "crp", "target": [{"code": 7, "display": "X"}]}),
+            "element[0].target: a target has no code",
+        ),
+        (concept_map("x:y", element("esr", "2"), element("crp", "")), "element[1].target: a tar"),
         (b'{"resourceType": "ConceptMap", "group": [7, {"target": "x:y", "element": 3}]}', "none"),
     ],
 )
