@@ -1,7 +1,8 @@
 """What users did with their cards: kept before the EHR is told so, each item once.
 
 An answer belongs to the latest showing of its card not later than the answer.  Of several answers
-to one showing the latest counts, and an acceptance before an override of the same moment.
+to one showing the latest counts, and an acceptance before an override of the same moment.  No
+answer counts as given later than we heard of it: a client's clock may be ahead.
 """
 
 from __future__ import annotations
@@ -22,7 +23,14 @@ from cds_service.hooks.feedback import CardOutcome, FeedbackItem
 from cds_service.knowledge.model import Knowledge
 from cds_service.ledger.calls import CallLedger, first_id, json_text
 from cds_service.ledger.database import LedgerLostError, RowRefusedError
-from cds_service.ledger.records import FeedbackCounts, Scope, State, milliseconds
+from cds_service.ledger.records import (
+    FeedbackCounts,
+    KeptFeedback,
+    NewAnswer,
+    Scope,
+    State,
+    milliseconds,
+)
 from cds_service.ledger.snoozes import ACCEPTED, last_day, term_of
 from cds_service.ledger.tables import CALL, FEEDBACK, SHOWING, SNOOZE
 from cds_service.trust.profile import ClientProfile
@@ -46,9 +54,9 @@ _SHOWING = (
     .with_for_update(of=SHOWING)
 )
 """Locked on PostgreSQL, so that two answers to one showing are weighed one after the other."""
-_OTHERS = select(FEEDBACK.c.id, FEEDBACK.c.acted_at, FEEDBACK.c.outcome).where(
-    and_(FEEDBACK.c.call_id == bindparam("call"), FEEDBACK.c.card == bindparam("card_id"))
-)
+_OTHERS = select(
+    FEEDBACK.c.id, FEEDBACK.c.acted_at, FEEDBACK.c.received_at, FEEDBACK.c.outcome
+).where(and_(FEEDBACK.c.call_id == bindparam("call"), FEEDBACK.c.card == bindparam("card_id")))
 _SUPERSEDE = update(FEEDBACK).where(FEEDBACK.c.id == bindparam("name")).values(is_superseded=True)
 _END_SNOOZES = delete(SNOOZE).where(SNOOZE.c.feedback_id == bindparam("name"))
 
@@ -83,8 +91,8 @@ class FeedbackLedger:
         self._lock = threading.Lock()
         self.counts = FeedbackCounts()
 
-    def keep(self, client: ClientProfile, items: tuple[FeedbackItem, ...]) -> FeedbackCounts:
-        """Keep *items* of one client and return their counts; on return they are on the disk.
+    def keep(self, client: ClientProfile, items: tuple[FeedbackItem, ...]) -> KeptFeedback:
+        """Keep *items* of one client and return which are new; on return they are on the disk.
 
         Raises:
             OverloadedError: They could not be committed; none of them is kept.
@@ -97,26 +105,28 @@ class FeedbackLedger:
         except (LedgerLostError, RowRefusedError) as error:
             self._count(FeedbackCounts(refused=len(items)))
             raise OverloadedError(_RETRY_AFTER_SECONDS) from error
-        self._count(kept)
+        self._count(kept.counts)
         return kept
 
     def _keep_all(
         self, connection: Connection, client: ClientProfile, items: tuple[FeedbackItem, ...]
-    ) -> FeedbackCounts:
+    ) -> KeptFeedback:
         received = self._now()
         status = FeedbackCounts()
+        new = []
         for item in items:
-            showing = _showing(connection, client, item)
+            showing = _showing(connection, client, item, received)
             name = self._insert(connection, client, item, received, showing)
             if name is None:
                 status = replace(status, repeated=status.repeated + 1)
                 continue
             status = replace(status, kept=status.kept + 1)
+            new.append(_new_answer(item, self._knowledge))
             if showing is None:
                 status = replace(status, unknown_cards=status.unknown_cards + 1)
             elif _is_the_answer(connection, showing, name):
                 self._snooze(connection, client, item, received, (name, showing))
-        return status
+        return KeptFeedback(counts=status, new=tuple(new))
 
     def _insert(
         self,
@@ -199,9 +209,11 @@ class FeedbackLedger:
             )
 
 
-def _showing(connection: Connection, client: ClientProfile, item: FeedbackItem) -> Shown | None:
-    """Return the showing that *item* answers; the client's clock may be behind ours."""
-    latest = milliseconds(item.acted_at) + client.clock_skew_seconds * 1000
+def _showing(
+    connection: Connection, client: ClientProfile, item: FeedbackItem, received: datetime
+) -> Shown | None:
+    """Return the showing that *item* answers; the client's clock may be behind ours, or ahead."""
+    latest = milliseconds(min(item.acted_at, received)) + client.clock_skew_seconds * 1000
     asked = {
         "card_uuid": _storable(item.card.lower()),
         "client": client.id,
@@ -216,13 +228,26 @@ def _is_the_answer(connection: Connection, showing: Shown, name: int) -> bool:
     asked = {"call": showing.call_id, "card_id": showing.card}
     answers = connection.execute(_OTHERS, asked).all()
     counts = max(
-        answers, key=lambda row: (row.acted_at, row.outcome == CardOutcome.ACCEPTED.value, row.id)
+        answers,
+        key=lambda row: (
+            min(row.acted_at, row.received_at),
+            row.outcome == CardOutcome.ACCEPTED.value,
+            row.id,
+        ),
     )
     for row in answers:
         if row.id != counts.id:
             connection.execute(_SUPERSEDE, {"name": row.id})
             connection.execute(_END_SNOOZES, {"name": row.id})
     return bool(counts.id == name)
+
+
+def _new_answer(item: FeedbackItem, knowledge: Knowledge) -> NewAnswer:
+    return NewAnswer(
+        outcome=item.outcome.value,
+        reason=_our_reason(item, knowledge),
+        has_reason=item.reason_code is not None,
+    )
 
 
 def _our_reason(item: FeedbackItem, knowledge: Knowledge) -> str | None:

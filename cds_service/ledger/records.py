@@ -148,6 +148,25 @@ class FeedbackCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewAnswer:
+    """An item of feedback that was not kept before."""
+
+    outcome: str
+    reason: str | None
+    """Our override reason."""
+    has_reason: bool
+    """Whether any reason was sent, known to us or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptFeedback:
+    """What became of the items of one call."""
+
+    counts: FeedbackCounts
+    new: tuple[NewAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerStatus:
     """How the ledger of this process is: for health and metrics.
 

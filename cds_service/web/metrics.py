@@ -16,8 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from cds_service.fhir.metrics import LATENCY_BOUNDS_SECONDS, PullTotals
-from cds_service.hooks.feedback import FeedbackItem
-from cds_service.ledger.records import CallRecord, LedgerStatus
+from cds_service.ledger.records import CallRecord, LedgerStatus, NewAnswer
 
 _BOUNDS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 1.0, 2.5)
 """0.45 is the usual deadline of a call."""
@@ -28,10 +27,9 @@ _NO_REASON, _UNKNOWN_REASON = "none", "other"
 class Metrics:
     """Everything this process counts, in a registry of its own."""
 
-    def __init__(self, override_reasons: Iterable[str]) -> None:
-        """Know *override_reasons*; any other reason an EHR sends is counted as one."""
+    def __init__(self) -> None:
+        """Begin at zero."""
         self.registry = CollectorRegistry(auto_describe=False)
-        self._reasons = frozenset(override_reasons)
         self._calls = Counter(
             "cds_hook_calls",
             "Hook calls that were recorded, by how they ended.",
@@ -105,12 +103,11 @@ class Metrics:
         for card_id in call.faulty_rules:
             self._faulty.labels(card_id).inc()
 
-    def observe_feedback(self, client: str, items: Iterable[FeedbackItem]) -> None:
-        """Count items of feedback that were kept."""
-        for item in items:
-            reason = item.reason_code or _NO_REASON
-            known = reason if reason in self._reasons or reason == _NO_REASON else _UNKNOWN_REASON
-            self._feedback.labels(client, item.outcome.value, known).inc()
+    def observe_feedback(self, client: str, answers: Iterable[NewAnswer]) -> None:
+        """Count what was kept and not kept before; reasons we do not know count as one."""
+        for answer in answers:
+            otherwise = _UNKNOWN_REASON if answer.has_reason else _NO_REASON
+            self._feedback.labels(client, answer.outcome, answer.reason or otherwise).inc()
 
     def observe_answer(self, client: str | None, address: str, status: int) -> None:
         """Count one answer to an address of ours (its pattern, not what was sent)."""

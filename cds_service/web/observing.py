@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cds_service.hooks.feedback import FeedbackItem
-from cds_service.ledger.records import CallRecord, FeedbackCounts
+from cds_service.ledger.records import CallRecord, KeptFeedback
 from cds_service.ledger.snoozes import Snooze
 from cds_service.trust.profile import ClientProfile
 from cds_service.web.evaluation import CallLedger
@@ -41,12 +41,12 @@ class ObservedFeedback:
     store: FeedbackStore
     metrics: Metrics
 
-    def keep(self, client: ClientProfile, items: tuple[FeedbackItem, ...]) -> FeedbackCounts:
-        """Keep *items* of one client, then count them.
+    def keep(self, client: ClientProfile, items: tuple[FeedbackItem, ...]) -> KeptFeedback:
+        """Keep *items* of one client, then count those that are new.
 
         Raises:
             OverloadedError: They could not be kept.
         """
-        counts = self.store.keep(client, items)
-        self.metrics.observe_feedback(client.id, items)
-        return counts
+        kept = self.store.keep(client, items)
+        self.metrics.observe_feedback(client.id, kept.new)
+        return kept

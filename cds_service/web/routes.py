@@ -24,7 +24,7 @@ from cds_service.knowledge.publishing import (
     override_reason_map,
     value_set_resource,
 )
-from cds_service.ledger.records import FeedbackCounts
+from cds_service.ledger.records import FeedbackCounts, KeptFeedback
 from cds_service.trust.config import ConfigSource
 from cds_service.trust.profile import ClientProfile
 from cds_service.web.access import FrontDesk
@@ -41,7 +41,7 @@ _ONE_DAY_SECONDS = 86_400
 class FeedbackStore(Protocol):
     """Where feedback is kept."""
 
-    def keep(self, client: ClientProfile, items: tuple[FeedbackItem, ...]) -> FeedbackCounts:
+    def keep(self, client: ClientProfile, items: tuple[FeedbackItem, ...]) -> KeptFeedback:
         """Keep *items* of one client; on return they are safe.
 
         Raises:
@@ -91,7 +91,7 @@ def register_hooks(app: Flask, parts: HookParts) -> None:
             feedback = parse_feedback(read_body(request), client.reading.feedback_reasons)
             if feedback.items:
                 kept = parts.feedback.keep(client, feedback.items)
-                _log_feedback(client, feedback, kept)
+                _log_feedback(client, feedback, kept.counts)
         return _feedback_answer(feedback)
 
 

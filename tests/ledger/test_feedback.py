@@ -115,6 +115,29 @@ def test_override_that_arrives_late_does_not_undo_a_later_acceptance(clinic: Cli
     assert [row["reason"] for row in clinic.rows(SNOOZE)] == ["accepted"]
 
 
+@pytest.mark.parametrize("year", [2039, 2040, 2199])
+def test_clock_that_is_years_ahead_spoils_neither_the_batch_nor_the_ledger(
+    clinic: Clinic, year: int
+) -> None:
+    """The item answers the last showing, the others of its batch are kept, and calls go on."""
+    first, second, *_ = clinic.open()
+    ahead = {**clinic.item(first, "overridden"), "outcomeTimestamp": f"{year}-12-31T00:00:00Z"}
+    assert clinic.send(ahead, clinic.item(second, "overridden")).get_json() == {}
+    assert all(row["call_id"] for row in clinic.rows(FEEDBACK))
+    assert clinic.ledger.status.is_writable
+
+
+def test_answer_from_a_clock_that_is_ahead_does_not_outlive_later_ones(clinic: Clinic) -> None:
+    """An answer dated after we heard of it counts as given when we heard of it."""
+    card = next(card for card in clinic.open() if card.get("suggestions"))
+    item = clinic.item(card, "overridden")
+    clinic.send({**item, "outcomeTimestamp": "2031-01-01T00:00:00Z"})
+    clinic.pass_time(minutes=3)
+    clinic.accept(card)
+    answers = {row["outcome"]: row["is_superseded"] for row in clinic.rows(FEEDBACK)}
+    assert answers == {"overridden": True, "accepted": False}
+
+
 def test_answer_belongs_to_the_latest_showing_not_later_than_it(clinic: Clinic) -> None:
     """A card shown on two mornings and answered for the first belongs to the first."""
     card = clinic.open()[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from flask import Flask
@@ -10,7 +10,6 @@ from sqlalchemy.engine import Engine
 
 from cds_service.chart.supply import State as SupplyState
 from cds_service.fhir.metrics import PullMetrics, PullRecord
-from cds_service.hooks.feedback import CardOutcome, FeedbackItem
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
 from cds_service.ledger.records import (
@@ -18,6 +17,7 @@ from cds_service.ledger.records import (
     CallRecord,
     FeedbackCounts,
     LedgerStatus,
+    NewAnswer,
     Outcome,
     Showing,
     State,
@@ -74,7 +74,7 @@ def asked(client: str | None = None, *, days_long: int = 14) -> Asked:
 @pytest.fixture(scope="session")
 def everything(knowledge: Knowledge, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the metrics of a service that has seen one of everything."""
-    counts = Metrics(code for code, _ in knowledge.override_reasons)
+    counts = Metrics()
     counts.observe_call(CALL)
     counts.observe_feedback("ehr-a", (FEEDBACK,))
     pulls = PullMetrics()
@@ -139,13 +139,7 @@ PULL = PullRecord(
     pages=2,
     bytes=900,
 )
-FEEDBACK = FeedbackItem(
-    card="canary-uuid",
-    outcome=CardOutcome.OVERRIDDEN,
-    acted_at=datetime(2026, 11, 2, tzinfo=UTC),
-    reason_code="canary-reason",
-    user_comment="canary comment",
-)
+FEEDBACK = NewAnswer(outcome="overridden", reason=None, has_reason=True)
 ALARM = Alarm(
     client="ehr-a",
     watched=Watched.CARD,

@@ -94,6 +94,21 @@ def test_development_service_shows_its_metrics_and_why(
     assert f'digest="{knowledge.digest}"' in text
 
 
+def test_answers_are_counted_as_the_ledger_and_the_report_count_them(
+    knowledge: Knowledge, tmp_path: Path
+) -> None:
+    """An item sent twice counts once, and a code of CDS Hooks 3.0 counts as our reason."""
+    clinic = make_clinic(knowledge, state_dir=tmp_path)
+    first, second, *_ = clinic.open("no-relief")
+    item = clinic.override(first, "done-elsewhere")
+    clinic.send(item, item)
+    clinic.override(second, "patient-refuses")
+    text = clinic.client.get("/metrics").text
+    kept = 'cds_feedback_items_total{client="dev",outcome="overridden",reason='
+    assert value(text, f'{kept}"done-elsewhere"}}') == 1
+    assert value(text, f'{kept}"patient-declined"}}') == 1
+
+
 def test_ledger_that_cannot_be_read_is_said_and_the_rest_still_told(
     knowledge: Knowledge, tmp_path: Path
 ) -> None:
