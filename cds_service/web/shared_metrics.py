@@ -115,11 +115,17 @@ class SharedMetrics:
 
 
 def forget_ended_processes(folder: Path) -> None:
-    """Remove what an earlier run of the service counted, unless one of its processes lives."""
+    """Remove what an earlier run of the service counted, unless one of its processes lives.
+
+    Where the disk is read-only it stays; nothing is shared there, so it is not counted either.
+    """
     if any(_is_held(alive) for alive in folder.glob(f"*{_ALIVE}")):
         return
-    for path in folder.glob("*"):
-        path.unlink(missing_ok=True)
+    try:
+        for path in folder.glob("*"):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        _LOG.error("old metrics cannot be removed", exception=type(error).__name__)
 
 
 def _is_held(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -284,6 +285,19 @@ def test_folder_that_cannot_be_written_leaves_each_process_alone(tmp_path: Path)
     shared, _ = counted(tmp_path / "metrics", 3, 1)
     shared.keep_writing()
     assert sums(shared) == {"calls_total": 3, "waiting": 1}
+
+
+def test_start_on_a_disk_that_became_read_only_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts of an ended service that cannot be removed do not stop the next one."""
+    (tmp_path / "ended.counts").write_text("[]", encoding="utf-8")
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    forget_ended_processes(tmp_path)
 
 
 def test_new_start_forgets_what_an_ended_service_counted(tmp_path: Path) -> None:
