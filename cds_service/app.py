@@ -327,9 +327,12 @@ def _replay_store(desk: FrontDesk) -> str:
 
 
 def _ledger(status: LedgerStatus) -> str:
+    faults = []
     if not status.is_writable:
-        return f"cannot be written, {status.waiting} calls wait in memory"
-    return "in order" if status.is_readable else "cannot be read, nothing is held back"
+        faults.append(f"cannot be written, {status.waiting} calls wait in memory")
+    if not status.is_readable:
+        faults.append("cannot be read, nothing is held back")
+    return "; ".join(faults) or "in order"
 
 
 def _flask_app(

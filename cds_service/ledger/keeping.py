@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -69,8 +70,7 @@ class Ledger:
         while not rest.wait(_LOOK_EVERY_SECONDS):
             while self.calls.write_waiting():
                 rest.wait(_REST_SECONDS)
-            if not self.database.is_readable:
-                self.calls.snoozes("nobody")  # a look whether it can be read again
+            self.look_again()
             if self.monotonic() < prune_at:
                 continue
             prune_at = self.monotonic() + _PRUNE_EVERY_SECONDS
@@ -80,6 +80,14 @@ class Ledger:
                 continue
             if deleted:
                 _LOG.info("ledger_pruned", rows=deleted)
+
+    def look_again(self) -> None:
+        """Find out whether a lost ledger can be used again, though no call needs it now."""
+        if not self.database.is_readable:
+            self.calls.snoozes("nobody")
+        if not self.database.is_writable:
+            with suppress(LedgerLostError):
+                self.database.write_call(lambda _connection: None)
 
     def prune(self, pause: Callable[[], object] = bool) -> int:
         """Delete what is older than its time, a bounded part at a time; return how many rows.

@@ -15,7 +15,7 @@ from cds_service.ledger.database import Database, LedgerLostError, Work
 from cds_service.ledger.place import LedgerPlace
 from cds_service.ledger.records import CallRecord, Outcome
 from cds_service.ledger.tables import CALL
-from tests.ledger.clinic import rows
+from tests.ledger.clinic import Clinic, rows
 
 CALL_RECORD = CallRecord(
     client="north",
@@ -131,3 +131,26 @@ def test_reading_what_holds_cards_back_never_fails(
     ledger = CallLedger(database)
     assert ledger.snoozes("a") == ()
     assert ledger.counts.snoozes_unread == 1
+
+
+def test_ledger_found_again_is_said_though_nothing_waits(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Feedback was refused and nobody calls since: health and metrics do not stay red."""
+    card = clinic.open()[0]
+    database = clinic.ledger.database
+
+    def lost(*_: object) -> None:
+        raise OSError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(database, "_ready", lost)
+        assert clinic.send(clinic.item(card, "overridden")).status_code == 503
+        with pytest.raises(LedgerLostError):
+            database.read(lambda _connection: None)
+    health = clinic.client.get("/health/ready").get_json()["ledger"]
+    assert health.startswith("cannot be written, ")
+    assert health.endswith("; cannot be read, nothing is held back")
+    monkeypatch.setattr("cds_service.ledger.database._Road.is_paused", False)
+    clinic.ledger.look_again()
+    assert clinic.client.get("/health/ready").get_json()["ledger"] == "in order"
