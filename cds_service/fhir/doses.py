@@ -90,10 +90,11 @@ def morphine_equivalent(
     is_maximum = False
     for instruction in instructions:
         dose = _instruction(found, instruction)
-        if dose is None:
+        sequence = instruction.sequence
+        if dose is None or (sequence is not None and not sequence.is_finite()):
             return None
-        before = by_sequence.get(instruction.sequence, Decimal(0))
-        by_sequence[instruction.sequence] = before + dose.per_day
+        before = by_sequence.get(sequence, Decimal(0))
+        by_sequence[sequence] = before + dose.per_day
         is_maximum = is_maximum or dose.is_maximum
     return DailyDose(
         per_day=max(by_sequence.values()), is_maximum=is_maximum or len(by_sequence) > 1

@@ -39,6 +39,8 @@ class Scale:
 
 
 _LARGEST = Decimal(1_000_000_000)
+_MOST_DECIMALS = 30
+"""Places behind the point; written out, ``1e-2000000000`` would fill the memory."""
 _SCORE_UNITS = frozenset({"{score}", "score", "1", "{points}", "points", "{#}", "{number}"})
 _PAIN_UNITS = _SCORE_UNITS | {"/10", "{0-10}", "{0-10}/10", "{nrs}", "{rating}", "{scale}", "cm"}
 
@@ -177,7 +179,7 @@ def measured(concept: str, quantity: Quantity) -> Measured | str:
     value = quantity.value
     if value is None or not value.is_finite():
         return reasons.NO_VALUE
-    if abs(value) > _LARGEST:
+    if not -_LARGEST <= value <= _LARGEST or _decimals(value) > _MOST_DECIMALS:
         return reasons.OUT_OF_RANGE
     if concept == "pain-vas":
         result = _visual_analogue(value, quantity)
@@ -186,6 +188,10 @@ def measured(concept: str, quantity: Quantity) -> Measured | str:
     if isinstance(result, str) or scale.low <= result.value <= scale.high:
         return result
     return reasons.OUT_OF_RANGE
+
+
+def _decimals(value: Decimal) -> int:
+    return -int(value.as_tuple().exponent)
 
 
 def _in_scale_unit(scale: Scale, value: Decimal, quantity: Quantity) -> Measured | str:
