@@ -21,7 +21,7 @@ from cds_service.fhir.paging import MOST_RESOURCES
 from cds_service.fhir.queries import TYPES
 
 _DEEPEST_BUNDLE = 3
-_MAY_MATTER = frozenset({"fatal", "error"})
+_HARMLESS = frozenset({"warning", "information", "success"})
 _GAP_ISSUES = frozenset(
     {
         "incomplete",
@@ -293,8 +293,8 @@ def _is_failure(issue: _Issue) -> bool:
 
 
 def _is_severe(issue: _Issue) -> bool:
-    """Whether the issue says something failed; "no results" never does."""
-    is_severe = (issue.severity or "").strip().lower() in _MAY_MATTER
+    """Whether the issue may say that something failed; "no results" never does."""
+    is_severe = (issue.severity or "").strip().lower() not in _HARMLESS
     return is_severe and _EPIC_NO_RESULTS not in _codes(issue)
 
 

@@ -130,7 +130,7 @@ def _patient(reader: Reader, answers: Mapping[str, KeyAnswer], patient_id: str) 
 def _patient_fact(reader: Reader, patient: Patient) -> PatientFact:
     return PatientFact(
         reference=f"Patient/{patient.id}",
-        birth=reader.date(patient.birth_date),
+        birth=reader.clipped(reader.date(patient.birth_date)),
         gender=plain_word(patient.gender) or None,
         is_deceased=patient.deceased_boolean is True or bool(patient.deceased_date_time),
     )

@@ -62,6 +62,7 @@ EPIC_EMPTY = {
         (outcome("error"), State.NOT_SUPPLIED, reasons.REPORTED_PROBLEM, 0),
         (outcome("information"), State.NOT_SUPPLIED, reasons.REPORTED_PROBLEM, 0),
         (bundle(outcome("fatal")), State.NOT_SUPPLIED, reasons.REPORTED_PROBLEM, 0),
+        (bundle(outcome("")), State.NOT_SUPPLIED, reasons.REPORTED_PROBLEM, 0),
         (bundle(ONE, outcome("error")), State.PARTIAL, reasons.REPORTED_PROBLEM, 1),
         (bundle(ONE, outcome("warning")), State.SUPPLIED, None, 1),
         (bundle(ONE, outcome("warning", detail="4119")), State.PARTIAL, reasons.REPORTED_MORE, 1),

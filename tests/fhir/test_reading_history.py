@@ -15,6 +15,7 @@ from tests.fhir.chart_parts import (
     CPT,
     ICD,
     LOINC,
+    PATIENT,
     RXNORM,
     SNOMED,
     ReadChart,
@@ -137,6 +138,13 @@ def test_impossible_day_is_set_aside(read: ReadChart, day: str, reason: str) -> 
     chart = read(procedure(performedDateTime=day))
     assert chart.procedures == ()
     assert chart.set_aside[0].reason == reason
+
+
+def test_birth_in_the_future_is_no_birth(read: ReadChart) -> None:
+    """A mistyped year does not make the whole chart older than the patient."""
+    chart = read(procedure(), patient={**PATIENT, "birthDate": "9999-12-31"})
+    assert chart.patient.birth is None
+    assert len(chart.procedures) == 1
 
 
 def test_the_day_is_the_one_of_the_sites_time_zone(read: ReadChart) -> None:
@@ -329,6 +337,7 @@ def dose(amount: float, unit: str = "mg", **repeat: object) -> dict[str, object]
         ([{**dose(10), "sequence": 1}, {**dose(20), "sequence": 2}], "60", True),
         ([dose(1, unit="tablet")], None, False),
         ([{"text": "1-2 tabs as needed"}], None, False),
+        ([{**dose(10), "sequence": "sNaN"}], None, False),
         ([dose(10, period=0)], None, False),
         ([], None, False),
     ],
