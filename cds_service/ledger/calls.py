@@ -5,15 +5,17 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import deque
+from datetime import date
 from itertools import count, islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cds_service.ledger.database import Database, LedgerLostError, RowRefusedError
 from cds_service.ledger.place import CALLS
+from cds_service.ledger.quickly import Quick
 from cds_service.ledger.records import CallCounts, CallRecord, Scope, Showing
 from cds_service.ledger.snoozes import Snooze
 from cds_service.ledger.tables import CALL, SHOWING, SNOOZE
@@ -86,28 +88,29 @@ class CallLedger:
 
     def snoozes(self, patient: str) -> tuple[Snooze, ...]:
         """Return what may hold cards of *patient* (a hash) back; nothing if it cannot be read."""
-
-        def work(connection: Connection) -> tuple[Snooze, ...]:
-            rows = connection.execute(_SNOOZES, {"patient": patient})
-            return tuple(
-                Snooze(
-                    id=name, card=card, scope=Scope(scope), scope_key=key, until=until, reason=why
-                )
-                for name, card, scope, key, until, why in rows
-            )
-
         try:
-            return self.database.read(work)
+            rows = self.database.read(lambda quick: quick.read(_SNOOZES, {"patient": patient}))
         except LedgerLostError:
             self._count(CallCounts(snoozes_unread=1))
             return ()
+        return tuple(
+            Snooze(
+                id=name,
+                card=card,
+                scope=Scope(scope),
+                scope_key=key,
+                until=_day(until),
+                reason=reason,
+            )
+            for name, card, scope, key, until, reason in rows
+        )
 
     def _write_batch(self, most: int) -> None:
         batch = list(islice(self._waiting, most))
         if not batch:
             return
         try:
-            self.database.write_call(lambda connection: _write(connection, batch))
+            self.database.write_call(lambda quick: _write(quick, batch))
         except RowRefusedError:
             if len(batch) > 1:  # one of them is bad; the others are not lost with it
                 for _ in batch:
@@ -133,15 +136,20 @@ def first_id(milliseconds: int) -> int:
     return milliseconds << _COUNTER_BITS
 
 
-def _write(connection: Connection, batch: list[tuple[_Row, list[_Row], list[_Row]]]) -> None:
-    insert_call, insert_showing = _INSERTS[connection.dialect.name]
-    connection.execute(insert_call, [call for call, _, _ in batch])
+def _day(value: date | str) -> date:
+    """Return a day of the ledger; SQLite keeps days as text."""
+    return value if isinstance(value, date) else date.fromisoformat(value)
+
+
+def _write(quick: Quick, batch: list[tuple[_Row, list[_Row], list[_Row]]]) -> None:
+    insert_call, insert_showing = _INSERTS[quick.dialect.name]
+    quick.write(insert_call, [call for call, _, _ in batch])
     showings = [row for _, rows, _ in batch for row in rows]
     if showings:
-        connection.execute(insert_showing, showings)
+        quick.write(insert_showing, showings)
     ended = [row for _, _, rows in batch for row in rows]
     if ended:
-        connection.execute(_END_SNOOZE, ended)
+        quick.write(_END_SNOOZE, ended)
 
 
 def _call_row(name: int, call: CallRecord) -> _Row:

@@ -18,9 +18,11 @@ from sqlalchemy.exc import DataError, IntegrityError, StatementError
 
 from cds_service.ledger.migrating import migrate, require_current
 from cds_service.ledger.place import CALLS, FEEDBACK, LedgerPlace
+from cds_service.ledger.quickly import Quick
 
 Result = TypeVar("Result")
 Work = Callable[[Connection], Result]
+QuickWork = Callable[[Quick], Result]
 
 _TRY_AGAIN_SECONDS = 1.0
 _LOG = structlog.get_logger("cds_service.ledger")
@@ -99,22 +101,25 @@ class Database:
         """Whether the last attempt to read worked."""
         return not self._reading.is_lost
 
-    def write_call(self, work: Work[Result]) -> Result:
+    def write_call(self, work: QuickWork[Result]) -> Result:
         """Do *work* in one transaction that is safe from the end of this process.
 
         Raises:
             LedgerLostError: It could not be committed in time.
             RowRefusedError: The database takes no such row.
         """
-        return self._impatiently(self._writing, lambda engines: _committed(engines.calls, work))
+        begin = "BEGIN IMMEDIATE" if self.place.file is not None else None
+        return self._impatiently(
+            self._writing, lambda engines: _quickly(engines.calls, work, begin=begin)
+        )
 
-    def read(self, work: Work[Result]) -> Result:
+    def read(self, work: QuickWork[Result]) -> Result:
         """Do *work*, which only reads.
 
         Raises:
             LedgerLostError: It could not be read in time.
         """
-        return self._impatiently(self._reading, lambda engines: _committed(engines.reading, work))
+        return self._impatiently(self._reading, lambda engines: _quickly(engines.reading, work))
 
     def write_feedback(self, work: Work[Result]) -> Result:
         """Do *work* in one transaction that is on the disk when this returns.
@@ -198,6 +203,27 @@ def _committed(engine: Engine, work: Work[Result]) -> Result:
         except Exception:
             connection.invalidate()
             raise
+
+
+def _quickly(engine: Engine, work: QuickWork[Result], *, begin: str | None = None) -> Result:
+    """Do *work* and commit, like :func:`_committed`, at half its price."""
+    driver = engine.dialect.loaded_dbapi
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        if begin is not None:
+            cursor.execute(begin)
+        result = work(Quick(cursor, engine.dialect))
+        connection.commit()
+        cursor.close()
+    except (driver.DataError, driver.IntegrityError) as error:
+        raise RowRefusedError from error
+    except Exception:
+        connection.invalidate()
+        raise
+    finally:
+        connection.close()
+    return result
 
 
 def _name(error: Exception) -> str:

@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
 
 from cds_service.ledger import calls as module
 from cds_service.ledger.calls import CallLedger
-from cds_service.ledger.database import Database, LedgerLostError, Work
+from cds_service.ledger.database import Database, LedgerLostError, QuickWork
 from cds_service.ledger.place import LedgerPlace
 from cds_service.ledger.records import CallRecord, Outcome
 from cds_service.ledger.tables import CALL
@@ -37,7 +36,7 @@ class Breakable(Database):
         self.is_broken = False
         self.loses_the_answer = False
 
-    def write_call(self, work: Work[None]) -> None:  # type: ignore[override] # one use of it
+    def write_call(self, work: QuickWork[None]) -> None:  # type: ignore[override] # one use of it
         """Write, or fail as told."""
         if self.is_broken:
             raise LedgerLostError
@@ -124,7 +123,7 @@ def test_reading_what_holds_cards_back_never_fails(
 ) -> None:
     """If it cannot be read nothing is held back, and the count says how often."""
 
-    def lost(_: Work[Connection]) -> None:
+    def lost(_: QuickWork[None]) -> None:
         raise LedgerLostError
 
     monkeypatch.setattr(database, "read", lost)

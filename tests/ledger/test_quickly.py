@@ -1,0 +1,98 @@
+"""What every call does with the ledger is cheap, and as safe as anything SQLAlchemy does itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, text
+
+from cds_service.ledger import quickly
+from cds_service.ledger.calls import CallLedger
+from cds_service.ledger.database import Database, LedgerLostError
+from cds_service.ledger.place import LedgerPlace
+from cds_service.ledger.quickly import Quick
+from cds_service.ledger.records import Scope, Showing, State
+from cds_service.ledger.tables import CALL, SHOWING, SNOOZE
+from tests.ledger.clinic import rows
+from tests.ledger.test_waiting_calls import CALL_RECORD
+
+PATIENT = "a" * 64
+SNOOZED = {
+    "client": "north",
+    "patient": PATIENT,
+    "card": "IMG-MRI-NR",
+    "scope": Scope.CARD.value,
+    "scope_key": "k",
+    "until": date(2026, 4, 1),
+    "reason": "accepted",
+    "feedback_id": 1,
+}
+SHOWN = Showing(card="IMG-MRI-NR", card_uuid="u", indicator="info", state=State.SHOWN)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """Return a SQLite ledger."""
+    database = Database(LedgerPlace(file=tmp_path / "ledger.sqlite3"))
+    yield database
+    database.close()
+
+
+def test_call_is_committed_when_keeping_it_returns(database: Database) -> None:
+    """Another program sees the call and its cards, with every value as SQLAlchemy reads it."""
+    CallLedger(database).keep(replace(CALL_RECORD, is_silent=True, showings=(SHOWN,)))
+    [call], [showing] = rows(database.place, CALL), rows(database.place, SHOWING)
+    assert call["is_silent"] is True
+    assert (call["client"], call["outcome"], call["unread"]) == ("north", "fired", None)
+    assert (showing["call_id"], showing["state"]) == (call["id"], "shown")
+
+
+def test_connections_of_calls_have_the_settings_of_the_ledger(database: Database) -> None:
+    """They write ahead, wait 50 ms at most for a lock, and overwrite what is deleted."""
+
+    def settings(quick: Quick) -> list[Any]:
+        names = ("journal_mode", "synchronous", "busy_timeout", "secure_delete")
+        return [quick.read(text(f"PRAGMA {name}"), {})[0][0] for name in names]
+
+    normal = 1
+    assert database.write_call(settings) == ["wal", normal, 50, 1]
+
+
+def test_snooze_is_read_with_a_day_and_a_scope(database: Database) -> None:
+    """What holds a card back is as it was written, though SQLite keeps days as text."""
+    database.write_feedback(lambda connection: connection.execute(insert(SNOOZE), SNOOZED))
+    [snooze] = CallLedger(database).snoozes(PATIENT)
+    assert (snooze.until, snooze.scope) == (date(2026, 4, 1), Scope.CARD)
+    assert CallLedger(database).snoozes("b" * 64) == ()
+
+
+def test_failed_write_leaves_nothing_and_no_lock(database: Database) -> None:
+    """A call is in the ledger with all of its cards or not at all."""
+
+    def half(quick: Quick) -> None:
+        quick.write(insert(SNOOZE), [{**SNOOZED, "until": "2026-04-01"}])
+        raise sqlite3.OperationalError
+
+    with pytest.raises(LedgerLostError):
+        database.write_call(half)
+    assert rows(database.place, SNOOZE) == []
+    with closing(sqlite3.connect(str(database.place.file), timeout=0)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+
+def test_statement_of_a_call_is_worded_once(database: Database) -> None:
+    """A hundred calls cost the wording of three statements."""
+    quickly._worded.cache_clear()
+    ledger = CallLedger(database)
+    for _ in range(100):
+        ledger.snoozes(PATIENT)
+        ledger.keep(replace(CALL_RECORD, showings=(SHOWN,)))
+    assert quickly._worded.cache_info().misses == 3
+    assert len(rows(database.place, CALL)) == 100
