@@ -1,7 +1,7 @@
 """The chart of one hook call: what the EHR sent along, and what its FHIR server adds in time.
 
-Every key ends as *supplied*, *known empty*, *supplied in part* or *not supplied*; nothing that
-fails here raises.  The access token travels to the FHIR server of the request only, and only if
+Every key ends as *supplied*, *known empty*, *supplied in part* or *not supplied*; no server that
+fails raises.  The access token travels to the FHIR server of the request only, and only if
 this client lists that server.
 """
 
@@ -25,6 +25,7 @@ from cds_service.fhir.prefetch import Page, joined_answer, merged_answer, read_p
 from cds_service.fhir.pulling import Access, Batch, Pull, first_pages
 from cds_service.fhir.queries import LONGEST_URL, USER_KEY, searches, user_read
 from cds_service.hooks.request import HookRequest
+from cds_service.hooks.strict_json import check_part
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.addresses import AddressRefusedError, allowed_base
 from cds_service.trust.connections import guarded_adapter
@@ -76,7 +77,11 @@ class Gateway:
     def answers(
         self, request: HookRequest, client: ClientProfile, deadline: Deadline
     ) -> Mapping[str, KeyAnswer]:
-        """Return what is known of each key, within *deadline*."""
+        """Return what is known of each key, within *deadline*.
+
+        Raises:
+            RequestError: What was sent along is not strict JSON; then no server was asked.
+        """
         wanted = (*Key.DEFAULT, *client.optional_keys)
         keys = tuple(key for key in Key.ALL if key in wanted or key in request.prefetch)
         if client.roles and user_read(request.user_id):
@@ -89,6 +94,8 @@ class Gateway:
             self._observe_sent(request, client, answers)
             return answers
         pulls, batch = self._pulls(request, client, sent, access)
+        if pulls:
+            _check_before_asking(request.prefetch)
         not_pulled = {key: pages for key, pages in sent.items() if key not in pulls}
         answers = {key: joined_answer(pages or ()) for key, pages in not_pulled.items()}
         self._observe_sent(request, client, answers)
@@ -187,6 +194,13 @@ class Gateway:
         for key, answer in answers.items():
             cost = _Cost(bytes=len(request.prefetch.get(key) or b""))
             self._observer(_record(client, SENT_ALONG, key, answer.supply, cost))
+
+
+def _check_before_asking(prefetch: Mapping[str, bytes | None]) -> None:
+    """Refuse a prefetch that is not strict JSON while no server has been bothered with the call."""
+    for key, text in prefetch.items():
+        if text is not None:
+            check_part(key, text, ())
 
 
 def _sent(
