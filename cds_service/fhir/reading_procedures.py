@@ -16,6 +16,12 @@ from cds_service.values import FhirDate, Side
 
 _ACTIVE = frozenset({"active", "recurrence", "relapse"})
 _INACTIVE = frozenset({"inactive", "remission", "resolved"})
+_NOT_COMPLETED = frozenset(
+    {
+        *("preparation", "in-progress", "not-done", "on-hold", "stopped", "unknown"),
+        *("aborted", "suspended"),  # the words of STU3
+    }
+)
 _NEVER_TOOK_PLACE = frozenset({"planned", "cancelled", "entered-in-error"})
 _INPATIENT_CLASSES = frozenset({"imp", "acute", "nonac", "inpatient"})
 _OUTPATIENT_CLASSES = frozenset({"amb", "emer", "vr", "hh", "ss", "obsenc", "fld", "outpatient"})
@@ -148,8 +154,12 @@ def _is_completed(reader: Reader, entry: Entry) -> bool:
         reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
     elif not entry.status:
         reader.put_entry_aside(entry, reasons.UNREADABLE, matters=True)
-    elif reader.vocabulary.has_meaning(entry.head.code):
+    elif not reader.vocabulary.has_meaning(entry.head.code):
+        return False
+    elif entry.status in _NOT_COMPLETED:
         reader.put_entry_aside(entry, reasons.NOT_COMPLETED)
+    else:
+        reader.put_entry_aside(entry, reasons.UNREADABLE, matters=True)
     return False
 
 

@@ -154,6 +154,20 @@ def test_the_day_is_the_one_of_the_sites_time_zone(read: ReadChart) -> None:
     assert read(late, zone="Europe/Berlin").procedures == ()
 
 
+@pytest.mark.parametrize("status", ["banana", "complete", "done"])
+def test_operation_of_an_unknown_status_is_a_gap_that_is_said(read: ReadChart, status: str) -> None:
+    """A word FHIR does not know may mean that it took place: the operations are known in part."""
+    chart = read(procedure(status=status))
+    assert chart.procedures == ()
+    assert chart.supply_of(Key.PROCEDURES).state is State.PARTIAL
+
+
+def test_unknown_status_of_another_procedure_is_no_gap(read: ReadChart) -> None:
+    """What no rule reads can say what it likes."""
+    chart = read(procedure("80146002", status="banana"))
+    assert chart.supply_of(Key.PROCEDURES).state is not State.PARTIAL
+
+
 @pytest.mark.parametrize("status", ["in-progress", "not-done", "stopped", "entered-in-error "])
 def test_operation_that_was_not_completed_is_no_operation(read: ReadChart, status: str) -> None:
     """Only completed procedures count, and the key stays supplied."""
