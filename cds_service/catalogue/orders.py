@@ -93,7 +93,11 @@ def read_order_catalogue(
         if any((other.system, other.code) == (system, code) for other in known):
             raise row.fault("code", "this concept has this code already.", "Remove one line.")
         known.append(entry)
-    return _catalogue(file, (entry for entries in by_concept.values() for entry in entries))
+    return OrderCatalogue(
+        file=file,
+        entries=tuple(entry for entries in by_concept.values() for entry in entries),
+        by_concept=MappingProxyType({name: tuple(found) for name, found in by_concept.items()}),
+    )
 
 
 def check_order_concepts(catalogue: OrderCatalogue, knowledge: Knowledge) -> None:
@@ -152,11 +156,3 @@ def catalogue_csv(entries: Iterable[OrderEntry]) -> str:
             [entry.concept, entry.system, entry.code, entry.display, entry.instructions]
         )
     return lines.getvalue()
-
-
-def _catalogue(file: str, entries: Iterable[OrderEntry]) -> OrderCatalogue:
-    found = tuple(entries)
-    by_concept: dict[str, tuple[OrderEntry, ...]] = {}
-    for entry in found:
-        by_concept[entry.concept] = (*by_concept.get(entry.concept, ()), entry)
-    return OrderCatalogue(file=file, entries=found, by_concept=MappingProxyType(by_concept))

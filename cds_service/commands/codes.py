@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from cds_service.app import templates_for
-from cds_service.commands.clients import client_of
+from cds_service.commands.clients import client_of, client_options
 from cds_service.commands.manners import clear_errors, examples
 from cds_service.errors import RequestError
 from cds_service.fhir.code_coverage import CodeName, Coverage
@@ -36,15 +36,7 @@ def codes() -> None:
 
 
 @codes.command("check", short_help="Which codes of these charts are known?")
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    envvar="CDS_SERVICE_CONFIG",
-    required=True,
-    help="TOML file with the service and its clients.",
-)
-@click.option("--client", "client_id", required=True, help="Id of the client.")
+@client_options
 @click.option(
     "--all", "shows_all", is_flag=True, help=f"Every code, not the {_SHOWN} most frequent."
 )
@@ -84,15 +76,7 @@ def check(config_file: Path, client_id: str, charts: tuple[Path, ...], *, shows_
 
 
 @codes.command("queries", short_help="The prefetch queries of one client.")
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    envvar="CDS_SERVICE_CONFIG",
-    required=True,
-    help="TOML file with the service and its clients.",
-)
-@click.option("--client", "client_id", required=True, help="Id of the client.")
+@client_options
 @clear_errors
 def queries(config_file: Path, client_id: str) -> None:
     """Print the prefetch queries of one client, its local codes among them.

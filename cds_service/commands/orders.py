@@ -15,7 +15,7 @@ from cds_service.catalogue.orders import (
     order_concepts,
     template_csv,
 )
-from cds_service.commands.clients import client_of
+from cds_service.commands.clients import client_of, client_options
 from cds_service.commands.manners import clear_errors, examples
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import OrderTemplate
@@ -34,15 +34,7 @@ def orders() -> None:
 
 
 @orders.command("check", short_help="Which of our orders have a local code?")
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    envvar="CDS_SERVICE_CONFIG",
-    required=True,
-    help="TOML file with the service and its clients.",
-)
-@click.option("--client", "client_id", required=True, help="Id of the client.")
+@client_options
 @clear_errors
 def check(config_file: Path, client_id: str) -> None:
     """Print a table of all orders with the local codes of one client.

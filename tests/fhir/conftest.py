@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,16 +12,35 @@ import pytest
 from cds_service.chart.facts import Chart
 from cds_service.chart.supply import Key, State, Supply
 from cds_service.fhir.answers import KeyAnswer
+from cds_service.fhir.gateway import Gateway
 from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
 from tests.fhir.chart_parts import KEYS, PATIENT, TODAY, ReadChart, Resource
+from tests.fhir.fault_server import FaultServer
 
 
 @pytest.fixture(scope="session")
 def knowledge() -> Knowledge:
     """Return the knowledge of this checkout."""
     return load_knowledge()
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    """Return a FHIR server with a patient and an empty chart."""
+    found = FaultServer()
+    found.behaviours["Patient"] = lambda handler: handler.send_json(PATIENT)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def gateway(knowledge: Knowledge) -> Iterator[Gateway]:
+    """Return a gateway of its own."""
+    found = Gateway(knowledge, time.monotonic)
+    yield found
+    found.close()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -25,23 +25,6 @@ from tests.fhir.fault_server import FaultServer, Handler
 TOKEN = ACCESS_TOKEN
 SECONDS = 0.45
 SEARCHES = 9
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    """Return a FHIR server with an empty chart."""
-    found = FaultServer()
-    found.behaviours["Patient"] = lambda handler: handler.send_json(PATIENT)
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-def gateway(knowledge: Knowledge) -> Iterator[Gateway]:
-    """Return a gateway of its own."""
-    found = Gateway(knowledge, time.monotonic)
-    yield found
-    found.close()
 
 
 def call(

@@ -18,7 +18,7 @@ from cds_service.fhir.queries import searches
 from cds_service.knowledge.model import Code, Knowledge
 from cds_service.trust.profile import ClientProfile, dev_profile
 from tests.fhir import fault_server
-from tests.fhir.chart_parts import PATIENT, observation, procedure
+from tests.fhir.chart_parts import observation, procedure
 from tests.fhir.fault_server import FaultServer, Handler
 from tests.fhir.test_gateway_faults import call, deadline, page, sends
 
@@ -26,13 +26,10 @@ SPLITS = 3
 
 
 @pytest.fixture
-def server() -> Iterator[FaultServer]:
+def server(server: FaultServer) -> FaultServer:
     """Return a FHIR server with a patient and one operation."""
-    found = FaultServer()
-    found.behaviours["Patient"] = sends(PATIENT)
-    found.behaviours["Procedure"] = sends(page(procedure()))
-    yield found
-    found.stop()
+    server.behaviours["Procedure"] = sends(page(procedure()))
+    return server
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Iterator
 from decimal import Decimal
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
@@ -50,23 +48,6 @@ urn:oid:2.999.7,THIGH,site-leg,
 """,
 )
 ROLE = Role(name="pt", codes=frozenset({"x:y|PT"}), hidden_cards=frozenset({"OPIOID"}))
-
-
-@pytest.fixture
-def gateway(knowledge: Knowledge) -> Iterator[Gateway]:
-    """Return a gateway of its own."""
-    found = Gateway(knowledge, time.monotonic)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    """Return a FHIR server with an empty chart."""
-    found = FaultServer()
-    found.behaviours["Patient"] = sends(PATIENT)
-    yield found
-    found.stop()
 
 
 def chart(knowledge: Knowledge, *resources: Resource, code_map: CodeMap = MAP) -> Chart:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,15 +12,6 @@ from cds_service.knowledge.loading import load_knowledge
 from cds_service.settings import Settings
 from tests.fhir.fault_server import FaultServer
 from tests.web.small_rooms import HOOK_INSTANCE, SERVICE
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    """Run a FHIR server that remembers what it was asked."""
-    server = FaultServer()
-    yield server
-    server.stop()
-
 
 MALFORMED = {
     "a key written twice": '{"a": 1, "a": 2}',

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from cds_service.chart.supply import Key, State
 from cds_service.fhir.gateway import Gateway
@@ -14,18 +11,9 @@ from cds_service.fhir.metrics import OTHER_BASES, SENT_ALONG, PullMetrics, PullR
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.profile import dev_profile
 from tests.fhir import fault_server
-from tests.fhir.chart_parts import PATIENT, procedure
+from tests.fhir.chart_parts import procedure
 from tests.fhir.fault_server import FaultServer
-from tests.fhir.test_gateway_faults import call, deadline, page, sends
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    """Return a FHIR server with a patient."""
-    found = FaultServer()
-    found.behaviours["Patient"] = sends(PATIENT)
-    yield found
-    found.stop()
+from tests.fhir.test_gateway_faults import call, deadline, page
 
 
 def record(base: str = "https://a.example", seconds: float = 0.02) -> PullRecord:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -17,24 +17,15 @@ from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.profile import dev_profile
 from tests.fhir import fault_server
-from tests.fhir.chart_parts import PATIENT, TODAY, procedure
+from tests.fhir.chart_parts import TODAY, procedure
 from tests.fhir.fault_server import FaultServer
-from tests.fhir.test_gateway_faults import call, deadline, page, sends
+from tests.fhir.test_gateway_faults import call, deadline, page
 
 GOOD = json.dumps(page(procedure())).encode()
 DOUBTFUL = (
     json.dumps(procedure(id="p2")).encode()[:-1] + b', "subject": {"reference": "Patient/b"}}'
 )
 DEEP = json.dumps(procedure(id="p2")).encode()[:-1] + b', "x": ' + b"[" * 300 + b"]" * 300 + b"}"
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    """Return a FHIR server with a patient."""
-    found = FaultServer()
-    found.behaviours["Patient"] = sends(PATIENT)
-    yield found
-    found.stop()
 
 
 def pulled(knowledge: Knowledge, server: FaultServer, body: bytes) -> Mapping[str, KeyAnswer]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from urllib.parse import parse_qs
 
 import pytest
@@ -25,21 +24,10 @@ from tests.fhir.test_gateway_faults import call, deadline, page, sends
 
 
 @pytest.fixture
-def server() -> Iterator[FaultServer]:
+def server(server: FaultServer) -> FaultServer:
     """Return a FHIR server with a patient and one operation."""
-    found = FaultServer()
-    found.behaviours["Patient"] = sends(PATIENT)
-    found.behaviours["Procedure"] = sends(page(procedure()))
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-def gateway(knowledge: Knowledge) -> Iterator[Gateway]:
-    """Return a gateway of its own."""
-    found = Gateway(knowledge, time.monotonic)
-    yield found
-    found.close()
+    server.behaviours["Procedure"] = sends(page(procedure()))
+    return server
 
 
 def client(**wishes: object) -> ClientProfile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.utils import formatdate
 
 import pytest
@@ -13,31 +13,12 @@ from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.gateway import Gateway
 from cds_service.fhir.http import Question, Terms
-from cds_service.knowledge.model import Knowledge
 from cds_service.trust.profile import dev_profile
 from tests.fhir import fault_server
-from tests.fhir.chart_parts import PATIENT
 from tests.fhir.fault_server import FaultServer, Handler
 from tests.fhir.test_gateway_faults import call, deadline, page, sends
 
 MOMENT = 1_800_000_000
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    """Return a FHIR server with an empty chart."""
-    found = FaultServer()
-    found.behaviours["Patient"] = sends(PATIENT)
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-def gateway(knowledge: Knowledge) -> Iterator[Gateway]:
-    """Return a gateway of its own."""
-    found = Gateway(knowledge, time.monotonic)
-    yield found
-    found.close()
 
 
 def busy_until(seconds: int, *, says_now: bool = True) -> Callable[[Handler], None]:

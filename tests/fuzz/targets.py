@@ -26,20 +26,12 @@ from cds_service.hooks.strict_json import parse_json
 from cds_service.settings import Settings
 from cds_service.trust.addresses import AddressRefusedError, normalise_base
 from cds_service.trust.token import read_token
+from tests.chart_keys import KINDS
 from tests.fuzz.mutations import garbled, mutated
 
 DAY = date(2026, 3, 1)
 SERVICE = f"/cds-services/{SERVICE_ID}"
 MOST_TIMES = 6
-KEYS = {
-    "procedures": "Procedure",
-    "conditions": "Condition",
-    "serviceRequests": "ServiceRequest",
-    "medicationRequests": "MedicationRequest",
-    "diagnosticReports": "DiagnosticReport",
-    "devices": "Device",
-    "scores": "Observation",
-}
 FEEDBACK = {
     "feedback": [
         {
@@ -84,7 +76,7 @@ def _calls() -> tuple[dict[str, Any], ...]:
                             if each["resourceType"] == kind
                         ],
                     }
-                    for key, kind in KEYS.items()
+                    for key, kind in KINDS.items()
                 },
             },
             "extension": {AS_OF_EXTENSION: DAY.isoformat()},

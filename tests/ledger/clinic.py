@@ -25,18 +25,10 @@ from cds_service.ledger.place import AT_LEISURE, LedgerPlace
 from cds_service.offline import BundleFile
 from cds_service.rendering.cards import OVERRIDE_SYSTEM
 from cds_service.settings import Settings
+from tests.chart_keys import KINDS
 
 SERVICE = "/cds-services/post-laminectomy-evaluation"
 MORNING = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
-KINDS = {
-    "procedures": "Procedure",
-    "conditions": "Condition",
-    "serviceRequests": "ServiceRequest",
-    "medicationRequests": "MedicationRequest",
-    "diagnosticReports": "DiagnosticReport",
-    "devices": "Device",
-    "scores": "Observation",
-}
 PERSONAS = {persona.id: persona for persona in load_personas(MORNING.date())}
 Json = dict[str, Any]
 

@@ -40,6 +40,12 @@ def _resource(card: dict[str, Any], number: int = 0) -> dict[str, Any]:
     return resource
 
 
+def _offering(assessment: Assessment, finding: Finding, proposal: Proposal) -> Assessment:
+    """Return the assessment with one card, which offers one proposal."""
+    only = replace(finding, proposals=(proposal,), is_either_or=False)
+    return replace(assessment, findings=(only,))
+
+
 def test_client_that_wants_actions_gets_no_cards_to_read_only(
     assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
 ) -> None:
@@ -90,9 +96,7 @@ def test_local_code_comes_first_and_standard_codes_stay_unless_unwanted(
 ) -> None:
     """The EHR finds its own code first; another system still finds LOINC."""
     crp = Proposal(orders=("crp",), priority="routine")
-    changed = replace(
-        assessment, findings=(replace(mri_finding, proposals=(crp,), is_either_or=False),)
-    )
+    changed = _offering(assessment, mri_finding, crp)
     catalogue = read_order_catalogue("o", LIST)
     for keeps, expected in ((True, ["5", "1988-5"]), (False, ["5"])):
         wish = replace(options, order_catalogue=catalogue, keeps_standard_codes=keeps)
@@ -111,9 +115,7 @@ def test_form_of_an_order_for_other_countries_takes_the_plain_entry_or_its_own(
 ) -> None:
     """A hospital maps physiotherapy once; an entry for the form it uses comes first."""
     therapy = Proposal(orders=("physiotherapy-referral",), priority="routine")
-    changed = replace(
-        assessment, findings=(replace(mri_finding, proposals=(therapy,), is_either_or=False),)
-    )
+    changed = _offering(assessment, mri_finding, therapy)
     rows = "concept,system,code,display\nphysiotherapy-referral,urn:oid:2.999.1,1,PT & OT_A\n"
     for text, code in ((rows, "1"), (f"{rows}physiotherapy-referral-other,urn:oid:2.9,2,P\n", "2")):
         catalogue = read_order_catalogue("o", text.encode())
@@ -185,9 +187,7 @@ def test_order_set_of_a_suggestion_is_one_action_that_names_its_tests(
 ) -> None:
     """CRP, ESR and blood count are one set, blood cultures are not: two actions, both named."""
     bloods = Proposal(orders=("crp", "esr", "wbc", "blood-cultures"), priority="stat")
-    changed = replace(
-        assessment, findings=(replace(mri_finding, proposals=(bloods,), is_either_or=False),)
-    )
+    changed = _offering(assessment, mri_finding, bloods)
     rows = "".join(f"{name},urn:oid:2.999.1,52,PANEL\n" for name in ("crp", "esr", "wbc"))
     catalogue = read_order_catalogue("o", f"concept,system,code,display\n{rows}".encode())
     [card] = render_cards(changed, knowledge, replace(options, order_catalogue=catalogue), context)
@@ -322,9 +322,7 @@ def test_description_says_side_urgency_and_first_useful_day(
     emg = Proposal(
         orders=("emg-lower-limb",), priority="urgent", side=Side.LEFT, occurrence=date(2026, 7, 1)
     )
-    changed = replace(
-        assessment, findings=(replace(mri_finding, proposals=(emg,), is_either_or=False),)
-    )
+    changed = _offering(assessment, mri_finding, emg)
     [card] = render_cards(changed, knowledge, options, context)
     suggestions = card["suggestions"]
     assert isinstance(suggestions, list)

@@ -22,19 +22,11 @@ from cds_service.demo.personas import load_personas
 from cds_service.hooks.request import AS_OF_EXTENSION
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.settings import Settings
+from tests.chart_keys import KINDS
 from tests.security.lab import SERVICE
 
 DAY = date(2026, 3, 1)
 MARK = "zqmark"
-KEYS = {
-    "procedures": "Procedure",
-    "conditions": "Condition",
-    "serviceRequests": "ServiceRequest",
-    "medicationRequests": "MedicationRequest",
-    "diagnosticReports": "DiagnosticReport",
-    "devices": "Device",
-    "scores": "Observation",
-}
 FREE_TEXTS = frozenset(
     {"display", "text", "family", "given", "div", "title", "description", "name"}
 )
@@ -100,7 +92,7 @@ def _replaced(value: object, hostile: Callable[[], str], name: str = "") -> obje
 
 def _body(patient: str, resources: list[dict[str, Any]]) -> dict[str, Any]:
     prefetch: dict[str, Any] = {"patient": resources[0], "findings": None}
-    for key, kind in KEYS.items():
+    for key, kind in KINDS.items():
         entries = [{"resource": each} for each in resources if each["resourceType"] == kind]
         prefetch[key] = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
     return {

@@ -18,21 +18,12 @@ import requests
 
 from cds_service.demo.personas import Persona, load_personas
 from cds_service.hooks.request import AS_OF_EXTENSION
+from tests.chart_keys import KINDS
 from tests.web.small_rooms import HOOK_INSTANCE, SERVICE
 
 DAY = date(2026, 3, 1)
 START_SECONDS = 30
 CANARY = "CanaryShaw"
-
-KEYS = {
-    "procedures": "Procedure",
-    "conditions": "Condition",
-    "serviceRequests": "ServiceRequest",
-    "medicationRequests": "MedicationRequest",
-    "diagnosticReports": "DiagnosticReport",
-    "devices": "Device",
-    "scores": "Observation",
-}
 
 
 @dataclass(frozen=True)
@@ -97,7 +88,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def _prefetch(persona: Persona) -> dict[str, object]:
     """Return the chart as an EHR sends it: one searchset for each key."""
     found: dict[str, object] = {"patient": persona.resources[0], "findings": None}
-    for key, kind in KEYS.items():
+    for key, kind in KINDS.items():
         entries = [{"resource": each} for each in persona.resources if each["resourceType"] == kind]
         found[key] = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
     return found
