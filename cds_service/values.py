@@ -1,14 +1,18 @@
-"""Small values every room uses: calendar days as FHIR writes them, and sides of the body.
+"""Small values every room uses: calendar days as FHIR writes them, sides, lazy attributes.
 
 Nothing here knows medicine, JSON or the clock.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, datetime
 from enum import Enum
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
+
+Value = TypeVar("Value")
 
 
 class FhirDate(Struct, frozen=True, kw_only=True):
@@ -42,3 +46,22 @@ class Side(Enum):
     RIGHT = "right"
     BOTH = "both"
     UNSPECIFIED = "unspecified"
+
+
+class lazy(Generic[Value]):  # noqa: N801 - written as a decorator
+    """An attribute that is worked out when it is first asked for, and kept.
+
+    The ``cached_property`` of Python 3.11 takes a lock for that, which costs more than most of what
+    is worked out here; nothing that has a lazy attribute is shared between threads.
+    """
+
+    def __init__(self, work_out: Callable[[Any], Value]) -> None:
+        self._work_out = work_out
+        self.__doc__ = work_out.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> Value:
+        value = instance.__dict__[self._name] = self._work_out(instance)
+        return value

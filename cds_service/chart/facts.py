@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
-from functools import cached_property
 
 from msgspec import Struct
 
 from cds_service.chart.supply import State, Supply
-from cds_service.values import FhirDate, Side
+from cds_service.values import FhirDate, Side, lazy
 
 
 class Site(Enum):
@@ -213,7 +212,7 @@ class Chart:
         """Return the supply of *key*; a key nobody asked for is *not asked*."""
         return self.supply.get(key, _NOT_ASKED)
 
-    @cached_property
+    @lazy
     def failed_keys(self) -> frozenset[str]:
         """Return the keys that were asked for and could not be had, wholly or in part."""
         return frozenset(key for key, supply in self.supply.items() if supply.has_failed)

@@ -7,8 +7,10 @@ never "no": only a part that was completely supplied can deny.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
+
+from msgspec import Struct
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -28,8 +30,7 @@ class PassedOver:
     limit: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True, gc=False):
     """True, False, or None for *cannot tell* because of the keys in ``unread``.
 
     ``passed_over`` holds what was found on the way to "no" and does not count.
@@ -37,16 +38,24 @@ class Answer:
 
     value: bool | None
     unread: frozenset[str] = frozenset()
-    passed_over: tuple[PassedOver, ...] = field(default=(), compare=False)
+    passed_over: tuple[PassedOver, ...] = ()
 
     def __and__(self, other: Answer) -> Answer:
-        return _joined(self, other, deciding=False)
+        if self is YES:
+            return other
+        return self if other is YES else _joined(self, other, deciding=False)
 
     def __or__(self, other: Answer) -> Answer:
-        return _joined(self, other, deciding=True)
+        if self is NO:
+            return other
+        return self if other is NO else _joined(self, other, deciding=True)
 
     def __invert__(self) -> Answer:
-        return self if self.value is None else replace(self, value=not self.value)
+        if self.value is None:
+            return self
+        if self.passed_over:
+            return Answer(not self.value, passed_over=self.passed_over)
+        return NO if self.value else YES
 
     @property
     def is_yes(self) -> bool:
@@ -79,7 +88,7 @@ def _joined(one: Answer, other: Answer, *, deciding: bool) -> Answer:
     else:
         result = NO if deciding else YES
     passed = one.passed_over + other.passed_over
-    return replace(result, passed_over=passed) if passed else result
+    return Answer(result.value, result.unread, passed) if passed else result
 
 
 def of(flag: bool) -> Answer:  # noqa: FBT001 - the flag is the value itself

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from cds_service.chart.facts import Chart
 from cds_service.chart.supply import Key
@@ -161,7 +160,7 @@ def _table(case: Case, adult: Answer) -> dict[str, Finding]:
     for card, rule in RED_FLAGS.items():
         finding = _evaluated(card, rule, case, findings)
         if adult.is_unknown and finding.verdict is Verdict.MET:
-            finding = structs.replace(finding, notes=(*finding.notes, Note(key="age-not-recorded")))
+            finding = replace(finding, notes=(*finding.notes, Note(key="age-not-recorded")))
         findings[card] = finding
     for card, rule in WORK_UP.items():
         finding = _evaluated(card, rule, case, findings)
@@ -203,7 +202,7 @@ def _agreed(latest: Mapping[str, Finding], earliest: Mapping[str, Finding]) -> d
     for card, finding in latest.items():
         other = earliest[card]
         if finding.verdict is other.verdict:
-            merged[card] = structs.replace(finding, words=_span(finding.words, other.words))
+            merged[card] = replace(finding, words=_span(finding.words, other.words))
             continue
         merged[card] = Finding(
             card=card,

@@ -7,7 +7,6 @@ cards.  Human words for terms, orders and notes live in ``cards/``; this module 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import Enum
@@ -133,8 +132,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     is_only_by_exclusion: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assessment:
+class Assessment(Struct, frozen=True, kw_only=True):
     """The whole answer: every row of the table with its verdict, in order, and the case."""
 
     outcome: Outcome
@@ -143,7 +141,7 @@ class Assessment:
     explanations: tuple[Explanation, ...] = ()
     case: Case | None = None
     is_in_hospice: bool = False
-    unread: Mapping[str, str] = field(default_factory=dict)
+    unread: Mapping[str, str] = {}
     """Keys that could not be read (wholly or in part) and why, in our words."""
 
     @property

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from functools import cached_property
+
+from msgspec import Struct
 
 from cds_service.chart.facts import Chart, DrugFact
 from cds_service.chart.supply import Key
@@ -16,6 +16,7 @@ from cds_service.evaluation.limits import Limits
 from cds_service.evaluation.measures import Measures
 from cds_service.evaluation.signs import Signs
 from cds_service.evaluation.workup import VISIT_KEYS, Dated, Workup
+from cds_service.values import lazy
 
 DRUG_KEYS = (Key.MEDICATION_REQUESTS, Key.MEDICATION_STATEMENTS)
 TRIAL_CLASSES = (
@@ -31,8 +32,7 @@ _TRIED = frozenset({"active", "completed", "stopped", "on-hold"})
 _ONE_DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clearance:
+class Clearance(Struct, frozen=True, kw_only=True):
     """The surgeon's answer to whether physiotherapy may begin; of one day's answers no counts."""
 
     on: date
@@ -40,8 +40,7 @@ class Clearance:
     reference: str
 
 
-@dataclass(frozen=True)
-class Care:
+class Care(Struct, frozen=True, dict=True):
     """Conservative care seen from one operation."""
 
     chart: Chart
@@ -53,7 +52,7 @@ class Care:
 
     # Physiotherapy
 
-    @cached_property
+    @lazy
     def _all_contacts(self) -> tuple[tuple[Dated, PassedOver | None], ...]:
         """Return every therapy contact, with the reason if it does not count."""
         inpatient = {p.reference for p in self.chart.procedures if p.is_inpatient}
@@ -71,29 +70,29 @@ class Care:
             contacts.append((contact, why))
         return tuple(contacts)
 
-    @cached_property
+    @lazy
     def contacts(self) -> tuple[Dated, ...]:
         """Return the therapy contacts that count: late enough and not known to be in hospital."""
         return tuple(contact for contact, why in self._all_contacts if why is None)
 
-    @cached_property
+    @lazy
     def is_therapy_done(self) -> Answer:
         """Return whether there was any therapy contact that counts."""
         return found(bool(self.contacts), self.workup.unread(VISIT_KEYS))
 
-    @cached_property
+    @lazy
     def is_therapy_recent(self) -> Answer:
         """Return whether the last contact is recent."""
         return self._has_contact("pt-recent", "too-old")
 
-    @cached_property
+    @lazy
     def is_therapy_only_early(self) -> bool:
         """Whether there is recent therapy since the operation, and none of it counts."""
         since = [(contact, why) for contact, why in self._all_contacts if contact.day >= 0]
         recent = [why for contact, why in since if self.limits.met("pt-recent", contact.age)]
         return bool(recent) and None not in recent
 
-    @cached_property
+    @lazy
     def is_therapy_tried(self) -> Answer:
         """Return whether the first contact is long enough ago to call it a trial."""
         return self._has_contact("pt-trial-age", "too-recent")
@@ -106,7 +105,7 @@ class Care:
             passed.append(contact.passed_over(why_not, limit=limit))
         return found(flag=False, unread=self.workup.unread(VISIT_KEYS), passed_over=tuple(passed))
 
-    @cached_property
+    @lazy
     def clearance(self) -> Clearance | None:
         """Return the surgeon's latest answer since the operation on physiotherapy.
 
@@ -126,7 +125,7 @@ class Care:
         on, is_refused, reference = max(since)
         return Clearance(on=on, is_given=not is_refused, reference=reference)
 
-    @cached_property
+    @lazy
     def is_therapy_cleared(self) -> Answer:
         """Return whether the surgeon's latest answer allows physiotherapy."""
         is_given = self.clearance is not None and self.clearance.is_given
@@ -134,7 +133,7 @@ class Care:
 
     # Drugs
 
-    @cached_property
+    @lazy
     def unread_drugs(self) -> frozenset[str]:
         """Return the drug parts of the chart that could not be read completely."""
         return self.workup.unread(DRUG_KEYS)
@@ -160,7 +159,7 @@ class Care:
         enough = self.limits.met(threshold, len(self.tried(classes)))
         return found(enough, self.unread_drugs)
 
-    @cached_property
+    @lazy
     def has_tried_neuropathic(self) -> Answer:
         """Return whether a drug class for nerve pain was among the trials."""
         return found(bool(self.tried(NEUROPATHIC_CLASSES)), self.unread_drugs)
@@ -188,12 +187,12 @@ class Care:
 
     # Opioids
 
-    @cached_property
+    @lazy
     def opioids(self) -> tuple[DrugFact, ...]:
         """Return the active opioids."""
         return self.taken("opioid")
 
-    @cached_property
+    @lazy
     def opioid_since(self) -> date | None:
         """Return the first day of the unbroken opioid series, if it is dated."""
         starts = [d.started.latest for d in self.opioids if d.started is not None]
@@ -210,7 +209,7 @@ class Care:
                 since = started
         return since
 
-    @cached_property
+    @lazy
     def has_opioid(self) -> Answer:
         """Return the opioid fact: active long enough, and not treatment of something else.
 
@@ -223,7 +222,7 @@ class Care:
         )
         return found(is_long, self.unread_drugs)
 
-    @cached_property
+    @lazy
     def is_opioid_for_other_reason(self) -> Answer:
         """Return whether the opioid treats use disorder, cancer or sickle-cell disease."""
         disorder = self.signs.has("substance-use-disorder")
@@ -238,7 +237,7 @@ class Care:
             )
         )
 
-    @cached_property
+    @lazy
     def mme(self) -> Decimal | None:
         """Return the daily morphine milligram equivalents, None when a dose cannot be computed."""
         doses = [drug.mme_per_day for drug in self.opioids if "buprenorphine" not in drug.concepts]
@@ -250,7 +249,7 @@ class Care:
 
     # Person
 
-    @cached_property
+    @lazy
     def is_smoker(self) -> Answer:
         """Return whether the latest status, else a coded dependence, says current smoker."""
         statuses = [
@@ -271,7 +270,7 @@ class Care:
             else NO
         )
 
-    @cached_property
+    @lazy
     def is_neuropathic(self) -> Answer:
         """Return whether a screen or a code says neuropathic pain."""
         return any_of(

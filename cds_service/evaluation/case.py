@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from functools import cached_property
+
+from msgspec import Struct
 
 from cds_service.chart.facts import Chart, ConditionFact
 from cds_service.chart.supply import Key
@@ -21,13 +21,13 @@ from cds_service.evaluation.pain import Course, Driver, Pain, SiteCourse, read_p
 from cds_service.evaluation.signs import Sign, Signs
 from cds_service.evaluation.workup import Workup
 from cds_service.knowledge.model import Knowledge
+from cds_service.values import lazy
 
 MRI = "mri-lumbar"
 CT_SCANS = ("ct-lumbar", "ct-myelogram")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
+class Case(Struct, frozen=True, kw_only=True, dict=True):
     """Everything derived from one chart for one index operation.
 
     Time:
@@ -50,17 +50,18 @@ class Case:
     """The days since surgery at the other end when the operation's date is an interval."""
     is_date_unknown: bool = False
     """Whether the day of the operation is a stand-in, because the chart does not state it."""
-    readings: dict[object, object] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-    """What rules have read so far; see ``cds_service.evaluation.readings``."""
 
-    @cached_property
+    @lazy
+    def readings(self) -> dict[object, object]:
+        """What rules have read so far; see ``cds_service.evaluation.readings``."""
+        return {}
+
+    @lazy
     def as_of(self) -> date:
         """Return the day of the evaluation."""
         return self.limits.as_of
 
-    @cached_property
+    @lazy
     def dss(self) -> int:
         """Return the days since surgery."""
         return self.operation.dss(self.as_of)
@@ -75,12 +76,12 @@ class Case:
 
     # Pain
 
-    @cached_property
+    @lazy
     def leg(self) -> Decimal | None:
         """Return the valid current leg pain."""
         return self.pain.current(Driver.LEG)
 
-    @cached_property
+    @lazy
     def back(self) -> Decimal | None:
         """Return the valid current back pain."""
         return self.pain.current(Driver.BACK)
@@ -93,12 +94,12 @@ class Case:
         """Return whether current back pain fires *threshold*; no score means no."""
         return self.pain.at_site(Driver.BACK, lambda value: self.limits.met(threshold, value))
 
-    @cached_property
+    @lazy
     def is_leg_dominant(self) -> bool:
         """Whether leg pain is known and clearly above back pain, or back pain is unknown."""
         return self._dominates(self.leg, self.back)
 
-    @cached_property
+    @lazy
     def is_back_dominant(self) -> bool:
         """Whether back pain is known and clearly above leg pain, or leg pain is unknown."""
         return self._dominates(self.back, self.leg)
@@ -108,29 +109,29 @@ class Case:
             return False
         return other is None or self.limits.met("dominance-margin", one - other)
 
-    @cached_property
+    @lazy
     def has_failed(self) -> Answer:
         """Return whether the course is no relief or worsening."""
         return self.pain.is_course(Course.NO_RELIEF, Course.WORSENING)
 
-    @cached_property
+    @lazy
     def has_returned(self) -> Answer:
         """Return whether pain came back after relief."""
         return self.pain.is_course(Course.RETURNED)
 
-    @cached_property
+    @lazy
     def onset(self) -> int | None:
         """Return the day since surgery on which pain came back, for a returned course."""
         return self.pain.onset if self.pain.course is Course.RETURNED else None
 
-    @cached_property
+    @lazy
     def is_early_return(self) -> bool:
         """Whether pain came back in the days when inflammation mimics a recurrence."""
         return self.onset is not None and self.limits.within(
             "inflammation-onset-first", "inflammation-onset-last", self.onset
         )
 
-    @cached_property
+    @lazy
     def is_true_return(self) -> bool:
         """Whether the return is late enough, or has lasted long enough, to be imaged."""
         if self.onset is None:
@@ -139,7 +140,7 @@ class Case:
             return True
         return self.is_early_return and self.limits.met("mri-readable-day", self.dss)
 
-    @cached_property
+    @lazy
     def is_target_relieved(self) -> Answer:
         """Return whether the operated leg is better and only unchanged back pain is left."""
         if self.operation.is_fusion or self.pain.driver is not Driver.BACK:
@@ -147,14 +148,14 @@ class Case:
         leg_better = self.pain.site_is(Driver.LEG, {Course.RESOLVED, Course.IMPROVING})
         return self.pain.is_course(Course.NO_RELIEF) & leg_better
 
-    @cached_property
+    @lazy
     def is_judgeable(self) -> Answer:
         """Return whether it is late enough to judge the operation on pain alone."""
         if self.operation.is_fusion and self.pain.driver is Driver.BACK:
             return self.at("fusion-back-day")
         return self.at("workup-day")
 
-    @cached_property
+    @lazy
     def worst(self) -> SiteCourse | None:
         """Return the series with the highest valid current pain; ODI only when there is none."""
         scored = [
@@ -169,7 +170,7 @@ class Case:
 
     # Imaging
 
-    @cached_property
+    @lazy
     def has_mri(self) -> Answer:
         """Return whether an MRI was done that can explain the present course."""
         from_day = self.onset if self.onset is not None else self.limits.days("mri-readable-day")
@@ -177,7 +178,7 @@ class Case:
             return self.workup.is_done(MRI)
         return self.workup.is_done(MRI, from_day=from_day)
 
-    @cached_property
+    @lazy
     def has_recent_enough_mri(self) -> Answer:
         """Return whether an MRI that can explain the course is also recent enough for it."""
         if self.pain.course is Course.WORSENING:
@@ -187,7 +188,7 @@ class Case:
             return self._mri_since_readable("mri-late-age")
         return self.has_mri
 
-    @cached_property
+    @lazy
     def is_claudication_new(self) -> Answer:
         """Return whether claudication was coded after the last MRI."""
         latest = max((event.day for event in self.workup.done(MRI)), default=None)
@@ -196,7 +197,7 @@ class Case:
             test=lambda sign: latest is not None and sign.day > latest,
         )
 
-    @cached_property
+    @lazy
     def has_adequate_mri(self) -> Answer:
         """Return whether that MRI still answers the question: no claudication since."""
         return self.has_recent_enough_mri & ~self.is_claudication_new
@@ -215,7 +216,7 @@ class Case:
         """Return whether a finding is from after the operation and recent."""
         return sign.day >= 0 and self.limits.met("red-flag-recent", sign.age)
 
-    @cached_property
+    @lazy
     def conclusions(self) -> tuple[str, ...]:
         """Return the structural targets coded after the operation, as value set ids."""
         targets = ("disc-herniation", "spinal-stenosis", "pseudarthrosis", "spinal-instability")
@@ -235,13 +236,13 @@ class Case:
         }
         return tuple(concept for concept in targets if concept in coded)
 
-    @cached_property
+    @lazy
     def has_structural_target(self) -> Answer:
         """Return whether a structural, surgically treatable lesion is coded."""
         unread = self.workup.unread((Key.CONDITIONS, Key.DIAGNOSTIC_REPORTS))
         return found(bool(self.conclusions), unread)
 
-    @cached_property
+    @lazy
     def has_pain_diagnosis(self) -> Answer:
         """Return whether an active spine pain diagnosis is on record."""
         return self.signs.has(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from msgspec import Struct
 
 from cds_service.chart.facts import Chart, MrStatus, ProcedureFact
 from cds_service.chart.supply import Key
@@ -13,6 +12,7 @@ from cds_service.evaluation.care import Care
 from cds_service.evaluation.limits import Limits
 from cds_service.evaluation.measures import Measures
 from cds_service.evaluation.signs import Signs
+from cds_service.values import lazy
 
 IMPLANTS = (
     "implant-pacemaker",
@@ -23,8 +23,7 @@ IMPLANTS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Implant:
+class Implant(Struct, frozen=True, kw_only=True):
     """An implant that holds back an MRI order; ``kind`` is a value set id or "implant"."""
 
     kind: str
@@ -32,8 +31,7 @@ class Implant:
     reference: str
 
 
-@dataclass(frozen=True)
-class Cautions:
+class Cautions(Struct, frozen=True, dict=True):
     """Cautions of one patient."""
 
     chart: Chart
@@ -42,7 +40,7 @@ class Cautions:
     measures: Measures
     care: Care
 
-    @cached_property
+    @lazy
     def implants(self) -> tuple[Implant, ...]:
         """Return the implants documented unsafe in the scanner or of unknown status."""
         implants = [
@@ -78,7 +76,7 @@ class Cautions:
             if procedure.reference != implanted.reference
         )
 
-    @cached_property
+    @lazy
     def is_mri_unsafe(self) -> Answer:
         """Return whether an implant is unsafe in the scanner or its status is unknown."""
         unread = frozenset(
@@ -86,12 +84,12 @@ class Cautions:
         )
         return found(bool(self.implants), unread)
 
-    @cached_property
+    @lazy
     def is_documented_unsafe(self) -> bool:
         """Whether an implant is documented MR unsafe (not merely of unknown status)."""
         return any(implant.mr_status is MrStatus.UNSAFE for implant in self.implants)
 
-    @cached_property
+    @lazy
     def is_pregnant(self) -> bool:
         """Whether a pregnancy is on record for a woman of child-bearing age."""
         if self.chart.patient.gender == "male":
@@ -114,49 +112,49 @@ class Cautions:
         )
         return is_observed or bool(self.signs.conditions("pregnancy"))
 
-    @cached_property
+    @lazy
     def has_low_egfr(self) -> bool:
         """Whether the latest eGFR on record is low; a missing one changes nothing."""
         latest = self.measures.latest("egfr")
         return latest is not None and self.limits.met("egfr-low", latest.value)
 
-    @cached_property
+    @lazy
     def is_on_dialysis(self) -> bool:
         """Whether dialysis or severe renal failure is coded."""
         return bool(self.signs.conditions("dialysis", "severe-renal-failure"))
 
-    @cached_property
+    @lazy
     def has_gadolinium_allergy(self) -> bool:
         """Whether an allergy to gadolinium is on record."""
         allergic = any("gadolinium-allergy" in a.concepts for a in self.chart.allergies)
         return allergic or bool(self.signs.conditions("gadolinium-allergy"))
 
-    @cached_property
+    @lazy
     def forbids_contrast(self) -> bool:
         """Whether no examination with contrast is offered at all."""
         return self.is_pregnant or self.has_gadolinium_allergy
 
-    @cached_property
+    @lazy
     def is_contrast_caution(self) -> bool:
         """Whether MRI without contrast is the recommended choice."""
         return self.forbids_contrast or self.has_low_egfr or self.is_on_dialysis
 
-    @cached_property
+    @lazy
     def is_anticoagulated(self) -> Answer:
         """Return whether an anticoagulant is taken."""
         return any_of((self.care.is_taken("anticoagulant"), self.signs.has("anticoagulant-flag")))
 
-    @cached_property
+    @lazy
     def takes_antiplatelet(self) -> Answer:
         """Return whether a drug against platelets is taken."""
         return self.care.is_taken("antiplatelet") | self.signs.has("antiplatelet-flag")
 
-    @cached_property
+    @lazy
     def has_coagulopathy(self) -> Answer:
         """Return whether a disorder of coagulation or platelets is coded."""
         return self.signs.has("coagulopathy", "thrombocytopenia")
 
-    @cached_property
+    @lazy
     def is_bleeding_risk(self) -> Answer:
         """Return whether anticoagulation or a coagulation disorder is on record."""
         return self.is_anticoagulated | self.has_coagulopathy

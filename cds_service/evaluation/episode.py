@@ -6,8 +6,9 @@ Operations close together are stages of one; the clock runs from the last day of
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
+
+from msgspec import Struct
 
 from cds_service.chart.facts import Chart, ProcedureFact
 from cds_service.evaluation.limits import Limits
@@ -17,8 +18,7 @@ OPERATION_TYPES = frozenset({"decompression", "discectomy", "fusion"})
 _CANDIDATES = OPERATION_TYPES | {"spine-surgery-unspecified"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class Operation(Struct, frozen=True, kw_only=True):
     """The index operation, all stages and codes of it together.
 
     Time:
@@ -48,8 +48,7 @@ class Operation:
         return "fusion" in self.types
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Episode:
+class Episode(Struct, frozen=True, kw_only=True):
     """The index operation as far as the chart dates it.
 
     ``operations`` holds one operation; two when its date is an interval (its latest and its
@@ -63,8 +62,7 @@ class Episode:
     remarks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Group:
+class _Group(Struct, frozen=True, kw_only=True):
     """Candidates that are one operation; an interval when its only entry is partly dated."""
 
     earliest: date

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date
+
+from msgspec import Struct
 
 from cds_service.chart.facts import Chart
 from cds_service.chart.supply import Key
@@ -14,8 +15,7 @@ from cds_service.evaluation.limits import Limits
 from cds_service.values import Side
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Indication:
+class Indication(Struct, frozen=True, kw_only=True):
     """Levels and sides recorded as the reason for the operation, and where."""
 
     levels: frozenset[str]
@@ -25,8 +25,7 @@ class Indication:
     """The day the problem was recorded, if it is one entry of the problem list."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LevelCheck:
+class LevelCheck(Struct, frozen=True, kw_only=True):
     """The two records and whether they contradict each other."""
 
     indication: Indication | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from operator import eq, ge, gt, le, lt
@@ -20,21 +19,33 @@ _COMPARE: Mapping[Fires, _Compare] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+class _InForce(dict[str, tuple[_Compare, Decimal]]):
+    """The thresholds looked up so far: rules ask for the same ones again and again."""
+
+    def __init__(self, knowledge: Knowledge, as_of: date) -> None:
+        super().__init__()
+        self._knowledge = knowledge
+        self._as_of = as_of
+
+    def __missing__(self, threshold_id: str) -> tuple[_Compare, Decimal]:
+        threshold = self._knowledge.thresholds[threshold_id]
+        number = threshold.value_on(self._as_of).value
+        found = self[threshold_id] = (_COMPARE[threshold.fires], number)
+        return found
+
+
 class Limits:
     """Thresholds by id.  Comparing always uses the threshold's own boundary word."""
 
-    knowledge: Knowledge
-    as_of: date
-    _in_force: dict[str, tuple[_Compare, Decimal]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-    """What was looked up so far: rules ask for the same thresholds again and again."""
-    _worded: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    def __init__(self, knowledge: Knowledge, as_of: date) -> None:
+        self.knowledge = knowledge
+        self.as_of = as_of
+        self._in_force = _InForce(knowledge, as_of)
+        self._worded: dict[str, str] = {}
 
     def number(self, threshold_id: str) -> Decimal:
         """Return the value of the threshold in force."""
-        return self._looked_up(threshold_id)[1]
+        return self._in_force[threshold_id][1]
 
     def days(self, threshold_id: str) -> int:
         """Return the value as a whole number of days."""
@@ -42,7 +53,7 @@ class Limits:
 
     def met(self, threshold_id: str, value: Decimal | int) -> bool:
         """Return whether *value*, in the threshold's unit, is on its firing side."""
-        is_on_firing_side, number = self._looked_up(threshold_id)
+        is_on_firing_side, number = self._in_force[threshold_id]
         return is_on_firing_side(value, number)
 
     def within(self, first_id: str, last_id: str, value: int) -> bool:
@@ -56,14 +67,6 @@ class Limits:
             words = self.knowledge.thresholds[threshold_id].words_on(self.as_of)
             self._worded[threshold_id] = words
         return words
-
-    def _looked_up(self, threshold_id: str) -> tuple[_Compare, Decimal]:
-        found = self._in_force.get(threshold_id)
-        if found is None:
-            threshold = self.knowledge.thresholds[threshold_id]
-            number = threshold.value_on(self.as_of).value
-            found = self._in_force[threshold_id] = (_COMPARE[threshold.fires], number)
-        return found
 
 
 def limits_on(day: date, knowledge: Knowledge) -> Limits:

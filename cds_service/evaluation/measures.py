@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from functools import cached_property
 
 from msgspec import Struct
 
@@ -14,6 +12,7 @@ from cds_service.chart.facts import Chart, ObservationFact
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, found, of
 from cds_service.evaluation.limits import Limits
+from cds_service.values import lazy
 
 _LOWEST_IS_WORST = frozenset({"egfr"})
 _QUESTIONNAIRES = frozenset({"dn4", "paindetect", "lanss", "pcs", "phq9", "phq9-item9", "gad7"})
@@ -28,8 +27,7 @@ class Measure(Struct, frozen=True, kw_only=True):
     reference: str
 
 
-@dataclass(frozen=True)
-class Measures:
+class Measures(Struct, frozen=True, dict=True):
     """All numeric results of a chart, one per day and concept."""
 
     chart: Chart
@@ -51,7 +49,7 @@ class Measures:
             found = self._series[concept] = self._read_series(concept)
         return found
 
-    @cached_property
+    @lazy
     def _series(self) -> dict[str, tuple[Measure, ...]]:
         """The series asked for so far."""
         return {}
@@ -72,7 +70,7 @@ class Measures:
             measures.append(Measure(on=on, age=age, value=value, reference=reference))
         return tuple(measures)
 
-    @cached_property
+    @lazy
     def _by_concept(self) -> Mapping[str, list[ObservationFact]]:
         found: dict[str, list[ObservationFact]] = {}
         for observation in self.chart.observations:

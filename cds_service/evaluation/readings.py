@@ -9,6 +9,7 @@ from typing import TypeVar, cast
 from cds_service.evaluation.case import Case
 
 Read = TypeVar("Read")
+_NOT_YET = object()
 
 
 def once(reading: Callable[[Case], Read]) -> Callable[[Case], Read]:
@@ -16,8 +17,9 @@ def once(reading: Callable[[Case], Read]) -> Callable[[Case], Read]:
 
     @wraps(reading)
     def remembered(case: Case) -> Read:
-        if reading not in case.readings:
-            case.readings[reading] = reading(case)
-        return cast("Read", case.readings[reading])
+        read = case.readings.get(reading, _NOT_YET)
+        if read is _NOT_YET:
+            read = case.readings[reading] = reading(case)
+        return cast("Read", read)
 
     return remembered

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from cds_service.evaluation.assessment import Assessment, Finding, Verdict
 from cds_service.evaluation.rules.catalog import DATA_READ, RED_FLAGS
@@ -69,11 +68,11 @@ def _restriction(finding: Finding, restricted: str | None) -> str | None:
 def _marked(finding: Finding, held_by: str | None) -> Finding:
     if finding.verdict is not Verdict.MET:
         return finding
-    return structs.replace(finding, is_shown=held_by is None, held_by=held_by)
+    return replace(finding, is_shown=held_by is None, held_by=held_by)
 
 
 def _gap_card(finding: Finding, *, is_needed: bool) -> Finding:
-    return structs.replace(
+    return replace(
         finding,
         verdict=Verdict.MET if is_needed else Verdict.NOT_MET,
         is_shown=is_needed,

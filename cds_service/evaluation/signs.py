@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 
 from msgspec import Struct
 
@@ -14,7 +12,7 @@ from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, found
 from cds_service.evaluation.episode import Operation
 from cds_service.evaluation.limits import Limits
-from cds_service.values import FhirDate
+from cds_service.values import FhirDate, lazy
 
 _ABNORMAL = frozenset({"answer-reduced", "answer-absent"})
 
@@ -39,15 +37,14 @@ class Sign(Struct, frozen=True, kw_only=True):
     recorded_day: int | None = None
 
 
-@dataclass(frozen=True)
-class Signs:
+class Signs(Struct, frozen=True, dict=True):
     """All findings of one chart, seen from one operation."""
 
     chart: Chart
     limits: Limits
     operation: Operation
 
-    @cached_property
+    @lazy
     def unread(self) -> frozenset[str]:
         """Return the chart parts that may hold findings and could not be read completely."""
         return self.chart.failed_keys.intersection((Key.CONDITIONS, Key.FINDINGS))
@@ -88,7 +85,7 @@ class Signs:
             return ()
         return (latest,)
 
-    @cached_property
+    @lazy
     def _by_concept(self) -> Mapping[str, list[Sign]]:
         signs: dict[str, list[Sign]] = {}
         for sign in (*self._conditions(), *self._observed()):

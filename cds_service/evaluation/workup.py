@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cached_property
 
 from msgspec import Struct
 
@@ -14,6 +12,7 @@ from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import YES, Answer, PassedOver, found
 from cds_service.evaluation.episode import Operation
 from cds_service.evaluation.limits import Limits
+from cds_service.values import lazy
 
 DONE_KEYS = (Key.PROCEDURES, Key.DIAGNOSTIC_REPORTS, Key.IMAGING_STUDIES)
 VISIT_KEYS = (Key.PROCEDURES, Key.ENCOUNTERS)
@@ -47,15 +46,14 @@ class Dated(Struct, frozen=True, kw_only=True):
         )
 
 
-@dataclass(frozen=True)
-class Workup:
+class Workup(Struct, frozen=True, dict=True):
     """Everything done and ordered, seen from one operation."""
 
     chart: Chart
     limits: Limits
     operation: Operation
 
-    @cached_property
+    @lazy
     def _recorded(self) -> frozenset[str]:
         """Return every concept of a test, visit or order on record; most questions ask for none."""
         chart = self.chart

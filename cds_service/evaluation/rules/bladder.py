@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from msgspec.structs import replace
 
 from cds_service.evaluation.answers import any_of, found, of
@@ -28,8 +27,7 @@ from cds_service.values import Side
 URINARY = ("urinary-retention", "urinary-incontinence")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bladder:
+class Bladder(Struct, frozen=True, kw_only=True):
     """The urinary picture of rows 1 and 5.
 
     Time:
@@ -144,8 +142,7 @@ def is_downgraded(case: Case, bladder: Bladder) -> bool:
     return case.limits.met("cauda-isolated-day", case.dss) or scanned
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Compression:
+class _Compression(Struct, frozen=True, kw_only=True):
     """What speaks for cauda equina compression."""
 
     signs: tuple[Sign, ...]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
@@ -25,8 +25,7 @@ EMG = "emg"
 EMG_KEYS = (Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS, Key.PROCEDURES)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unserved:
+class Unserved(Struct, frozen=True, kw_only=True):
     """The earliest deficit that no EMG answers yet, and whether one ``is_served`` cannot be told.
 
     ``passed_over`` of ``is_served`` are the EMGs that do not answer it.

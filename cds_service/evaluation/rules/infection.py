@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
@@ -35,8 +35,7 @@ from cds_service.evaluation.signs import Sign
 BLOODS = ("crp", "esr", "wbc")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hint:
+class Hint(Struct, frozen=True, kw_only=True):
     """One sign of infection: its id in the phrases, and what it rests on."""
 
     id: str
@@ -47,8 +46,7 @@ class Hint:
     signs: tuple[Sign, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InfectionPicture:
+class InfectionPicture(Struct, frozen=True, kw_only=True):
     """All signs of infection of one patient, with the parts that could not be read."""
 
     coded: tuple[Sign, ...]

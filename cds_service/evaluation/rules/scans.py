@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from msgspec.structs import replace
 
 from cds_service.chart.facts import MrStatus
@@ -23,8 +22,7 @@ SCAN_KEYS = (
 """The chart parts without which no scan is proposed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanWish:
+class ScanWish(Struct, frozen=True, kw_only=True):
     """What a card wants.
 
     ``offers_both``: with and without contrast side by side.  ``keeps_contrast``: weak kidneys make

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import date
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from cds_service.evaluation.answers import NO, Answer, all_of, any_of, of
@@ -78,8 +78,7 @@ def _sides(sides: frozenset[object]) -> tuple[Term, ...]:
     return tuple(Term(kind="phrase", id=f"side-{name}") for name in names)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
+class Reason(Struct, frozen=True, kw_only=True):
     """One reason to see the surgeon, and what would already have answered it."""
 
     id: str
