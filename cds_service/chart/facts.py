@@ -8,7 +8,7 @@ counted in ``Chart.set_aside``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
@@ -211,6 +211,15 @@ class Chart:
     def supply_of(self, key: str) -> Supply:
         """Return the supply of *key*; a key nobody asked for is *not asked*."""
         return self.supply.get(key, _NOT_ASKED)
+
+    @lazy
+    def observed(self) -> Mapping[str, Sequence[ObservationFact]]:
+        """Return the observations of each concept, in the order of ``observations``."""
+        by_concept: dict[str, list[ObservationFact]] = {}
+        for observation in self.observations:
+            for concept in observation.concepts:
+                by_concept.setdefault(concept, []).append(observation)
+        return by_concept
 
     @lazy
     def failed_keys(self) -> frozenset[str]:

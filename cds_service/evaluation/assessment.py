@@ -122,6 +122,11 @@ class Finding(Struct, frozen=True, kw_only=True):
     reason_code: str | None = None
     """Value set whose first code is the reason code when there is no reason reference."""
 
+    @property
+    def is_met(self) -> bool:
+        """Whether the row is met."""
+        return self.verdict is Verdict.MET
+
 
 class Explanation(Struct, frozen=True, kw_only=True):
     """A likely explanation with its points and reasons (ids in ``cards/phenotypes``)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -116,8 +116,8 @@ class Care(Struct, frozen=True, dict=True):
             return None
         answers = [
             (o.effective.latest, "answer-present" not in o.choice, o.reference)
-            for o in self.chart.observations
-            if "surgeon-clearance" in o.concepts and o.choice and o.effective is not None
+            for o in self.chart.observed.get("surgeon-clearance", ())
+            if o.choice and o.effective is not None
         ]
         since = [answer for answer in answers if self.operation.dss(answer[0]) >= 0]
         if not since:
@@ -138,13 +138,18 @@ class Care(Struct, frozen=True, dict=True):
         """Return the drug parts of the chart that could not be read completely."""
         return self.workup.unread(DRUG_KEYS)
 
+    @lazy
+    def _drugs(self) -> Mapping[str, Sequence[DrugFact]]:
+        """Return the drugs of each concept, in the order of the chart."""
+        by_concept: dict[str, list[DrugFact]] = {}
+        for drug in self.chart.drugs:
+            for concept in drug.concepts:
+                by_concept.setdefault(concept, []).append(drug)
+        return by_concept
+
     def taken(self, concept: str) -> tuple[DrugFact, ...]:
         """Return the active drugs of *concept*."""
-        return tuple(
-            drug
-            for drug in self.chart.drugs
-            if concept in drug.concepts and drug.status == "active"
-        )
+        return tuple([d for d in self._drugs.get(concept, ()) if d.status == "active"])
 
     def is_taken(self, concept: str) -> Answer:
         """Return whether a drug of *concept* is active."""
@@ -167,8 +172,8 @@ class Care(Struct, frozen=True, dict=True):
     def _is_tried(self, concept: str) -> bool:
         courses = [
             drug
-            for drug in self.chart.drugs
-            if concept in drug.concepts and drug.status in _TRIED and self._runs_late(drug)
+            for drug in self._drugs.get(concept, ())
+            if drug.status in _TRIED and self._runs_late(drug)
         ]
         if not courses:
             return False
@@ -201,8 +206,8 @@ class Care(Struct, frozen=True, dict=True):
         since = min(starts)
         earlier = [
             (drug.started.latest, drug.ended.latest)
-            for drug in self.chart.drugs
-            if "opioid" in drug.concepts and drug.started is not None and drug.ended is not None
+            for drug in self._drugs.get("opioid", ())
+            if drug.started is not None and drug.ended is not None
         ]
         for started, ended in sorted(earlier, reverse=True):
             if started < since <= ended + _ONE_DAY:
@@ -254,8 +259,8 @@ class Care(Struct, frozen=True, dict=True):
         """Return whether the latest status, else a coded dependence, says current smoker."""
         statuses = [
             (o.effective.latest, o.reference, o.choice)
-            for o in self.chart.observations
-            if "smoking-status" in o.concepts and o.effective is not None and o.choice
+            for o in self.chart.observed.get("smoking-status", ())
+            if o.effective is not None and o.choice
         ]
         coded = self.signs.conditions("smoker")
         if self.chart.supply_of(Key.SCORES).has_failed:

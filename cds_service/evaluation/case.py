@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from cds_service.chart.facts import Chart, ConditionFact
 from cds_service.chart.supply import Key
-from cds_service.evaluation.answers import Answer, found, of
+from cds_service.evaluation.answers import NO, YES, Answer, found, of
 from cds_service.evaluation.care import Care
 from cds_service.evaluation.cautions import Cautions
 from cds_service.evaluation.episode import Operation
@@ -25,6 +25,8 @@ from cds_service.values import lazy
 
 MRI = "mri-lumbar"
 CT_SCANS = ("ct-lumbar", "ct-myelogram")
+STRUCTURAL_TARGETS = ("disc-herniation", "spinal-stenosis", "pseudarthrosis", "spinal-instability")
+_TARGETS = frozenset(STRUCTURAL_TARGETS)
 
 
 class Case(Struct, frozen=True, kw_only=True, dict=True):
@@ -72,7 +74,7 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
 
     def at(self, threshold: str) -> Answer:
         """Return whether the days since surgery fire *threshold*."""
-        return of(self.limits.met(threshold, self.dss))
+        return YES if self.limits.met(threshold, self.dss) else NO
 
     # Pain
 
@@ -88,11 +90,11 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
 
     def leg_fires(self, threshold: str) -> Answer:
         """Return whether current leg pain fires *threshold*; no score means no."""
-        return self.pain.at_site(Driver.LEG, lambda value: self.limits.met(threshold, value))
+        return self.pain.fires(Driver.LEG, threshold, self.limits)
 
     def back_fires(self, threshold: str) -> Answer:
         """Return whether current back pain fires *threshold*; no score means no."""
-        return self.pain.at_site(Driver.BACK, lambda value: self.limits.met(threshold, value))
+        return self.pain.fires(Driver.BACK, threshold, self.limits)
 
     @lazy
     def is_leg_dominant(self) -> bool:
@@ -219,22 +221,21 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
     @lazy
     def conclusions(self) -> tuple[str, ...]:
         """Return the structural targets coded after the operation, as value set ids."""
-        targets = ("disc-herniation", "spinal-stenosis", "pseudarthrosis", "spinal-instability")
         coded = {
             concept
             for condition in self.chart.conditions
             if condition.is_active
-            for concept in condition.concepts & set(targets)
+            for concept in condition.concepts & _TARGETS
             if _is_after_operation(self, condition, concept)
         }
         coded |= {
             concept
             for report in self.chart.reports
             if report.is_final and report.effective is not None
-            for concept in report.conclusions & set(targets)
+            for concept in report.conclusions & _TARGETS
             if self.limits.met("order-first-day", self.operation.dss(report.effective.latest))
         }
-        return tuple(concept for concept in targets if concept in coded)
+        return tuple(concept for concept in STRUCTURAL_TARGETS if concept in coded)
 
     @lazy
     def has_structural_target(self) -> Answer:

@@ -21,6 +21,7 @@ IMPLANTS = (
     "implant-clip",
     "implant-pump",
 )
+_IMPLANTS = frozenset(IMPLANTS)
 
 
 class Implant(Struct, frozen=True, kw_only=True):
@@ -47,14 +48,14 @@ class Cautions(Struct, frozen=True, dict=True):
             Implant(kind=_kind(d.concepts), mr_status=d.mr_status, reference=d.reference)
             for d in self.chart.devices
             if d.mr_status is MrStatus.UNSAFE
-            or (d.mr_status is MrStatus.UNKNOWN and d.concepts & set(IMPLANTS))
+            or (d.mr_status is MrStatus.UNKNOWN and d.concepts & _IMPLANTS)
         ]
         described = {kind for device in self.chart.devices for kind in device.concepts}
         coded = [(sign.concept, sign.reference) for sign in self.signs.conditions(*IMPLANTS)]
         coded += [
             (kind, procedure.reference)
             for procedure in self.chart.procedures
-            for kind in sorted(procedure.concepts & set(IMPLANTS))
+            for kind in sorted(procedure.concepts & _IMPLANTS)
             if not self._is_removed(procedure)
         ]
         implants += [
@@ -101,8 +102,8 @@ class Cautions(Struct, frozen=True, dict=True):
             return False
         statuses = [
             (o.effective.latest, o.reference, o.choice)
-            for o in self.chart.observations
-            if "pregnancy-status" in o.concepts and o.effective is not None
+            for o in self.chart.observed.get("pregnancy-status", ())
+            if o.effective is not None
         ]
         latest = max(statuses, key=lambda status: status[:2], default=None)
         is_observed = (

@@ -54,13 +54,9 @@ def check_levels(chart: Chart, operation: Operation, limits: Limits) -> LevelChe
 
 def _stated(chart: Chart, operation: Operation) -> Indication | None:
     """Return the indication that the operation itself names, by reference or code."""
-    conditions = {condition.reference: condition for condition in chart.conditions}
-    named = [
-        conditions[reference]
-        for stage in operation.stages
-        for reference in stage.reason_references
-        if reference in conditions
-    ]
+    reasons = [reference for stage in operation.stages for reference in stage.reason_references]
+    conditions = {c.reference: c for c in chart.conditions} if reasons else {}
+    named = [conditions[reference] for reference in reasons if reference in conditions]
     levels = frozenset().union(*(stage.reason_levels for stage in operation.stages))
     levels |= frozenset().union(*(condition.levels for condition in named))
     sides = {stage.reason_side for stage in operation.stages}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 
 from msgspec import Struct
 
-from cds_service.chart.facts import Chart, ObservationFact
+from cds_service.chart.facts import Chart
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, found, of
 from cds_service.evaluation.limits import Limits
@@ -39,8 +38,7 @@ class Measures(Struct, frozen=True, dict=True):
 
     def unread(self, concept: str) -> frozenset[str]:
         """Return the chart part of *concept* if it could not be read completely."""
-        key = self.key_of(concept)
-        return frozenset({key}) if self.chart.supply_of(key).has_failed else frozenset()
+        return self.chart.failed_keys.intersection((self.key_of(concept),))
 
     def series(self, concept: str) -> tuple[Measure, ...]:
         """Return the worst value of each day, oldest first."""
@@ -57,7 +55,7 @@ class Measures(Struct, frozen=True, dict=True):
     def _read_series(self, concept: str) -> tuple[Measure, ...]:
         worst = min if concept in _LOWEST_IS_WORST else max
         days: dict[date, list[tuple[Decimal, str]]] = {}
-        for observation in self._by_concept.get(concept, ()):
+        for observation in self.chart.observed.get(concept, ()):
             effective = observation.effective
             if observation.value is not None and effective is not None and effective.is_exact:
                 entry = (observation.value, observation.reference)
@@ -69,14 +67,6 @@ class Measures(Struct, frozen=True, dict=True):
             age = (self.limits.as_of - on).days
             measures.append(Measure(on=on, age=age, value=value, reference=reference))
         return tuple(measures)
-
-    @lazy
-    def _by_concept(self) -> Mapping[str, list[ObservationFact]]:
-        found: dict[str, list[ObservationFact]] = {}
-        for observation in self.chart.observations:
-            for concept in observation.concepts:
-                found.setdefault(concept, []).append(observation)
-        return found
 
     def latest(self, concept: str) -> Measure | None:
         """Return the latest value, or None; meaningless while ``unread`` is not empty."""

@@ -12,7 +12,7 @@ from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, found
 from cds_service.evaluation.episode import Operation
 from cds_service.evaluation.limits import Limits
-from cds_service.values import Side
+from cds_service.values import Side, lazy
 
 UNSPECIFIED_MUSCLE = "unspecified"
 _CODED: Mapping[str, str] = {
@@ -58,7 +58,7 @@ class Deficit(Struct, frozen=True, kw_only=True):
         return onset, self.side.value, self.muscle
 
 
-class Motor(Struct, frozen=True, kw_only=True):
+class Motor(Struct, frozen=True, kw_only=True, dict=True):
     """All new deficits: critical ones, stable ones and those examined too long ago."""
 
     critical: tuple[Deficit, ...]
@@ -66,20 +66,20 @@ class Motor(Struct, frozen=True, kw_only=True):
     outdated: tuple[Deficit, ...]
     unread: frozenset[str]
 
-    @property
+    @lazy
     def current(self) -> tuple[Deficit, ...]:
         """Return every new deficit that is current, earliest onset first."""
         return tuple(sorted((*self.critical, *self.stable), key=lambda d: d.sort_key))
 
-    @property
+    @lazy
     def new(self) -> tuple[Deficit, ...]:
         """Return every new deficit, also those examined too long ago, earliest onset first."""
         deficits = (*self.critical, *self.stable, *self.outdated)
         return tuple(sorted(deficits, key=lambda d: d.sort_key))
 
-    def any(self, deficits: Iterable[Deficit]) -> Answer:
+    def any(self, deficits: Sequence[Deficit]) -> Answer:
         """Return whether there is one of *deficits*; cannot tell if examinations are unread."""
-        return found(any(True for _ in deficits), self.unread)
+        return found(bool(deficits), self.unread)
 
     @property
     def latest_stable_onset(self) -> int | None:
@@ -94,11 +94,12 @@ def read_motor(chart: Chart, operation: Operation, limits: Limits) -> Motor:
         Examination grades not completely supplied are not used (the latest cannot be told); coded
         weakness still counts.
     """
-    unread = frozenset(
-        key for key in (Key.CONDITIONS, Key.FINDINGS) if chart.supply_of(key).has_failed
-    )
+    unread = chart.failed_keys.intersection((Key.CONDITIONS, Key.FINDINGS))
     grades = {} if Key.FINDINGS in unread else _examined(chart, operation)
-    coded = _coded(chart, operation, limits)
+    weaknesses = _coded_conditions(chart)
+    if not grades and not weaknesses:
+        return Motor(critical=(), stable=(), outdated=(), unread=unread)
+    coded = _coded(weaknesses, operation, limits)
     before = _coded_before(coded)
     for (side, muscle), grade in coded:
         if grade.day >= 0:
@@ -109,7 +110,7 @@ def read_motor(chart: Chart, operation: Operation, limits: Limits) -> Motor:
         for (side, muscle), series in sorted(grades.items(), key=_muscle_order)
         if (deficit := _deficit(side, muscle, series, before, limits)) is not None
     ]
-    undated = list(_undated(chart, limits, before))
+    undated = list(_undated(weaknesses, limits, before))
     return _sorted_out(deficits, undated, today, limits, unread)
 
 
@@ -150,11 +151,9 @@ def _sides(side: Side | None) -> tuple[Side, ...]:
 
 def _examined(chart: Chart, operation: Operation) -> dict[tuple[Side, str], list[Grade]]:
     grades: dict[tuple[Side, str], list[Grade]] = {}
-    for observation in chart.observations:
+    for observation in chart.observed.get("mrc-grade", ()):
         effective = observation.effective
-        if "mrc-grade" not in observation.concepts or observation.value is None:
-            continue
-        if effective is None or not effective.is_exact:
+        if observation.value is None or effective is None or not effective.is_exact:
             continue
         on = effective.latest
         day = operation.dss(on)
@@ -167,11 +166,13 @@ def _examined(chart: Chart, operation: Operation) -> dict[tuple[Side, str], list
     return grades
 
 
-def _coded_conditions(chart: Chart) -> Iterable[tuple[ConditionFact, str]]:
-    for condition in chart.conditions:
-        if condition.is_active:
-            for concept in sorted(condition.concepts & _CODED.keys()):
-                yield condition, concept
+def _coded_conditions(chart: Chart) -> Sequence[tuple[ConditionFact, str]]:
+    return [
+        (condition, concept)
+        for condition in chart.conditions
+        if condition.is_active and not condition.concepts.isdisjoint(_CODED)
+        for concept in sorted(condition.concepts & _CODED.keys())
+    ]
 
 
 def _coded_sides(condition: ConditionFact, concept: str) -> tuple[Side, ...]:
@@ -179,11 +180,11 @@ def _coded_sides(condition: ConditionFact, concept: str) -> tuple[Side, ...]:
 
 
 def _coded(
-    chart: Chart, operation: Operation, limits: Limits
+    weaknesses: Iterable[tuple[ConditionFact, str]], operation: Operation, limits: Limits
 ) -> list[tuple[tuple[Side, str], Grade]]:
     """Return a grade for each dated coded weakness."""
     coded: list[tuple[tuple[Side, str], Grade]] = []
-    for condition, concept in _coded_conditions(chart):
+    for condition, concept in weaknesses:
         if condition.when is None:
             continue
         on = condition.when.latest
@@ -202,13 +203,17 @@ def _coded(
     return coded
 
 
-def _undated(chart: Chart, limits: Limits, before: Mapping[Side, Decimal]) -> Iterable[Deficit]:
+def _undated(
+    weaknesses: Iterable[tuple[ConditionFact, str]],
+    limits: Limits,
+    before: Mapping[Side, Decimal],
+) -> Iterable[Deficit]:
     """Return the coded weaknesses without any date; they have no onset and are never critical.
 
     One that is no worse than the grade coded before surgery is not new.
     """
     normal = limits.number("motor-normal-grade")
-    for condition, concept in _coded_conditions(chart):
+    for condition, concept in weaknesses:
         if condition.when is not None:
             continue
         grade = limits.number(_CODED[concept])

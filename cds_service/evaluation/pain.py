@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from enum import Enum
@@ -15,6 +15,7 @@ from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import NO, Answer, of
 from cds_service.evaluation.episode import Operation
 from cds_service.evaluation.limits import Limits
+from cds_service.values import lazy
 
 PAIN_DIAGNOSES = frozenset(
     {
@@ -113,7 +114,7 @@ class SiteCourse(Struct, frozen=True, kw_only=True):
         return bool(self.series)
 
 
-class Pain(Struct, frozen=True, kw_only=True):
+class Pain(Struct, frozen=True, kw_only=True, dict=True):
     """All series, the overall course and what drives it."""
 
     sites: Mapping[Driver, SiteCourse]
@@ -135,7 +136,7 @@ class Pain(Struct, frozen=True, kw_only=True):
             return Answer(None, site.unread)
         return of(site.course in courses)
 
-    @property
+    @lazy
     def persists(self) -> Answer:
         """Return whether the overall course is a persistent or recurrent one."""
         return self.is_course(*PERSISTENT)
@@ -145,23 +146,19 @@ class Pain(Struct, frozen=True, kw_only=True):
         score = self.sites[driver].current
         return score.value if score else None
 
-    def at_site(self, driver: Driver, test: Callable[[Decimal], bool]) -> Answer:
-        """Return whether a valid current value at *driver* passes *test*."""
-        if (
-            self.sites[driver].unread
-            and self.sites[driver].course is None
-            and not self.sites[driver].is_scored
-        ):
-            return Answer(None, self.sites[driver].unread)
-        value = self.current(driver)
-        return of(value is not None and test(value))
+    def fires(self, driver: Driver, threshold: str, limits: Limits) -> Answer:
+        """Return whether a valid current value at *driver* fires *threshold*."""
+        site = self.sites[driver]
+        if site.unread and site.course is None and not site.series:
+            return Answer(None, site.unread)
+        return of(site.current is not None and limits.met(threshold, site.current.value))
 
-    @property
+    @lazy
     def leading(self) -> SiteCourse | None:
         """Return the series that drives the overall course."""
         return self.sites[self.driver] if self.driver else None
 
-    @property
+    @lazy
     def onset(self) -> int | None:
         """Return the recurrence onset of the driver, in days since surgery."""
         return self.leading.onset if self.leading else None
@@ -174,11 +171,14 @@ def read_pain(chart: Chart, operation: Operation, limits: Limits) -> Pain:
         Scores not completely supplied: nothing can be told.  A series whose class counts only with
         a recent spine diagnosis cannot be told when conditions were not supplied.
     """
-    supply = chart.supply_of(Key.SCORES)
-    if supply.has_failed:
+    if chart.supply_of(Key.SCORES).has_failed:
         return _unreadable(frozenset({Key.SCORES}))
     recent = _recent_diagnosis(chart, limits)
-    sites = {driver: _course_of(chart, operation, limits, driver, recent) for driver in Driver}
+    observed = _by_driver(chart)
+    sites = {
+        driver: _course_of(driver, observed.get(driver, ()), operation, limits, recent)
+        for driver in Driver
+    }
     return _overall(sites)
 
 
@@ -195,8 +195,8 @@ def _unreadable(unread: frozenset[str]) -> Pain:
 def _recent_diagnosis(chart: Chart, limits: Limits) -> Answer:
     """Return whether an active spine pain diagnosis was recorded recently enough."""
     for condition in chart.conditions:
-        recorded = condition.recorded or condition.onset or condition.when
         if condition.is_active and condition.concepts & PAIN_DIAGNOSES:
+            recorded = condition.recorded or condition.onset or condition.when
             age = (limits.as_of - recorded.earliest).days if recorded else 0
             if limits.met("pain-diagnosis-recent", age):
                 return of(flag=True)
@@ -205,15 +205,27 @@ def _recent_diagnosis(chart: Chart, limits: Limits) -> Answer:
     return NO
 
 
-def _scores(chart: Chart, operation: Operation, driver: Driver) -> tuple[Score, ...]:
+def pain_scores(chart: Chart) -> list[ObservationFact]:
+    """Return the observations on a pain scale."""
+    return [o for o in chart.observations if not o.concepts.isdisjoint(PAIN_SCALES)]
+
+
+def _by_driver(chart: Chart) -> Mapping[Driver, Sequence[ObservationFact]]:
+    """Return the scores of each series."""
+    by_driver: dict[Driver, list[ObservationFact]] = {}
+    for observation in pain_scores(chart):
+        if observation.site is not None:
+            by_driver.setdefault(_SITE_OF[observation.site], []).append(observation)
+    return {**by_driver, Driver.ODI: chart.observed.get("odi", ())}
+
+
+def _scores(observed: Sequence[ObservationFact], operation: Operation) -> tuple[Score, ...]:
     """Return one score per day, the highest, in order of days."""
     days: dict[int, list[ObservationFact]] = {}
-    for observation in chart.observations:
-        if _belongs(observation, driver) and observation.effective is not None:
-            if observation.value is None or not observation.effective.is_exact:
-                continue
-            day = operation.dss(observation.effective.latest)
-            days.setdefault(day, []).append(observation)
+    for observation in observed:
+        effective = observation.effective
+        if observation.value is not None and effective is not None and effective.is_exact:
+            days.setdefault(operation.dss(effective.latest), []).append(observation)
     return tuple(_highest(day, days[day]) for day in sorted(days))
 
 
@@ -227,14 +239,6 @@ def _highest(day: int, observations: Sequence[ObservationFact]) -> Score:
     )
 
 
-def _belongs(observation: ObservationFact, driver: Driver) -> bool:
-    if driver is Driver.ODI:
-        return "odi" in observation.concepts
-    if not observation.concepts & PAIN_SCALES:
-        return False
-    return observation.site is not None and _SITE_OF[observation.site] is driver
-
-
 def _scale(driver: Driver) -> Scale:
     match driver:
         case Driver.LEG:
@@ -246,9 +250,15 @@ def _scale(driver: Driver) -> Scale:
 
 
 def _course_of(
-    chart: Chart, operation: Operation, limits: Limits, driver: Driver, recent: Answer
+    driver: Driver,
+    observed: Sequence[ObservationFact],
+    operation: Operation,
+    limits: Limits,
+    recent: Answer,
 ) -> SiteCourse:
-    scores = _scores(chart, operation, driver)
+    scores = _scores(observed, operation)
+    if not scores:
+        return SiteCourse(driver=driver, scale=_scale(driver))
     today = operation.dss(limits.as_of)
     before = tuple(s for s in scores if s.day < 0 and limits.met("baseline-window", -s.day))
     series = tuple(s for s in scores if limits.met("series-first-day", s.day))

@@ -58,12 +58,14 @@ class Signs(Struct, frozen=True, dict=True):
 
     def conditions(self, *concepts: str) -> tuple[Sign, ...]:
         """Return the active conditions of *concepts*, oldest first."""
-        return tuple(sign for sign in self.of(*concepts) if sign.is_condition)
+        signs = self.of(*concepts)
+        return tuple(sign for sign in signs if sign.is_condition) if signs else ()
 
     def has(self, *concepts: str, test: Callable[[Sign], bool] | None = None) -> Answer:
         """Return whether a finding of *concepts* passes *test*; cannot tell if parts are unread."""
         signs = self.of(*concepts)
-        return found(any(test is None or test(sign) for sign in signs), self.unread)
+        passes = bool(signs) if test is None else any(test(sign) for sign in signs)
+        return found(passes, self.unread)
 
     def abnormal(self, concept: str) -> tuple[Sign, ...]:
         """Return the latest abnormal examination result of *concept* unless a later one is normal.
@@ -71,15 +73,11 @@ class Signs(Struct, frozen=True, dict=True):
         Missing data:
             Findings not completely supplied: none, because the latest value cannot be told.
         """
-        if self.chart.supply_of(Key.FINDINGS).has_failed:
+        examined = self.chart.observed.get(concept)
+        if not examined or Key.FINDINGS in self.unread:
             return ()
-        examined = [
-            (observation.effective, observation)
-            for observation in self.chart.observations
-            if concept in observation.concepts and observation.choice
-        ]
-        abnormal = [self._sign(o, concept) for when, o in examined if o.choice & _ABNORMAL]
-        normal = [self._on(when) for when, o in examined if "answer-normal" in o.choice]
+        abnormal = [self._sign(o, concept) for o in examined if o.choice & _ABNORMAL]
+        normal = [self._on(o.effective) for o in examined if "answer-normal" in o.choice]
         latest = max(abnormal, key=lambda sign: (sign.on, sign.reference), default=None)
         if latest is None or any(on > latest.on for on in normal):
             return ()
@@ -100,6 +98,8 @@ class Signs(Struct, frozen=True, dict=True):
 
     def _observed(self) -> Iterable[Sign]:
         for observation in self.chart.observations:
+            if observation.value is not None and not observation.choice:
+                continue  # a measurement states no finding
             for concept in observation.concepts | observation.choice:
                 if _records(observation, concept):
                     yield self._sign(observation, concept)

@@ -62,7 +62,8 @@ class Workup(Struct, frozen=True, dict=True):
 
     def unread(self, keys: Iterable[str]) -> frozenset[str]:
         """Return which of *keys* could not be read completely."""
-        return self.chart.failed_keys.intersection(keys)
+        failed = self.chart.failed_keys
+        return failed.intersection(keys) if failed else failed
 
     def done(self, *concepts: str) -> tuple[Dated, ...]:
         """Return the finished tests of *concepts*, oldest first.

@@ -243,9 +243,13 @@ def bladder_sign(case: Case, earlier: Earlier) -> Finding:
         of(bladder.weak is not None and bladder.sign is None and bladder.residual is None),
     )
     answer = any_of(answers) | found(flag=False, unread=bladder.unread)
-    unless = [("cauda equina syndrome is already shown", of(is_met(earlier, "RF-CES")))]
-    finding = weigh("RF-POUR", case, [("an early, weak or isolated bladder sign", answer)], unless)
-    if not is_met({"RF-POUR": finding}, "RF-POUR"):
+    finding = weigh(
+        "RF-POUR",
+        case,
+        [("an early, weak or isolated bladder sign", answer)],
+        lambda: [("cauda equina syndrome is already shown", of(is_met(earlier, "RF-CES")))],
+    )
+    if not finding.is_met:
         return finding
     sign = bladder.sign or (bladder.weak if bladder.residual is None else None)
     term = sign_term(sign) if sign else Term(kind="value-set", id="pvr")

@@ -10,7 +10,7 @@ from cds_service.evaluation.case import Case
 from cds_service.evaluation.pain import Driver
 from cds_service.evaluation.rules.imaging import is_return_imaged
 from cds_service.evaluation.rules.surgery import severe_early
-from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
+from cds_service.evaluation.rules.weighing import Earlier, weigh
 from cds_service.evaluation.rules.wording import score_evidence
 
 
@@ -26,7 +26,7 @@ def early_inflammation(case: Case, earlier: Earlier) -> Finding:
     text = f"pain came back in the first days, {case.dss} days since surgery"
     finding = weigh("EARLY-INFLAM", case, [(text, is_inflammation(case))])
     leading = case.pain.leading
-    if leading is None or case.onset is None or not is_met({"EARLY-INFLAM": finding}, finding.card):
+    if leading is None or case.onset is None or not finding.is_met:
         return finding
     recheck = case.day(case.onset + case.limits.days("recurrence-recheck"))
     words: dict[str, Word] = {"dss": case.dss, "onset": case.onset, "date": recheck}
@@ -55,10 +55,14 @@ def early_watch(case: Case, earlier: Earlier) -> Finding:
         ("no relief, worse or returned pain", any_of((case.has_failed, returned))),
     ]
     severe, _ = severe_early(case)
-    unless = [("severe leg pain: the operating team is asked", severe)]
-    finding = weigh("EARLY-WATCH", case, requires, unless)
+    finding = weigh(
+        "EARLY-WATCH",
+        case,
+        requires,
+        lambda: [("severe leg pain: the operating team is asked", severe)],
+    )
     leading = case.pain.leading
-    if leading is None or not is_met({"EARLY-WATCH": finding}, "EARLY-WATCH"):
+    if leading is None or not finding.is_met:
         return finding
     wants_bloods = (
         case.has_returned.is_yes

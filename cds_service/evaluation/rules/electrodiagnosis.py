@@ -12,7 +12,14 @@ from cds_service.evaluation.answers import Answer, all_of, any_of, found, of
 from cds_service.evaluation.assessment import Finding, Indicator, Note, Proposal
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.motor import Deficit
-from cds_service.evaluation.rules.weighing import Earlier, is_met, passed_over, weigh
+from cds_service.evaluation.rules.weighing import (
+    Earlier,
+    Named,
+    is_met,
+    passed_over,
+    since_surgery,
+    weigh,
+)
 from cds_service.evaluation.rules.wording import (
     deficit_evidence,
     deficit_notes,
@@ -133,11 +140,23 @@ def later_emg(case: Case, earlier: Earlier) -> Finding:
     unserved = earliest_unserved(case)
     is_young = unserved is not None and not case.limits.met("emg-age", unserved.age)
     requires = [("a new weakness too young for an EMG", found(is_young, case.motor.unread))]
-    unless = [("the EMG card is shown", of(is_met(earlier, "EMG-MOTOR")))]
-    finding = weigh("EMG-LATER", case, requires, unless)
-    if unserved is None or not is_met({"EMG-LATER": finding}, "EMG-LATER"):
+    finding = weigh(
+        "EMG-LATER",
+        case,
+        requires,
+        lambda: [("the EMG card is shown", of(is_met(earlier, "EMG-MOTOR")))],
+    )
+    if unserved is None or not finding.is_met:
         return finding
     return _about(finding, case, unserved)
+
+
+def _emg_holds(case: Case) -> list[Named]:
+    done_from = case.limits.days("emg-age")
+    return [
+        ("EMG already ordered", case.workup.is_ordered(EMG, newest="order-lookback")),
+        ("EMG already done", case.workup.is_done(EMG, from_day=done_from, newest="emg-done-age")),
+    ]
 
 
 def radicular_emg(case: Case, earlier: Earlier) -> Finding:
@@ -146,10 +165,7 @@ def radicular_emg(case: Case, earlier: Earlier) -> Finding:
     sensory = case.signs.of("sensory-deficit", "competing-neuropathy")
     requires = [
         ("no new weakness", ~case.motor.any(case.motor.stable)),
-        (
-            f"day {case.dss} since surgery (needed: {case.limits.words('workup-day')})",
-            case.at("workup-day"),
-        ),
+        since_surgery(case, "workup-day"),
         (
             "persistent leg pain and an MRI that can explain it",
             all_of((case.pain.persists, case.leg_fires("pain-hot"), case.has_mri)),
@@ -159,13 +175,8 @@ def radicular_emg(case: Case, earlier: Earlier) -> Finding:
             any_of((case.signs.has("sensory-deficit", "competing-neuropathy"),)),
         ),
     ]
-    done_from = case.limits.days("emg-age")
-    unless = [
-        ("EMG already ordered", case.workup.is_ordered(EMG, newest="order-lookback")),
-        ("EMG already done", case.workup.is_done(EMG, from_day=done_from, newest="emg-done-age")),
-    ]
-    finding = weigh("EMG-RAD", case, requires, unless)
-    if not is_met({"EMG-RAD": finding}, "EMG-RAD"):
+    finding = weigh("EMG-RAD", case, requires, lambda: _emg_holds(case))
+    if not finding.is_met:
         return finding
     finding = replace(
         finding,

@@ -11,7 +11,7 @@ from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, any_of, found, of
 from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note
 from cds_service.evaluation.case import Case
-from cds_service.evaluation.pain import PAIN_SCALES, Driver, Score
+from cds_service.evaluation.pain import Driver, Score, pain_scores
 from cds_service.evaluation.readings import once
 from cds_service.evaluation.rules.bladder import read_bladder
 from cds_service.evaluation.rules.scans import ScanWish, propose_mri
@@ -44,14 +44,18 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
             found(bool(coded) or bool(wound), case.workup.unread((Key.CONDITIONS,))),
         )
     )
-    unless = [
-        (
-            "a cauda equina or weakness emergency is already shown",
-            of(is_met(earlier, "RF-CES", "RF-MOTOR")),
-        )
-    ]
-    finding = weigh("RF-EDH", case, [("signs of an epidural haematoma", answer)], unless)
-    if not is_met({"RF-EDH": finding}, "RF-EDH"):
+    finding = weigh(
+        "RF-EDH",
+        case,
+        [("signs of an epidural haematoma", answer)],
+        lambda: [
+            (
+                "a cauda equina or weakness emergency is already shown",
+                of(is_met(earlier, "RF-CES") or is_met(earlier, "RF-MOTOR")),
+            )
+        ],
+    )
+    if not finding.is_met:
         return finding
     is_pain = (early & pain & second).is_yes
     signs = coded or (() if is_pain else wound)
@@ -167,9 +171,8 @@ def _rises_within_day(case: Case, site: Site) -> bool:
         return False
     timed = sorted(
         (observation.effective.instant, observation.value)
-        for observation in case.chart.observations
-        if observation.concepts & PAIN_SCALES
-        and observation.site is site
+        for observation in pain_scores(case.chart)
+        if observation.site is site
         and observation.value is not None
         and observation.effective is not None
         and observation.effective.instant is not None

@@ -12,7 +12,7 @@ from cds_service.evaluation.pain import PERSISTENT, Course, Driver
 from cds_service.evaluation.readings import once
 from cds_service.evaluation.rules.infection import BLOODS
 from cds_service.evaluation.rules.scans import SCAN_KEYS, ScanWish, implant_note, propose_mri
-from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, weigh
+from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, since_surgery, weigh
 from cds_service.evaluation.rules.wording import (
     deficit_evidence,
     deficit_notes,
@@ -80,12 +80,19 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
     del earlier
     from_day = deficit_day(case)
     requires = [("a new stable weakness", is_deficit_imaged(case))]
-    unless = [
-        ("MRI done since the weakness", case.workup.is_done(MRI, from_day=from_day)),
-        *_holds(case, from_day),
-    ]
-    finding = weigh("IMG-MRI-DEF", case, requires, _if_told(is_deficit_imaged(case), unless))
-    if not is_met({"IMG-MRI-DEF": finding}, "IMG-MRI-DEF"):
+    finding = weigh(
+        "IMG-MRI-DEF",
+        case,
+        requires,
+        lambda: _if_told(
+            is_deficit_imaged(case),
+            [
+                ("MRI done since the weakness", case.workup.is_done(MRI, from_day=from_day)),
+                *_holds(case, from_day),
+            ],
+        ),
+    )
+    if not finding.is_met:
         return finding
     deficits = sorted(case.motor.stable, key=lambda deficit: deficit.sort_key)
     dated = [deficit for deficit in deficits if deficit.onset is not None]
@@ -143,12 +150,19 @@ def return_imaging(case: Case, earlier: Earlier) -> Finding:
         ("no weakness asks for the MRI", of(not needs_deficit_mri(case).is_yes)),
         ("pain came back after relief, late or severe enough to image", is_return_imaged(case)),
     ]
-    unless = [
-        ("MRI done since the return", case.workup.is_done(MRI, from_day=onset)),
-        *_holds(case, onset),
-    ]
-    finding = weigh("IMG-MRI-RTR", case, requires, _if_told(case.has_returned, unless))
-    if not is_met({"IMG-MRI-RTR": finding}, "IMG-MRI-RTR"):
+    finding = weigh(
+        "IMG-MRI-RTR",
+        case,
+        requires,
+        lambda: _if_told(
+            case.has_returned,
+            [
+                ("MRI done since the return", case.workup.is_done(MRI, from_day=onset)),
+                *_holds(case, onset),
+            ],
+        ),
+    )
+    if not finding.is_met:
         return finding
     words: dict[str, Word] = {**_score_words(case), "onset": onset}
     leading = case.pain.leading
@@ -176,9 +190,15 @@ def failure_imaging(case: Case, earlier: Earlier) -> Finding:
     if adequate.is_yes and not case.has_failed.is_unknown:
         requires.append(("claudication since the last MRI", case.is_claudication_new))
         adequate = NO
-    unless = [("an adequate MRI is done", adequate), *_holds(case, None)]
-    finding = weigh("IMG-MRI-NR", case, requires, _if_told(case.has_failed, unless))
-    if not is_met({"IMG-MRI-NR": finding}, "IMG-MRI-NR"):
+    finding = weigh(
+        "IMG-MRI-NR",
+        case,
+        requires,
+        lambda: _if_told(
+            case.has_failed, [("an adequate MRI is done", adequate), *_holds(case, None)]
+        ),
+    )
+    if not finding.is_met:
         return finding
     leading = case.pain.leading
     has_baseline = leading is not None and leading.baseline is not None
@@ -278,21 +298,16 @@ def is_mri_wanted(case: Case) -> tuple[Answer, Answer, Answer]:
 def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
     """IMG-ALT: an MRI is wanted but an implant is unsafe or of unknown status."""
     del earlier
-    by_deficit, by_return, by_failure = is_mri_wanted(case)
-    wanted = any_of((by_deficit, by_return, by_failure))
     question = any_of((is_deficit_imaged(case), is_return_imaged(case), is_failure_imaged(case)))
     requires = [
         ("a question that an MRI would answer", question),
         ("an implant is unsafe in the scanner or of unknown status", case.cautions.is_mri_unsafe),
     ]
-    unless = [
-        ("an MRI is done or ordered", ~wanted),
-        *_ct_holds(case, by_deficit, by_return),
-    ]
-    finding = weigh("IMG-ALT", case, requires, _if_told(question, unless))
-    if not is_met({"IMG-ALT": finding}, "IMG-ALT"):
+    finding = weigh("IMG-ALT", case, requires, lambda: _if_told(question, _ct_holds(case)))
+    if not finding.is_met:
         return finding
     is_unsafe = case.cautions.is_documented_unsafe
+    by_deficit, by_return, _ = is_mri_wanted(case)
     is_urgent = by_deficit.is_yes or (case.leg_fires("pain-severe").is_yes and by_return.is_yes)
     finding = replace(
         finding,
@@ -317,7 +332,8 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
     return replace(finding, proposals=(myelogram,))
 
 
-def _ct_holds(case: Case, by_deficit: Answer, by_return: Answer) -> list[Named]:
+def _ct_holds(case: Case) -> list[Named]:
+    by_deficit, by_return, by_failure = is_mri_wanted(case)
     is_deficit = is_deficit_imaged(case).is_yes and not by_deficit.is_no
     is_return = is_return_imaged(case).is_yes and not by_return.is_no
     if is_deficit:
@@ -329,6 +345,7 @@ def _ct_holds(case: Case, by_deficit: Answer, by_return: Answer) -> list[Named]:
         newest = "imaging-fresh" if case.pain.course is Course.WORSENING else None
     ordered_from = from_day if is_deficit or is_return else None
     return [
+        ("an MRI is done or ordered", ~any_of((by_deficit, by_return, by_failure))),
         ("pregnancy: the surgeon card takes its place", of(case.cautions.is_pregnant)),
         (
             "CT already ordered",
@@ -361,21 +378,26 @@ def fusion_ct(case: Case, earlier: Earlier) -> Finding:
     """CT-FUSION: back pain long after a fusion that no CT has judged."""
     requires = [
         ("the operation was a fusion", of(case.operation.is_fusion)),
-        (
-            f"day {case.dss} since surgery (needed: {case.limits.words('fusion-ct-day')})",
-            case.at("fusion-ct-day"),
-        ),
+        since_surgery(case, "fusion-ct-day"),
         ("back pain persists", _back_persists(case)),
     ]
-    unless = [
+    finding = weigh(
+        "CT-FUSION",
+        case,
+        requires,
+        lambda: _if_told(_back_persists(case), _fusion_ct_holds(case, earlier)),
+    )
+    return _back_card(finding, case, "ct-lumbar-without-contrast", SCAN_KEYS)
+
+
+def _fusion_ct_holds(case: Case, earlier: Earlier) -> list[Named]:
+    return [
         ("pregnant", of(case.cautions.is_pregnant)),
         ("CT already ordered", case.workup.is_ordered(*CT_SCANS, newest="order-lookback")),
         ("CT already done", _is_imaged(case, CT_SCANS, "fusion-ct-day")),
         ("the card on other imaging takes its place", of(is_met(earlier, "IMG-ALT"))),
         ("non-union is already coded", _is_non_union_coded(case)),
     ]
-    finding = weigh("CT-FUSION", case, requires, _if_told(_back_persists(case), unless))
-    return _back_card(finding, case, "ct-lumbar-without-contrast", SCAN_KEYS)
 
 
 def _is_non_union_coded(case: Case) -> Answer:
@@ -384,7 +406,7 @@ def _is_non_union_coded(case: Case) -> Answer:
 
 
 def _back_card(finding: Finding, case: Case, order: str, keys: tuple[str, ...]) -> Finding:
-    if not is_met({finding.card: finding}, finding.card):
+    if not finding.is_met:
         return finding
     site = case.pain.sites[Driver.BACK]
     finding = replace(
@@ -417,30 +439,35 @@ def _is_unstable(case: Case) -> Answer:
     )
 
 
+def _xray_holds(case: Case, earlier: Earlier) -> list[Named]:
+    return [
+        ("another cause is on record", of(is_met(earlier, "RF-OTHER"))),
+        ("pregnant", of(case.cautions.is_pregnant)),
+        ("x-ray already ordered", case.workup.is_ordered("xray-lumbar", newest="order-lookback")),
+        ("x-ray already done", _is_imaged(case, ("xray-lumbar",), "xray-day")),
+    ]
+
+
 def dynamic_xray(case: Case, earlier: Earlier) -> Finding:
     """XR-DYN: persistent back pain where motion or alignment is the question."""
     requires = [
-        (
-            f"day {case.dss} since surgery (needed: {case.limits.words('xray-day')})",
-            case.at("xray-day"),
-        ),
+        since_surgery(case, "xray-day"),
         ("back pain persists", _back_persists(case)),
         (
             "fusion, several operations or levels, instability, or back pain leads",
             _is_unstable(case),
         ),
     ]
-    unless = [
-        ("another cause is on record", of(is_met(earlier, "RF-OTHER"))),
-        ("pregnant", of(case.cautions.is_pregnant)),
-        ("x-ray already ordered", case.workup.is_ordered("xray-lumbar", newest="order-lookback")),
-        ("x-ray already done", _is_imaged(case, ("xray-lumbar",), "xray-day")),
-    ]
-    finding = weigh("XR-DYN", case, requires, _if_told(_back_persists(case), unless))
+    finding = weigh(
+        "XR-DYN",
+        case,
+        requires,
+        lambda: _if_told(_back_persists(case), _xray_holds(case, earlier)),
+    )
     is_young_fusion = case.operation.is_fusion and case.at("xray-flexion-fusion-day").is_no
     order = "xray-lumbar-standing" if is_young_fusion else "xray-lumbar-flexion-extension"
     finding = _back_card(finding, case, order, XRAY_KEYS)
-    if not is_met({"XR-DYN": finding}, "XR-DYN"):
+    if not finding.is_met:
         return finding
     words = {**finding.words, "type": operation_term(case)}
     return replace(finding, words=words, variant="standing" if is_young_fusion else "default")

@@ -276,9 +276,13 @@ def infection_hint(case: Case, earlier: Earlier) -> Finding:
     )
     undated = bool(picture.coded) and not any(sign.is_dated for sign in picture.coded)
     answer = found(single or undated or bool(picture.old), picture.unread)
-    unless = [("spinal infection is already shown", of(is_met(earlier, "RF-INF")))]
-    finding = weigh("RF-INF-W", case, [("a single sign of infection", answer)], unless)
-    if not is_met({"RF-INF-W": finding}, "RF-INF-W"):
+    finding = weigh(
+        "RF-INF-W",
+        case,
+        [("a single sign of infection", answer)],
+        lambda: [("spinal infection is already shown", of(is_met(earlier, "RF-INF")))],
+    )
+    if not finding.is_met:
         return finding
     is_old = not single and not undated
     words: dict[str, Word] = {"dss": case.dss, "sign": _terms(picture)}

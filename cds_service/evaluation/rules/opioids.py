@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from cds_service.evaluation.answers import Answer, any_of, of
 from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note, Term, Word
 from cds_service.evaluation.case import Case
-from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, weigh
+from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, since_surgery, weigh
 
 
 def _requires(case: Case) -> list[Named]:
@@ -15,10 +15,7 @@ def _requires(case: Case) -> list[Named]:
         (case.at("opioid-day-any"), case.pain.significant, case.has_pain_diagnosis)
     )
     return [
-        (
-            f"day {case.dss} since surgery (needed: {case.limits.words('opioid-day')})",
-            case.at("opioid-day"),
-        ),
+        since_surgery(case, "opioid-day"),
         (f"an opioid taken {case.limits.words('opioid-days')}", case.care.has_opioid),
         ("within a year of surgery, or significant pain or pain diagnosis", still_matters),
     ]
@@ -43,8 +40,8 @@ def high_risk_opioid(case: Case, earlier: Earlier) -> Finding:
     """OPIOID-W: a high dose, or a benzodiazepine beside it."""
     del earlier
     requires = [*_requires(case), ("a high dose or a benzodiazepine", _is_high_risk(case))]
-    finding = weigh("OPIOID-W", case, requires, _holds(case))
-    if not is_met({"OPIOID-W": finding}, "OPIOID-W"):
+    finding = weigh("OPIOID-W", case, requires, lambda: _holds(case))
+    if not finding.is_met:
         return finding
     mme = case.care.mme
     has_benzodiazepine = bool(case.care.taken("benzodiazepine"))
@@ -99,11 +96,15 @@ def _evidence(case: Case) -> tuple[Evidence, ...]:
 
 def opioid(case: Case, earlier: Earlier) -> Finding:
     """OPIOID: an opioid that is still taken, without a known high dose."""
-    unless = [
-        ("the card on high risk is shown", of(is_met(earlier, "OPIOID-W"))),
-        *_holds(case),
-    ]
-    finding = weigh("OPIOID", case, _requires(case), unless)
-    if not is_met({"OPIOID": finding}, "OPIOID"):
+    finding = weigh(
+        "OPIOID",
+        case,
+        _requires(case),
+        lambda: [
+            ("the card on high risk is shown", of(is_met(earlier, "OPIOID-W"))),
+            *_holds(case),
+        ],
+    )
+    if not finding.is_met:
         return finding
     return replace(finding, words=_words(case), notes=_notes(case), evidence=_evidence(case))

@@ -11,7 +11,7 @@ from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.rules.electrodiagnosis import earliest_unserved
 from cds_service.evaluation.rules.referrals import propose_referrals
-from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
+from cds_service.evaluation.rules.weighing import Earlier, is_met, since_surgery, weigh
 from cds_service.evaluation.rules.wording import (
     deficit_evidence,
     deficit_words,
@@ -25,22 +25,18 @@ from cds_service.evaluation.signs import Sign
 SCALES = ("phq9", "gad7", "pcs")
 
 
-def _day(case: Case, threshold: str) -> str:
-    return f"day {case.dss} since surgery (needed: {case.limits.words(threshold)})"
-
-
 def second_diagnosis(case: Case, earlier: Earlier) -> Finding:
     """DX-RECHECK: no relief or worse pain, and a competing diagnosis on record."""
     del earlier
     competing = case.signs.conditions("competing-diagnosis")
     unread = case.workup.unread((Key.CONDITIONS,))
     requires = [
-        (_day(case, "workup-day"), case.at("workup-day")),
+        since_surgery(case, "workup-day"),
         ("no relief or worse, significant pain", case.has_failed & case.pain.significant),
         ("a competing diagnosis on record", found(bool(competing), unread)),
     ]
     finding = weigh("DX-RECHECK", case, requires)
-    if not is_met({"DX-RECHECK": finding}, "DX-RECHECK"):
+    if not finding.is_met:
         return finding
     return replace(
         finding,
@@ -81,7 +77,7 @@ def _old_weakness(case: Case) -> list[Deficit]:
 
 def _is_worked_up(case: Case, earlier: Earlier, deficit: Deficit) -> bool:
     """Return whether a card above already asks for a test because of this very deficit."""
-    asks_for_scan = is_met(earlier, "IMG-MRI-DEF", "IMG-ALT")
+    asks_for_scan = is_met(earlier, "IMG-MRI-DEF") or is_met(earlier, "IMG-ALT")
     if asks_for_scan and not case.workup.is_done(MRI, from_day=deficit.onset).is_yes:
         return True
     unserved = earliest_unserved(case)
@@ -95,11 +91,11 @@ def permanent_symptoms(case: Case, earlier: Earlier) -> Finding:
     weakness = [d for d in _old_weakness(case) if not _is_worked_up(case, earlier, d)]
     unread = case.signs.unread | case.motor.unread
     requires = [
-        (_day(case, "neuro-permanent-day"), case.at("neuro-permanent-day")),
+        since_surgery(case, "neuro-permanent-day"),
         ("an early deficit that is still there", found(bool(sensory or weakness), unread)),
     ]
     finding = weigh("NEURO-PERM", case, requires)
-    if not is_met({"NEURO-PERM": finding}, "NEURO-PERM"):
+    if not finding.is_met:
         return finding
     term = sign_term(sensory[0]) if sensory else Term(kind="phrase", id="leg-weakness")
     confirmed = bool(weakness) or any(_is_confirmed(case, sign) for sign in sensory)
@@ -124,18 +120,22 @@ def distress(case: Case, earlier: Earlier) -> Finding:
     del earlier
     answers = {n: case.measures.latest_meets(n, n, "screen-fresh") for n in SCALES}
     requires = [
-        (_day(case, "workup-day"), case.at("workup-day")),
+        since_surgery(case, "workup-day"),
         ("significant pain", case.pain.significant),
         ("a questionnaire shows distress", any_of(answers.values())),
     ]
-    unless = [
-        (
-            "psychology already involved",
-            case.workup.is_referred("psychology-referral", newest="order-lookback-long"),
-        )
-    ]
-    finding = weigh("PSYCH", case, requires, unless)
-    if not is_met({"PSYCH": finding}, "PSYCH"):
+    finding = weigh(
+        "PSYCH",
+        case,
+        requires,
+        lambda: [
+            (
+                "psychology already involved",
+                case.workup.is_referred("psychology-referral", newest="order-lookback-long"),
+            )
+        ],
+    )
+    if not finding.is_met:
         return finding
     name = next(name for name in SCALES if answers[name].is_yes)
     latest = case.measures.latest(name)
@@ -165,14 +165,18 @@ def smoking(case: Case, earlier: Earlier) -> Finding:
             any_of((case.pain.persists & case.pain.significant, healing)),
         ),
     ]
-    unless = [
-        (
-            "help to stop smoking already ordered",
-            case.workup.is_referred("smoking-cessation-order", newest="order-lookback-year"),
-        )
-    ]
-    finding = weigh("SMOKE", case, requires, unless)
-    if not is_met({"SMOKE": finding}, "SMOKE"):
+    finding = weigh(
+        "SMOKE",
+        case,
+        requires,
+        lambda: [
+            (
+                "help to stop smoking already ordered",
+                case.workup.is_referred("smoking-cessation-order", newest="order-lookback-year"),
+            )
+        ],
+    )
+    if not finding.is_met:
         return finding
     signs = case.signs.of("smoker")
     observed = [

@@ -9,7 +9,7 @@ from cds_service.evaluation.answers import Answer, any_of, found
 from cds_service.evaluation.assessment import Finding, Indicator, Note
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.rules.scans import ScanWish, propose_mri
-from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
+from cds_service.evaluation.rules.weighing import Earlier, since_surgery, weigh
 from cds_service.evaluation.rules.wording import (
     condition_references,
     measure_evidence,
@@ -73,10 +73,10 @@ def fluid_leak(case: Case, earlier: Earlier) -> Finding:
     answer = found(bool(leaks), case.workup.unread((Key.CONDITIONS,)))
     requires = [
         ("a leak of spinal fluid coded since the operation", answer),
-        (_day_text(case, "csf-leak-day"), case.at("csf-leak-day")),
+        since_surgery(case, "csf-leak-day"),
     ]
     finding = weigh("RF-CSF", case, requires)
-    if not is_met({"RF-CSF": finding}, "RF-CSF"):
+    if not finding.is_met:
         return finding
     return replace(
         finding,
@@ -85,10 +85,6 @@ def fluid_leak(case: Case, earlier: Earlier) -> Finding:
         notes=() if any(s.is_dated for s in leaks) else (Note(key="date-not-recorded"),),
         evidence=sign_evidence(leaks),
     )
-
-
-def _day_text(case: Case, threshold: str) -> str:
-    return f"day {case.dss} since surgery (needed: {case.limits.words(threshold)})"
 
 
 def self_harm(case: Case, earlier: Earlier) -> Finding:

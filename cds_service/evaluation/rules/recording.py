@@ -8,7 +8,7 @@ from cds_service.evaluation.answers import Answer, any_of, of
 from cds_service.evaluation.assessment import Finding
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.pain import Course, Driver
-from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
+from cds_service.evaluation.rules.weighing import Earlier, weigh
 
 
 def _is_asked_now(case: Case) -> Answer:
@@ -48,9 +48,10 @@ def missing_score(case: Case, earlier: Earlier) -> Finding:
         ("no scores that show a course", case.pain.is_course(Course.INSUFFICIENT)),
         (f"{case.dss} days since surgery is in a window for measuring", _is_asked_now(case)),
     ]
-    unless = [("the last scores were low", of(_were_all_low(case)))]
-    finding = weigh("DATA-PAIN", case, requires, unless)
-    if not is_met({"DATA-PAIN": finding}, "DATA-PAIN"):
+    finding = weigh(
+        "DATA-PAIN", case, requires, lambda: [("the last scores were low", of(_were_all_low(case)))]
+    )
+    if not finding.is_met:
         return finding
     has_score = any(site.is_scored for site in case.pain.sites.values())
     return replace(

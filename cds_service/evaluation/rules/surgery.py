@@ -42,7 +42,7 @@ def level_check(case: Case, earlier: Earlier) -> Finding:
         ("no relief or worse pain", case.has_failed),
     ]
     finding = weigh("CK-LEVEL", case, requires)
-    if check.indication is None or not is_met({"CK-LEVEL": finding}, "CK-LEVEL"):
+    if check.indication is None or not finding.is_met:
         return finding
     differs_by_level = (
         bool(case.operation.levels)
@@ -222,7 +222,7 @@ def _without_open_reason(case: Case, reasons: tuple[Reason, ...]) -> Finding:
         "SURG-REV",
         case,
         [("a reason to see the surgeon", held)],
-        [("already referred to or seen by the surgeon", held)],
+        lambda: [("already referred to or seen by the surgeon", held)],
     )
 
 

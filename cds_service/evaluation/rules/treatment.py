@@ -25,8 +25,8 @@ from cds_service.evaluation.rules.weighing import (
     Earlier,
     Named,
     answer_above,
-    is_met,
     passed_over,
+    since_surgery,
     weigh,
 )
 from cds_service.evaluation.rules.wording import (
@@ -64,16 +64,20 @@ def physiotherapy(case: Case, earlier: Earlier) -> Finding:
         ),
         ("significant pain that is not resolved", case.pain.significant & course),
     ]
-    unless = [
-        (
-            "physiotherapy already ordered",
-            case.workup.is_ordered("physiotherapy-order", newest="order-lookback"),
-        ),
-        ("a recent therapy contact", case.care.is_therapy_recent),
-        *_unsafe_for_therapy(case, earlier),
-    ]
-    finding = weigh("PT-REF", case, requires, unless)
-    if not is_met({"PT-REF": finding}, "PT-REF"):
+    finding = weigh(
+        "PT-REF",
+        case,
+        requires,
+        lambda: [
+            (
+                "physiotherapy already ordered",
+                case.workup.is_ordered("physiotherapy-order", newest="order-lookback"),
+            ),
+            ("a recent therapy contact", case.care.is_therapy_recent),
+            *_unsafe_for_therapy(case, earlier),
+        ],
+    )
+    if not finding.is_met:
         return finding
     words = _score_words(case)
     worst = case.worst
@@ -174,10 +178,7 @@ def prerequisites(case: Case) -> tuple[tuple[str, Answer], ...]:
 
 def _is_candidate(case: Case) -> list[Named]:
     return [
-        (
-            f"day {case.dss} since surgery (needed: {case.limits.words('scs-day')})",
-            case.at("scs-day"),
-        ),
+        since_surgery(case, "scs-day"),
         ("persistent or recurrent pain", case.pain.persists),
         (f"leg pain {case.limits.words('scs-leg-pain')}", case.leg_fires("scs-leg-pain")),
         ("neuropathic pain by screen or code", case.care.is_neuropathic),
@@ -229,12 +230,16 @@ def stimulator_evaluation(case: Case, earlier: Earlier) -> Finding:
     """
     needed = prerequisites(case)
     requires = [*_is_candidate(case), ("all prerequisites", all_of(a for _, a in needed))]
-    unless = [
-        *_stimulator_holds(case, earlier),
-        ("an imaging question is open", _unresolved_imaging(case)),
-    ]
-    finding = weigh("SCS-EVAL", case, requires, unless)
-    if not is_met({"SCS-EVAL": finding}, "SCS-EVAL"):
+    finding = weigh(
+        "SCS-EVAL",
+        case,
+        requires,
+        lambda: [
+            *_stimulator_holds(case, earlier),
+            ("an imaging question is open", _unresolved_imaging(case)),
+        ],
+    )
+    if not finding.is_met:
         return finding
     leg = case.pain.sites[Driver.LEG]
     mri = case.workup.done(MRI)
@@ -288,11 +293,15 @@ def stimulator_prerequisites(case: Case, earlier: Earlier) -> Finding:
         *_is_candidate(case),
         ("one or two prerequisites are missing", _some_missing(case, [a for _, a in needed])),
     ]
-    unless = list(_stimulator_holds(case, earlier))
-    if "prerequisite-imaging" not in missing:
-        unless.append(("an imaging question is open", _unresolved_imaging(case)))
-    finding = weigh("SCS-PREREQ", case, requires, unless)
-    if not is_met({"SCS-PREREQ": finding}, "SCS-PREREQ"):
+
+    def holds() -> list[Named]:
+        general = _stimulator_holds(case, earlier)
+        if "prerequisite-imaging" in missing:
+            return general
+        return [*general, ("an imaging question is open", _unresolved_imaging(case))]
+
+    finding = weigh("SCS-PREREQ", case, requires, holds)
+    if not finding.is_met:
         return finding
     leg = case.pain.sites[Driver.LEG]
     passed = passed_over(answer for _, answer in needed if answer.is_no)
@@ -313,23 +322,24 @@ def pain_specialist(case: Case, earlier: Earlier) -> Finding:
     del earlier
     drugs = case.care.has_tried((*TRIAL_CLASSES, "opioid"), "pain-referral-drug-classes")
     requires = [
-        (
-            f"day {case.dss} since surgery (needed: {case.limits.words('workup-day')})",
-            case.at("workup-day"),
-        ),
+        since_surgery(case, "workup-day"),
         ("persistent, significant pain", case.pain.persists & case.pain.significant),
         ("physiotherapy and medication tried", case.care.is_therapy_tried & drugs),
     ]
-    unless = [
-        (
-            "pain specialist referred or seen",
-            case.workup.is_referred(
-                "pain-clinic-referral", "pain-clinic-contact", newest="order-lookback-long"
+    finding = weigh(
+        "PAIN-REF",
+        case,
+        requires,
+        lambda: [
+            (
+                "pain specialist referred or seen",
+                case.workup.is_referred(
+                    "pain-clinic-referral", "pain-clinic-contact", newest="order-lookback-long"
+                ),
             ),
-        ),
-    ]
-    finding = weigh("PAIN-REF", case, requires, unless)
-    if not is_met({"PAIN-REF": finding}, "PAIN-REF"):
+        ],
+    )
+    if not finding.is_met:
         return finding
     words = _score_words(case)
     worst = case.worst
@@ -356,22 +366,23 @@ def sacroiliac_joint(case: Case, earlier: Earlier) -> Finding:
         )
     )
     requires = [
-        (
-            f"day {case.dss} since surgery (needed: {case.limits.words('workup-day')})",
-            case.at("workup-day"),
-        ),
+        since_surgery(case, "workup-day"),
         ("significant pain", case.pain.significant),
         ("SI-joint pain coded or positive SI tests", answer),
     ]
-    unless = [
-        (
-            "SI-joint injection or fusion done",
-            case.workup.is_done("si-joint-injection", newest="order-lookback-long")
-            | case.workup.is_done("si-joint-fusion"),
-        ),
-    ]
-    finding = weigh("SIJ", case, requires, unless)
-    if not is_met({"SIJ": finding}, "SIJ"):
+    finding = weigh(
+        "SIJ",
+        case,
+        requires,
+        lambda: [
+            (
+                "SI-joint injection or fusion done",
+                case.workup.is_done("si-joint-injection", newest="order-lookback-long")
+                | case.workup.is_done("si-joint-fusion"),
+            ),
+        ],
+    )
+    if not finding.is_met:
         return finding
     return replace(
         finding,

@@ -13,7 +13,7 @@ from cds_service.evaluation.rules.bladder import cauda_equina
 from cds_service.evaluation.rules.infection import BLOODS
 from cds_service.evaluation.rules.other_flags import self_harm
 from cds_service.evaluation.rules.scans import ScanWish, propose_mri
-from cds_service.evaluation.rules.weighing import is_met, weigh
+from cds_service.evaluation.rules.weighing import weigh
 from cds_service.evaluation.rules.wording import condition_references, sign_evidence
 
 VARIANT = "date-unknown"
@@ -33,7 +33,7 @@ def undated_findings(case: Case, episode: Episode) -> dict[str, Finding]:
         "DATA-DATE",
         case,
         [("a lumbar operation without a usable date", of(flag=True))],
-        [("an emergency is shown", of(is_met(emergencies, "RF-CES", "RF-INF")))],
+        lambda: [("an emergency is shown", of(cauda.is_met or infection.is_met))],
     )
     evidence = tuple(
         Evidence(reference=reference, label="operation", day=None)

@@ -21,16 +21,20 @@ def motor_emergency(case: Case, earlier: Earlier) -> Finding:
         Conditions or examination findings not completely supplied: cannot tell, unless a weakness
         that was read establishes it.
     """
-    unless = [
-        (
-            "weakness of both legs is already in the cauda equina card",
-            of(is_met(earlier, "RF-CES") and is_bilateral(case)),
-        )
-    ]
     critical = sorted(case.motor.critical, key=lambda d: (d.grade, d.sort_key))
     requires = [("a new severe or progressing weakness", case.motor.any(critical))]
-    finding = weigh("RF-MOTOR", case, requires, unless)
-    if not is_met({"RF-MOTOR": finding}, "RF-MOTOR"):
+    finding = weigh(
+        "RF-MOTOR",
+        case,
+        requires,
+        lambda: [
+            (
+                "weakness of both legs is already in the cauda equina card",
+                of(is_met(earlier, "RF-CES") and is_bilateral(case)),
+            )
+        ],
+    )
+    if not finding.is_met:
         return finding
     worst = critical[0]
     since = max(day for d in critical for day in (d.onset, d.progressed) if day is not None)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cds_service.evaluation.answers import Answer, PassedOver, of
 from cds_service.evaluation.assessment import Finding, Verdict
@@ -15,52 +14,74 @@ Earlier = Mapping[str, Finding]
 
 
 def weigh(
-    card: str, case: Case, requires: Iterable[Named], unless: Iterable[Named] = ()
+    card: str,
+    case: Case,
+    requires: Sequence[Named],
+    unless: Callable[[], Sequence[Named]] = tuple,
 ) -> Finding:
     """Return the verdict of a row: all of *requires*, none of *unless*.
+
+    What might hold the row back is asked only when no requirement denies it.
 
     Missing data:
         A requirement that cannot be told makes the row *cannot tell*, unless another one denies it.
         A hold that cannot be told lets the card appear without its orders.
     """
-    requires, unless = tuple(requires), tuple(unless)
     row = case.limits.knowledge.cards[card].row
-    finding = partial(Finding, card=card, row=row)
-    denied = [text for text, answer in requires if answer.is_no]
+    denied = [text for text, answer in requires if answer.value is False]
     if denied:
-        return finding(verdict=Verdict.NOT_MET, reasons=tuple(denied))
-    held = [text for text, answer in unless if answer.is_yes]
-    if held and not any(answer.is_unknown for _, answer in requires):
-        return finding(verdict=Verdict.NOT_MET, held_by="; ".join(held), reasons=_texts(requires))
-    blurred = [(text, answer) for text, answer in requires if answer.is_unknown]
+        return Finding(card=card, row=row, verdict=Verdict.NOT_MET, reasons=tuple(denied))
+    blurred = [named for named in requires if named[1].is_unknown]
+    holds = unless()
+    held = [text for text, answer in holds if answer.is_yes]
     if held:
-        reasons = tuple(f"held back: {text}" for text in held)
-        return finding(verdict=Verdict.NOT_MET, reasons=reasons)
+        return _held_back(card, row, held, () if blurred else _texts(requires))
     if blurred:
-        return finding(
+        return Finding(
+            card=card,
+            row=row,
             verdict=Verdict.CANNOT_TELL,
-            reasons=tuple(text for text, _ in blurred),
+            reasons=_texts(blurred),
             unread=_unread(blurred),
         )
-    unclear = [(text, answer) for text, answer in unless if answer.is_unknown]
-    return finding(
+    unclear = [named for named in holds if named[1].is_unknown]
+    return Finding(
+        card=card,
+        row=row,
         verdict=Verdict.MET,
         reasons=(*_texts(requires), *(f"could not check: {text}" for text, _ in unclear)),
         unread=_unread(unclear),
         is_order_withheld=bool(unclear),
-        passed_over=passed_over(answer for _, answer in unless),
+        passed_over=passed_over(answer for _, answer in holds),
     )
+
+
+def _held_back(card: str, row: int, held: Sequence[str], met: tuple[str, ...]) -> Finding:
+    """Return a row that *held* holds back; *met* are its requirements if all are certainly met."""
+    if met:
+        return Finding(
+            card=card, row=row, verdict=Verdict.NOT_MET, held_by="; ".join(held), reasons=met
+        )
+    reasons = tuple(f"held back: {text}" for text in held)
+    return Finding(card=card, row=row, verdict=Verdict.NOT_MET, reasons=reasons)
+
+
+def since_surgery(case: Case, threshold: str) -> Named:
+    """Return whether the days since surgery fire *threshold*, with both in words."""
+    needed = case.limits.words(threshold)
+    return f"day {case.dss} since surgery (needed: {needed})", case.at(threshold)
 
 
 def passed_over(answers: Iterable[Answer]) -> tuple[PassedOver, ...]:
     """Return what was found and does not count, each entry once, oldest first."""
     entries = {passed.reference: passed for answer in answers for passed in answer.passed_over}
-    return tuple(sorted(entries.values()))
+    return tuple(sorted(entries.values())) if entries else ()
 
 
-def is_met(earlier: Earlier, *cards: str) -> bool:
-    """Return whether one of *cards* is met in the rows above."""
-    return any(earlier[card].verdict is Verdict.MET for card in cards if card in earlier)
+def is_met(earlier: Earlier, card: str) -> bool:
+    """Return whether *card* is met in the rows above."""
+    finding = earlier.get(card)
+    return finding is not None and finding.is_met
 
 
 def answer_above(earlier: Earlier, card: str) -> Answer:
