@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cds_service.evaluation.answers import any_of, found, of
+from cds_service.evaluation.answers import found, of
 from cds_service.evaluation.assessment import Finding, Indicator, Note, Term, Word
 from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.measures import Measure
@@ -71,13 +71,10 @@ def read_bladder(case: Case) -> Bladder:
     weak = [s for s in case.signs.of("incomplete-bladder-emptying") if case.is_recent(s)]
     residual = _residual(case)
     residual_day = case.operation.dss(residual.on) if residual is not None else 0
-    is_late = any(
-        case.limits.met("urinary-late-day", day)
-        for day in (
-            *(sign.day for sign in recent),
-            *((residual_day,) if residual is not None else ()),
-        )
-    )
+    days = [sign.day for sign in recent]
+    if residual is not None:
+        days.append(residual_day)
+    is_late = any(case.limits.met("urinary-late-day", day) for day in days)
     return Bladder(
         signs=tuple(recent),
         residual=residual,
@@ -106,6 +103,8 @@ def recent_deficits(case: Case) -> list[Deficit]:
 
 def is_bilateral(case: Case) -> bool:
     """Return whether both legs are newly weak and at least one since recently."""
+    if not case.motor.new:
+        return False
     sides = {deficit.side for deficit in case.motor.new}
     recent = {deficit.side for deficit in recent_deficits(case)}
     return {Side.LEFT, Side.RIGHT} <= sides and bool(recent & {Side.LEFT, Side.RIGHT})
@@ -232,17 +231,17 @@ def cauda_equina(case: Case, earlier: Earlier) -> Finding:
 def bladder_sign(case: Case, earlier: Earlier) -> Finding:
     """RF-POUR: a bladder sign that is early, weak or isolated."""
     bladder = read_bladder(case)
-    is_alone = is_downgraded(case, bladder) and bladder.is_late
+    is_alone = bladder.is_late and is_downgraded(case, bladder)
     is_early = bladder.sign is not None and not case.limits.met(
         "urinary-late-day", bladder.sign.day
     )
-    answers = (
-        of(is_early) & case.at("early-retention-until"),
-        of(bladder.residual is not None and not bladder.is_late_residual(case)),
-        of(is_alone),
-        of(bladder.weak is not None and bladder.sign is None and bladder.residual is None),
+    is_certain = (
+        (is_early and case.at("early-retention-until").is_yes)
+        or (bladder.residual is not None and not bladder.is_late_residual(case))
+        or is_alone
+        or (bladder.weak is not None and bladder.sign is None and bladder.residual is None)
     )
-    answer = any_of(answers) | found(flag=False, unread=bladder.unread)
+    answer = found(is_certain, bladder.unread)
     finding = weigh(
         "RF-POUR",
         case,

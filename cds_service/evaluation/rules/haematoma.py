@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from cds_service.chart.facts import Site
 from cds_service.chart.supply import Key
-from cds_service.evaluation.answers import Answer, any_of, found, of
+from cds_service.evaluation.answers import NO, Answer, any_of, found, of
 from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.pain import Driver, Score, pain_scores
@@ -35,15 +35,8 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
     """
     coded = _coded_haematoma(case, "haematoma-spinal")
     wound = _coded_haematoma(case, "haematoma-other")
-    pain = _severe_pain(case)
-    second = _second_haematoma_sign(case)
-    early = case.at("haematoma-day")
-    answer = any_of(
-        (
-            early & pain & second,
-            found(bool(coded) or bool(wound), case.workup.unread((Key.CONDITIONS,))),
-        )
-    )
+    by_pain = _early_pain(case)
+    answer = by_pain | found(bool(coded or wound), case.workup.unread((Key.CONDITIONS,)))
     finding = weigh(
         "RF-EDH",
         case,
@@ -57,7 +50,7 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
     )
     if not finding.is_met:
         return finding
-    is_pain = (early & pain & second).is_yes
+    is_pain = by_pain.is_yes
     signs = coded or (() if is_pain else wound)
     is_dated = (is_pain and _is_second_sign_dated(case)) or any(sign.is_dated for sign in signs)
     is_critical = (is_pain or bool(coded)) and is_dated
@@ -106,6 +99,13 @@ def _latest_scores(case: Case) -> tuple[Score, ...]:
 
 def _by_value(score: Score) -> tuple[Decimal, tuple[str, ...]]:
     return -score.value, score.references
+
+
+def _early_pain(case: Case) -> Answer:
+    """Return whether pain is severe in the first days, with a second sign beside it."""
+    if case.at("haematoma-day").is_no:
+        return NO
+    return _severe_pain(case) & _second_haematoma_sign(case)
 
 
 def _severe_pain(case: Case) -> Answer:

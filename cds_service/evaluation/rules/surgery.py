@@ -94,7 +94,7 @@ class Reason(Struct, frozen=True, kw_only=True):
         Missing data:
             While the event itself cannot be told, no referral is known to have answered it.
         """
-        if self.holds.is_unknown and self.is_dated:
+        if self.holds.is_no or (self.holds.is_unknown and self.is_dated):
             return self.holds
         served = case.workup.is_referred(*REFERRAL, newest=self.lookback, from_day=self.from_day)
         return self.holds & ~served
@@ -103,8 +103,10 @@ class Reason(Struct, frozen=True, kw_only=True):
 @once
 def severe_early(case: Case) -> tuple[Answer, int | None]:
     """Return reason (h): severe leg pain too early to judge, and the day a referral counts from."""
-    leg = case.pain.sites[Driver.LEG]
     early = ~case.at("workup-day") & case.leg_fires("pain-severe")
+    if early.is_no:
+        return NO, None
+    leg = case.pain.sites[Driver.LEG]
     if leg.course is None:
         return early & Answer(None, leg.unread), None
     if leg.course is Course.WORSENING:
@@ -151,6 +153,8 @@ def _reasons(case: Case, earlier: Earlier) -> tuple[Reason, ...]:
 
 
 def _unrelieved(case: Case) -> Answer:
+    if case.has_failed.is_no:
+        return NO
     return all_of(
         (
             case.is_judgeable,
@@ -164,6 +168,8 @@ def _unrelieved(case: Case) -> Answer:
 
 
 def _return(case: Case) -> Answer:
+    if case.has_returned.is_no:
+        return NO
     is_true = of(case.is_true_return) if case.pain.course is not None else case.has_returned
     return all_of(
         (
@@ -175,10 +181,10 @@ def _return(case: Case) -> Answer:
     )
 
 
-@once
 def _no_scan(case: Case) -> Answer:
-    wanted = any_of(is_mri_wanted(case))
-    return wanted & case.cautions.is_mri_unsafe & of(case.cautions.is_pregnant)
+    if not case.cautions.is_pregnant:
+        return NO
+    return any_of(is_mri_wanted(case)) & case.cautions.is_mri_unsafe
 
 
 def surgeon_review(case: Case, earlier: Earlier) -> Finding:
