@@ -192,8 +192,16 @@ class Gateway:
     ) -> None:
         """Count the keys that no server was asked for."""
         for key, answer in answers.items():
-            cost = _Cost(bytes=len(request.prefetch.get(key) or b""))
-            self._observer(_record(client, SENT_ALONG, key, answer.supply, cost))
+            self._observer(
+                PullRecord(
+                    client=client.id,
+                    base=SENT_ALONG,
+                    key=key,
+                    outcome=answer.supply.state,
+                    reason=answer.supply.reason,
+                    bytes=len(request.prefetch.get(key) or b""),
+                )
+            )
 
 
 def _check_before_asking(prefetch: Mapping[str, bytes | None]) -> None:

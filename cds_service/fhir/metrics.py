@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from itertools import accumulate
 from threading import Lock
+
+from msgspec import Struct
 
 from cds_service.chart.supply import State
 
@@ -23,8 +24,7 @@ LATENCY_BOUNDS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.45, 1.0, 5.0)
 """Upper ends of the groups that latencies are counted in; one more group has no end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PullRecord:
+class PullRecord(Struct, frozen=True, kw_only=True, gc=False):
     """What one key of one call cost; ``reason`` is one of :mod:`cds_service.fhir.reasons`.
 
     Units:
@@ -36,54 +36,49 @@ class PullRecord:
     key: str
     outcome: State
     reason: str | None
-    seconds: float
-    pages: int
-    bytes: int
+    seconds: float = 0.0
+    pages: int = 0
+    bytes: int = 0
 
 
 Observer = Callable[[PullRecord], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PullTotals:
+class PullTotals(PullRecord, frozen=True, kw_only=True, gc=False):
     """The sum of all records with the same client, base, key, outcome and reason.
 
     ``latencies`` counts the calls by duration, one number for each of
     ``LATENCY_BOUNDS_SECONDS`` and one for the rest.
     """
 
-    client: str
-    base: str
-    key: str
-    outcome: State
-    reason: str | None
     calls: int = 0
-    seconds: float = 0.0
-    latencies: tuple[int, ...] = (0,) * (len(LATENCY_BOUNDS_SECONDS) + 1)
-    pages: int = 0
-    bytes: int = 0
+    latencies: tuple[int, ...] = ()
 
     @property
     def at_most(self) -> tuple[int, ...]:
         """How many calls took at most each of ``LATENCY_BOUNDS_SECONDS``, and last of all, all."""
         return tuple(accumulate(self.latencies))
 
-    def with_one_more(self, record: PullRecord) -> PullTotals:
-        """Return these totals with *record* added."""
-        group = bisect_left(LATENCY_BOUNDS_SECONDS, record.seconds)
-        latencies = (
-            *self.latencies[:group],
-            self.latencies[group] + 1,
-            *self.latencies[group + 1 :],
-        )
-        return replace(
-            self,
-            calls=self.calls + 1,
-            seconds=self.seconds + record.seconds,
-            latencies=latencies,
-            pages=self.pages + record.pages,
-            bytes=self.bytes + record.bytes,
-        )
+
+class _Sum:
+    """Adds up records of one place."""
+
+    __slots__ = ("bytes", "latencies", "pages", "seconds")
+
+    def __init__(self) -> None:
+        self.latencies = [0] * (len(LATENCY_BOUNDS_SECONDS) + 1)
+        self.seconds = 0.0
+        self.pages = 0
+        self.bytes = 0
+
+    def add(self, record: PullRecord) -> None:
+        self.latencies[bisect_left(LATENCY_BOUNDS_SECONDS, record.seconds)] += 1
+        self.seconds += record.seconds
+        self.pages += record.pages
+        self.bytes += record.bytes
+
+
+_Place = tuple[str, str, str, State, str | None]
 
 
 class PullMetrics:
@@ -92,23 +87,40 @@ class PullMetrics:
     def __init__(self) -> None:
         """Start at zero."""
         self._lock = Lock()
-        self._totals: dict[tuple[str, str, str, State, str], PullTotals] = {}
+        self._sums: dict[_Place, _Sum] = {}
 
     def observe(self, record: PullRecord) -> None:
         """Add one record."""
+        place = (record.client, record.base, record.key, record.outcome, record.reason)
         with self._lock:
-            place = (record.client, record.base, record.key, record.outcome, record.reason or "")
-            totals = self._totals.get(place) or PullTotals(
-                client=record.client,
-                base=record.base,
-                key=record.key,
-                outcome=record.outcome,
-                reason=record.reason,
-            )
-            self._totals[place] = totals.with_one_more(record)
+            found = self._sums.get(place)
+            if found is None:
+                found = self._sums[place] = _Sum()
+            found.add(record)
 
     def totals(self) -> tuple[PullTotals, ...]:
         """Return all totals, always in the same order."""
         with self._lock:
-            places = sorted(self._totals, key=lambda place: (*place[:3], place[3].value, place[4]))
-            return tuple(self._totals[place] for place in places)
+            places = sorted(self._sums, key=_order)
+            return tuple(_totals(place, self._sums[place]) for place in places)
+
+
+def _order(place: _Place) -> tuple[str, str, str, str, str]:
+    client, base, key, outcome, reason = place
+    return client, base, key, outcome.value, reason or ""
+
+
+def _totals(place: _Place, found: _Sum) -> PullTotals:
+    client, base, key, outcome, reason = place
+    return PullTotals(
+        client=client,
+        base=base,
+        key=key,
+        outcome=outcome,
+        reason=reason,
+        calls=sum(found.latencies),
+        seconds=found.seconds,
+        latencies=tuple(found.latencies),
+        pages=found.pages,
+        bytes=found.bytes,
+    )
