@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from jsonschema import Draft7Validator, ValidationError
 
@@ -26,10 +27,16 @@ class Fault:
 @cache
 def packaged_validator(file_name: str) -> Draft7Validator:
     """Return the validator of the packaged schema *file_name*; it is built once."""
-    text = resources.files(__package__).joinpath("schemas", file_name).read_text("utf-8")
-    schema = json.loads(text)
+    schema = packaged_schema(file_name)
     Draft7Validator.check_schema(schema)
     return Draft7Validator(schema)
+
+
+def packaged_schema(file_name: str) -> Mapping[str, Any]:
+    """Return the packaged schema *file_name*."""
+    text = resources.files(__package__).joinpath("schemas", file_name).read_text("utf-8")
+    schema: Mapping[str, Any] = json.loads(text)
+    return schema
 
 
 def first_fault(validator: Draft7Validator, value: object, *, root: str = "$") -> Fault | None:

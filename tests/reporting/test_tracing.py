@@ -22,7 +22,7 @@ MS = 1_000_000
 @pytest.fixture
 def spans() -> dict[str, ReadableSpan]:
     """Return the spans of one call with one search, by name."""
-    from dataclasses import replace  # noqa: PLC0415 - only here
+    from msgspec.structs import replace  # noqa: PLC0415 - only here
 
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
