@@ -101,7 +101,7 @@ def create_app(
         read_chart=rooms.read_chart,
         assess=rooms.assess,
         render=rooms.render,
-        card_options=_card_options(config, is_unreviewed=is_unreviewed),
+        card_options=options_of_clients(config, is_unreviewed=is_unreviewed),
         ledger=watch.calls,
         now=clock,
         monotonic=monotonic,
@@ -259,9 +259,17 @@ def _authenticator(
     return verifier
 
 
-def _card_options(config: ConfigSource, *, is_unreviewed: bool) -> CardOptionsOf:
+def options_of_clients(config: ConfigSource, *, is_unreviewed: bool) -> CardOptionsOf:
+    """Return what gives each client's card options, made once for each configuration."""
+    made: dict[str, tuple[ServiceSettings, ClientProfile, CardOptions]] = {}
+
     def options_of(client: ClientProfile) -> CardOptions:
-        return card_options(config.current().service, client, is_unreviewed=is_unreviewed)
+        service = config.current().service
+        known = made.get(client.id)
+        if known is None or known[0] is not service or known[1] is not client:
+            options = card_options(service, client, is_unreviewed=is_unreviewed)
+            known = made[client.id] = (service, client, options)
+        return known[2]
 
     return options_of
 

@@ -7,9 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from uuid import UUID
-
-from msgspec import structs
 
 from cds_service.chart.facts import Chart
 from cds_service.evaluation import selection
@@ -20,8 +17,7 @@ from cds_service.ledger import records
 from cds_service.ledger.records import CallRecord, ReasonedRow, Showing, State, Why
 from cds_service.ledger.snoozes import ACCEPTED, Snooze, held_cards
 from cds_service.rendering.cards import Rendered
-from cds_service.rendering.identity import card_uuid, suggestion_uuid
-from cds_service.rendering.options import CardOptions
+from cds_service.rendering.identity import CardNames
 
 _DAYS = re.compile(r"\bday -?\d+(?= since surgery)|-?\d+ days(?= since surgery)")
 """A reason may name the day since surgery, from which the date of the operation follows."""
@@ -37,25 +33,6 @@ _STATES: Mapping[str, tuple[State, Why]] = {
     selection.HOSPICE: (State.HELD_BACK, Why.HOSPICE),
 }
 _NOT_ABOUT_THEM = frozenset({Outcome.NOT_APPLICABLE, Outcome.NO_OPERATION})
-
-
-class CardNames:
-    """The uuids of one patient's cards."""
-
-    def __init__(self, options: CardOptions, patient_id: str) -> None:
-        self._options = options
-        self._patient_id = patient_id
-
-    def __call__(self, finding: Finding) -> str:
-        """Return the uuid of the card of *finding*."""
-        options = self._options
-        name = card_uuid(
-            finding,
-            patient_id=self._patient_id,
-            client_id=options.client_id,
-            key=options.identity_key,
-        )
-        return str(name)
 
 
 def held_back(
@@ -104,7 +81,7 @@ def completed(
 
 
 def showings_of(
-    rendered: Rendered, names: CardNames, *, operation: str | None, is_silent: bool
+    rendered: Rendered, *, operation: str | None, is_silent: bool
 ) -> tuple[Showing, ...]:
     """Return every card whose row is met, shown or not; *is_silent*: the patient sees none."""
     cards = iter(rendered.cards)
@@ -118,12 +95,12 @@ def showings_of(
         showings.append(
             Showing(
                 card=finding.card,
-                card_uuid=str(card.get("uuid") or names(finding)),
+                card_uuid=rendered.names[finding.card],
                 indicator=str(card.get("indicator", finding.indicator.value)),
                 state=state,
                 why=why,
                 operation=operation,
-                suggestions=_suggestions(finding, card),
+                suggestions=_suggestions(card, rendered.orders),
             )
         )
     return tuple(showings)
@@ -137,20 +114,12 @@ def _state(finding: Finding, *, is_cut: bool, is_silent: bool) -> tuple[State, W
     return (State.SILENT, Why.SILENT_PATIENT) if is_silent else (State.SHOWN, None)
 
 
-def _suggestions(finding: Finding, card: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
-    """Return the orders behind each suggestion of *card*; a site may get one suggestion each."""
+def _suggestions(
+    card: Mapping[str, object], orders: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """Return the orders behind each suggestion of *card*."""
     sent = card.get("suggestions")
-    if not isinstance(sent, list):
-        return {}
-    name = UUID(str(card["uuid"]))
-    wanted = [str(each["uuid"]) for each in sent]
-    orders = {str(suggestion_uuid(name, p)): p.orders for p in finding.proposals}
-    if not orders.keys() >= set(wanted):
-        split = (
-            structs.replace(p, orders=(order,)) for p in finding.proposals for order in p.orders
-        )
-        orders |= {str(suggestion_uuid(name, p)): p.orders for p in split}
-    return {each: orders.get(each, ()) for each in wanted}
+    return {each["uuid"]: orders[each["uuid"]] for each in sent} if isinstance(sent, list) else {}
 
 
 def _outcome(assessment: Assessment, showings: tuple[Showing, ...]) -> records.Outcome:

@@ -6,25 +6,26 @@ a site's profile asks for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from uuid import UUID
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from msgspec.structs import replace
 
 from cds_service.errors import KnowledgeError
-from cds_service.evaluation.assessment import Assessment, Finding, Indicator
+from cds_service.evaluation.assessment import Assessment, Finding, Indicator, Verdict
 from cds_service.evaluation.rules.catalog import DATA_READ, RED_FLAGS
 from cds_service.evaluation.selection import SWITCHED_OFF, without
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.explanation import Explanation
-from cds_service.rendering.identity import card_uuid
+from cds_service.rendering.forms import CARD_SYSTEM, OVERRIDE_SYSTEM, Forms, Json, forms_of
+from cds_service.rendering.identity import CardNames
 from cds_service.rendering.options import CardContext, CardOptions
-from cds_service.rendering.orders import Json, OrderWriter
+from cds_service.rendering.orders import OrderWriter
 from cds_service.rendering.placing import Offer, Placement, placement
 from cds_service.rendering.plain import plain_text
 from cds_service.rendering.story import Story
-from cds_service.rendering.wording import Wording, listed, strip_markup, with_measure
+from cds_service.rendering.wording import listed, with_measure, wording_on
 
 __all__ = [
     "CARD_SYSTEM",
@@ -36,20 +37,23 @@ __all__ = [
     "render_cards",
 ]
 
-CARD_SYSTEM = "http://post-laminectomy-cds.example/fhir/CodeSystem/card"
-OVERRIDE_SYSTEM = "http://post-laminectomy-cds.example/fhir/CodeSystem/override-reason"
-
 _NEVER_CUT = frozenset({*RED_FLAGS, DATA_READ})
 _URGENCY = tuple(Indicator)
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The cards of an answer, the rows as this call shows them, and what the site's limit cut."""
+    """The cards of an answer, the rows as this call shows them, and what the site's limit cut.
+
+    ``names`` has the uuid of every card whose row is met, shown or not, by card id; ``orders`` the
+    orders behind each suggestion, by its uuid.
+    """
 
     cards: list[Json]
     findings: tuple[Finding, ...]
     cut: frozenset[str] = frozenset()
+    names: Mapping[str, str] = field(default_factory=dict)
+    orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def render_cards(
@@ -67,39 +71,41 @@ def render(
     Raises:
         KnowledgeError: A template has no words for what a rule found.
     """
-    off = options.disabled_cards | {c for c, card in knowledge.cards.items() if not card.is_enabled}
-    held = {**context.held, **dict.fromkeys(off, SWITCHED_OFF)}
+    forms = forms_of(options, knowledge)
+    held = {**context.held, **forms.switched_off}
     assessment = without(assessment, held)
-    unwanted = _unwanted_cards(assessment, knowledge, options)
+    unwanted = _unwanted_cards(assessment, forms)
     if unwanted:
         assessment = without(assessment, {**held, **dict.fromkeys(unwanted, SWITCHED_OFF)})
-    wanted = [_prepared(finding, knowledge, options) for finding in assessment.shown]
+    wanted = [_prepared(finding, forms) for finding in assessment.shown]
     kept, cut = _capped(wanted, options.max_cards)
-    wording = Wording(knowledge, assessment.as_of)
-    story = Story(assessment, wording)
-    writer = _CardWriter(story, Explanation(story, options), wording, knowledge, options, context)
+    writer = _CardWriter(assessment, forms, context)
     last = len(kept) - 1
     cards = [
         _written(writer, finding, cut if position == last else ())
         for position, finding in enumerate(kept)
     ]
-    return Rendered(cards, assessment.findings, frozenset(finding.card for finding in cut))
+    return Rendered(
+        cards,
+        assessment.findings,
+        frozenset([finding.card for finding in cut]),
+        writer.names,
+        writer.orders,
+    )
 
 
-def _unwanted_cards(
-    assessment: Assessment, knowledge: Knowledge, options: CardOptions
-) -> frozenset[str]:
+def _unwanted_cards(assessment: Assessment, forms: Forms) -> frozenset[str]:
     """Return the info cards this client does not want."""
-    if options.info_cards == "all":
+    wish = forms.options.info_cards
+    if wish == "all":
         return frozenset()
     info = [
         finding
         for finding in assessment.shown
-        if _prepared(finding, knowledge, options).indicator is Indicator.INFO
-        and finding.card not in _NEVER_CUT
+        if _prepared(finding, forms).indicator is Indicator.INFO and finding.card not in _NEVER_CUT
     ]
-    if options.info_cards == "with-orders":
-        info = [finding for finding in info if not placement(finding, knowledge, options).offers]
+    if wish == "with-orders":
+        info = [finding for finding in info if not placement(finding, forms).offers]
     return frozenset(finding.card for finding in info)
 
 
@@ -111,14 +117,14 @@ def _written(writer: _CardWriter, finding: Finding, cut: Sequence[Finding]) -> J
         return writer.bare_card(finding)
 
 
-def _prepared(finding: Finding, knowledge: Knowledge, options: CardOptions) -> Finding:
+def _prepared(finding: Finding, forms: Forms) -> Finding:
     """Return *finding* with its score in words, no more urgent than the site's ceiling."""
-    finding = replace(finding, words=with_measure(finding.words, knowledge))
-    ceiling = options.indicator_ceiling.get(finding.card)
+    words = with_measure(finding.words, forms.knowledge)
+    ceiling = forms.options.indicator_ceiling.get(finding.card)
     if ceiling is None:
-        return finding
+        return replace(finding, words=words)
     lower = min(finding.indicator, Indicator(ceiling), key=_URGENCY.index)
-    return replace(finding, indicator=lower)
+    return replace(finding, words=words, indicator=lower)
 
 
 def _capped(findings: Sequence[Finding], most: int) -> tuple[list[Finding], list[Finding]]:
@@ -133,116 +139,81 @@ def _capped(findings: Sequence[Finding], most: int) -> tuple[list[Finding], list
     return kept, cut
 
 
-@dataclass(frozen=True, slots=True)
 class _CardWriter:
-    """Writes the cards of one answer."""
+    """Writes the cards of one answer; ``names`` and ``orders`` are those of ``Rendered``."""
 
-    story: Story
-    explanation: Explanation
-    wording: Wording
-    knowledge: Knowledge
-    options: CardOptions
-    context: CardContext
+    def __init__(self, assessment: Assessment, forms: Forms, context: CardContext) -> None:
+        options = forms.options
+        uuid_of = CardNames(
+            patient_id=context.patient_id, client_id=options.client_id, key=options.identity_key
+        )
+        self._forms = forms
+        self._wording = wording_on(assessment.as_of, forms.knowledge)
+        self._story = Story(assessment, self._wording)
+        operation = assessment.case.operation if assessment.case is not None else None
+        self._order_writer = OrderWriter(forms, context, self._wording, operation)
+        met = [finding for finding in assessment.findings if finding.verdict is Verdict.MET]
+        self.names = {finding.card: uuid_of(finding) for finding in met}
+        self.orders: dict[str, tuple[str, ...]] = {}
+
+    @cached_property
+    def _explanation(self) -> Explanation:
+        return Explanation(self._story, self._forms)
 
     def card(self, finding: Finding, cut: Sequence[Finding]) -> Json:
         """Return one card; *cut* are the findings it speaks for as the last card kept."""
-        wording = self.wording
-        template = self.knowledge.cards[finding.card]
-        summary_template = template.summaries.get(finding.variant, template.summaries["default"])
-        summary = wording.summary(summary_template, finding.words, template.title)
-        name = self._uuid(finding)
-        placed = placement(finding, self.knowledge, self.options)
-        detail = self.explanation.detail(finding, self._cut(cut), placed.by_hand)
-        card = self._frame(finding, name, summary, detail)
-        case = self.story.assessment.case
-        operation = case.operation if case is not None else None
-        writer = OrderWriter(self.knowledge, self.options, self.context, wording, operation)
+        form = self._forms.card(finding.card)
+        template = form.texts(finding.variant).summary
+        summary = self._wording.summary(template, finding.words, form.template.title)
+        placed = placement(finding, self._forms)
+        detail = self._explanation.detail(finding, self._cut(cut), placed.by_hand)
+        card = self._frame(finding, summary, detail)
         if placed.offers:
             behavior = self._behavior(placed)
-            card["suggestions"] = [
-                writer.suggestion(finding, offer, name, summary)
-                for offer in _marked(placed.offers, behavior)
-            ]
+            offers = _marked(placed.offers, behavior)
+            name = self.names[finding.card]
+            suggestions = self._order_writer.suggestions(finding, offers, name, summary)
+            card["suggestions"] = suggestions
             card["selectionBehavior"] = behavior
-        links = [*(self._own_link(finding) if placed.by_hand else ()), *self._links(finding)]
+            for offer, suggestion in zip(offers, suggestions, strict=True):
+                self.orders[str(suggestion["uuid"])] = offer.proposal.orders
+        links = form.own_link + form.links if placed.by_hand else form.links
         if links:
             card["links"] = links
         return card
 
     def bare_card(self, finding: Finding) -> Json:
         """Return a card with its title only, for words that cannot be filled in."""
-        title = self.knowledge.cards[finding.card].title
-        words = self.knowledge.phrases["card-words-fault"]
-        return self._frame(finding, self._uuid(finding), title, words)
+        title = self._forms.card(finding.card).template.title
+        return self._frame(finding, title, self._forms.knowledge.phrases["card-words-fault"])
 
-    def _frame(self, finding: Finding, name: UUID, summary: str, detail: str) -> Json:
-        is_plain, extension = self.options.is_plain_text, self.options.detail_type_extension
-        kind = "text/plain" if is_plain else "text/markdown"
-        return {
-            "uuid": str(name),
+    def _frame(self, finding: Finding, summary: str, detail: str) -> Json:
+        options = self._forms.options
+        card: Json = {
+            "uuid": self.names[finding.card],
             "summary": summary,
             "indicator": finding.indicator.value,
-            "detail": plain_text(detail) if is_plain else detail,
-            **({"extension": {extension: kind}} if extension else {}),
-            "source": self._source(finding),
-            "overrideReasons": [
-                {"system": OVERRIDE_SYSTEM, "code": code, "display": display}
-                for code, display in self.knowledge.override_reasons
-            ],
+            "detail": plain_text(detail) if options.is_plain_text else detail,
         }
-
-    def _uuid(self, finding: Finding) -> UUID:
-        return card_uuid(
-            finding,
-            patient_id=self.context.patient_id,
-            client_id=self.options.client_id,
-            key=self.options.identity_key,
-        )
-
-    def _source(self, finding: Finding) -> Json:
-        source: Json = {
-            "label": self.knowledge.phrases["source-label"],
-            "url": self._guidance(finding),
-            "icon": f"{self.options.public_base_url.rstrip('/')}/icon.png",
-        }
-        if self.options.has_topic:
-            source["topic"] = {
-                "system": CARD_SYSTEM,
-                "code": finding.card.replace("-", ""),
-                "display": self.knowledge.cards[finding.card].title,
-            }
-        return source
+        if options.detail_type_extension:
+            kind = "text/plain" if options.is_plain_text else "text/markdown"
+            card["extension"] = {options.detail_type_extension: kind}
+        card["source"] = self._forms.card(finding.card).source
+        card["overrideReasons"] = self._forms.override_reasons
+        return card
 
     def _behavior(self, placed: Placement) -> str:
-        if self.options.selection_behavior != "spec":
-            return self.options.selection_behavior
+        wish = self._forms.options.selection_behavior
+        if wish != "spec":
+            return wish
         return "at-most-one" if placed.is_choice else "any"
-
-    def _own_link(self, finding: Finding) -> list[Json]:
-        """Return the link to the card's own page, which says how its orders are coded."""
-        if self.options.links == "none":
-            return []
-        label = self.knowledge.phrases["link-guidance"]
-        return [{"label": label, "url": self._guidance(finding), "type": "absolute"}]
-
-    def _guidance(self, finding: Finding) -> str:
-        return f"{self.options.public_base_url.rstrip('/')}/guidance/{finding.card}"
-
-    def _links(self, finding: Finding) -> list[Json]:
-        sources = [
-            self.knowledge.sources[key] for key in self.knowledge.cards[finding.card].sources
-        ]
-        return [
-            {"label": strip_markup(source.title), "url": source.url, "type": "absolute"}
-            for source in sources
-            if self.options.may_link(source.url)
-        ]
 
     def _cut(self, cut: Sequence[Finding]) -> tuple[str, ...]:
         if not cut:
             return ()
-        titles = listed([self.knowledge.cards[finding.card].title for finding in cut])
-        return (self.story.line("cut-cards", most=self.options.max_cards, cards=titles),)
+        titles = listed([self._forms.card(finding.card).template.title for finding in cut])
+        most = self._forms.options.max_cards
+        return (self._story.line("cut-cards", most=most, cards=titles),)
 
 
 def _marked(offers: Sequence[Offer], behavior: str) -> list[Offer]:

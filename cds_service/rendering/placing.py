@@ -5,7 +5,7 @@ An order the site's EHR could not place never becomes a button: it is left to wo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec import Struct
@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from cds_service.catalogue.orders import OrderEntry
 from cds_service.evaluation.assessment import Finding, Proposal
-from cds_service.knowledge.model import Knowledge, OrderTemplate
-from cds_service.rendering.options import CardOptions
+from cds_service.knowledge.model import OrderTemplate
+from cds_service.rendering.forms import Forms
 from cds_service.values import Side
 
 
@@ -52,35 +52,33 @@ class Placement:
     """Whether at most one of the offers should be taken."""
 
 
-def order_template(order_id: str, knowledge: Knowledge, options: CardOptions) -> OrderTemplate:
-    """Return the order's template, in the form this client's site uses."""
-    site_form = f"{order_id}-{options.spine_referral}"
-    if options.country != "US" and f"{order_id}-other" in knowledge.orders:
-        site_form = f"{order_id}-other"
-    return knowledge.orders.get(site_form) or knowledge.orders[order_id]
+_NOTHING = Placement()
 
 
-def placement(finding: Finding, knowledge: Knowledge, options: CardOptions) -> Placement:
+def placement(finding: Finding, forms: Forms) -> Placement:
     """Return what the card of *finding* may offer at this client's site."""
-    if finding.is_order_withheld:
-        return Placement()
+    if finding.is_order_withheld or not finding.proposals:
+        return _NOTHING
+    options = forms.options
     offers: list[Offer] = []
     by_hand: list[OrderTemplate] = []
     proposals = _proposals(finding, splits=options.splits_orders)
     for proposal in proposals:
-        found = {order: _entries(order, knowledge, options) for order in proposal.orders}
-        missing = [o for o in proposal.orders if not found[o] and options.requires_local_codes]
-        by_hand += [order_template(order, knowledge, options) for order in missing]
-        orders = tuple(order for order in proposal.orders if order not in missing)
-        if orders:
-            offers += _offers(replace(proposal, orders=orders), [found[o] for o in orders])
+        found = {order: forms.order(order).entries for order in proposal.orders}
+        if options.requires_local_codes:
+            missing = [order for order in proposal.orders if not found[order]]
+            by_hand += [forms.order(order).template for order in missing]
+            found = {order: entries for order, entries in found.items() if entries}
+        if found:
+            offers += _offers(proposal, found)
     offers.sort(key=lambda offer: not offer.proposal.is_recommended)
-    kept = tuple(_without_repeats(offers, is_either_or=finding.is_either_or))
-    is_expanded = len(proposals) == 1 and len(kept) > 1
+    if options.order_catalogue.entries:
+        offers = list(_without_repeats(offers, is_either_or=finding.is_either_or))
+    is_expanded = len(proposals) == 1 and len(offers) > 1
     return Placement(
-        offers=kept,
+        offers=tuple(offers),
         by_hand=tuple(dict.fromkeys(by_hand)),
-        is_choice=(finding.is_either_or and len(kept) > 1) or is_expanded,
+        is_choice=(finding.is_either_or and len(offers) > 1) or is_expanded,
     )
 
 
@@ -94,28 +92,21 @@ def _proposals(finding: Finding, *, splits: bool) -> tuple[Proposal, ...]:
     )
 
 
-def _entries(order_id: str, knowledge: Knowledge, options: CardOptions) -> tuple[OrderEntry, ...]:
-    template = order_template(order_id, knowledge, options)
-    return options.order_catalogue.entries_for(template.id, order_id)
-
-
-def _offers(proposal: Proposal, found: Sequence[tuple[OrderEntry, ...]]) -> Iterator[Offer]:
+def _offers(proposal: Proposal, found: Mapping[str, tuple[OrderEntry, ...]]) -> Iterator[Offer]:
     """Yield one offer for each entry of a single order; several orders take their first entries."""
-    if len(found) == 1 and len(found[0]) > 1:
-        for position, entry in enumerate(found[0]):
+    [first, *others] = found
+    if not others and len(found[first]) > 1:
+        for position, entry in enumerate(found[first]):
             is_first = position == 0
             yield Offer(
                 proposal=replace(proposal, is_recommended=proposal.is_recommended and is_first),
-                places=(Place(order=proposal.orders[0], entry=entry),),
+                places=(Place(order=first, entry=entry),),
                 is_second_choice=not is_first,
                 names_entry=True,
             )
     else:
-        places = zip(proposal.orders, found, strict=True)
-        yield Offer(
-            proposal=proposal,
-            places=tuple(Place(order=o, entry=next(iter(entries), None)) for o, entries in places),
-        )
+        places = [Place(order=o, entry=next(iter(entries), None)) for o, entries in found.items()]
+        yield Offer(proposal=proposal, places=tuple(places))
 
 
 def _without_repeats(offers: Sequence[Offer], *, is_either_or: bool) -> Iterator[Offer]:

@@ -6,7 +6,7 @@ Dates, numbers and our own words only; cards and the trace share these lines.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -137,6 +137,13 @@ class Story:
         *orders* are those the card proposes; what is unknown and matters for them is said too.
         """
         case = self.assessment.case
+        if case is None or not orders:
+            return self._known_cautions
+        return self._known_cautions + [self.line(each) for each in _unknown_cautions(case, orders)]
+
+    @cached_property
+    def _known_cautions(self) -> list[str]:
+        case = self.assessment.case
         if case is None:
             return []
         cautions = case.cautions
@@ -156,9 +163,7 @@ class Story:
             "caution-anticoagulant": cautions.is_anticoagulated.is_yes,
             "caution-coagulopathy": cautions.has_coagulopathy.is_yes,
         }
-        flags |= _unknown_cautions(case, orders)
-        lines += [self.line(phrase) for phrase, holds in flags.items() if holds]
-        return lines
+        return lines + [self.line(phrase) for phrase, holds in flags.items() if holds]
 
     @cached_property
     def explanations(self) -> list[str]:
@@ -247,25 +252,26 @@ class Story:
         case = self.assessment.case
         if case is None:
             return []
-        done = [self._dates(test, case.workup.done(test)) for test in _TESTS]
-        done += [self._dates(visit, case.workup.visits(visit)) for visit in _VISITS]
-        ordered = [self._dates(order, case.workup.orders(order)) for order in _ORDERS]
+        workup = case.workup
+        done = [self._dates(test, events) for test in _TESTS if (events := workup.done(test))]
+        done += [
+            self._dates(visit, events) for visit in _VISITS if (events := workup.visits(visit))
+        ]
+        ordered = [self._dates(test, events) for test in _ORDERS if (events := workup.orders(test))]
         lines = []
-        if any(done):
-            lines.append(self.line("fact-done", tests="; ".join(filter(None, done))))
-        if any(ordered):
-            lines.append(self.line("fact-ordered", tests="; ".join(filter(None, ordered))))
+        if done:
+            lines.append(self.line("fact-done", tests="; ".join(done)))
+        if ordered:
+            lines.append(self.line("fact-ordered", tests="; ".join(ordered)))
         lines += self._not_counted(case)
-        reports = {event.on.isoformat() for test in _READ for event in case.workup.done(test)}
+        reports = {event.on.isoformat() for test in _READ for event in workup.done(test)}
         if reports:
             dates = listed(sorted(reports, reverse=True), _SHOWN_DATES)
             lines.append(self.line("report-not-read", dates=dates))
         return lines
 
     def _dates(self, test: str, events: Sequence[Dated]) -> str:
-        """Return "lumbar MRI 2026-01-20 (before surgery)", latest first, or nothing."""
-        if not events:
-            return ""
+        """Return "lumbar MRI 2026-01-20 (before surgery)", latest first."""
         before = self._phrase("why-not-before-surgery")
         dates = [
             f"{event.on.isoformat()} ({before})" if event.day < 0 else event.on.isoformat()
@@ -288,6 +294,8 @@ class Story:
 
     def _not_counted(self, case: Case) -> list[str]:
         """Return open orders that do not count: from before the operation, or stale drafts."""
+        if not case.chart.orders:
+            return []
         shown = []
         for test in _ORDERS:
             counted = {event.reference for event in case.workup.orders(test)}
@@ -330,19 +338,17 @@ class Story:
         ]
 
 
-def _unknown_cautions(case: Case, orders: frozenset[str]) -> dict[str, bool]:
-    """Return what is not known and should be asked before one of *orders*, by phrase."""
-    has_contrast = CONTRAST in orders
-    has_scan = any(order.startswith(_SCANS) for order in orders)
-    return {
-        "caution-egfr-missing": has_contrast
-        and (case.measures.latest("egfr") is None or bool(case.measures.unread("egfr"))),
-        "caution-allergy-missing": has_contrast
-        and case.chart.supply_of(Key.ALLERGIES).state not in _READ_STATES,
-        "caution-pregnancy-missing": has_scan and _is_pregnancy_unknown(case),
-        "caution-bleeding-missing": not orders.isdisjoint(_NEEDLES)
-        and case.cautions.is_bleeding_risk.is_unknown,
-    }
+def _unknown_cautions(case: Case, orders: frozenset[str]) -> Iterator[str]:
+    """Yield what is not known and should be asked before one of *orders*, by phrase."""
+    if CONTRAST in orders:
+        if case.measures.latest("egfr") is None or case.measures.unread("egfr"):
+            yield "caution-egfr-missing"
+        if case.chart.supply_of(Key.ALLERGIES).state not in _READ_STATES:
+            yield "caution-allergy-missing"
+    if any(order.startswith(_SCANS) for order in orders) and _is_pregnancy_unknown(case):
+        yield "caution-pregnancy-missing"
+    if not orders.isdisjoint(_NEEDLES) and case.cautions.is_bleeding_risk.is_unknown:
+        yield "caution-bleeding-missing"
 
 
 def _is_pregnancy_unknown(case: Case) -> bool:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Evidence, Finding, Proposal, Verdict
 from cds_service.knowledge.model import Knowledge
-from cds_service.rendering.identity import card_uuid
+from cds_service.rendering.forms import Forms
 from cds_service.rendering.options import CardContext, CardOptions
 from cds_service.rendering.orders import OrderWriter
 from cds_service.rendering.placing import Offer, Place
@@ -25,6 +25,7 @@ _OPTIONS = CardOptions(
     client_id="check", public_base_url="https://cds.example", identity_key=b"check"
 )
 _CONTEXT = CardContext(patient_id="example", user_id="Practitioner/example", encounter_id="example")
+_CARD = "00000000-0000-0000-0000-000000000000"
 _DAY = date(2026, 1, 1)
 
 
@@ -55,11 +56,9 @@ def _example(knowledge: Knowledge, order_id: str) -> object:
         proposals=(proposal,),
         reason_references=("Condition/example",),
     )
-    name = card_uuid(finding, patient_id="example", client_id="check", key=b"check")
-    writer = OrderWriter(knowledge, _OPTIONS, _CONTEXT, Wording(knowledge, _DAY))
-    suggestion = writer.suggestion(
-        finding, Offer(proposal=proposal, places=(Place(order=order_id),)), name, "Example."
-    )
+    writer = OrderWriter(Forms(_OPTIONS, knowledge), _CONTEXT, Wording(knowledge, _DAY))
+    offer = Offer(proposal=proposal, places=(Place(order=order_id),))
+    [suggestion] = writer.suggestions(finding, [offer], _CARD, "Example.")
     actions = suggestion["actions"]
     if not isinstance(actions, list):
         raise KnowledgeError(f"cards/orders/{order_id}.yaml: the order makes no action.")

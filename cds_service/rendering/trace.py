@@ -11,14 +11,14 @@ from cds_service.evaluation.answers import PassedOver
 from cds_service.evaluation.assessment import Assessment, Evidence, Explanation, Finding, Verdict
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.story import Story
-from cds_service.rendering.wording import Wording
+from cds_service.rendering.wording import wording_on
 
 _RED_FLAG_ROWS = range(1, 10)
 
 
 def render_text(assessment: Assessment, knowledge: Knowledge) -> str:
     """Return the whole reasoning as plain text for a terminal."""
-    story = Story(assessment, Wording(knowledge, assessment.as_of))
+    story = Story(assessment, wording_on(assessment.as_of, knowledge))
     red_flags = [f for f in assessment.findings if f.row in _RED_FLAG_ROWS]
     sections = [
         ("Outcome", [f"{assessment.outcome.value}, as of {assessment.as_of.isoformat()}"]),

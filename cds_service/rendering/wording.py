@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -22,6 +22,8 @@ from cds_service.knowledge.model import Knowledge
 
 SUMMARY_LIMIT = 139
 """CDS Hooks: a summary has fewer than 140 characters."""
+
+_MadeSafe = Callable[[str], str]
 
 _REMEMBERED_TEXTS = 4096
 _SHOWN_DIGITS = Decimal("0.01")
@@ -63,7 +65,9 @@ def strip_markup(text: str) -> str:
 
 def number(value: int | Decimal) -> str:
     """Return a number without an exponent or trailing zeros, with at most two decimals."""
-    rounded = Decimal(value).quantize(_SHOWN_DIGITS)
+    if isinstance(value, int):
+        return str(value)
+    rounded = value.quantize(_SHOWN_DIGITS)
     return f"{rounded.normalize():f}"
 
 
@@ -74,38 +78,36 @@ def listed(items: list[str], most: int | None = None) -> str:
     return ", ".join(items)
 
 
-class _Blank(NamedTuple):
-    """A placeholder and the text before it; the last one of a text has no name."""
-
-    before: str
-    name: str
-    is_threshold: bool
+def headed(title: str, text: str) -> str:
+    """Return *text* after its title in bold, or nothing."""
+    return f"**{title}.** {text}" if text else ""
 
 
-@lru_cache(maxsize=_REMEMBERED_TEXTS)
-def _blanks(text: str) -> tuple[_Blank, ...]:
-    *filled, last = _PLACEHOLDER.split(text)
-    befores, kinds, names = filled[::3], filled[1::3], filled[2::3]
-    blanks = (
-        _Blank(before, name, is_threshold=kind is not None)
-        for before, kind, name in zip(befores, kinds, names, strict=True)
-    )
-    return (*blanks, _Blank(last, "", is_threshold=False))
+def itemised(title: str, lines: Sequence[str]) -> str:
+    """Return *lines* as a Markdown list under its title in bold, or nothing."""
+    return "\n".join([f"**{title}**", "", *[f"- {line}" for line in lines]]) if lines else ""
 
 
-@lru_cache(maxsize=_REMEMBERED_TEXTS)
-def _lines(template: str) -> tuple[str | tuple[_Blank, ...], ...]:
-    """Return the lines of *template*; those with nothing to fill in as they are."""
-    lines = template.strip().splitlines()
-    return tuple(_blanks(line) if "{" in line else line for line in lines)
+class _Pattern(NamedTuple):
+    """A template with ``%s`` where each of ``names`` goes; one without names is ready as it is."""
+
+    text: str
+    names: tuple[str, ...] = ()
+    lines_begun_by_a_word: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """Fills templates with words for one day."""
+    """Fills templates with words for one day; each template is read once."""
 
     knowledge: Knowledge
     as_of: date
+    _markdown_patterns: dict[str, _Pattern] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _plain_patterns: dict[str, _Pattern] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def term(self, term: Term) -> str:
         """Return the words of an idea.
@@ -147,33 +149,22 @@ class Wording:
         Raises:
             KnowledgeError: The template names a placeholder that the rule does not fill.
         """
-        lines = [
-            line if isinstance(line, str) else self._line(line, words) for line in _lines(template)
-        ]
-        return "\n".join(lines)
-
-    def _line(self, blanks: Sequence[_Blank], words: Mapping[str, Word]) -> str:
-        filled = _singular(self._fill_in(blanks, words, escape_markdown))
-        return filled if blanks[0].before else _upper_first(filled)
+        pattern = self._markdown_patterns.get(template)
+        if pattern is None:
+            pattern = self._markdown_patterns[template] = self._markdown_pattern(template)
+        if not pattern.names:
+            return pattern.text
+        text = self._fill_in(pattern, words, escape_markdown)
+        return _begun_upper(text, pattern.lines_begun_by_a_word)
 
     def plain(self, template: str, words: Mapping[str, Word], most: int | None = None) -> str:
         """Return the filled *template* on one line of plain text, beginning upper case."""
-        filled = self._fill_in(_blanks(template), words, strip_markup, most)
-        return _upper_first(_singular(" ".join(filled.replace("*", "").split())))
-
-    def _fill_in(
-        self,
-        blanks: Sequence[_Blank],
-        words: Mapping[str, Word],
-        made_safe: Callable[[str], str],
-        most: int | None = None,
-    ) -> str:
-        parts = []
-        for blank in blanks:
-            parts.append(blank.before)
-            if blank.name:
-                parts.append(made_safe(self._filled(blank, words, most)))
-        return "".join(parts)
+        pattern = self._plain_patterns.get(template)
+        if pattern is None:
+            pattern = self._plain_patterns[template] = self._plain_pattern(template)
+        if not pattern.names:
+            return pattern.text
+        return _sentence(self._fill_in(pattern, words, strip_markup, most))
 
     def summary(self, template: str, words: Mapping[str, Word], title: str) -> str:
         """Return the headline, with lists shortened to "and n more" until it fits.
@@ -181,23 +172,60 @@ class Wording:
         Nothing is cut inside a word: a headline that never fits (a site's longer words) gives way
         to *title*, so that the card itself is not lost.
         """
+        text = self.plain(template, words)
+        if len(text) <= SUMMARY_LIMIT:
+            return text
         longest = max((len(w) for w in words.values() if isinstance(w, tuple)), default=1)
-        for most in range(max(longest, 1), 0, -1):
+        for most in range(longest - 1, 0, -1):
             text = self.plain(template, words, most)
             if len(text) <= SUMMARY_LIMIT:
                 return text
         return title
 
-    def _filled(self, blank: _Blank, words: Mapping[str, Word], most: int | None = None) -> str:
-        name = blank.name
-        if blank.is_threshold:
-            return self.threshold(name)
-        if name not in words:
+    def _markdown_pattern(self, template: str) -> _Pattern:
+        lines = template.strip().splitlines()
+        begun = tuple(n for n, line in enumerate(lines) if _PLACEHOLDER.match(line))
+        text, names = self._opened("\n".join(lines), escape_markdown)
+        if names:
+            return _Pattern(text, names, begun)
+        return _Pattern(_begun_upper(_singular(text % ()), begun))
+
+    def _plain_pattern(self, template: str) -> _Pattern:
+        text, names = self._opened(template.replace("*", ""), strip_markup)
+        return _Pattern(text, names) if names else _Pattern(_sentence(_singular(text % ())))
+
+    def _opened(self, template: str, made_safe: _MadeSafe) -> tuple[str, tuple[str, ...]]:
+        """Return *template* with thresholds in words and ``%s`` for the rest, and its names."""
+        names = []
+
+        def opened(blank: re.Match[str]) -> str:
+            if blank["kind"]:
+                return made_safe(self.threshold(blank["name"])).replace("%", "%%")
+            names.append(blank["name"])
+            return "%s"
+
+        return _PLACEHOLDER.sub(opened, template.replace("%", "%%")), tuple(names)
+
+    def _fill_in(
+        self,
+        pattern: _Pattern,
+        words: Mapping[str, Word],
+        made_safe: _MadeSafe,
+        most: int | None = None,
+    ) -> str:
+        try:
+            filling = [made_safe(self.word(words[name], most)) for name in pattern.names]
+        except KeyError as missing:
             raise KnowledgeError(
-                f"cards/templates: nothing fills the placeholder '{{{name}}}'. "
+                f"cards/templates: nothing fills the placeholder '{{{missing.args[0]}}}'. "
                 "Correct its name in the template."
-            )
-        return self.word(words[name], most)
+            ) from None
+        return _singular(pattern.text % tuple(filling))
+
+
+def wording_on(day: date, knowledge: Knowledge) -> Wording:
+    """Return the wording of *day*; every answer of that day shares it."""
+    return knowledge.remember(("wording", day), lambda: Wording(knowledge, day))
 
 
 def with_measure(words: Mapping[str, Word], knowledge: Knowledge) -> Mapping[str, Word]:
@@ -217,6 +245,21 @@ def placeholders(template: str) -> frozenset[str]:
 def _singular(text: str) -> str:
     """Return *text* with "1 day" for "1 days"."""
     return _SINGULAR.sub(r"1 \1", text) if "1 " in text else text
+
+
+def _sentence(text: str) -> str:
+    """Return *text* on one line, beginning upper case."""
+    return _upper_first(" ".join(text.split()))
+
+
+def _begun_upper(text: str, lines: Sequence[int]) -> str:
+    """Return *text* with these of its lines beginning upper case."""
+    if not lines:
+        return text
+    every = text.split("\n")
+    for line in lines:
+        every[line] = _upper_first(every[line])
+    return "\n".join(every)
 
 
 def _upper_first(text: str) -> str:

@@ -32,10 +32,11 @@ from cds_service.hooks.discovery import SERVICE_ID
 from cds_service.hooks.request import HookRequest, parse_request
 from cds_service.knowledge.model import Knowledge
 from cds_service.ledger.patients import is_silent, operation_key, patient_key
-from cds_service.ledger.recording import CardNames, completed, held_back, showings_of
+from cds_service.ledger.recording import completed, held_back, showings_of
 from cds_service.ledger.records import CallRecord, Outcome, milliseconds
 from cds_service.ledger.snoozes import Snooze, fulfilled
 from cds_service.rendering.cards import Rendered
+from cds_service.rendering.identity import CardNames
 from cds_service.rendering.options import CardContext, CardOptions
 from cds_service.trust.profile import ClientProfile
 from cds_service.trust.roles import hidden_cards, role_name
@@ -162,7 +163,9 @@ class Road:
         options = self.card_options(call.client)
         record = self._record(call, request, options)
         patient = record.patient or ""
-        names = CardNames(options, request.patient_id)
+        names = CardNames(
+            patient_id=request.patient_id, client_id=options.client_id, key=options.identity_key
+        )
         operation = operation_key(options.identity_key, patient=patient, assessment=assessment)
         snoozes = self.ledger.snoozes(patient) if assessment.findings else ()
         held = held_back(assessment, snoozes, names, operation=operation, knowledge=self.knowledge)
@@ -180,7 +183,7 @@ class Road:
         )
         rendered = self.render(assessment, self.knowledge, options, context)
         call.watch.lap("rendering")
-        showings = showings_of(rendered, names, operation=operation, is_silent=record.is_silent)
+        showings = showings_of(rendered, operation=operation, is_silent=record.is_silent)
         record = completed(record, chart, assessment, rendered, showings)
         record = replace(
             record, steps_ms=call.watch.milliseconds, total_ms=call.watch.total_milliseconds

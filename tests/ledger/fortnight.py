@@ -29,7 +29,7 @@ from cds_service.knowledge.loading import load_knowledge
 from cds_service.ledger.place import LedgerPlace
 from cds_service.ledger.tables import CALL, FEEDBACK, SHOWING
 from cds_service.rendering.cards import OVERRIDE_SYSTEM, CardContext, CardOptions, render
-from cds_service.rendering.identity import card_uuid
+from cds_service.rendering.identity import CardNames
 from tests.changing import replace
 from tests.ledger.clinic import (
     MORNING,
@@ -175,7 +175,7 @@ class House:
             for each in finding.evidence
         ]
         finding = replace(finding, evidence=tuple(evidence))
-        return str(card_uuid(finding, patient_id=patient, client_id=self.name, key=key))
+        return CardNames(patient_id=patient, client_id=self.name, key=key)(finding)
 
     def _is_silent(self, patient: str, *, is_empty: bool, should_show: bool) -> bool:
         """Learn from the first opening that should show cards; later ones must agree."""

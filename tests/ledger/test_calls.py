@@ -4,8 +4,24 @@ from __future__ import annotations
 
 import json
 
+from cds_service.catalogue.orders import read_order_catalogue
+from cds_service.knowledge.model import Knowledge
+from cds_service.ledger.recording import showings_of
 from cds_service.ledger.tables import CALL, SHOWING
-from tests.ledger.clinic import PERSONAS, SERVICE, Clinic, MakeClinic, card_id, chart_of, hook_call
+from cds_service.rendering.cards import CardContext, CardOptions, render
+from tests.ledger.clinic import (
+    MORNING,
+    PERSONAS,
+    SERVICE,
+    Clinic,
+    MakeClinic,
+    assessed,
+    card_id,
+    chart_of,
+    hook_call,
+)
+
+FIRST_CHOICE = "mri-lumbar-without-and-with-contrast"
 
 
 def test_call_with_cards_is_kept_with_every_card_it_showed(clinic: Clinic) -> None:
@@ -23,6 +39,28 @@ def test_call_with_cards_is_kept_with_every_card_it_showed(clinic: Clinic) -> No
         offered = json.loads(showings[card_id(card)]["suggestions"] or "{}")
         assert list(offered) == [each["uuid"] for each in card.get("suggestions", [])]
         assert all(orders for orders in offered.values())
+
+
+def test_every_entry_of_a_sites_list_is_kept_with_the_order_it_stands_for(
+    knowledge: Knowledge,
+) -> None:
+    """Where a hospital has two MRIs for one order, an acceptance of either names that order."""
+    scan = "mri-lumbar-without-contrast"
+    rows = "".join(f"{scan},urn:oid:2.999.1,{n},MR {n}\n" for n in (1, 2))
+    listed = read_order_catalogue("o", f"concept,system,code,display\n{rows}".encode())
+    chart = chart_of("no-relief")
+    options = CardOptions(
+        client_id="dev",
+        public_base_url="https://cds.example",
+        identity_key=b"key",
+        order_catalogue=listed,
+    )
+    context = CardContext(patient_id=chart["patient"]["id"])
+    rendered = render(assessed(chart, knowledge, MORNING.date()), knowledge, options, context)
+    showings = showings_of(rendered, operation=None, is_silent=False)
+    [shown] = [showing for showing in showings if showing.card == "IMG-MRI-NR"]
+    offered = [orders for orders in shown.suggestions.values() if orders != (FIRST_CHOICE,)]
+    assert offered == [(scan,), (scan,)]
 
 
 def test_outcome_says_how_each_kind_of_call_ended(clinic: Clinic) -> None:

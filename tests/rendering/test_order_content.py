@@ -10,9 +10,8 @@ from fhir.resources.R4B.servicerequest import ServiceRequest
 from cds_service.evaluation.assessment import Assessment, Finding, Outcome, Proposal
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.cards import CardContext, CardOptions, render_cards
-from cds_service.rendering.orders import OrderWriter
+from cds_service.rendering.forms import forms_of
 from cds_service.rendering.templates_check import check_orders
-from cds_service.rendering.wording import Wording
 from cds_service.values import Side
 from tests.changing import replace
 
@@ -218,13 +217,8 @@ def test_referral_code_follows_the_site(
     order: str, changes: dict[str, str], code: str, knowledge: Knowledge, options: CardOptions
 ) -> None:
     """Each site gets the referral code its country and its surgeons use."""
-    writer = OrderWriter(
-        knowledge,
-        replace(options, **changes),
-        CardContext(patient_id="p1"),
-        Wording(knowledge, date(2026, 6, 10)),
-    )
-    assert [coding[1] for coding in writer.order(order).codings] == [code]
+    form = forms_of(replace(options, **changes), knowledge).order(order)
+    assert [coding["code"] for coding in form.codings] == [code]
 
 
 def test_scan_order_names_the_operated_level_and_the_operation(

@@ -8,7 +8,7 @@ from cds_service.evaluation.assess import assess
 from cds_service.evaluation.rules.catalog import RED_FLAGS
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.cards import CardContext, CardOptions, render_cards
-from cds_service.rendering.orders import text_of
+from cds_service.rendering.forms import text_of
 from cds_service.rendering.wording import Wording
 from cds_service.vignettes.charts import PATIENT_ID
 from cds_service.vignettes.running import AS_OF, chart_of

@@ -13,7 +13,7 @@ import jwt
 import pytest
 from flask.testing import FlaskClient
 
-from cds_service.app import check_config, create_app
+from cds_service.app import check_config, create_app, options_of_clients
 from cds_service.errors import KnowledgeError, SettingsError
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
@@ -218,6 +218,21 @@ def test_epic_gets_one_order_a_suggestion_and_links_go_to_the_hosts_of_the_site(
     assert [options.splits_orders for options in rooms.options] == [False, True]
     assert rooms.options[0].may_link("https://doi.org/10.1")
     assert not rooms.options[0].may_link("https://doi.org.evil.example/10.1")
+
+
+def test_options_of_a_client_are_made_once_until_the_file_changes(
+    make_ehr: Callable[..., Ehr], tmp_path: Path
+) -> None:
+    """Calls share what is worked out for a client, and a changed file changes it at once."""
+    make_ehr()
+    path = tmp_path / "demo-config.toml"
+    source = ReloadingConfig(path, monotonic=iter(range(1000)).__next__)
+    options_of = options_of_clients(source, is_unreviewed=True)
+    first, second = (options_of(source.current().clients[0]) for _ in range(2))
+    assert first is second
+    path.write_text(path.read_text().replace('dialect = "generic"', 'dialect = "epic"'))
+    third = options_of(source.current().clients[0])
+    assert (second.splits_orders, third.splits_orders) == (False, True)
 
 
 @pytest.mark.parametrize(
