@@ -35,21 +35,21 @@ from cds_service.settings import Settings
 from cds_service.trust.config import Config, ConfigSource, ReloadingConfig, ServiceSettings
 from cds_service.trust.profile import ClientProfile, dev_profile
 from cds_service.trust.verification import Verifier
+from cds_service.turns import seconds_since_arrival
 from cds_service.watching import Watching
 from cds_service.web.access import Authenticator, ClosedAccess, FrontDesk, OpenAccess
 from cds_service.web.evaluation import Assess, CardOptionsOf, ChartReader, Gateway, Render, Road
 from cds_service.web.headers import register_headers
-from cds_service.web.limits import Admission, TokenBuckets
+from cds_service.web.limits import TokenBuckets
 from cds_service.web.pages import register_pages
 from cds_service.web.problems import register_problems
+from cds_service.web.refusing import register_refusal
 from cds_service.web.routes import HookParts, register_health, register_hooks, register_reference
 
 WATCHING = "watching"
 """Under this name the application's extensions hold what watches it."""
 LEDGER = "ledger"
 """Under this name the application's extensions hold its ledger."""
-_THREADS_FOR_HEALTH = 2
-"""Threads of a process that are kept free of hook calls, so that health and refusals answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,9 @@ def create_app(
         road=road,
         feedback=watch.feedback,
         prefetch=partial(templates_for, knowledge),
-        new_deadline=lambda: Deadline.after(settings.deadline_ms / 1000, monotonic),
+        new_deadline=lambda: Deadline.after(
+            settings.deadline_ms / 1000 - seconds_since_arrival(), monotonic
+        ),
     )
     mode = "development" if settings.is_dev else config.current().service.mode
     description = _description(mode, knowledge, is_unreviewed=is_unreviewed)
@@ -234,14 +236,9 @@ def _front_desk(
     monotonic: Callable[[], float],
 ) -> FrontDesk:
     """Return the desk that knows this mode's clients and limits."""
-    most = min(
-        config.current().service.max_concurrent_requests,
-        max(1, settings.threads - _THREADS_FOR_HEALTH),
-    )
     return FrontDesk(
         config,
         _authenticator(settings, config, clock),
-        Admission(most),
         None if settings.is_dev else TokenBuckets(monotonic),
     )
 
@@ -361,6 +358,7 @@ def _flask_app(
 
     knowledge, config = parts.road.knowledge, parts.config
     register_problems(app)
+    register_refusal(app)
     register_headers(app, lambda: config.current().service.cors_origins)
     register_hooks(app, parts)
     register_reference(app, knowledge, config.current().service.public_base_url)

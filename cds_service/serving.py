@@ -15,6 +15,7 @@ from http import HTTPStatus
 import structlog
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from gunicorn.http.errors import (  # type: ignore[import-untyped]
     LimitRequestHeaders,
@@ -25,6 +26,7 @@ from gunicorn.http.errors import (  # type: ignore[import-untyped]
 
 from cds_service.errors import SettingsError
 from cds_service.settings import DEFAULT_HOST, Settings
+from cds_service.web.large_calls import Door
 from cds_service.web.problems import issue, operation_outcome
 from cds_service.web.shared_metrics import METRICS_FOLDER, forget_ended_processes
 from cds_service.web.waiting import WaitingWorker
@@ -59,6 +61,8 @@ def serve(
         _refuse_taken_address(DEFAULT_HOST, metrics_port, "[metrics] port {port}")
     forget_ended_processes(settings.state_dir / METRICS_FOLDER)
     _Worker.answer_seconds = settings.deadline_ms / 1000
+    _Worker.most_hook_calls = settings.most_hook_calls
+    _Worker.door = Door()
     _Server(settings, make_app, announce, metrics_port).run()
 
 
@@ -98,7 +102,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         chosen = {
             "bind": [f"{host}:{settings.port}", *self._metrics_addresses()],
-            "workers": settings.workers,
+            "workers": settings.workers + 1,  # one of them for large calls only
             "threads": settings.threads,
             "worker_class": _Worker,
             "logger_class": _QuietLogger,
@@ -116,6 +120,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "max_requests_jitter": _REQUESTS_PER_PROCESS // 10,
             "control_socket_disable": True,
             "when_ready": lambda _arbiter: self._announce(),
+            "on_reload": _forget_who_takes_large,
+            "pre_fork": _choose_who_takes_large,
             "post_worker_init": _settle_memory,
         }
         for name, value in chosen.items():
@@ -127,6 +133,19 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def load(self) -> Flask:
         """Return the application; gunicorn calls this in each worker process."""
         return self._make_app()
+
+
+def _choose_who_takes_large(arbiter: Arbiter, worker: WaitingWorker) -> None:
+    """Let *worker* take the large calls if only that is missing; called in the main process."""
+    others = arbiter.WORKERS.values()
+    is_missing = not any(other.takes_large for other in others)
+    worker.takes_large = is_missing and len(others) >= arbiter.num_workers - 1
+
+
+def _forget_who_takes_large(arbiter: Arbiter) -> None:
+    """Let one of the new processes take the large calls when all are replaced."""
+    for worker in arbiter.WORKERS.values():
+        worker.takes_large = False
 
 
 def _settle_memory(_worker: object) -> None:

@@ -19,6 +19,8 @@ from cds_service.trust.config import Config, ReloadingConfig, ServiceSettings
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 DEFAULT_STATE_DIR = Path("var")
+_THREADS_FOR_OTHERS = 2
+"""For health, metrics and pages; hook calls never have them."""
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 _ENVIRONMENT_PREFIX = "CDS_SERVICE_"
 
@@ -43,6 +45,7 @@ class Settings:
     deadline_ms: int = 450
     workers: int = 1
     threads: int = 16
+    max_concurrent_requests: int = 64
     is_dev: bool = False
     dev_fhir_bases: tuple[str, ...] = ()
     """FHIR servers elsewhere that development mode may read (``sandbox open``)."""
@@ -53,6 +56,11 @@ class Settings:
         """Return the URL this process listens at."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
+
+    @property
+    def most_hook_calls(self) -> int:
+        """Return how many hook calls are at work at once in one process."""
+        return min(self.max_concurrent_requests, max(1, self.threads - _THREADS_FOR_OTHERS))
 
     def without_file(self) -> Config:
         """Return the configuration of a service that was given no file."""
@@ -89,6 +97,7 @@ def load_settings(options: Mapping[str, Option], environment: Mapping[str, str])
             deadline_ms=from_file.deadline_ms,
             workers=from_file.workers or _cores(),
             threads=from_file.threads,
+            max_concurrent_requests=from_file.max_concurrent_requests,
         )
     settings = _with_given(settings, options, environment)
     _refuse_contradictions(settings, is_demo=from_file is not None and from_file.is_demo)

@@ -30,6 +30,7 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.trust.addresses import AddressRefusedError, allowed_base
 from cds_service.trust.connections import guarded_adapter
 from cds_service.trust.profile import ClientProfile
+from cds_service.turns import resting
 
 _LONGEST_BODY = 20_000
 """Characters of one search sent as a form; the code lists then need no splitting."""
@@ -261,7 +262,8 @@ def _run(pulls: Mapping[str, tuple[Pull, ...]], batch: Batch | None, access: Acc
 def _waited(tasks: Sequence[Callable[[], None]], access: Access) -> bool:
     """Run *tasks* side by side; return whether the deadline fell before all had ended."""
     futures = [access.server.submit(task) for task in tasks]
-    _, late = wait(futures, timeout=access.deadline.remaining_seconds())
+    with resting():
+        _, late = wait(futures, timeout=access.deadline.remaining_seconds())
     for future in late:
         future.cancel()
     return bool(late)

@@ -22,6 +22,7 @@ from urllib3.exceptions import HTTPError
 
 from cds_service.trust.keys import KeySet, VerificationKey, parse_key_set
 from cds_service.trust.profile import ClientProfile
+from cds_service.turns import resting
 
 _CONNECT_SECONDS, _READ_SECONDS, _WHOLE_SECONDS = 2.0, 2.0, 5.0
 _MOST_BYTES = 262_144
@@ -117,7 +118,8 @@ class _FetchedKeys:
         key = self._held_key(kid)
         fetching = self._start_if_due(is_unknown=key is None)
         if key is None and fetching is not None:
-            fetching.wait(_WAIT_SECONDS)
+            with resting():
+                fetching.wait(_WAIT_SECONDS)
             key = self._held_key(kid)
         return key
 

@@ -5,7 +5,6 @@ Length and type come first, then the token, then the client's rate.  The body is
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Protocol
 
 from flask import Request, g
@@ -13,7 +12,7 @@ from flask import Request, g
 from cds_service.errors import UnauthorizedError
 from cds_service.trust.config import ConfigSource
 from cds_service.trust.profile import ClientProfile
-from cds_service.web.limits import Admission, TokenBuckets, check_length_and_type
+from cds_service.web.limits import TokenBuckets, check_length_and_type
 
 
 class Authenticator(Protocol):
@@ -81,22 +80,16 @@ class FrontDesk:
         self,
         config: ConfigSource,
         authenticator: Authenticator,
-        admission: Admission,
         buckets: TokenBuckets | None,
     ) -> None:
         self._config = config
         self._authenticator = authenticator
-        self._admission = admission
         self._buckets = buckets
 
     @property
     def is_replay_store_lost(self) -> bool:
         """Whether used tokens are at present not shared between worker processes."""
         return self._authenticator.is_replay_store_lost
-
-    def place(self) -> AbstractContextManager[None]:
-        """Hold a place for one call; raises ``OverloadedError`` when there is none."""
-        return self._admission.place()
 
     def client_posting(self, request: Request, *paths: str) -> ClientProfile:
         """Return the client of a call with a body, addressed to one of *paths*.

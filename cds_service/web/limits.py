@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 
 from flask import Request
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
@@ -13,13 +13,14 @@ from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from cds_service.errors import (
     BodyTooLargeError,
     MediaTypeError,
-    OverloadedError,
     RequestError,
     TooManyRequestsError,
 )
+from cds_service.turns import resting
 
 MEDIA_TYPES = frozenset({"application/json", "application/fhir+json"})
-_OVERLOAD_RETRY_SECONDS = 1
+LONGEST_EARLY_BODY_BYTES = 131_072
+"""A body that is no longer is read before a thread has to wait for it."""
 
 
 def is_odd_address(request: Request) -> bool:
@@ -64,7 +65,8 @@ def read_body(request: Request) -> bytes:
         RequestError: The body came in pieces that do not fit together.
     """
     try:
-        body = request.get_data(cache=False)
+        with resting() if _may_be_slow(request) else nullcontext():
+            body = request.get_data(cache=False)
     except (OSError, ParseException):
         raise RequestError(
             "The request body came in chunks that cannot be read. Send it in one piece, with the "
@@ -75,6 +77,12 @@ def read_body(request: Request) -> bytes:
     if request.content_length is None and limit is not None and len(body) >= limit:
         raise body_too_large()
     return body
+
+
+def _may_be_slow(request: Request) -> bool:
+    """Whether the body may still be on its way; short ones are there before the call begins."""
+    length = request.content_length
+    return length is None or length > LONGEST_EARLY_BODY_BYTES or "Expect" in request.headers
 
 
 def body_too_large() -> BodyTooLargeError:
@@ -106,24 +114,3 @@ class TokenBuckets:
             self._levels[client_id] = (level - 1 if level >= 1 else level, now)
         if level < 1:
             raise TooManyRequestsError(max(1, math.ceil((1 - level) / rate_per_second)))
-
-
-class Admission:
-    """How many calls are worked on at once; the next one is told to come back."""
-
-    def __init__(self, greatest: int) -> None:
-        self._places = threading.BoundedSemaphore(greatest)
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold one place for the length of a call.
-
-        Raises:
-            OverloadedError: Every place is taken.
-        """
-        if not self._places.acquire(blocking=False):
-            raise OverloadedError(_OVERLOAD_RETRY_SECONDS)
-        try:
-            yield
-        finally:
-            self._places.release()

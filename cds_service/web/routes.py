@@ -27,6 +27,7 @@ from cds_service.knowledge.publishing import (
 from cds_service.ledger.records import FeedbackCounts, KeptFeedback
 from cds_service.trust.config import ConfigSource
 from cds_service.trust.profile import ClientProfile
+from cds_service.turns import resting
 from cds_service.web.access import FrontDesk
 from cds_service.web.evaluation import Road
 from cds_service.web.icon import icon_png
@@ -79,19 +80,18 @@ def register_hooks(app: Flask, parts: HookParts) -> None:
         deadline = parts.new_deadline()
         path = _service_path(service_id)
         client = parts.desk.client_posting(request, path)
-        with parts.desk.place():
-            answer = parts.road.answer(read_body(request), client, deadline)
+        answer = parts.road.answer(read_body(request), client, deadline)
         return Response(answer, mimetype="application/json")
 
     @app.post(f"{_SERVICES}/<service_id>/feedback")
     def take_feedback(service_id: str) -> Response:
         path = _service_path(service_id)
         client = parts.desk.client_posting(request, f"{path}/feedback", path)
-        with parts.desk.place():
-            feedback = parse_feedback(read_body(request), client.reading.feedback_reasons)
-            if feedback.items:
+        feedback = parse_feedback(read_body(request), client.reading.feedback_reasons)
+        if feedback.items:
+            with resting():
                 kept = parts.feedback.keep(client, feedback.items)
-                _log_feedback(client, feedback, kept.counts)
+            _log_feedback(client, feedback, kept.counts)
         return _feedback_answer(feedback)
 
 

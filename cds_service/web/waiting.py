@@ -1,8 +1,10 @@
-"""Slow clients wait here, outside the threads: a thread gets a call when its whole head is there.
+"""Clients wait here, outside the threads: a thread gets a call that it need not wait for.
 
 gunicorn gives a thread to every connection at once, so a few clients that send a byte a second
-would hold them all.  Here the event loop collects heads, and also waits for clients that do not
-hang up.  What is sent is not judged here; gunicorn's own parser reads it, from its first byte.
+would hold them all.  Here the event loop collects heads and short bodies, and also waits for
+clients that do not hang up.  Calls for which no thread is free stand in a line, and are refused
+when it is too long; large ones go to a process of their own.  What is sent is not judged here;
+gunicorn's own parser reads it, from its first byte.
 
 gunicorn has no types, so the classes derived from it are marked for mypy.
 """
@@ -22,6 +24,12 @@ from functools import partial
 from gunicorn.http.errors import LimitRequestHeaders  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
+from cds_service.turns import Turns
+from cds_service.web.large_calls import LARGE_BODY_BYTES, MOST_LARGE_CALLS, Door, stated_length
+from cds_service.web.limits import LONGEST_EARLY_BODY_BYTES
+from cds_service.web.line import WaitingLine
+from cds_service.web.refusing import is_hook_call, refusal
+
 HEAD_SECONDS = 5.0
 """How long the head of a call may take to arrive."""
 BODY_SECONDS = 10.0
@@ -33,6 +41,8 @@ _MOST_HANGING_UP = 200
 _SEND_BUFFER_BYTES = 524_288
 _PIECE_BYTES = 65_536
 _HEAD_END = b"\r\n\r\n"
+_LONGEST_TURN_SECONDS = 0.02
+"""The event loop waits no longer for a call to end."""
 
 
 class _Connection(TConn):  # type: ignore[misc]
@@ -49,18 +59,42 @@ class _Connection(TConn):  # type: ignore[misc]
         self._hang_up = hang_up
         self.early = bytearray()
         self.is_head_whole = False
+        self.is_hook_call = False
+        self.has_place = False
+        """Whether it is one of the hook calls that have a thread."""
+        self.body_bytes = 0
+        self.arrived_at = 0.0
+        self._needed = 0
 
     def take(self, piece: bytes) -> None:
-        """Keep a piece of a head, and see whether the whole head is there now."""
+        """Keep a piece of a call, and see whether its whole head is there now."""
         start = max(0, len(self.early) - len(_HEAD_END) + 1)
         self.early += piece
-        self.is_head_whole = self.early.find(_HEAD_END, start) >= 0
+        if self.is_head_whole:
+            return
+        end = self.early.find(_HEAD_END, start)
+        self.is_head_whole = end >= 0
+        if self.is_head_whole:
+            self._read_head(bytes(self.early[: end + len(_HEAD_END)]))
+
+    def _read_head(self, head: bytes) -> None:
+        """See what kind of call it is, and how much to wait for; the parser judges for itself."""
+        self.is_hook_call = is_hook_call(head)
+        self.body_bytes = stated_length(head) or 0
+        waits = self.body_bytes <= LONGEST_EARLY_BODY_BYTES and b"\r\nexpect:" not in head.lower()
+        self._needed = len(head) + (self.body_bytes if self.is_hook_call and waits else 0)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a thread would not have to wait: the head is there, and a body that is short."""
+        return self.is_head_whole and len(self.early) >= self._needed
 
     def give_to_parser(self) -> None:
         """Let gunicorn's parser begin with what came early."""
         self.init()
         self.parser.unreader.unread(bytes(self.early))
         self.early.clear()
+        self.is_head_whole = False
 
     def close(self, graceful: bool = False) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
         """Close at once, or after the client has read its answer and hung up."""
@@ -85,18 +119,66 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
     """
 
     answer_seconds = 30.0
+    most_hook_calls = 14
+    """At work at once, in threads; the others stand in the line."""
+    door: Door
+    """Where large calls go in; one worker process takes them out."""
+    takes_large = False
+    """Whether this is that process; it takes nothing else."""
 
     def __init__(self, *args: object, **named: object) -> None:
         super().__init__(*args, **named)
         self._in_threads: dict[_Connection, float] = {}
         self._hanging_up: deque[_Connection] = deque()
+        self._line: WaitingLine[_Connection] = WaitingLine(time.monotonic)
+        self._hook_calls = 0
+        """Those that have a thread."""
+        self._turns = Turns()
+
+    def init_process(self) -> None:
+        """Begin to work; called in the new process."""
+        if self.takes_large:
+            self.most_hook_calls = min(self.most_hook_calls, MOST_LARGE_CALLS)
+            self.cfg.set("keepalive", 0)  # the client's next call may be a small one
+        super().init_process()
+
+    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - gunicorn's signature
+        """Begin or cease to take connections."""
+        if not self.takes_large:
+            super().set_accept_enabled(enabled)
+        elif enabled != self._accepting:
+            self._accepting: bool = enabled
+            if enabled:
+                self.poller.register(self.door.taking, selectors.EVENT_READ, self._take_large)
+            else:
+                self.poller.unregister(self.door.taking)
+
+    def _take_large(self, _door: socket.socket) -> None:
+        """Take one connection that another process handed over."""
+        taken = self.door.take()
+        if taken is None:
+            return
+        client, early = taken
+        try:
+            addresses = (client.getpeername(), client.getsockname())
+        except OSError:
+            client.close()  # the client is gone
+            return
+        self.nr_conns += 1
+        conn = _Connection(self.cfg, client, addresses, self._hang_up)
+        conn.take(early)
+        self._hand_over(conn)
 
     def accept(self, listener: socket.socket) -> None:
-        """Take a new connection, if it is still there."""
-        try:
-            client, address = listener.accept()
-        except OSError:
-            return  # it is gone, or another process has it
+        """Take new connections, as far as they are still there and there is room."""
+        while self.nr_conns < self.worker_connections:
+            try:
+                client, address = listener.accept()
+            except OSError:
+                return  # there are no more, or another process has them
+            self._welcome(client, address, listener)
+
+    def _welcome(self, client: socket.socket, address: object, listener: socket.socket) -> None:
         # Our answers fit, so a client that does not read them holds no thread either.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         self.nr_conns += 1
@@ -117,9 +199,12 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
             return
         except OSError:
             piece = b""
+        had_head = conn.is_head_whole
         conn.take(piece)
         is_too_long = len(conn.early) > LONGEST_HEAD_BYTES and not conn.is_head_whole
-        if piece and not conn.is_head_whole and not is_too_long:
+        if piece and not conn.is_ready and not is_too_long:
+            if conn.is_head_whole and not had_head:
+                conn.timeout = time.monotonic() + BODY_SECONDS
             return
         self.poller.unregister(client)
         self.pending_conns.remove(conn)
@@ -137,7 +222,7 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
         A client that asks again without reading its answers waits here and holds no thread.
         """
         if _has_room(conn.sock):
-            self.enqueue_req(conn)
+            self._join_line(conn)
             return
         conn.sock.settimeout(0)
         conn.timeout = time.monotonic() + HEAD_SECONDS
@@ -148,22 +233,69 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
     def _on_room(self, conn: _Connection, client: socket.socket) -> None:
         self.poller.unregister(client)
         self.pending_conns.remove(conn)
-        self.enqueue_req(conn)
+        self._join_line(conn)
+
+    def _join_line(self, conn: _Connection) -> None:
+        """Let a hook call wait for its turn, or refuse it; what is quick gets a thread at once."""
+        conn.arrived_at = time.monotonic()
+        if not conn.is_hook_call:
+            self.enqueue_req(conn)
+        elif self._is_for_other_process(conn):
+            self.nr_conns -= 1
+            conn.sock.close()  # it stays open there
+        elif self._line.is_too_long:
+            self._refuse(conn)
+        else:
+            self._line.join(conn)
+            self._advance()
+
+    def _is_for_other_process(self, conn: _Connection) -> bool:
+        is_large = conn.body_bytes > LARGE_BODY_BYTES and not self.takes_large
+        return is_large and self.door.give(conn.sock, bytes(conn.early))
+
+    def _advance(self) -> None:
+        """Give threads to those who wait, as far as there are any."""
+        while self._hook_calls < self.most_hook_calls and (conn := self._line.next()):
+            self._hook_calls += 1
+            conn.has_place = True
+            self.enqueue_req(conn)
+
+    def _refuse(self, conn: _Connection) -> None:
+        with contextlib.suppress(OSError):  # there is room for the answer, unless it is gone
+            conn.sock.send(refusal(self.wsgi, bytes(conn.early)))
+        self.nr_conns -= 1
+        conn.close(graceful=True)
 
     def handle(self, conn: _Connection) -> object:
         """Answer one call; runs in a thread, and its time counts from here."""
         self._in_threads[conn] = time.monotonic()
         conn.sock.settimeout(None)
         conn.give_to_parser()
-        return super().handle(conn)
+        if not conn.is_hook_call:
+            return super().handle(conn)
+        with self._turns.turn(conn.arrived_at):
+            return super().handle(conn)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Wait for events, and look after them between two calls that compute."""
+        events = self.poller.select(min(timeout, max(0.0, self._line.seconds_of_patience)))
+        with self._turns.first(_LONGEST_TURN_SECONDS):
+            for key, _ in events:
+                key.data(key.fileobj)
+            for conn in self._line.impatient():
+                self._refuse(conn)
 
     def finish_request(self, conn: _Connection, fs: Future[object]) -> None:
         """Keep the connection, wait for a head that has begun, or hang up."""
         self._in_threads.pop(conn, None)
+        if conn.has_place:
+            conn.has_place = False
+            self._hook_calls -= 1
+            self._advance()
         is_kept = not fs.cancelled() and fs.exception() is None and fs.result() is True
         if is_kept and conn.parser.unreader.buf.getvalue():
             conn.take(conn.parser.unreader.take_buffered())
-            if conn.is_head_whole:
+            if conn.is_ready:
                 self._hand_over(conn)
             else:
                 self._wait_for_head(conn)
@@ -172,8 +304,12 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
 
     def murder_pending(self) -> None:
         """Let go of connections that took too long; gunicorn calls this every second."""
-        super().murder_pending()
         now = time.monotonic()
+        for conn in [conn for conn in self.pending_conns if conn.timeout <= now]:
+            self.pending_conns.remove(conn)
+            self.poller.unregister(conn.sock)
+            self.nr_conns -= 1
+            conn.close()
         for conn, since in list(self._in_threads.items()):
             if now - since > BODY_SECONDS + self.answer_seconds:
                 with contextlib.suppress(OSError):

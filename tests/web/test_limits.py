@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from cds_service.errors import OverloadedError, TooManyRequestsError
-from cds_service.web.limits import Admission, TokenBuckets
+from cds_service.web.limits import TokenBuckets
 from cds_service.web.problems import register_problems
 from tests.web.small_rooms import SERVICE, SmallRooms, Ticks, issue_of
 
@@ -46,15 +45,6 @@ def test_slow_client_is_told_how_long_to_wait() -> None:
     with pytest.raises(TooManyRequestsError) as refusal:
         buckets.take("ehr", rate_per_second=0.1, burst=1)
     assert refusal.value.retry_after_seconds == 10
-
-
-def test_call_over_capacity_is_refused_and_the_place_is_given_back() -> None:
-    """The call too many is told to come back, and can."""
-    admission = Admission(1)
-    with admission.place(), pytest.raises(OverloadedError), admission.place():
-        pytest.fail("two calls were let in")
-    with admission.place():
-        pass
 
 
 @pytest.mark.parametrize(
@@ -123,19 +113,3 @@ def test_feedback_is_a_bad_request_when_nothing_can_be_kept(client: FlaskClient)
     answer = _feedback(client, REFUSED)
     assert answer.status_code == 400
     assert issue_of(answer)["expression"] == ["feedback[0]"]
-
-
-def test_service_refuses_the_call_too_many(
-    service: Callable[..., FlaskClient], body: dict[str, Any], rooms: SmallRooms
-) -> None:
-    """While every place is taken, the next call gets 503 at once."""
-    client = service(threads=3)  # one place; two threads stay free for health
-    seen: list[int] = []
-
-    def call_again(*_: object) -> dict[str, object]:
-        seen.append(client.post(SERVICE, json=body).status_code)
-        return {}
-
-    rooms.answers = call_again  # type: ignore[method-assign, assignment]
-    assert client.post(SERVICE, json=body).status_code == 200
-    assert seen == [503]

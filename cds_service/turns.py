@@ -1,0 +1,111 @@
+"""Turns at computing: a process gets nothing more done when several of its threads compute.
+
+They only take Python's lock from each other, up to five milliseconds at every look at a socket, and
+whoever waits for it longest answers last.  So hook calls compute one at a time, first come, first
+served.  Whoever waits for somebody else (a FHIR server, a key set, a slow sender) rests meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Turns:
+    """One turn at a time; safe for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_taken = False
+        self._waiting: deque[threading.Lock] = deque()
+
+    @contextmanager
+    def turn(self, arrived_at: float) -> Iterator[None]:
+        """Compute inside of this block, when it is this thread's turn.
+
+        Time:
+            *arrived_at* is the monotonic moment, in seconds, at which the call was there.
+        """
+        self._take()
+        _own.turns, _own.arrived_at = self, arrived_at
+        try:
+            yield
+        finally:
+            _own.turns = _own.arrived_at = None
+            self._give_back()
+
+    @contextmanager
+    def first(self, longest_wait_seconds: float) -> Iterator[None]:
+        """Compute inside of this block before all who wait.
+
+        After *longest_wait_seconds* the block begins although somebody else still computes.
+        """
+        has_turn = self._take(is_first=True, longest_wait_seconds=longest_wait_seconds)
+        try:
+            yield
+        finally:
+            if has_turn:
+                self._give_back()
+
+    @contextmanager
+    def rest(self) -> Iterator[None]:
+        """Let others compute while this thread, whose turn it is, waits for somebody."""
+        self._give_back()
+        try:
+            yield
+        finally:
+            self._take(is_first=True)
+
+    def _take(self, *, is_first: bool = False, longest_wait_seconds: float = -1) -> bool:
+        """Wait for a turn, for ever if the time is negative; return whether it came in time."""
+        with self._lock:
+            if not self._is_taken:
+                self._is_taken = True
+                return True
+            mine = threading.Lock()
+            mine.acquire()
+            if is_first:
+                self._waiting.appendleft(mine)
+            else:
+                self._waiting.append(mine)
+        if mine.acquire(timeout=longest_wait_seconds):
+            return True
+        with self._lock:
+            if mine not in self._waiting:
+                return True  # it came at the last moment
+            self._waiting.remove(mine)
+            return False
+
+    def _give_back(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._is_taken = False
+
+
+class _Own(threading.local):
+    turns: Turns | None = None
+    arrived_at: float | None = None
+
+
+_own = _Own()
+"""Whose turn it is in this thread."""
+
+
+@contextmanager
+def resting() -> Iterator[None]:
+    """Let others compute while this thread waits for somebody; without a turn, simply wait."""
+    if _own.turns is None:
+        yield
+        return
+    with _own.turns.rest():
+        yield
+
+
+def seconds_since_arrival() -> float:
+    """Return how long ago the call of this thread's turn was there; 0 without a turn."""
+    return 0.0 if _own.arrived_at is None else time.monotonic() - _own.arrived_at

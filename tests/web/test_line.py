@@ -1,0 +1,229 @@
+"""The line of calls that wait for a thread, and the turns of those that have one."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from cds_service.turns import Turns, resting, seconds_since_arrival
+from cds_service.web.line import (
+    LONGEST_EXPECTED_SECONDS,
+    LONGEST_WAIT_SECONDS,
+    WaitingLine,
+)
+from cds_service.web.refusing import refusal
+from tests.web.small_rooms import SERVICE, Ticks
+
+HEAD = f"POST {SERVICE}?x=1 HTTP/1.1\r\nHost: x\r\nOrigin: https://ehr.example\r\n\r\n".encode()
+
+
+def _line(ticks: Ticks) -> WaitingLine[str]:
+    return WaitingLine(ticks)
+
+
+def _learned(pace: float, ticks: Ticks) -> WaitingLine[str]:
+    """Return a line that has seen calls leave every *pace* seconds."""
+    line = _line(ticks)
+    line.join("first")
+    for _ in range(100):
+        line.join("next")
+        ticks.seconds += pace
+        line.next()
+    ticks.seconds += pace
+    line.next()
+    return line
+
+
+def test_calls_leave_the_line_in_the_order_they_came() -> None:
+    """First come, first served; an empty line gives nobody."""
+    line = _line(Ticks())
+    for name in ("Ann", "Ben", "Cleo"):
+        line.join(name)
+    assert [line.next() for _ in range(4)] == ["Ann", "Ben", "Cleo", None]
+
+
+@pytest.mark.parametrize("pace", [0.004, 0.05])
+def test_line_takes_as_many_calls_as_can_be_answered_in_time(pace: float) -> None:
+    """The slower the calls before were, the shorter the line."""
+    ticks = Ticks()
+    line = _learned(pace, ticks)
+    joined = 0
+    while not line.is_too_long:
+        line.join("call")
+        joined += 1
+    assert joined == pytest.approx(LONGEST_EXPECTED_SECONDS / pace, abs=1.5)
+
+
+def test_line_that_stands_still_takes_nobody() -> None:
+    """While the threads are held by something slow, more calls are refused at once."""
+    ticks = Ticks()
+    line = _line(ticks)
+    line.join("waits")
+    ticks.seconds += LONGEST_EXPECTED_SECONDS - 0.01
+    assert not line.is_too_long
+    ticks.seconds += 0.01
+    assert line.is_too_long
+
+
+def test_first_caller_may_always_wait() -> None:
+    """However slow it was before: with nobody in front a call is never refused unseen."""
+    assert not _learned(10.0, Ticks()).is_too_long
+
+
+def test_call_that_waited_too_long_is_taken_out() -> None:
+    """Only who has waited the whole time loses patience."""
+    ticks = Ticks()
+    line = _line(ticks)
+    line.join("early")
+    ticks.seconds += 0.1
+    line.join("late")
+    ticks.seconds += LONGEST_WAIT_SECONDS - 0.101
+    assert list(line.impatient()) == []
+    ticks.seconds += 0.001
+    assert list(line.impatient()) == ["early"]
+    assert line.seconds_of_patience == pytest.approx(0.1)
+    assert line.next() == "late"
+    assert line.seconds_of_patience == float("inf")
+
+
+def test_line_recovers_when_calls_are_quick_again() -> None:
+    """After a slow time, quick departures let it grow again."""
+    ticks = Ticks()
+    line = _learned(1.0, ticks)
+    for _ in range(100):
+        line.join("quick")
+        line.next()
+    line.join("one")
+    assert not line.is_too_long
+
+
+def _service(client: FlaskClient) -> Flask:
+    app: Flask = client.application
+    return app
+
+
+def test_refused_call_is_told_so_as_any_other(client: FlaskClient) -> None:
+    """Status, Retry-After, CORS and body are those of every refusal; the connection ends."""
+    answer = refusal(_service(client), HEAD)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert lines[0].startswith(b"HTTP/1.1 503 ")
+    for line in (
+        b"Retry-After: 1",
+        b"Access-Control-Allow-Origin: *",
+        b"Cache-Control: no-store",
+        b"Connection: close",
+        f"Content-Length: {len(body)}".encode(),
+    ):
+        assert line in lines
+    assert b'"transient"' in body
+
+
+def test_refused_call_is_counted(client: FlaskClient) -> None:
+    """The metrics tell how many calls found the line too long."""
+    refusal(_service(client), HEAD)
+    numbers = client.get("/metrics").get_data(as_text=True)
+    counted = (
+        'cds_http_answers_total{address="/cds-services/<service_id>",client="unknown",status="503"}'
+    )
+    assert f"{counted} 1.0" in numbers
+
+
+def test_one_thread_computes_at_a_time() -> None:
+    """Ten threads take turns; two never compute at once."""
+    turns, at_once, most = Turns(), [0], [0]
+
+    def compute() -> None:
+        with turns.turn(0.0):
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+            time.sleep(0.002)
+            at_once[0] -= 1
+
+    _all_at_once([threading.Thread(target=compute) for _ in range(10)])
+    assert most == [1]
+
+
+def test_who_rests_lets_others_compute_and_goes_on_before_those_who_have_not_begun() -> None:
+    """A call that waits for a FHIR server holds nobody up, and is not sent to the end."""
+    turns, order = Turns(), []
+    rests, goes_on = threading.Event(), threading.Event()
+
+    def pulls() -> None:
+        with turns.turn(0.0):
+            with resting():
+                rests.set()
+                goes_on.wait(5)
+            order.append("pulled")
+
+    def computes(name: str) -> None:
+        with turns.turn(0.0):
+            order.append(name)
+            goes_on.set()
+            time.sleep(0.05)
+
+    first = threading.Thread(target=pulls)
+    first.start()
+    assert rests.wait(5)
+    others = [threading.Thread(target=computes, args=(name,)) for name in ("one", "two")]
+    for other in others:
+        other.start()
+        time.sleep(0.01)
+    for thread in (first, *others):
+        thread.join(5)
+    assert order == ["one", "pulled", "two"]
+
+
+def test_event_loop_comes_first_and_waits_no_longer_than_it_wants() -> None:
+    """Beside a call that computes for long the loop goes on; the turn is not lost by that."""
+    turns = Turns()
+    begun, ends = threading.Event(), threading.Event()
+
+    def computes() -> None:
+        with turns.turn(0.0):
+            begun.set()
+            ends.wait(5)
+
+    thread = threading.Thread(target=computes)
+    thread.start()
+    assert begun.wait(5)
+    started = time.monotonic()
+    with turns.first(0.05):
+        assert time.monotonic() - started >= 0.05
+    ends.set()
+    thread.join(5)
+    with turns.first(5):
+        pass
+
+
+def test_turn_is_given_back_by_a_call_that_fails() -> None:
+    """A fault in one call does not stop the others."""
+    turns = Turns()
+    with pytest.raises(ValueError, match="fault"), turns.turn(0.0):
+        raise ValueError("fault")
+    with turns.turn(0.0):
+        pass
+
+
+def test_time_in_the_line_counts_against_the_deadline() -> None:
+    """A call knows how long ago it was there; outside of a call nothing is counted."""
+    with Turns().turn(time.monotonic() - 0.2):
+        assert 0.2 <= seconds_since_arrival() < 5
+    assert seconds_since_arrival() == 0.0
+
+
+def test_resting_without_a_turn_is_simply_waiting() -> None:
+    """The command line and the tests evaluate without turns."""
+    with resting():
+        pass
+
+
+def _all_at_once(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
