@@ -64,6 +64,7 @@ class Bench:
     fhir_port: int
     server: Watched
     today: date
+    folder: Path
     rounds: int
     is_quick: bool
 
@@ -135,6 +136,7 @@ def _rows(folder: Path, *, is_quick: bool) -> Iterator[Row]:
             fhir_port=fhir_port,
             server=server,
             today=today,
+            folder=folder,
             rounds=3 if is_quick else 5,
             is_quick=is_quick,
         )
@@ -272,6 +274,7 @@ def _tail(bench: Bench) -> TailBench:
         fhir_port=bench.fhir_port,
         body=body,
         large_body=bodies.sized_body(_LARGE_BYTES, bench.today),
+        folder=bench.folder,
         capacity=closed.per_second,
         seconds=2 if bench.is_quick else 10,
     )

@@ -11,9 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
 
 from benchmarks import bodies
 from benchmarks.http_calls import Connection, post
+from benchmarks.pace import Called, paced
+from benchmarks.proxied import SLOW_CLIENTS, nginx_before, slow_clients
 from benchmarks.report import Row
 from benchmarks.service_under_test import Client, fhir_base
 
@@ -25,52 +29,21 @@ _SLOW_CALLERS = 8
 _CALLERS = 32
 _OVERLOAD = 4
 _OVERLOAD_CALLERS = 128
+_SETTLING_SECONDS = 3
 _BAD_TOKEN = "x.y.z"  # noqa: S105 - a token that is none
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Called:
-    """One call: its status and how long it took, in seconds."""
-
-    status: int
-    seconds: float
-
-    @property
-    def is_in_time(self) -> bool:
-        """Whether it was answered in time, or refused for want of room at once."""
-        return (self.status == 200 and self.seconds <= ANSWER_SECONDS) or (  # noqa: PLR2004
-            self.status == 503 and self.seconds <= REFUSAL_SECONDS  # noqa: PLR2004 - HTTP
-        )
+def is_in_time(call: Called) -> bool:
+    """Whether *call* was answered in time, or refused for want of room at once."""
+    return (call.status == HTTPStatus.OK and call.seconds <= ANSWER_SECONDS) or (
+        call.status == HTTPStatus.SERVICE_UNAVAILABLE and call.seconds <= REFUSAL_SECONDS
+    )
 
 
 def quantile(calls: Sequence[Called], share: float) -> float:
     """Return the time that *share* of the *calls* did not exceed."""
     seconds = sorted(call.seconds for call in calls)
     return seconds[min(len(seconds) - 1, int(share * len(seconds)))]
-
-
-def paced(
-    port: int, requests: Sequence[bytes], per_second: float, callers: int = _CALLERS
-) -> list[Called]:
-    """Send *requests* at a fixed pace over *callers* connections; return them as they ended."""
-    called: list[Called] = []
-    started = time.perf_counter()
-
-    def run(first: int) -> None:
-        connection = Connection(port)
-        for number in range(first, len(requests), callers):
-            time.sleep(max(0.0, started + number / per_second - time.perf_counter()))
-            sent = time.perf_counter()
-            status, _ = connection.call(requests[number])
-            called.append(Called(status=status, seconds=time.perf_counter() - sent))
-        connection.close()
-
-    threads = [threading.Thread(target=run, args=(first,)) for first in range(callers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return called
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +55,7 @@ class TailBench:
     fhir_port: int
     body: bytes
     large_body: bytes
+    folder: Path
     capacity: float
     """Calls a second that the service answers when they come one after the other."""
     seconds: float
@@ -96,19 +70,33 @@ class TailBench:
             with running(neighbour):
                 value = quantile(self._paced(self.capacity / 4), 0.99) / alone
             yield Row(area="Tail", what=f"p99 beside {what} / alone", value=value, goal=2)
+        yield from self._behind_nginx()
         flood = self._paced(self.capacity * _OVERLOAD, _OVERLOAD_CALLERS)
         yield Row(
             area="Tail",
             what=f"{_OVERLOAD} times the capacity: answered in 500 ms or refused in 50 ms",
-            value=sum(call.is_in_time for call in flood) / len(flood),
+            value=sum(map(is_in_time, flood)) / len(flood),
             goal=0.99,
             is_at_least=True,
         )
 
-    def _paced(self, per_second: float, callers: int = _CALLERS) -> list[Called]:
+    def _behind_nginx(self) -> Iterator[Row]:
+        with nginx_before(self.port, self.folder) as port:
+            if port is None:
+                return
+            alone = quantile(self._paced(self.capacity / 4, port=port), 0.99)
+            with running(lambda end: slow_clients(port, end)):
+                time.sleep(_SETTLING_SECONDS)
+                value = quantile(self._paced(self.capacity / 4, port=port), 0.99) / alone
+        what = f"p99 behind nginx beside {SLOW_CLIENTS} slow clients / alone"
+        yield Row(area="Tail", what=what, value=value, goal=2)
+
+    def _paced(
+        self, per_second: float, callers: int = _CALLERS, port: int | None = None
+    ) -> list[Called]:
         count = max(callers, int(per_second * self.seconds))
         requests = [post(bodies.SERVICE, self.body, self.client.token()) for _ in range(count)]
-        return paced(self.port, requests, per_second, callers)
+        return paced(port or self.port, requests, per_second, callers)
 
     def _neighbours(self) -> Iterator[tuple[str, Callable[[threading.Event], None]]]:
         wrong = post(bodies.SERVICE, self.body, _BAD_TOKEN)
