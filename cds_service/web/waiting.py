@@ -240,7 +240,7 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
         conn.arrived_at = time.monotonic()
         if not conn.is_hook_call:
             self.enqueue_req(conn)
-        elif self._is_for_other_process(conn):
+        elif self._is_handed_over(conn):
             self.nr_conns -= 1
             conn.sock.close()  # it stays open there
         elif self._line.is_too_long:
@@ -249,7 +249,7 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
             self._line.join(conn)
             self._advance()
 
-    def _is_for_other_process(self, conn: _Connection) -> bool:
+    def _is_handed_over(self, conn: _Connection) -> bool:
         is_large = conn.body_bytes > LARGE_BODY_BYTES and not self.takes_large
         return is_large and self.door.give(conn.sock, bytes(conn.early))
 

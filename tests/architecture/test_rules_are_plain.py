@@ -42,6 +42,7 @@ IMPOSED_NAMES = {
     "_data_read",  # the card DATA-READ
     "handle",  # gunicorn calls it so
     "handle_error",  # as above
+    "init_process",  # as above
     "process_environment",  # a process of the operating system
     "service_process",  # as above
 }
