@@ -21,10 +21,10 @@ def is_aged(chart: Chart, limits: Limits, threshold: str) -> Answer:
     birth = chart.patient.birth
     if birth is None:
         return _UNKNOWN
-    fires = {
-        limits.met(threshold, _years(day, limits.as_of)) for day in (birth.earliest, birth.latest)
-    }
-    return of(fires.pop()) if len(fires) == 1 else _UNKNOWN
+    fires = limits.met(threshold, _years(birth.earliest, limits.as_of))
+    if not birth.is_exact and fires != limits.met(threshold, _years(birth.latest, limits.as_of)):
+        return _UNKNOWN
+    return of(fires)
 
 
 def _years(birth: date, as_of: date) -> int:

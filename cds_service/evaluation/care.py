@@ -157,7 +157,7 @@ class Care(Struct, frozen=True, dict=True):
 
     def tried(self, classes: Iterable[str]) -> tuple[str, ...]:
         """Return which drug *classes* were really tried after the operation."""
-        return tuple(name for name in classes if self._is_tried(name))
+        return tuple([name for name in classes if name in self._drugs and self._is_tried(name)])
 
     def has_tried(self, classes: tuple[str, ...], threshold: str) -> Answer:
         """Return whether enough distinct *classes* were tried."""

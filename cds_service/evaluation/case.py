@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from msgspec import Struct
 
@@ -54,7 +55,7 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
     """Whether the day of the operation is a stand-in, because the chart does not state it."""
 
     @lazy
-    def readings(self) -> dict[object, object]:
+    def readings(self) -> dict[object, Any]:
         """What rules have read so far; see ``cds_service.evaluation.readings``."""
         return {}
 
@@ -70,7 +71,7 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
 
     def day(self, day: int) -> date:
         """Return the calendar day of *day* days since surgery."""
-        return self.operation.day + timedelta(days=day)
+        return date.fromordinal(self.operation.day.toordinal() + day)
 
     def at(self, threshold: str) -> Answer:
         """Return whether the days since surgery fire *threshold*."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import date
 from decimal import Decimal
 
 from msgspec import Struct
 
-from cds_service.chart.facts import Chart
+from cds_service.chart.facts import Chart, ObservationFact
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, found, of
 from cds_service.evaluation.limits import Limits
@@ -42,9 +43,13 @@ class Measures(Struct, frozen=True, dict=True):
 
     def series(self, concept: str) -> tuple[Measure, ...]:
         """Return the worst value of each day, oldest first."""
+        observed = self.chart.observed.get(concept)
+        if not observed:
+            return ()  # most questions ask for what the chart does not hold
         found = self._series.get(concept)
         if found is None:
-            found = self._series[concept] = self._read_series(concept)
+            worst = min if concept in _LOWEST_IS_WORST else max
+            found = self._series[concept] = self._read_series(observed, worst)
         return found
 
     @lazy
@@ -52,18 +57,19 @@ class Measures(Struct, frozen=True, dict=True):
         """The series asked for so far."""
         return {}
 
-    def _read_series(self, concept: str) -> tuple[Measure, ...]:
-        worst = min if concept in _LOWEST_IS_WORST else max
+    def _read_series(
+        self, observed: Iterable[ObservationFact], worst: Callable[[Iterable[Decimal]], Decimal]
+    ) -> tuple[Measure, ...]:
         days: dict[date, list[tuple[Decimal, str]]] = {}
-        for observation in self.chart.observed.get(concept, ()):
+        for observation in observed:
             effective = observation.effective
             if observation.value is not None and effective is not None and effective.is_exact:
                 entry = (observation.value, observation.reference)
                 days.setdefault(effective.latest, []).append(entry)
         measures = []
         for on, values in sorted(days.items()):
-            value = worst(value for value, _ in values)
-            reference = min(ref for candidate, ref in values if candidate == value)
+            value = worst([value for value, _ in values])
+            reference = min([ref for candidate, ref in values if candidate == value])
             age = (self.limits.as_of - on).days
             measures.append(Measure(on=on, age=age, value=value, reference=reference))
         return tuple(measures)

@@ -230,13 +230,9 @@ def _scores(observed: Sequence[ObservationFact], operation: Operation) -> tuple[
 
 
 def _highest(day: int, observations: Sequence[ObservationFact]) -> Score:
-    values = sorted({o.value for o in observations if o.value is not None}, reverse=True)
-    return Score(
-        day=day,
-        value=values[0],
-        references=tuple(sorted({o.reference for o in observations})),
-        others=tuple(values[1:]),
-    )
+    highest, *others = sorted({o.value for o in observations if o.value is not None}, reverse=True)
+    references = sorted({o.reference for o in observations})
+    return Score(day=day, value=highest, references=tuple(references), others=tuple(others))
 
 
 def _scale(driver: Driver) -> Scale:
@@ -260,22 +256,22 @@ def _course_of(
     if not scores:
         return SiteCourse(driver=driver, scale=_scale(driver))
     today = operation.dss(limits.as_of)
-    before = tuple(s for s in scores if s.day < 0 and limits.met("baseline-window", -s.day))
-    series = tuple(s for s in scores if limits.met("series-first-day", s.day))
+    before = tuple([s for s in scores if s.day < 0 and limits.met("baseline-window", -s.day)])
+    series = tuple([s for s in scores if limits.met("series-first-day", s.day)])
     latest = series[-1] if series else None
     is_valid = latest is not None and limits.met("score-fresh", today - latest.day)
+    scale = _scale(driver)
+    current = latest if is_valid else None
     site = SiteCourse(
         driver=driver,
-        scale=_scale(driver),
+        scale=scale,
         before=before,
-        day_zero=tuple(s for s in scores if s.day == 0),
+        day_zero=tuple([s for s in scores if s.day == 0]),
         series=series,
         baseline=before[-1] if before else None,
-        current=latest if is_valid else None,
+        current=current,
+        is_hot=current is not None and limits.met(scale.hot, current.value),
     )
-    current = site.current
-    if current is not None:
-        site = replace(site, is_hot=limits.met(site.scale.hot, current.value))
     return _demote(_classify(site, limits), today, limits, recent)
 
 

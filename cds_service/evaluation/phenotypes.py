@@ -184,9 +184,7 @@ def _fibrosis(case: Case, findings: Findings) -> list[Point]:
         and case.limits.within("scar-onset-first", "scar-onset-last", case.onset)
         and not _is_abrupt(case)
     )
-    imaged = "arachnoiditis" in {
-        concept for report in case.chart.reports for concept in report.conclusions
-    }
+    imaged = any("arachnoiditis" in report.conclusions for report in case.chart.reports)
     several = case.limits.met("surgeries-several", case.operation.surgery_count)
     return [
         ("scar-window", window),
@@ -219,16 +217,19 @@ def explain(case: Case, findings: Findings) -> tuple[Explanation, ...]:
     Scar is never first unless an imaging report says so; alone it is "only by exclusion".
     """
     phenotypes = case.limits.knowledge.phenotypes
-    scored = [_scored(phenotypes[name], points(case, findings)) for name, points in _EVERY.items()]
+    scored = [
+        _scored(phenotypes[name], reasons)
+        for name, points in _EVERY.items()
+        if (reasons := tuple([reason for reason, holds in points(case, findings) if holds]))
+    ]
     ranked = sorted(
-        (explanation for explanation in scored if explanation.points > 0),
+        [explanation for explanation in scored if explanation.points > 0],
         key=lambda explanation: (-explanation.points, phenotypes[explanation.phenotype].order),
     )
     return tuple(_without_scar_first(ranked))
 
 
-def _scored(phenotype: Phenotype, points: list[Point]) -> Explanation:
-    reasons = tuple(name for name, holds in points if holds)
+def _scored(phenotype: Phenotype, reasons: tuple[str, ...]) -> Explanation:
     total = sum(phenotype.points[name].points for name in reasons)
     return Explanation(phenotype=phenotype.id, points=total, reasons=reasons)
 

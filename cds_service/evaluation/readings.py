@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from cds_service.evaluation.case import Case
 
 Read = TypeVar("Read")
-_NOT_YET = object()
 
 
 def once(reading: Callable[[Case], Read]) -> Callable[[Case], Read]:
@@ -17,9 +16,10 @@ def once(reading: Callable[[Case], Read]) -> Callable[[Case], Read]:
 
     @wraps(reading)
     def remembered(case: Case) -> Read:
-        read = case.readings.get(reading, _NOT_YET)
-        if read is _NOT_YET:
+        if reading in case.readings:
+            read: Read = case.readings[reading]
+        else:
             read = case.readings[reading] = reading(case)
-        return cast("Read", read)
+        return read
 
     return remembered

@@ -34,11 +34,10 @@ def select(
     evaluated.
     """
     rows = tuple(findings)
-    candidates = {f.card for f in rows if f.verdict is Verdict.MET} - held.keys() - {DATA_READ}
-    is_alone = any(f.stands_alone and f.card in candidates for f in rows)
+    is_alone = any(f.stands_alone and f.is_met and f.card not in held for f in rows)
     restricted = ALONE if is_alone else HOSPICE if is_in_hospice else None
     marked = [
-        _marked(row, held.get(row.card) or _restriction(row, restricted))
+        _marked(row, held, restricted) if row.is_met else row
         for row in rows
         if row.card != DATA_READ
     ]
@@ -61,13 +60,9 @@ def without(assessment: Assessment, held: Mapping[str, str]) -> Assessment:
     return replace(assessment, findings=findings)
 
 
-def _restriction(finding: Finding, restricted: str | None) -> str | None:
-    return None if finding.card in RED_FLAGS else restricted
-
-
-def _marked(finding: Finding, held_by: str | None) -> Finding:
-    if finding.verdict is not Verdict.MET:
-        return finding
+def _marked(finding: Finding, held: Mapping[str, str], restricted: str | None) -> Finding:
+    """Return a finding that is met, marked whether it is shown or why not."""
+    held_by = held.get(finding.card) or (None if finding.card in RED_FLAGS else restricted)
     return replace(finding, is_shown=held_by is None, held_by=held_by)
 
 
