@@ -194,10 +194,10 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
     @lazy
     def is_claudication_new(self) -> Answer:
         """Return whether claudication was coded after the last MRI."""
-        latest = max((event.day for event in self.workup.done(MRI)), default=None)
+        scans = self.workup.done(MRI)
         return self.signs.has(
             "neurogenic-claudication",
-            test=lambda sign: latest is not None and sign.day > latest,
+            test=lambda sign: bool(scans) and sign.day > scans[-1].day,
         )
 
     @lazy

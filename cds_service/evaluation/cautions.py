@@ -55,8 +55,8 @@ class Cautions(Struct, frozen=True, dict=True):
         coded += [
             (kind, procedure.reference)
             for procedure in self.chart.procedures
+            if not procedure.concepts.isdisjoint(_IMPLANTS) and not self._is_removed(procedure)
             for kind in sorted(procedure.concepts & _IMPLANTS)
-            if not self._is_removed(procedure)
         ]
         implants += [
             Implant(kind=kind, mr_status=MrStatus.UNKNOWN, reference=reference)
@@ -80,9 +80,7 @@ class Cautions(Struct, frozen=True, dict=True):
     @lazy
     def is_mri_unsafe(self) -> Answer:
         """Return whether an implant is unsafe in the scanner or its status is unknown."""
-        unread = frozenset(
-            key for key in (Key.DEVICES, Key.PROCEDURES) if self.chart.supply_of(key).has_failed
-        )
+        unread = self.chart.failed_keys.intersection((Key.DEVICES, Key.PROCEDURES))
         return found(bool(self.implants), unread)
 
     @lazy
@@ -95,11 +93,9 @@ class Cautions(Struct, frozen=True, dict=True):
         """Whether a pregnancy is on record for a woman of child-bearing age."""
         if self.chart.patient.gender == "male":
             return False
-        if any(
-            is_aged(self.chart, self.limits, threshold).is_no
-            for threshold in ("pregnancy-age-first", "pregnancy-age-last")
-        ):
-            return False
+        for threshold in ("pregnancy-age-first", "pregnancy-age-last"):
+            if is_aged(self.chart, self.limits, threshold).is_no:
+                return False
         statuses = [
             (o.effective.latest, o.reference, o.choice)
             for o in self.chart.observed.get("pregnancy-status", ())

@@ -67,9 +67,11 @@ class Measures(Struct, frozen=True, dict=True):
                 entry = (observation.value, observation.reference)
                 days.setdefault(effective.latest, []).append(entry)
         measures = []
-        for on, values in sorted(days.items()):
-            value = worst([value for value, _ in values])
-            reference = min([ref for candidate, ref in values if candidate == value])
+        for on, entries in sorted(days.items()):
+            value, reference = entries[0]
+            if len(entries) > 1:
+                value = worst([value for value, _ in entries])
+                reference = min([ref for candidate, ref in entries if candidate == value])
             age = (self.limits.as_of - on).days
             measures.append(Measure(on=on, age=age, value=value, reference=reference))
         return tuple(measures)

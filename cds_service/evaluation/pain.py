@@ -64,6 +64,7 @@ _SITE_OF: Mapping[Site, Driver] = {
 class Score(Struct, frozen=True, kw_only=True):
     """The highest value of one day; ``day`` in days since surgery, ``others`` were also given."""
 
+    on: date
     day: int
     value: Decimal
     references: tuple[str, ...]
@@ -221,18 +222,18 @@ def _by_driver(chart: Chart) -> Mapping[Driver, Sequence[ObservationFact]]:
 
 def _scores(observed: Sequence[ObservationFact], operation: Operation) -> tuple[Score, ...]:
     """Return one score per day, the highest, in order of days."""
-    days: dict[int, list[ObservationFact]] = {}
+    days: dict[date, list[tuple[Decimal, str]]] = {}
     for observation in observed:
-        effective = observation.effective
-        if observation.value is not None and effective is not None and effective.is_exact:
-            days.setdefault(operation.dss(effective.latest), []).append(observation)
-    return tuple(_highest(day, days[day]) for day in sorted(days))
+        value, effective = observation.value, observation.effective
+        if value is not None and effective is not None and effective.is_exact:
+            days.setdefault(effective.latest, []).append((value, observation.reference))
+    return tuple([_highest(on, operation.dss(on), days[on]) for on in sorted(days)])
 
 
-def _highest(day: int, observations: Sequence[ObservationFact]) -> Score:
-    highest, *others = sorted({o.value for o in observations if o.value is not None}, reverse=True)
-    references = sorted({o.reference for o in observations})
-    return Score(day=day, value=highest, references=tuple(references), others=tuple(others))
+def _highest(on: date, day: int, given: Sequence[tuple[Decimal, str]]) -> Score:
+    highest, *others = sorted({value for value, _ in given}, reverse=True)
+    references = tuple(sorted({reference for _, reference in given}))
+    return Score(on=on, day=day, value=highest, references=references, others=tuple(others))
 
 
 def _scale(driver: Driver) -> Scale:
@@ -410,8 +411,3 @@ def _overall(sites: Mapping[Driver, SiteCourse]) -> Pain:
 def _badness(site: SiteCourse) -> tuple[int, int]:
     course = site.course or Course.INSUFFICIENT
     return WORST_FIRST.index(course), tuple(Driver).index(site.driver)
-
-
-def recorded_day(day: int, operation_day: date) -> date:
-    """Return the calendar day of *day* days since surgery."""
-    return date.fromordinal(operation_day.toordinal() + day)

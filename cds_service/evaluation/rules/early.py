@@ -36,7 +36,7 @@ def early_inflammation(case: Case, earlier: Earlier) -> Finding:
         finding,
         variant="overdue" if recheck < case.as_of else "default",
         words=words,
-        evidence=score_evidence(case, leading.series, leading.driver.value),
+        evidence=score_evidence(leading.series, leading.driver.value),
     )
 
 
@@ -77,7 +77,5 @@ def early_watch(case: Case, earlier: Earlier) -> Finding:
         finding,
         words=words,
         notes=(Note(key="consider-bloods"),) if wants_bloods else (),
-        evidence=score_evidence(
-            case, (*leading.before[-1:], *leading.series), leading.driver.value
-        ),
+        evidence=score_evidence((*leading.before[-1:], *leading.series), leading.driver.value),
     )

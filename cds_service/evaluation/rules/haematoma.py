@@ -66,7 +66,7 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
         notes=() if is_dated else (Note(key="date-not-recorded"),),
         evidence=(
             *sign_evidence((*coded, *wound)),
-            *score_evidence(case, latest_scores, "pain score"),
+            *score_evidence(latest_scores, "pain score"),
             *(_second_sign_evidence(case) if is_pain else ()),
         ),
         reason_references=condition_references((*coded, *wound)),

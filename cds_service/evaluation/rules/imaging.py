@@ -240,7 +240,7 @@ def _with_mri(finding: Finding, case: Case, priority: str) -> Finding:
         finding,
         indicator=Indicator.WARNING,
         notes=(*finding.notes, *_reading_caveat(case)),
-        evidence=score_evidence(case, scores, name),
+        evidence=score_evidence(scores, name),
         reason_references=pain_references(case),
     )
     finding = propose_mri(finding, case, ScanWish(priority=priority, offers_both=True))
@@ -413,7 +413,7 @@ def _back_card(finding: Finding, case: Case, order: str, keys: tuple[str, ...]) 
         finding,
         indicator=Indicator.WARNING if finding.card == "CT-FUSION" else Indicator.INFO,
         words={"dss": case.dss, "score": site.current.value if site.current else 0},
-        evidence=score_evidence(case, (*site.before[-1:], *site.series), "back pain"),
+        evidence=score_evidence((*site.before[-1:], *site.series), "back pain"),
         reason_references=pain_references(case),
         reason_code="post-laminectomy-syndrome",
     )

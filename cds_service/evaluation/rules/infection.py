@@ -200,7 +200,7 @@ def _minors(case: Case) -> Iterable[Hint]:
         is_recent = case.limits.met("red-flag-recent", case.dss - last.day)
         is_rise = case.limits.met("pain-change", last.value - previous.value)
         if is_recent and is_rise and case.limits.met("axial-rise-day", last.day):
-            evidence = score_evidence(case, (previous, last), "back pain")
+            evidence = score_evidence((previous, last), "back pain")
             yield Hint(id="axial-pain", day=last.day, is_major=False, evidence=evidence)
 
 

@@ -7,9 +7,11 @@ from msgspec.structs import replace
 from cds_service.evaluation.answers import Answer, any_of, of
 from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note, Term, Word
 from cds_service.evaluation.case import Case
+from cds_service.evaluation.readings import once
 from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, since_surgery, weigh
 
 
+@once
 def _requires(case: Case) -> list[Named]:
     still_matters = any_of(
         (case.at("opioid-day-any"), case.pain.significant, case.has_pain_diagnosis)

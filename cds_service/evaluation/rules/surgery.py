@@ -280,7 +280,7 @@ def _evidence(case: Case, reasons: list[Reason]) -> tuple[Evidence, ...]:
             collected.extend(evidence())
     leading = case.pain.leading
     if leading is not None:
-        collected.extend(score_evidence(case, leading.series, leading.driver.value))
+        collected.extend(score_evidence(leading.series, leading.driver.value))
     return tuple(collected)
 
 

@@ -87,7 +87,7 @@ def physiotherapy(case: Case, earlier: Earlier) -> Finding:
         words=words,
         notes=_therapy_notes(case),
         evidence=(
-            *score_evidence(case, worst.series if worst else (), "pain"),
+            *score_evidence(worst.series if worst else (), "pain"),
             *_clearance_evidence(case),
         ),
         reason_references=pain_references(case),
@@ -176,6 +176,7 @@ def prerequisites(case: Case) -> tuple[tuple[str, Answer], ...]:
     )
 
 
+@once
 def _is_candidate(case: Case) -> list[Named]:
     return [
         since_surgery(case, "scs-day"),
@@ -250,7 +251,7 @@ def stimulator_evaluation(case: Case, earlier: Earlier) -> Finding:
         finding,
         words={"dss": case.dss, "score": case.leg or Decimal(0), "days": leg_run_days(case)},
         notes=tuple(notes),
-        evidence=score_evidence(case, (*leg.before, *leg.series), "leg pain"),
+        evidence=score_evidence((*leg.before, *leg.series), "leg pain"),
         reason_references=pain_references(case),
         reason_code="post-laminectomy-syndrome",
     )
@@ -313,7 +314,7 @@ def stimulator_prerequisites(case: Case, earlier: Earlier) -> Finding:
             "score": case.leg or Decimal(0),
             "missing": tuple(Term(kind="phrase", id=name) for name in missing),
         },
-        evidence=score_evidence(case, (*leg.before, *leg.series), "leg pain"),
+        evidence=score_evidence((*leg.before, *leg.series), "leg pain"),
     )
 
 
@@ -346,7 +347,7 @@ def pain_specialist(case: Case, earlier: Earlier) -> Finding:
     finding = replace(
         finding,
         words=words,
-        evidence=score_evidence(case, worst.series if worst else (), "pain"),
+        evidence=score_evidence(worst.series if worst else (), "pain"),
         reason_references=pain_references(case),
         reason_code="post-laminectomy-syndrome",
     )

@@ -49,10 +49,10 @@ def weigh(
         card=card,
         row=row,
         verdict=Verdict.MET,
-        reasons=(*_texts(requires), *(f"could not check: {text}" for text, _ in unclear)),
+        reasons=_texts(requires) + tuple([f"could not check: {text}" for text, _ in unclear]),
         unread=_unread(unclear),
         is_order_withheld=bool(unclear),
-        passed_over=passed_over(answer for _, answer in holds),
+        passed_over=passed_over([answer for _, answer in holds]),
     )
 
 
@@ -93,8 +93,8 @@ def answer_above(earlier: Earlier, card: str) -> Answer:
 
 
 def _texts(named: Iterable[Named]) -> tuple[str, ...]:
-    return tuple(text for text, _ in named)
+    return tuple([text for text, _ in named])
 
 
 def _unread(named: Iterable[Named]) -> frozenset[str]:
-    return frozenset().union(*(answer.unread for _, answer in named))
+    return frozenset().union(*[answer.unread for _, answer in named])

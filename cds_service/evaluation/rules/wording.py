@@ -77,12 +77,14 @@ def deficit_notes(deficit: Deficit) -> tuple[Note, ...]:
     return tuple(notes)
 
 
-def score_evidence(case: Case, scores: Iterable[Score], label: str) -> tuple[Evidence, ...]:
+def score_evidence(scores: Iterable[Score], label: str) -> tuple[Evidence, ...]:
     """Return scores as evidence."""
     return tuple(
-        Evidence(reference=reference, label=label, day=case.day(score.day))
-        for score in scores
-        for reference in score.references
+        [
+            Evidence(reference=reference, label=label, day=score.on)
+            for score in scores
+            for reference in score.references
+        ]
     )
 
 
