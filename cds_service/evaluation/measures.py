@@ -39,7 +39,8 @@ class Measures(Struct, frozen=True, dict=True):
 
     def unread(self, concept: str) -> frozenset[str]:
         """Return the chart part of *concept* if it could not be read completely."""
-        return self.chart.failed_keys.intersection((self.key_of(concept),))
+        failed = self.chart.failed_keys
+        return failed.intersection((self.key_of(concept),)) if failed else failed
 
     def series(self, concept: str) -> tuple[Measure, ...]:
         """Return the worst value of each day, oldest first."""

@@ -117,7 +117,7 @@ def hard_signs(case: Case) -> tuple[Sign, ...]:
         *case.signs.abnormal("saddle-sensation"),
         *case.signs.abnormal("anal-tone"),
     ]
-    return tuple(sign for sign in signs if case.is_recent(sign))
+    return tuple([sign for sign in signs if case.is_recent(sign)])
 
 
 def _is_isolated(case: Case) -> bool:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
-from cds_service.evaluation.answers import Answer, all_of, any_of, found, of
+from cds_service.evaluation.answers import Answer, all_of, found, of
 from cds_service.evaluation.assessment import Finding, Indicator, Note, Proposal
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.motor import Deficit
@@ -172,7 +172,7 @@ def radicular_emg(case: Case, earlier: Earlier) -> Finding:
         ),
         (
             "a sensory deficit or a competing neuropathy",
-            any_of((case.signs.has("sensory-deficit", "competing-neuropathy"),)),
+            case.signs.has("sensory-deficit", "competing-neuropathy"),
         ),
     ]
     finding = weigh("EMG-RAD", case, requires, lambda: _emg_holds(case))

@@ -78,9 +78,11 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
 
 def _coded_haematoma(case: Case, concept: str) -> tuple[Sign, ...]:
     return tuple(
-        sign
-        for sign in case.signs.conditions(concept)
-        if sign.day >= 0 and case.limits.met("haematoma-coded-age", sign.age)
+        [
+            sign
+            for sign in case.signs.conditions(concept)
+            if sign.day >= 0 and case.limits.met("haematoma-coded-age", sign.age)
+        ]
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
@@ -47,17 +49,21 @@ def second_diagnosis(case: Case, earlier: Earlier) -> Finding:
 
 def _old_sensory(case: Case) -> list[Sign]:
     """Return sensory deficits from before or soon after the operation that are still active."""
-    return [
+    signs = case.signs.of("sensory-deficit")
+    if not signs:
+        return []
+    old = [
         sign
-        for sign in case.signs.of("sensory-deficit")
+        for sign in signs
         if case.limits.met("neuro-onset-last", sign.day)
         and (sign.is_condition or case.limits.met("neuro-permanent-day", sign.day))
-    ] + _late_sensory_observations(case)
+    ]
+    return old + _late_sensory_observations(case, signs)
 
 
-def _late_sensory_observations(case: Case) -> list[Sign]:
+def _late_sensory_observations(case: Case, signs: Iterable[Sign]) -> list[Sign]:
     """Return observed deficits seen late whose first observation was early."""
-    observed = [s for s in case.signs.of("sensory-deficit") if not s.is_condition]
+    observed = [sign for sign in signs if not sign.is_condition]
     early = [s for s in observed if case.limits.met("neuro-onset-last", s.day)]
     late = [s for s in observed if case.limits.met("neuro-permanent-day", s.day)]
     return late if early else []
@@ -181,8 +187,8 @@ def smoking(case: Case, earlier: Earlier) -> Finding:
     signs = case.signs.of("smoker")
     observed = [
         Evidence(reference=o.reference, label="smoking status", day=o.effective.latest)
-        for o in case.chart.observations
-        if "smoking-status" in o.concepts and "smoker" in o.choice and o.effective is not None
+        for o in case.chart.observed.get("smoking-status", ())
+        if "smoker" in o.choice and o.effective is not None
     ]
     finding = replace(
         finding,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
-from cds_service.evaluation.answers import Answer, any_of, found
+from cds_service.evaluation.answers import Answer, found
 from cds_service.evaluation.assessment import Finding, Indicator, Note
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.rules.scans import ScanWish, propose_mri
@@ -90,13 +90,12 @@ def fluid_leak(case: Case, earlier: Earlier) -> Finding:
 def self_harm(case: Case, earlier: Earlier) -> Finding:
     """PSY-SI: a positive PHQ-9 item 9 or recent suicidal ideation."""
     del earlier
-    answer, _ = self_harm_answer(case)
+    answer, signs = self_harm_answer(case)
     finding = weigh("PSY-SI", case, [("recent thoughts of self-harm on record", answer)])
     if not answer.is_yes:
         return finding
     item = case.measures.latest("phq9-item9")
     is_item = case.measures.latest_meets("phq9-item9", "phq9-item9", "self-harm-age").is_yes
-    signs = self_harm_answer(case)[1]
     on = item.on if is_item and item is not None else signs[-1].on
     return replace(
         finding,
@@ -113,14 +112,11 @@ def self_harm(case: Case, earlier: Earlier) -> Finding:
 def self_harm_answer(case: Case) -> tuple[Answer, tuple[Sign, ...]]:
     """Return whether recent thoughts of self-harm are on record, and the coded ones."""
     signs = tuple(
-        sign
-        for sign in case.signs.of("suicidal-ideation")
-        if case.limits.met("self-harm-age", sign.age)
+        [
+            sign
+            for sign in case.signs.of("suicidal-ideation")
+            if case.limits.met("self-harm-age", sign.age)
+        ]
     )
-    answer = any_of(
-        (
-            case.measures.latest_meets("phq9-item9", "phq9-item9", "self-harm-age"),
-            found(bool(signs), case.workup.unread((Key.CONDITIONS,))),
-        )
-    )
-    return answer, signs
+    item = case.measures.latest_meets("phq9-item9", "phq9-item9", "self-harm-age")
+    return item | found(bool(signs), case.workup.unread((Key.CONDITIONS,))), signs

@@ -94,7 +94,7 @@ class Reason(Struct, frozen=True, kw_only=True):
         Missing data:
             While the event itself cannot be told, no referral is known to have answered it.
         """
-        if self.holds.is_no or (self.holds.is_unknown and self.is_dated):
+        if self.holds.is_unknown and self.is_dated:
             return self.holds
         served = case.workup.is_referred(*REFERRAL, newest=self.lookback, from_day=self.from_day)
         return self.holds & ~served
@@ -125,10 +125,11 @@ def severe_early(case: Case) -> tuple[Answer, int | None]:
     return early & of(is_inflammation and lasts), leg.onset
 
 
-def _reasons(case: Case, earlier: Earlier) -> tuple[Reason, ...]:
+def _reasons(case: Case, earlier: Earlier) -> list[Reason]:
+    """Return the reasons that hold, and those that cannot be told."""
     lookback = "order-lookback"
     severe, severe_from = severe_early(case)
-    return (
+    reasons = (
         Reason(id="severe", holds=severe, lookback=lookback, from_day=severe_from, is_dated=True),
         Reason(
             id="weakness",
@@ -150,6 +151,7 @@ def _reasons(case: Case, earlier: Earlier) -> tuple[Reason, ...]:
         Reason(id="no-scan", holds=_no_scan(case), lookback=lookback),
         Reason(id="unrelieved", holds=_unrelieved(case), lookback="order-lookback-year"),
     )
+    return [reason for reason in reasons if not reason.holds.is_no]
 
 
 def _unrelieved(case: Case) -> Answer:
@@ -217,7 +219,7 @@ def surgeon_review(case: Case, earlier: Earlier) -> Finding:
     return propose_referrals(finding, case, "spine-surgery-referral", priority=priority)
 
 
-def _without_open_reason(case: Case, reasons: tuple[Reason, ...]) -> Finding:
+def _without_open_reason(case: Case, reasons: Iterable[Reason]) -> Finding:
     """Return why the card is not shown: no reason, an answered one, or one that cannot be told."""
     answered = [reason for reason in reasons if reason.holds.is_yes]
     doubtful = any_of(reason.remains(case) for reason in reasons if reason not in answered)

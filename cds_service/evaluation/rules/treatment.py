@@ -98,18 +98,21 @@ def physiotherapy(case: Case, earlier: Earlier) -> Finding:
 
 def _unsafe_for_therapy(case: Case, earlier: Earlier) -> list[Named]:
     """Return what must be settled before physiotherapy is proposed."""
-    onset = case.onset if case.onset is not None else 0
-    unscanned = ~case.workup.is_done(MRI, from_day=onset)
     return [
         ("another cause is on record", answer_above(earlier, "RF-OTHER")),
         ("a sign of infection is open", is_current_hint(earlier)),
         ("a leak of spinal fluid is on record", answer_above(earlier, "RF-CSF")),
         ("a new weakness is not yet imaged", needs_deficit_mri(case)),
-        (
-            "severe returned leg pain is not yet imaged",
-            all_of((is_return_imaged(case), case.leg_fires("pain-severe"), unscanned)),
-        ),
+        ("severe returned leg pain is not yet imaged", _is_return_unscanned(case)),
     ]
+
+
+def _is_return_unscanned(case: Case) -> Answer:
+    severe_return = is_return_imaged(case) & case.leg_fires("pain-severe")
+    if severe_return.is_no:
+        return severe_return
+    onset = case.onset if case.onset is not None else 0
+    return severe_return & ~case.workup.is_done(MRI, from_day=onset)
 
 
 def _clearance_evidence(case: Case) -> tuple[Evidence, ...]:
