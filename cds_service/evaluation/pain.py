@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, StrEnum
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -45,7 +45,7 @@ WORST_FIRST = tuple(Course)
 PERSISTENT = frozenset({Course.RETURNED, Course.WORSENING, Course.NO_RELIEF})
 
 
-class Driver(Enum):
+class Driver(StrEnum):
     """The series that decides, in the order that breaks ties."""
 
     LEG = "leg"

@@ -16,7 +16,8 @@ from cds_service.values import lazy
 
 DONE_KEYS = (Key.PROCEDURES, Key.DIAGNOSTIC_REPORTS, Key.IMAGING_STUDIES)
 VISIT_KEYS = (Key.PROCEDURES, Key.ENCOUNTERS)
-ORDER_KEYS = (Key.SERVICE_REQUESTS,)
+ORDER_KEYS = (Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS)
+REFERRAL_KEYS = (Key.SERVICE_REQUESTS, *VISIT_KEYS)
 
 _Entry = ProcedureFact | ReportFact | EncounterFact | OrderFact
 
@@ -131,16 +132,14 @@ class Workup(Struct, frozen=True, dict=True):
 
     def is_ordered(self, *concepts: str, newest: str, from_day: int | None = None) -> Answer:
         """Return whether an order is open, no older than *newest* says, from *from_day* on."""
-        keys = (*ORDER_KEYS, Key.DIAGNOSTIC_REPORTS)
-        return self.among(self.orders(*concepts), keys, from_day=from_day, newest=newest)
+        return self.among(self.orders(*concepts), ORDER_KEYS, from_day=from_day, newest=newest)
 
     def is_referred(self, *concepts: str, newest: str, from_day: int | None = None) -> Answer:
         """Return whether a referral is open or a visit took place; *concepts* name both."""
         visits = self.visits(*concepts)
         later = [visit for visit in visits if self.limits.met("order-first-day", visit.day)]
         events = (*self.orders(*concepts), *later)
-        keys = (*ORDER_KEYS, *VISIT_KEYS)
-        return self.among(events, keys, from_day=from_day, newest=newest)
+        return self.among(events, REFERRAL_KEYS, from_day=from_day, newest=newest)
 
     def among(
         self,

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from cds_service.chart.supply import Key
 from cds_service.evaluation.assessment import Finding, Proposal
 from cds_service.evaluation.case import Case
-from cds_service.evaluation.workup import VISIT_KEYS
-
-REFERRAL_KEYS = (Key.SERVICE_REQUESTS, *VISIT_KEYS)
+from cds_service.evaluation.workup import REFERRAL_KEYS
 
 
 def propose_referrals(
@@ -24,7 +21,9 @@ def propose_referrals(
     if unread:
         return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
     proposals = tuple(
-        Proposal(orders=(order,), priority=priority, is_recommended=order == orders[0])
-        for order in orders
+        [
+            Proposal(orders=(order,), priority=priority, is_recommended=order == orders[0])
+            for order in orders
+        ]
     )
     return replace(finding, proposals=proposals)

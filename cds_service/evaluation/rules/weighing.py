@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from cds_service.evaluation.answers import Answer, PassedOver, of
 from cds_service.evaluation.assessment import Finding, Verdict
 from cds_service.evaluation.case import Case
@@ -31,9 +33,9 @@ def weigh(
     denied = [text for text, answer in requires if answer.value is False]
     if denied:
         return Finding(card=card, row=row, verdict=Verdict.NOT_MET, reasons=tuple(denied))
-    blurred = [named for named in requires if named[1].is_unknown]
+    blurred = [named for named in requires if named[1].value is None]
     holds = unless()
-    held = [text for text, answer in holds if answer.is_yes]
+    held = [text for text, answer in holds if answer.value is True]
     if held:
         return _held_back(card, row, held, () if blurred else _texts(requires))
     if blurred:
@@ -44,16 +46,15 @@ def weigh(
             reasons=_texts(blurred),
             unread=_unread(blurred),
         )
-    unclear = [named for named in holds if named[1].is_unknown]
-    return Finding(
+    finding = Finding(
         card=card,
         row=row,
         verdict=Verdict.MET,
-        reasons=_texts(requires) + tuple([f"could not check: {text}" for text, _ in unclear]),
-        unread=_unread(unclear),
-        is_order_withheld=bool(unclear),
+        reasons=_texts(requires),
         passed_over=passed_over([answer for _, answer in holds]),
     )
+    unclear = [named for named in holds if named[1].value is None]
+    return _without_orders(finding, unclear) if unclear else finding
 
 
 def _held_back(card: str, row: int, held: Sequence[str], met: tuple[str, ...]) -> Finding:
@@ -64,6 +65,17 @@ def _held_back(card: str, row: int, held: Sequence[str], met: tuple[str, ...]) -
         )
     reasons = tuple(f"held back: {text}" for text in held)
     return Finding(card=card, row=row, verdict=Verdict.NOT_MET, reasons=reasons)
+
+
+def _without_orders(finding: Finding, unclear: Sequence[Named]) -> Finding:
+    """Return a row that is met although *unclear* holds could not be checked."""
+    unchecked = [f"could not check: {text}" for text, _ in unclear]
+    return replace(
+        finding,
+        reasons=(*finding.reasons, *unchecked),
+        unread=_unread(unclear),
+        is_order_withheld=True,
+    )
 
 
 def since_surgery(case: Case, threshold: str) -> Named:
