@@ -75,7 +75,7 @@ def completed(
         set_aside=dict(Counter(entry.reason for entry in chart.set_aside)),
         unmapped=chart.unmapped,
         faulty_rules=tuple(f.card for f in assessment.findings if f.is_faulty),
-        reasoning=tuple(_reasoned(finding, patient_id) for finding in rendered.findings),
+        reasoning=tuple([_reasoned(finding, patient_id) for finding in rendered.findings]),
         showings=showings,
     )
 
@@ -138,15 +138,15 @@ def _outcome(assessment: Assessment, showings: tuple[Showing, ...]) -> records.O
 
 
 def _reasoned(finding: Finding, patient_id: str) -> ReasonedRow:
-    references = dict.fromkeys(entry.reference for entry in finding.evidence)
+    references = dict.fromkeys([entry.reference for entry in finding.evidence])
     return ReasonedRow(
         card=finding.card,
-        verdict=finding.verdict.value,
-        reasons=tuple(map(_without_days, finding.reasons)),
+        verdict=finding.verdict,
+        reasons=tuple([_without_days(reason) for reason in finding.reasons]),
         held_by=finding.held_by,
-        unread=tuple(sorted(finding.unread)),
+        unread=tuple(sorted(finding.unread)) if finding.unread else (),
         is_order_withheld=finding.is_order_withheld,
-        evidence=tuple(_without(patient_id, each) for each in references if _is_kept(each)),
+        evidence=tuple([_without(patient_id, each) for each in references if _is_kept(each)]),
     )
 
 

@@ -9,6 +9,8 @@ from enum import StrEnum
 
 import msgspec
 
+from cds_service.evaluation.assessment import Verdict
+
 
 class Outcome(StrEnum):
     """How a call ended."""
@@ -85,8 +87,7 @@ class ReasonedRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """One row of the decision table: what it answered and why, by references only."""
 
     card: str
-    verdict: str
-    """``met``, ``not met`` or ``cannot tell``."""
+    verdict: Verdict
     reasons: tuple[str, ...] = ()
     held_by: str | None = None
     unread: tuple[str, ...] = ()

@@ -18,7 +18,14 @@ from cds_service.evaluation.rules.catalog import DATA_READ, RED_FLAGS
 from cds_service.evaluation.selection import SWITCHED_OFF, without
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.explanation import Explanation
-from cds_service.rendering.forms import CARD_SYSTEM, OVERRIDE_SYSTEM, Forms, Json, forms_of
+from cds_service.rendering.forms import (
+    CARD_SYSTEM,
+    OVERRIDE_SYSTEM,
+    CardForm,
+    Forms,
+    Json,
+    forms_of,
+)
 from cds_service.rendering.identity import CardNames
 from cds_service.rendering.options import CardContext, CardOptions
 from cds_service.rendering.orders import OrderWriter
@@ -73,13 +80,21 @@ def render(
     """
     forms = forms_of(options, knowledge)
     held = {**context.held, **forms.switched_off}
-    assessment = without(assessment, held)
+    met = _met(assessment)
+    if any(finding.card in held for finding in met):
+        assessment = without(assessment, held)
+        met = _met(assessment)
     unwanted = _unwanted_cards(assessment, forms)
     if unwanted:
         assessment = without(assessment, {**held, **dict.fromkeys(unwanted, SWITCHED_OFF)})
-    wanted = [_prepared(finding, forms) for finding in assessment.shown]
+        met = _met(assessment)
+    wanted = [_prepared(finding, forms) for finding in met if finding.is_shown]
     kept, cut = _capped(wanted, options.max_cards)
-    writer = _CardWriter(assessment, forms, context)
+    names = CardNames(
+        patient_id=context.patient_id, client_id=options.client_id, key=options.identity_key
+    )
+    uuids = {finding.card: names(finding) for finding in met}
+    writer = _CardWriter(assessment, forms, context, uuids)
     last = len(kept) - 1
     cards = [
         _written(writer, finding, cut if position == last else ())
@@ -89,9 +104,15 @@ def render(
         cards,
         assessment.findings,
         frozenset([finding.card for finding in cut]),
-        writer.names,
+        uuids,
         writer.orders,
     )
+
+
+def _met(assessment: Assessment) -> list[Finding]:
+    """Return the rows that are met, whether their cards are shown or not."""
+    met = Verdict.MET
+    return [finding for finding in assessment.findings if finding.verdict is met]
 
 
 def _unwanted_cards(assessment: Assessment, forms: Forms) -> frozenset[str]:
@@ -140,20 +161,25 @@ def _capped(findings: Sequence[Finding], most: int) -> tuple[list[Finding], list
 
 
 class _CardWriter:
-    """Writes the cards of one answer; ``names`` and ``orders`` are those of ``Rendered``."""
+    """Writes the cards of one answer.
 
-    def __init__(self, assessment: Assessment, forms: Forms, context: CardContext) -> None:
-        options = forms.options
-        uuid_of = CardNames(
-            patient_id=context.patient_id, client_id=options.client_id, key=options.identity_key
-        )
-        self._forms = forms
-        self._wording = wording_on(assessment.as_of, forms.knowledge)
-        self._story = Story(assessment, self._wording)
+    ``orders`` has the orders behind each suggestion written so far, by its uuid.
+    """
+
+    def __init__(
+        self,
+        assessment: Assessment,
+        forms: Forms,
+        context: CardContext,
+        uuids: Mapping[str, str],
+    ) -> None:
+        wording = wording_on(assessment.as_of, forms.knowledge)
         operation = assessment.case.operation if assessment.case is not None else None
-        self._order_writer = OrderWriter(forms, context, self._wording, operation)
-        met = [finding for finding in assessment.findings if finding.verdict is Verdict.MET]
-        self.names = {finding.card: uuid_of(finding) for finding in met}
+        self._forms = forms
+        self._wording = wording
+        self._uuids = uuids
+        self._story = Story(assessment, wording)
+        self._order_writer = OrderWriter(forms, context, wording, operation)
         self.orders: dict[str, tuple[str, ...]] = {}
 
     @cached_property
@@ -162,17 +188,17 @@ class _CardWriter:
 
     def card(self, finding: Finding, cut: Sequence[Finding]) -> Json:
         """Return one card; *cut* are the findings it speaks for as the last card kept."""
-        form = self._forms.card(finding.card)
-        template = form.texts(finding.variant).summary
-        summary = self._wording.summary(template, finding.words, form.template.title)
+        form = self._forms.card(finding)
+        summary = self._wording.summary(form.summary, finding.words, form.template.title)
         placed = placement(finding, self._forms)
-        detail = self._explanation.detail(finding, self._cut(cut), placed.by_hand)
-        card = self._frame(finding, summary, detail)
+        told_of_cut = self._cut(cut) if cut else ()
+        detail = self._explanation.detail(finding, form, told_of_cut, placed.by_hand)
+        card = self._frame(finding, form, summary, detail)
         if placed.offers:
-            behavior = self._behavior(placed)
+            uuid, behavior = self._uuids[finding.card], self._behavior(placed)
             offers = _marked(placed.offers, behavior)
-            name = self.names[finding.card]
-            suggestions = self._order_writer.suggestions(finding, offers, name, summary)
+            note = self._order_writer.note(form, finding.words, summary)
+            suggestions = self._order_writer.suggestions(finding, offers, uuid, note)
             card["suggestions"] = suggestions
             card["selectionBehavior"] = behavior
             for offer, suggestion in zip(offers, suggestions, strict=True):
@@ -184,13 +210,14 @@ class _CardWriter:
 
     def bare_card(self, finding: Finding) -> Json:
         """Return a card with its title only, for words that cannot be filled in."""
-        title = self._forms.card(finding.card).template.title
-        return self._frame(finding, title, self._forms.knowledge.phrases["card-words-fault"])
+        form = self._forms.card(finding)
+        words = self._forms.knowledge.phrases["card-words-fault"]
+        return self._frame(finding, form, form.template.title, words)
 
-    def _frame(self, finding: Finding, summary: str, detail: str) -> Json:
+    def _frame(self, finding: Finding, form: CardForm, summary: str, detail: str) -> Json:
         options = self._forms.options
         card: Json = {
-            "uuid": self.names[finding.card],
+            "uuid": self._uuids[finding.card],
             "summary": summary,
             "indicator": finding.indicator.value,
             "detail": plain_text(detail) if options.is_plain_text else detail,
@@ -198,7 +225,7 @@ class _CardWriter:
         if options.detail_type_extension:
             kind = "text/plain" if options.is_plain_text else "text/markdown"
             card["extension"] = {options.detail_type_extension: kind}
-        card["source"] = self._forms.card(finding.card).source
+        card["source"] = form.source
         card["overrideReasons"] = self._forms.override_reasons
         return card
 
@@ -209,9 +236,7 @@ class _CardWriter:
         return "at-most-one" if placed.is_choice else "any"
 
     def _cut(self, cut: Sequence[Finding]) -> tuple[str, ...]:
-        if not cut:
-            return ()
-        titles = listed([self._forms.card(finding.card).template.title for finding in cut])
+        titles = listed([self._forms.knowledge.cards[finding.card].title for finding in cut])
         most = self._forms.options.max_cards
         return (self._story.line("cut-cards", most=most, cards=titles),)
 

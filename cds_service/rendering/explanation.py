@@ -6,12 +6,12 @@ explanations; what would change the advice; what it rests on; limits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 
-from cds_service.evaluation.assessment import Evidence, Finding, Note, Term, Word
+from cds_service.evaluation.assessment import Evidence, Finding, Note, Term
 from cds_service.evaluation.case import Case
 from cds_service.knowledge.model import CardTemplate, OrderTemplate
-from cds_service.rendering.forms import Forms
+from cds_service.rendering.forms import CardForm, Forms
 from cds_service.rendering.story import Story
 from cds_service.rendering.wording import headed, itemised, listed
 
@@ -36,42 +36,43 @@ class Explanation:
         self._forms = forms
         self._phrases = forms.knowledge.phrases
         self._chart = self._list("heading-chart", story.chart)
+        self._looked_at = self._list("heading-looked-at", story.looked_at())
         self._explanations = self._list(
             "heading-explanations", story.explanations[:_SHOWN_EXPLANATIONS]
         )
         self._limits = headed(self._phrases["heading-limits"], self._limits_line())
 
     def detail(
-        self, finding: Finding, cut: Iterable[str] = (), by_hand: Iterable[OrderTemplate] = ()
+        self,
+        finding: Finding,
+        form: CardForm,
+        cut: Sequence[str],
+        by_hand: Sequence[OrderTemplate],
     ) -> str:
-        """Return the Markdown of *finding*.
+        """Return the Markdown of *finding*, whose card has this *form*.
 
         *cut* names the cards left out after this one, *by_hand* the orders this site's EHR has no
         code for.
         """
-        form = self._forms.card(finding.card)
-        texts, words = form.texts(finding.variant), finding.words
+        words, text = finding.words, self._story.wording.markdown
         blocks = [
-            self._text(texts.action, words),
-            self._withheld(finding),
-            self._by_hand(by_hand),
-            self._text(texts.why, words),
+            text(form.action, words),
+            self._withheld(finding) if finding.unread else "",
+            self._by_hand(by_hand) if by_hand else "",
+            text(form.why, words),
             *[self._note(form.template, note) for note in finding.notes],
-            self._text(texts.caveat, words),
+            text(form.caveat, words),
             self._chart_and(finding.evidence),
-            self._list("heading-looked-at", self._looked_at(finding)),
+            self._looked_at_for(finding),
             self._list("heading-cautions", self._story.cautions(_orders(finding))),
             self._explanations,
-            headed(self._phrases["heading-change"], self._text(texts.change, words)),
+            headed(self._phrases["heading-change"], text(form.change, words)),
             form.basis,
             *cut,
             self._limits,
-            self._text(texts.ending, words),
+            text(form.ending, words),
         ]
         return "\n\n".join([block for block in blocks if block])
-
-    def _text(self, template: str | None, words: Mapping[str, Word]) -> str:
-        return self._story.wording.markdown(template, words) if template else ""
 
     def _list(self, heading: str, lines: list[str]) -> str:
         return itemised(self._phrases[heading], lines)
@@ -82,14 +83,12 @@ class Explanation:
         return self._story.wording.markdown(template, note.words)
 
     def _withheld(self, finding: Finding) -> str:
-        if not finding.unread:
-            return ""
         phrase = "withheld-order" if finding.is_order_withheld else "unread-also"
         return self._story.line(phrase, keys=self._story.keys(finding.unread))
 
     def _by_hand(self, orders: Iterable[OrderTemplate]) -> str:
         titles = listed([order.title for order in orders])
-        return self._story.line("order-by-hand", orders=titles) if titles else ""
+        return self._story.line("order-by-hand", orders=titles)
 
     def _chart_and(self, evidence: Iterable[Evidence]) -> str:
         """Return what is in the chart, with the other entries that the finding rests on."""
@@ -108,9 +107,11 @@ class Explanation:
             return self._story.line("fact-entry-undated", label=label)
         return self._story.line("fact-entry", label=label, date=entry.day)
 
-    def _looked_at(self, finding: Finding) -> list[str]:
+    def _looked_at_for(self, finding: Finding) -> str:
+        if not finding.passed_over and not finding.unread:
+            return self._looked_at
         passed = self._story.passed_over(finding.passed_over)
-        return [*passed, *self._story.looked_at(finding.unread)]
+        return self._list("heading-looked-at", passed + self._story.looked_at(finding.unread))
 
     def _limits_line(self) -> str:
         assessment, phrases = self._story.assessment, self._phrases

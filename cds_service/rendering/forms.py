@@ -5,10 +5,13 @@ Each is filled in once and then shared by all answers to this client; nobody cha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from msgspec import Struct
 
 from cds_service.catalogue.orders import OrderEntry
 from cds_service.errors import KnowledgeError
+from cds_service.evaluation.assessment import Finding
 from cds_service.evaluation.selection import SWITCHED_OFF
 from cds_service.knowledge.model import (
     SYSTEM_URIS,
@@ -39,25 +42,12 @@ _CATEGORIES: dict[str, tuple[str, str, str]] = {
 """Categories that say where an order is carried out, in place of what kind of order it is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VariantTexts:
-    """The templates of one variant of a card, by block."""
-
-    summary: str
-    action: str | None
-    why: str | None
-    caveat: str | None
-    change: str | None
-    ending: str | None
-    order_note: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CardForm:
-    """One card before it is filled in.
+class CardForm(Struct, frozen=True, kw_only=True):
+    """One variant of a card before it is filled in.
 
     ``own_link`` leads to the card's own page, ``links`` to its sources; ``basis`` is the Markdown
-    that says whom the card is not for and what it rests on.
+    that says whom the card is not for and what it rests on.  The rest are templates by the names
+    of their blocks; one that the card does not have is empty.
     """
 
     template: CardTemplate
@@ -65,35 +55,28 @@ class CardForm:
     own_link: list[Json]
     links: list[Json]
     basis: str
-    _texts: dict[str, VariantTexts] = field(default_factory=dict, init=False, repr=False)
-
-    def texts(self, variant: str) -> VariantTexts:
-        """Return the templates of *variant*."""
-        found = self._texts.get(variant)
-        if found is None:
-            card = self.template
-            found = self._texts[variant] = VariantTexts(
-                summary=card.summaries.get(variant, card.summaries["default"]),
-                action=text_of(card, "action", variant),
-                why=text_of(card, "why", variant),
-                caveat=text_of(card, "caveat", variant),
-                change=text_of(card, "change", variant),
-                ending=text_of(card, "ending", variant),
-                order_note=text_of(card, "order-note", variant),
-            )
-        return found
+    summary: str
+    action: str
+    why: str
+    caveat: str
+    change: str
+    ending: str
+    order_note: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OrderForm:
     """One order in the form this client's site uses, before it is filled in.
 
-    ``entries`` are those of the site's own order list; ``is_lumbar``: its body site is the lumbar
-    spine, so that the operated levels belong to it.
+    ``entries`` are those of the site's own order list; ``is_by_hand``: the site's EHR cannot place
+    the order; ``is_lumbar``: its body site is the lumbar spine, so that the operated levels belong
+    to it.
     """
 
+    id: str
     template: OrderTemplate
     entries: tuple[OrderEntry, ...]
+    is_by_hand: bool
     codings: list[Json]
     code: Json
     category: list[Json]
@@ -120,15 +103,16 @@ class Forms:
             for code, display in knowledge.override_reasons
         ]
         self._base_url = options.public_base_url.rstrip("/")
-        self._cards: dict[str, CardForm] = {}
+        self._cards: dict[tuple[str, str], CardForm] = {}
         self._orders: dict[str, OrderForm] = {}
         self._codes: dict[str, Json] = {}
 
-    def card(self, card_id: str) -> CardForm:
-        """Return the form of a card."""
-        form = self._cards.get(card_id)
+    def card(self, finding: Finding) -> CardForm:
+        """Return the form of the card of *finding*."""
+        name = finding.card, finding.variant
+        form = self._cards.get(name)
         if form is None:
-            form = self._cards[card_id] = self._card_form(self.knowledge.cards[card_id])
+            form = self._cards[name] = self._card_form(*name)
         return form
 
     def order(self, order_id: str) -> OrderForm:
@@ -149,7 +133,8 @@ class Forms:
             coding = self._codes[value_set_id] = _first_code(value_set_id, self.knowledge)
         return coding
 
-    def _card_form(self, card: CardTemplate) -> CardForm:
+    def _card_form(self, card_id: str, variant: str) -> CardForm:
+        card = self.knowledge.cards[card_id]
         phrases, guidance = self.knowledge.phrases, f"{self._base_url}/guidance/{card.id}"
         source: Json = {
             "label": phrases["source-label"],
@@ -171,6 +156,13 @@ class Forms:
                 if self.options.may_link(source.url)
             ],
             basis=self._basis(card, sources),
+            summary=card.summaries.get(variant, card.summaries["default"]),
+            action=text_of(card, "action", variant),
+            why=text_of(card, "why", variant),
+            caveat=text_of(card, "caveat", variant),
+            change=text_of(card, "change", variant),
+            ending=text_of(card, "ending", variant),
+            order_note=text_of(card, "order-note", variant),
         )
 
     def _basis(self, card: CardTemplate, sources: list[Source]) -> str:
@@ -199,9 +191,12 @@ class Forms:
         codings = [_coding(coding) for coding in template.codings]
         category = _CATEGORIES.get(options.order_category, template.category)
         site = template.body_site
+        entries = options.order_catalogue.entries_for(template.id, order_id)
         return OrderForm(
+            id=order_id,
             template=template,
-            entries=options.order_catalogue.entries_for(template.id, order_id),
+            entries=entries,
+            is_by_hand=options.requires_local_codes and not entries,
             codings=codings,
             code={"text": template.text, **({"coding": codings} if codings else {})},
             category=(
@@ -220,9 +215,9 @@ def forms_of(options: CardOptions, knowledge: Knowledge) -> Forms:
     return knowledge.remember(("forms", options), lambda: Forms(options, knowledge))
 
 
-def text_of(card: CardTemplate, block: str, variant: str) -> str | None:
-    """Return a block of the card's text, in the form for *variant* if it has one."""
-    return card.texts.get(f"{block}-{variant}") or card.texts.get(block)
+def text_of(card: CardTemplate, block: str, variant: str) -> str:
+    """Return a block of the card's text, in the form for *variant* if it has one, or nothing."""
+    return card.texts.get(f"{block}-{variant}") or card.texts.get(block, "")
 
 
 def _site_form(order_id: str, options: CardOptions, knowledge: Knowledge) -> OrderTemplate:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from cds_service.catalogue.orders import OrderEntry
 from cds_service.errors import KnowledgeError
-from cds_service.evaluation.assessment import Finding, Proposal
+from cds_service.evaluation.assessment import Finding, Proposal, Word
 from cds_service.evaluation.episode import Operation
-from cds_service.knowledge.model import OrderTemplate
-from cds_service.rendering.forms import SIDES, Forms, Json, OrderForm
+from cds_service.rendering.forms import SIDES, CardForm, Forms, Json, OrderForm
 from cds_service.rendering.identity import suggestion_uuid
 from cds_service.rendering.options import CardContext
 from cds_service.rendering.placing import Offer, Place
@@ -37,6 +37,7 @@ class OrderWriter:
         operation: Operation | None = None,
     ) -> None:
         self._forms = forms
+        self._phrases = forms.knowledge.phrases
         self._wording = wording
         self._operation = operation
         server = context.fhir_server if forms.options.uses_absolute_references else None
@@ -49,15 +50,21 @@ class OrderWriter:
             self._people["requester"] = self._reference(context.user_id)
 
     def suggestions(
-        self, finding: Finding, offers: Sequence[Offer], card: str, summary: str
+        self, finding: Finding, offers: Sequence[Offer], card: str, note: str
     ) -> list[Json]:
         """Return one suggestion for each of *offers*: all its orders, taken together.
 
-        *card* is the uuid of the card, *summary* its headline.
+        *card* is the uuid of the card, *note* what all its orders say.
         """
-        note: Json = {"text": self._note(finding, summary)}
         grounds = self._grounds(finding)
-        return [self._suggestion(offer, card, note, grounds) for offer in offers]
+        return [self._suggestion(offer, card, {"text": note}, grounds) for offer in offers]
+
+    def note(self, form: CardForm, words: Mapping[str, Word], summary: str) -> str:
+        """Return the note of a card's orders: the numbers, the question, that it is a proposal."""
+        question = self._wording.plain(form.order_note, words)
+        stop = "" if summary.endswith((".", "?")) else "."
+        space = " " if question else ""
+        return f"{summary}{stop} {question}{space}{self._phrases['order-note']}"
 
     def _suggestion(self, offer: Offer, card: str, note: Json, grounds: Json) -> Json:
         proposal, places = offer.proposal, offer.places
@@ -65,9 +72,7 @@ class OrderWriter:
         local_code = f"{first.system}|{first.code}" if first and offer.is_second_choice else ""
         is_named = first is not None and offer.names_entry and len(places) == 1
         suggestion: Json = {
-            "label": first.display
-            if first and is_named
-            else _label([self._forms.order(place.order).template for place in places]),
+            "label": first.display if first and is_named else _label(places),
             "uuid": suggestion_uuid(card, proposal, local_code),
             "actions": [
                 {
@@ -84,35 +89,34 @@ class OrderWriter:
 
     def _description(self, offer: Offer, place: Place) -> str:
         """Return what is ordered, where, how soon and when: some EHRs show nothing else."""
-        phrases, proposal = self._forms.knowledge.phrases, offer.proposal
-        parts = [self._named(offer, place)]
+        phrases, proposal = self._phrases, offer.proposal
+        words = self._named(offer, place) if place.entry else place.form.template.description
         if proposal.side in SIDES:
-            parts.append(phrases[SIDES[proposal.side]])
+            words += f", {phrases[SIDES[proposal.side]]}"
         if proposal.priority != _ROUTINE:
-            parts.append(phrases[f"action-{proposal.priority}"])
+            words += f", {phrases[f'action-{proposal.priority}']}"
         if proposal.occurrence and proposal.occurrence > self._wording.as_of:
             day = proposal.occurrence.isoformat()
-            parts.append(phrases["action-from"].replace("{date}", day))
-        return ", ".join(parts)
+            words += f", {phrases['action-from'].replace('{date}', day)}"
+        return words
 
     def _named(self, offer: Offer, place: Place) -> str:
         """Return the order's words; an order set says its name and what is in it."""
-        forms, entry = self._forms, place.entry
-        words = forms.order(place.order).template.description
+        entry, words = place.entry, place.form.template.description
         if entry and place.covers:
-            titles = [forms.order(order).template.title for order in (place.order, *place.covers)]
-            words = forms.knowledge.phrases["action-order-set"]
+            titles = [form.template.title for form in (place.form, *place.covers)]
+            words = self._phrases["action-order-set"]
             return words.replace("{orders}", listed(titles)).replace("{entry}", entry.display)
         return f"{words} ({entry.display})" if entry and offer.names_entry else words
 
     def _request(self, proposal: Proposal, place: Place, note: Json, grounds: Json) -> Json:
-        options, form, entry = self._forms.options, self._forms.order(place.order), place.entry
+        options, form, entry = self._forms.options, place.form, place.entry
         request: Json = {
             "resourceType": "ServiceRequest",
             "status": options.request_status,
             "intent": options.intent,
             "priority": proposal.priority,
-            "code": self._code(form, place),
+            "code": self._code(form, entry, is_set=bool(place.covers)) if entry else form.code,
             "subject": self._subject,
             "note": [note, {"text": entry.instructions}]
             if entry and entry.instructions
@@ -132,18 +136,15 @@ class OrderWriter:
         """Return a reference in the form this client wants."""
         return {"reference": f"{self._base}{relative}"}
 
-    def _code(self, form: OrderForm, place: Place) -> Json:
-        """Return the code: the site's own first, ours after it where the client wants them.
+    def _code(self, form: OrderForm, entry: OrderEntry, *, is_set: bool) -> Json:
+        """Return the site's own code first, ours after it where the client wants them.
 
         An order set has the name the site gave it; the codes of one test in it would be wrong.
         """
-        entry = place.entry
-        if entry is None:
-            return form.code
-        keeps_ours = self._forms.options.keeps_standard_codes and not place.covers
+        keeps_ours = self._forms.options.keeps_standard_codes and not is_set
         local: Json = {"system": entry.system, "code": entry.code, "display": entry.display}
         return {
-            "text": entry.display if place.covers else form.template.text,
+            "text": entry.display if is_set else form.template.text,
             "coding": [local, *(form.codings if keeps_ours else ())],
         }
 
@@ -152,17 +153,10 @@ class OrderWriter:
 
         An entry that came without an id has only a name of ours, to which no order can point.
         """
-        once = dict.fromkeys(references)
-        return [self._reference(each) for each in once if _ON_THE_SERVER.fullmatch(each)]
-
-    def _note(self, finding: Finding, summary: str) -> str:
-        """Return the order's note: the numbers, the question, and that it is only proposed."""
-        sentences = [summary if summary.endswith((".", "?")) else f"{summary}."]
-        question = self._forms.card(finding.card).texts(finding.variant).order_note
-        if question:
-            sentences.append(self._wording.plain(question, finding.words))
-        sentences.append(self._forms.knowledge.phrases["order-note"])
-        return " ".join(sentences)
+        base, is_there = self._base, _ON_THE_SERVER.fullmatch
+        return [
+            {"reference": f"{base}{each}"} for each in dict.fromkeys(references) if is_there(each)
+        ]
 
     def _body_site(self, form: OrderForm, side: Side | None) -> list[Json]:
         """Return where, with the operated levels, and the side of it: R4 has no other place."""
@@ -194,10 +188,11 @@ class OrderWriter:
 
         Words stand where a code would claim a diagnosis or a side that nobody has recorded.
         """
-        references = self._pointed(finding.reason_references)
-        if references:
-            return {"reasonReference": references}
-        words = self._forms.knowledge.phrases.get(f"reason-{finding.reason_code}")
+        if finding.reason_references:
+            references = self._pointed(finding.reason_references)
+            if references:
+                return {"reasonReference": references}
+        words = self._phrases.get(f"reason-{finding.reason_code}")
         if words:
             return {"reasonCode": [{"text": words}]}
         if finding.reason_code:
@@ -205,14 +200,17 @@ class OrderWriter:
         return {}
 
 
-def _label(templates: Sequence[OrderTemplate]) -> str:
+def _label(places: Sequence[Place]) -> str:
     """Return the words of the button, with "and n more" when the list is long."""
-    titles = [template.title for template in templates]
-    for most in range(len(titles), 0, -1):
-        label = listed(titles, most)
+    titles = [place.form.template.title for place in places]
+    label = listed(titles)
+    for most in range(len(titles) - 1, 0, -1):
         if len(label) <= LABEL_LIMIT:
-            return label
+            break
+        label = listed(titles, most)
+    if len(label) <= LABEL_LIMIT:
+        return label
     raise KnowledgeError(
-        f"cards/orders/{templates[0].id}.yaml: the title is longer than {LABEL_LIMIT} characters. "
-        "Use fewer words."
+        f"cards/orders/{places[0].form.template.id}.yaml: its title is longer than {LABEL_LIMIT} "
+        "characters. Use fewer words."
     )

@@ -5,8 +5,7 @@ An order the site's EHR could not place never becomes a button: it is left to wo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,7 +13,7 @@ from msgspec.structs import replace
 from cds_service.catalogue.orders import OrderEntry
 from cds_service.evaluation.assessment import Finding, Proposal
 from cds_service.knowledge.model import OrderTemplate
-from cds_service.rendering.forms import Forms
+from cds_service.rendering.forms import Forms, OrderForm
 from cds_service.values import Side
 
 
@@ -24,9 +23,9 @@ class Place(Struct, frozen=True, kw_only=True):
     ``covers`` are further orders that the same entry (an order set) carries out.
     """
 
-    order: str
+    form: OrderForm
     entry: OrderEntry | None = None
-    covers: tuple[str, ...] = ()
+    covers: tuple[OrderForm, ...] = ()
 
 
 class Offer(Struct, frozen=True, kw_only=True):
@@ -42,8 +41,7 @@ class Offer(Struct, frozen=True, kw_only=True):
     names_entry: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
+class Placement(Struct, frozen=True, kw_only=True):
     """What one card may offer, and the orders only words can name here."""
 
     offers: tuple[Offer, ...] = ()
@@ -64,14 +62,13 @@ def placement(finding: Finding, forms: Forms) -> Placement:
     by_hand: list[OrderTemplate] = []
     proposals = _proposals(finding, splits=options.splits_orders)
     for proposal in proposals:
-        found = {order: forms.order(order).entries for order in proposal.orders}
+        orders = [forms.order(order) for order in proposal.orders]
         if options.requires_local_codes:
-            missing = [order for order in proposal.orders if not found[order]]
-            by_hand += [forms.order(order).template for order in missing]
-            found = {order: entries for order, entries in found.items() if entries}
-        if found:
-            offers += _offers(proposal, found)
-    offers.sort(key=lambda offer: not offer.proposal.is_recommended)
+            by_hand += [form.template for form in orders if form.is_by_hand]
+            orders = [form for form in orders if not form.is_by_hand]
+        if orders:
+            offers += _offers(proposal, orders)
+    offers.sort(key=_is_second_to_others)
     if options.order_catalogue.entries:
         offers = list(_without_repeats(offers, is_either_or=finding.is_either_or))
     is_expanded = len(proposals) == 1 and len(offers) > 1
@@ -80,6 +77,10 @@ def placement(finding: Finding, forms: Forms) -> Placement:
         by_hand=tuple(dict.fromkeys(by_hand)),
         is_choice=(finding.is_either_or and len(offers) > 1) or is_expanded,
     )
+
+
+def _is_second_to_others(offer: Offer) -> bool:
+    return not offer.proposal.is_recommended
 
 
 def _proposals(finding: Finding, *, splits: bool) -> tuple[Proposal, ...]:
@@ -92,21 +93,21 @@ def _proposals(finding: Finding, *, splits: bool) -> tuple[Proposal, ...]:
     )
 
 
-def _offers(proposal: Proposal, found: Mapping[str, tuple[OrderEntry, ...]]) -> Iterator[Offer]:
-    """Yield one offer for each entry of a single order; several orders take their first entries."""
-    [first, *others] = found
-    if not others and len(found[first]) > 1:
-        for position, entry in enumerate(found[first]):
-            is_first = position == 0
-            yield Offer(
-                proposal=replace(proposal, is_recommended=proposal.is_recommended and is_first),
-                places=(Place(order=first, entry=entry),),
-                is_second_choice=not is_first,
-                names_entry=True,
-            )
-    else:
-        places = [Place(order=o, entry=next(iter(entries), None)) for o, entries in found.items()]
-        yield Offer(proposal=proposal, places=tuple(places))
+def _offers(proposal: Proposal, orders: Sequence[OrderForm]) -> list[Offer]:
+    """Return one offer for each entry of a single order; of several, the first entry of each."""
+    first = orders[0]
+    if len(orders) > 1 or len(first.entries) <= 1:
+        places = [Place(form=o, entry=o.entries[0] if o.entries else None) for o in orders]
+        return [Offer(proposal=proposal, places=tuple(places))]
+    return [
+        Offer(
+            proposal=replace(proposal, is_recommended=proposal.is_recommended and position == 0),
+            places=(Place(form=first, entry=entry),),
+            is_second_choice=position > 0,
+            names_entry=True,
+        )
+        for position, entry in enumerate(first.entries)
+    ]
 
 
 def _without_repeats(offers: Sequence[Offer], *, is_either_or: bool) -> Iterator[Offer]:
@@ -114,22 +115,22 @@ def _without_repeats(offers: Sequence[Offer], *, is_either_or: bool) -> Iterator
 
     Of alternatives that are one and the same entry, the first stands for all and names the entry.
     """
-    orders: dict[_Ordered, list[str]] = {}
+    orders: dict[_Ordered, list[OrderForm]] = {}
     for offer in offers:
         for place in offer.places:
             if place.entry:
-                orders.setdefault(_ordered(offer, place.entry), []).append(place.order)
+                orders.setdefault(_ordered(offer, place.entry), []).append(place.form)
     for offer in offers:
         places = []
         is_shared = False
         for place in offer.places:
-            same = orders.pop(_ordered(offer, place.entry), None) if place.entry else [place.order]
+            same = orders.pop(_ordered(offer, place.entry), None) if place.entry else [place.form]
             if same is not None:
                 is_shared = is_shared or len(same) > 1
                 covers = () if is_either_or else tuple(dict.fromkeys(same[1:]))
                 places.append(replace(place, covers=covers))
         if places:
-            proposal = replace(offer.proposal, orders=tuple(place.order for place in places))
+            proposal = replace(offer.proposal, orders=tuple(place.form.id for place in places))
             names_entry = offer.names_entry or is_shared
             yield replace(offer, proposal=proposal, places=tuple(places), names_entry=names_entry)
 

@@ -139,7 +139,7 @@ class Story:
         case = self.assessment.case
         if case is None or not orders:
             return self._known_cautions
-        return self._known_cautions + [self.line(each) for each in _unknown_cautions(case, orders)]
+        return self._known_cautions + [self.line(each) for each in self._unknown(case, orders)]
 
     @cached_property
     def _known_cautions(self) -> list[str]:
@@ -164,6 +164,23 @@ class Story:
             "caution-coagulopathy": cautions.has_coagulopathy.is_yes,
         }
         return lines + [self.line(phrase) for phrase, holds in flags.items() if holds]
+
+    def _unknown(self, case: Case, orders: frozenset[str]) -> Iterator[str]:
+        """Yield what is not known and should be asked before one of *orders*, by phrase."""
+        if CONTRAST in orders:
+            if case.measures.latest("egfr") is None or case.measures.unread("egfr"):
+                yield "caution-egfr-missing"
+            if case.chart.supply_of(Key.ALLERGIES).state not in _READ_STATES:
+                yield "caution-allergy-missing"
+        if any(order.startswith(_SCANS) for order in orders) and self._is_pregnancy_unknown:
+            yield "caution-pregnancy-missing"
+        if not orders.isdisjoint(_NEEDLES) and case.cautions.is_bleeding_risk.is_unknown:
+            yield "caution-bleeding-missing"
+
+    @cached_property
+    def _is_pregnancy_unknown(self) -> bool:
+        case = self.assessment.case
+        return case is not None and _is_pregnancy_unknown(case)
 
     @cached_property
     def explanations(self) -> list[str]:
@@ -214,9 +231,10 @@ class Story:
         return self.line("fact-series", series=name, scores=", ".join(shown))
 
     def _score(self, case: Case, score: Score) -> str:
-        others = sorted({number(other) for other in score.others} - {number(score.value)})
+        value = number(score.value)
+        others = sorted({number(other) for other in score.others} - {value})
         conflict = f", also {listed(others)} that day" if others else ""
-        return f"{number(score.value)} on {case.day(score.day).isoformat()}{conflict}"
+        return f"{value} on {case.day(score.day).isoformat()}{conflict}"
 
     def _course(self, site: SiteCourse) -> str:
         course = site.course or Course.INSUFFICIENT
@@ -336,19 +354,6 @@ class Story:
             self.line("fact-set-aside", count=count, reason=reason)
             for reason, count in sorted(reasons.items())
         ]
-
-
-def _unknown_cautions(case: Case, orders: frozenset[str]) -> Iterator[str]:
-    """Yield what is not known and should be asked before one of *orders*, by phrase."""
-    if CONTRAST in orders:
-        if case.measures.latest("egfr") is None or case.measures.unread("egfr"):
-            yield "caution-egfr-missing"
-        if case.chart.supply_of(Key.ALLERGIES).state not in _READ_STATES:
-            yield "caution-allergy-missing"
-    if any(order.startswith(_SCANS) for order in orders) and _is_pregnancy_unknown(case):
-        yield "caution-pregnancy-missing"
-    if not orders.isdisjoint(_NEEDLES) and case.cautions.is_bleeding_risk.is_unknown:
-        yield "caution-bleeding-missing"
 
 
 def _is_pregnancy_unknown(case: Case) -> bool:

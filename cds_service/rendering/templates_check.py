@@ -56,8 +56,9 @@ def _example(knowledge: Knowledge, order_id: str) -> object:
         proposals=(proposal,),
         reason_references=("Condition/example",),
     )
-    writer = OrderWriter(Forms(_OPTIONS, knowledge), _CONTEXT, Wording(knowledge, _DAY))
-    offer = Offer(proposal=proposal, places=(Place(order=order_id),))
+    forms = Forms(_OPTIONS, knowledge)
+    writer = OrderWriter(forms, _CONTEXT, Wording(knowledge, _DAY))
+    offer = Offer(proposal=proposal, places=(Place(form=forms.order(order_id)),))
     [suggestion] = writer.suggestions(finding, [offer], _CARD, "Example.")
     actions = suggestion["actions"]
     if not isinstance(actions, list):

@@ -27,6 +27,7 @@ _MadeSafe = Callable[[str], str]
 
 _REMEMBERED_TEXTS = 4096
 _SHOWN_DIGITS = Decimal("0.01")
+_FIRST_LINE = (0,)
 _SINGULAR = re.compile(r"(?<![\d.,/-])1 (day|point|test)s\b")
 _PLACEHOLDER = re.compile(r"\{(?P<kind>threshold:)?(?P<name>[a-z0-9_-]+)\}")
 _MARKDOWN = re.compile(r"[\\`*_\[\]{}|~]")
@@ -89,11 +90,11 @@ def itemised(title: str, lines: Sequence[str]) -> str:
 
 
 class _Pattern(NamedTuple):
-    """A template with ``%s`` where each of ``names`` goes; one without names is ready as it is."""
+    """A template with ``%s`` where each of ``names`` goes."""
 
     text: str
-    names: tuple[str, ...] = ()
-    lines_begun_by_a_word: tuple[int, ...] = ()
+    names: tuple[str, ...]
+    lines_begun_by_a_word: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +103,13 @@ class Wording:
 
     knowledge: Knowledge
     as_of: date
-    _markdown_patterns: dict[str, _Pattern] = field(
+    _markdown: dict[str, str | _Pattern] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    _plain_patterns: dict[str, _Pattern] = field(
+    _plain: dict[str, str | _Pattern] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    """What was read so far; a template without words is ready as it is."""
 
     def term(self, term: Term) -> str:
         """Return the words of an idea.
@@ -127,13 +129,17 @@ class Wording:
 
     def word(self, word: Word, most: int | None = None) -> str:
         """Return one word as plain text; *most* shortens a list."""
-        if isinstance(word, tuple):
-            return listed([self.term(term) for term in word], most)
-        if isinstance(word, Term):
-            return self.term(word)
+        if isinstance(word, str):
+            return word
+        if isinstance(word, int):
+            return str(word)
         if isinstance(word, date):
             return word.isoformat()
-        return word if isinstance(word, str) else number(word)
+        if isinstance(word, Term):
+            return self.term(word)
+        if isinstance(word, tuple):
+            return listed([self.term(term) for term in word], most)
+        return number(word)
 
     def threshold(self, threshold_id: str) -> str:
         """Return boundary and value of a threshold: "at or above 50 MME/day"."""
@@ -149,22 +155,23 @@ class Wording:
         Raises:
             KnowledgeError: The template names a placeholder that the rule does not fill.
         """
-        pattern = self._markdown_patterns.get(template)
+        pattern = self._markdown.get(template)
         if pattern is None:
-            pattern = self._markdown_patterns[template] = self._markdown_pattern(template)
-        if not pattern.names:
-            return pattern.text
-        text = self._fill_in(pattern, words, escape_markdown)
-        return _begun_upper(text, pattern.lines_begun_by_a_word)
+            pattern = self._markdown[template] = self._markdown_pattern(template)
+        if isinstance(pattern, str):
+            return pattern
+        text = self._filled(pattern, words, escape_markdown)
+        begun = pattern.lines_begun_by_a_word
+        return _begun_upper(text, begun) if begun else text
 
     def plain(self, template: str, words: Mapping[str, Word], most: int | None = None) -> str:
         """Return the filled *template* on one line of plain text, beginning upper case."""
-        pattern = self._plain_patterns.get(template)
+        pattern = self._plain.get(template)
         if pattern is None:
-            pattern = self._plain_patterns[template] = self._plain_pattern(template)
-        if not pattern.names:
-            return pattern.text
-        return _sentence(self._fill_in(pattern, words, strip_markup, most))
+            pattern = self._plain[template] = self._plain_pattern(template)
+        if isinstance(pattern, str):
+            return pattern
+        return _sentence(self._filled(pattern, words, strip_markup, most))
 
     def summary(self, template: str, words: Mapping[str, Word], title: str) -> str:
         """Return the headline, with lists shortened to "and n more" until it fits.
@@ -182,17 +189,17 @@ class Wording:
                 return text
         return title
 
-    def _markdown_pattern(self, template: str) -> _Pattern:
+    def _markdown_pattern(self, template: str) -> str | _Pattern:
         lines = template.strip().splitlines()
         begun = tuple(n for n, line in enumerate(lines) if _PLACEHOLDER.match(line))
         text, names = self._opened("\n".join(lines), escape_markdown)
         if names:
             return _Pattern(text, names, begun)
-        return _Pattern(_begun_upper(_singular(text % ()), begun))
+        return _begun_upper(_singular(text % ()), begun)
 
-    def _plain_pattern(self, template: str) -> _Pattern:
+    def _plain_pattern(self, template: str) -> str | _Pattern:
         text, names = self._opened(template.replace("*", ""), strip_markup)
-        return _Pattern(text, names) if names else _Pattern(_sentence(_singular(text % ())))
+        return _Pattern(text, names, ()) if names else _sentence(_singular(text % ()))
 
     def _opened(self, template: str, made_safe: _MadeSafe) -> tuple[str, tuple[str, ...]]:
         """Return *template* with thresholds in words and ``%s`` for the rest, and its names."""
@@ -206,21 +213,23 @@ class Wording:
 
         return _PLACEHOLDER.sub(opened, template.replace("%", "%%")), tuple(names)
 
-    def _fill_in(
+    def _filled(
         self,
         pattern: _Pattern,
         words: Mapping[str, Word],
         made_safe: _MadeSafe,
         most: int | None = None,
     ) -> str:
+        word = self.word
         try:
-            filling = [made_safe(self.word(words[name], most)) for name in pattern.names]
+            filling = [made_safe(word(words[name], most)) for name in pattern.names]
         except KeyError as missing:
             raise KnowledgeError(
                 f"cards/templates: nothing fills the placeholder '{{{missing.args[0]}}}'. "
                 "Correct its name in the template."
             ) from None
-        return _singular(pattern.text % tuple(filling))
+        text = pattern.text % tuple(filling)
+        return _singular(text) if "1 " in text else text
 
 
 def wording_on(day: date, knowledge: Knowledge) -> Wording:
@@ -244,7 +253,7 @@ def placeholders(template: str) -> frozenset[str]:
 
 def _singular(text: str) -> str:
     """Return *text* with "1 day" for "1 days"."""
-    return _SINGULAR.sub(r"1 \1", text) if "1 " in text else text
+    return _SINGULAR.sub(r"1 \1", text)
 
 
 def _sentence(text: str) -> str:
@@ -254,8 +263,8 @@ def _sentence(text: str) -> str:
 
 def _begun_upper(text: str, lines: Sequence[int]) -> str:
     """Return *text* with these of its lines beginning upper case."""
-    if not lines:
-        return text
+    if lines == _FIRST_LINE:
+        return _upper_first(text)
     every = text.split("\n")
     for line in lines:
         every[line] = _upper_first(every[line])

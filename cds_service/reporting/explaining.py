@@ -139,7 +139,7 @@ def _row(
     return ExplainedRow(
         card=reasoned.card,
         title=titles.get(reasoned.card, reasoned.card),
-        verdict=reasoned.verdict,
+        verdict=reasoned.verdict.value,
         reasons=reasoned.reasons,
         held_by=reasoned.held_by,
         unread=reasoned.unread,
