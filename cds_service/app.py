@@ -105,6 +105,7 @@ def create_app(
         ledger=watch.calls,
         now=clock,
         monotonic=monotonic,
+        waited=seconds_since_arrival,
         allows_as_of=settings.is_dev or config.current().service.is_demo,
     )
     parts = HookParts(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from http import HTTPStatus
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -108,6 +108,8 @@ class Road:
     ledger: CallLedger
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
+    waited: Callable[[], float] = lambda: 0.0
+    """For how many seconds the call of this thread has been here: line, token, body."""
     allows_as_of: bool
 
     def answer(self, body: bytes, client: ClientProfile, deadline: Deadline) -> bytes:
@@ -116,7 +118,9 @@ class Road:
         Raises:
             RequestError: The request is not valid, or required data could not be had.
         """
-        call = _Call(client, self.now(), _StopWatch(self.monotonic))
+        waited = self.waited()
+        arrived_at = self.now() - timedelta(seconds=waited)
+        call = _Call(client, arrived_at, _StopWatch(self.monotonic, waited))
         try:
             return self._answered(body, call, deadline)
         except Exception as error:
@@ -286,12 +290,13 @@ class _Call:
 
 
 class _StopWatch:
-    """How long each step took."""
+    """How long each step took, beginning with what the call waited for before."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], waited: float) -> None:
         self._monotonic = monotonic
-        self._begun = self._since = monotonic()
+        self._begun = self._since = monotonic() - waited
         self.milliseconds: dict[str, float] = {}
+        self.lap("waiting")
 
     def lap(self, step: str) -> None:
         """End *step* here."""

@@ -253,6 +253,7 @@ def test_log_line_of_a_call_holds_counts_and_durations_only(
     assert line["client"] == "dev"
     assert line["cards_sent"] == 1
     assert set(line["milliseconds"]) == {
+        "waiting",
         "request",
         "gateway",
         "reading",
