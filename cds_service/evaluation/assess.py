@@ -56,9 +56,8 @@ def assess(chart: Chart, knowledge: Knowledge, as_of: date) -> Assessment:
     """
     limits = limits_on(as_of, knowledge)
     unread = {
-        key: supply.reason or supply.state.value
-        for key, supply in sorted(chart.supply.items())
-        if supply.has_failed
+        key: chart.supply[key].reason or chart.supply[key].state.value
+        for key in sorted(chart.failed_keys)
     }
     adult = is_aged(chart, limits, "age-adult")
     if chart.patient.is_deceased or adult.is_no:
@@ -118,7 +117,7 @@ def _with_unknown_date(
         as_of=limits.as_of,
         findings=_selected(findings, case, unread),
         case=case,
-        is_in_hospice=_is_in_hospice(case),
+        is_in_hospice=case.is_in_hospice,
         unread=unread,
     )
 
@@ -147,7 +146,7 @@ def _with_operation(
         outcome=Outcome.EVALUATED,
         as_of=as_of,
         findings=_selected(findings, case, unread),
-        is_in_hospice=_is_in_hospice(case),
+        is_in_hospice=case.is_in_hospice,
         explanations=explain(case, findings),
         case=case,
         unread=unread,
@@ -234,14 +233,7 @@ def _selected(
     """Return every row in order, marked whether it is part of the answer."""
     rows = [findings[card] for card in CARDS if card != DATA_READ]
     rows.append(_data_read(case.limits.knowledge, unread))
-    return select(rows, is_in_hospice=_is_in_hospice(case), has_gaps=bool(unread))
-
-
-def _is_in_hospice(case: Case) -> bool:
-    concepts = [fact.concepts for fact in case.chart.procedures]
-    concepts += [fact.concepts for fact in case.chart.encounters]
-    concepts += [fact.concepts for fact in case.chart.conditions if fact.is_active]
-    return any("hospice" in found for found in concepts)
+    return select(rows, is_in_hospice=case.is_in_hospice, has_gaps=bool(unread))
 
 
 def _data_read(knowledge: Knowledge, unread: Mapping[str, str]) -> Finding:

@@ -55,11 +55,14 @@ class Care(Struct, frozen=True, dict=True):
     @lazy
     def _all_contacts(self) -> tuple[tuple[Dated, PassedOver | None], ...]:
         """Return every therapy contact, with the reason if it does not count."""
+        visits = self.workup.visits("physiotherapy-contact")
+        if not visits:
+            return ()
         inpatient = {p.reference for p in self.chart.procedures if p.is_inpatient}
         inpatient |= {e.reference for e in self.chart.encounters if e.is_inpatient}
         first = self.operation.day + timedelta(days=self.limits.days("pt-count-day"))
         contacts: list[tuple[Dated, PassedOver | None]] = []
-        for contact in self.workup.visits("physiotherapy-contact"):
+        for contact in visits:
             why = None
             if contact.day < 0:
                 why = contact.passed_over("before-surgery")

@@ -77,6 +77,14 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
         """Return whether the days since surgery fire *threshold*."""
         return YES if self.limits.met(threshold, self.dss) else NO
 
+    @lazy
+    def is_in_hospice(self) -> bool:
+        """Whether the chart records hospice care."""
+        concepts = [fact.concepts for fact in self.chart.procedures]
+        concepts += [fact.concepts for fact in self.chart.encounters]
+        concepts += [fact.concepts for fact in self.chart.conditions if fact.is_active]
+        return any("hospice" in found for found in concepts)
+
     # Pain
 
     @lazy

@@ -253,7 +253,7 @@ def _course_of(
     limits: Limits,
     recent: Answer,
 ) -> SiteCourse:
-    scores = _scores(observed, operation)
+    scores = _scores(observed, operation) if observed else ()
     if not scores:
         return SiteCourse(driver=driver, scale=_scale(driver))
     today = operation.dss(limits.as_of)

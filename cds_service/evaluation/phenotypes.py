@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -217,21 +217,21 @@ def explain(case: Case, findings: Findings) -> tuple[Explanation, ...]:
     Scar is never first unless an imaging report says so; alone it is "only by exclusion".
     """
     phenotypes = case.limits.knowledge.phenotypes
-    scored = [
-        _scored(phenotypes[name], reasons)
-        for name, points in _EVERY.items()
-        if (reasons := tuple([reason for reason, holds in points(case, findings) if holds]))
-    ]
+    scored = []
+    for name, points in _EVERY.items():
+        reasons = [reason for reason, holds in points(case, findings) if holds]
+        if reasons:
+            scored.append(_scored(phenotypes[name], reasons))
     ranked = sorted(
-        [explanation for explanation in scored if explanation.points > 0],
+        (explanation for explanation in scored if explanation.points > 0),
         key=lambda explanation: (-explanation.points, phenotypes[explanation.phenotype].order),
     )
     return tuple(_without_scar_first(ranked))
 
 
-def _scored(phenotype: Phenotype, reasons: tuple[str, ...]) -> Explanation:
+def _scored(phenotype: Phenotype, reasons: Sequence[str]) -> Explanation:
     total = sum(phenotype.points[name].points for name in reasons)
-    return Explanation(phenotype=phenotype.id, points=total, reasons=reasons)
+    return Explanation(phenotype=phenotype.id, points=total, reasons=tuple(reasons))
 
 
 def _without_scar_first(ranked: list[Explanation]) -> list[Explanation]:

@@ -54,12 +54,14 @@ class Signs(Struct, frozen=True, dict=True):
         if self._by_concept.keys().isdisjoint(concepts):
             return ()  # most questions ask for what the chart does not hold
         signs = [sign for concept in set(concepts) for sign in self._by_concept.get(concept, ())]
-        return tuple(sorted(signs, key=lambda sign: (sign.day, sign.reference, sign.concept)))
+        if len(signs) > 1:
+            signs.sort(key=lambda sign: (sign.day, sign.reference, sign.concept))
+        return tuple(signs)
 
     def conditions(self, *concepts: str) -> tuple[Sign, ...]:
         """Return the active conditions of *concepts*, oldest first."""
         signs = self.of(*concepts)
-        return tuple(sign for sign in signs if sign.is_condition) if signs else ()
+        return tuple([sign for sign in signs if sign.is_condition]) if signs else ()
 
     def has(self, *concepts: str, test: Callable[[Sign], bool] | None = None) -> Answer:
         """Return whether a finding of *concepts* passes *test*; cannot tell if parts are unread."""
