@@ -152,8 +152,8 @@ def _by_day(procedure: ProcedureFact) -> tuple[date, str]:
 
 
 def _operation(chart: Chart, index: _Group, groups: Sequence[_Group], day: date) -> Operation:
-    concepts = frozenset().union(*(stage.concepts for stage in index.stages))
-    levels = frozenset().union(*(stage.levels for stage in index.stages))
+    concepts = frozenset[str]().union(*[stage.concepts for stage in index.stages])
+    levels = frozenset[str]().union(*[stage.levels for stage in index.stages])
     first_day = min(index.first_day, day)
     add_ons = [
         procedure
@@ -187,4 +187,4 @@ _LEVEL_FLOORS = {"two-or-more-levels": 2, "three-or-more-levels": 3}
 
 def level_floor(concepts: frozenset[str]) -> int:
     """Return the least number of levels that the operation's codes state; 0 if they state none."""
-    return max((_LEVEL_FLOORS.get(concept, 0) for concept in concepts), default=0)
+    return max([_LEVEL_FLOORS.get(concept, 0) for concept in concepts], default=0)

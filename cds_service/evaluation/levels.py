@@ -57,11 +57,13 @@ def _stated(chart: Chart, operation: Operation) -> Indication | None:
     reasons = [reference for stage in operation.stages for reference in stage.reason_references]
     conditions = {c.reference: c for c in chart.conditions} if reasons else {}
     named = [conditions[reference] for reference in reasons if reference in conditions]
-    levels = frozenset().union(*(stage.reason_levels for stage in operation.stages))
-    levels |= frozenset().union(*(condition.levels for condition in named))
+    levels = frozenset[str]().union(
+        *[stage.reason_levels for stage in operation.stages],
+        *[condition.levels for condition in named],
+    )
     sides = {stage.reason_side for stage in operation.stages}
     sides |= {condition.side for condition in named}
-    known_sides = frozenset(side for side in sides if side is not None)
+    known_sides = frozenset([side for side in sides if side is not None])
     if not levels and not known_sides:
         return None
     references = tuple(sorted(condition.reference for condition in named))

@@ -54,6 +54,7 @@ class Driver(StrEnum):
     ODI = "odi"
 
 
+_TIES = tuple(Driver)
 _SITE_OF: Mapping[Site, Driver] = {
     Site.LEG: Driver.LEG,
     Site.BACK: Driver.BACK,
@@ -178,7 +179,7 @@ def read_pain(chart: Chart, operation: Operation, limits: Limits) -> Pain:
     observed = _by_driver(chart)
     sites = {
         driver: _course_of(driver, observed.get(driver, ()), operation, limits, recent)
-        for driver in Driver
+        for driver in _TIES
     }
     return _overall(sites)
 
@@ -231,6 +232,9 @@ def _scores(observed: Sequence[ObservationFact], operation: Operation) -> tuple[
 
 
 def _highest(on: date, day: int, given: Sequence[tuple[Decimal, str]]) -> Score:
+    if len(given) == 1:
+        [(value, reference)] = given
+        return Score(on=on, day=day, value=value, references=(reference,))
     highest, *others = sorted({value for value, _ in given}, reverse=True)
     references = tuple(sorted({reference for _, reference in given}))
     return Score(on=on, day=day, value=highest, references=references, others=tuple(others))
@@ -410,4 +414,4 @@ def _overall(sites: Mapping[Driver, SiteCourse]) -> Pain:
 
 def _badness(site: SiteCourse) -> tuple[int, int]:
     course = site.course or Course.INSUFFICIENT
-    return WORST_FIRST.index(course), tuple(Driver).index(site.driver)
+    return WORST_FIRST.index(course), _TIES.index(site.driver)

@@ -56,19 +56,20 @@ def _is_abrupt(case: Case) -> bool:
 
 def _recurrent_herniation(case: Case, findings: Findings) -> list[Point]:
     del findings
-    returned = case.is_true_return
-    onset = case.onset if case.onset is not None else 0
+    coded = ("coded", "disc-herniation" in case.conclusions)
+    if case.onset is None or not case.is_true_return:
+        return [coded]
     after_discectomy = "discectomy" in case.operation.types
-    usual = case.limits.met("recurrence-usual-onset-last", onset)
-    in_year = case.limits.met("recurrence-year-onset-last", onset)
+    usual = case.limits.met("recurrence-usual-onset-last", case.onset)
+    in_year = case.limits.met("recurrence-year-onset-last", case.onset)
     return [
-        ("return-after-discectomy", returned and after_discectomy),
-        ("return", returned and not after_discectomy),
-        ("onset-early", returned and usual),
-        ("onset-within-year", returned and in_year and not usual),
-        ("leg-dominant", returned and case.is_leg_dominant),
-        ("abrupt", returned and _is_abrupt(case)),
-        ("coded", "disc-herniation" in case.conclusions),
+        ("return-after-discectomy", after_discectomy),
+        ("return", not after_discectomy),
+        ("onset-early", usual),
+        ("onset-within-year", in_year and not usual),
+        ("leg-dominant", case.is_leg_dominant),
+        ("abrupt", _is_abrupt(case)),
+        coded,
     ]
 
 
@@ -96,13 +97,15 @@ def _recurrent_stenosis(case: Case, findings: Findings) -> list[Point]:
 
 def _pseudarthrosis(case: Case, findings: Findings) -> list[Point]:
     del findings
-    hurts = case.operation.is_fusion and (case.pain.site_is(Driver.BACK, PERSISTENT).is_yes)
+    coded = ("coded", _has_non_union(case))
+    if not case.operation.is_fusion or not case.pain.site_is(Driver.BACK, PERSISTENT).is_yes:
+        return [coded]
     late = case.at("fusion-ct-day").is_yes
     return [
-        ("late-back-pain", hurts and late),
-        ("back-pain", hurts and not late and case.at("workup-day").is_yes),
-        ("smoker", hurts and case.care.is_smoker.is_yes),
-        ("coded", _has_non_union(case)),
+        ("late-back-pain", late),
+        ("back-pain", not late and case.at("workup-day").is_yes),
+        ("smoker", case.care.is_smoker.is_yes),
+        coded,
     ]
 
 
@@ -112,29 +115,31 @@ def _has_non_union(case: Case) -> bool:
 
 def _residual_compression(case: Case, findings: Findings) -> list[Point]:
     del findings
-    failed = case.has_failed.is_yes
+    if not case.has_failed.is_yes:
+        return []
     return [
-        ("no-relief", failed),
-        ("workup-day", failed and case.at("workup-day").is_yes),
-        ("leg-dominant", failed and case.is_leg_dominant),
-        ("adequate-mri", failed and case.has_adequate_mri.is_yes),
+        ("no-relief", True),
+        ("workup-day", case.at("workup-day").is_yes),
+        ("leg-dominant", case.is_leg_dominant),
+        ("adequate-mri", case.has_adequate_mri.is_yes),
     ]
 
 
 def _foraminal_residual(case: Case, findings: Findings) -> list[Point]:
     del findings
+    if case.operation.is_fusion or not case.has_failed.is_yes:
+        return []
     before = any(sign.day < 0 for sign in case.signs.conditions("foraminal-stenosis"))
-    open_foramen = before and not case.operation.is_fusion and case.has_failed.is_yes
-    return [("foraminal-before", open_foramen)]
+    return [("foraminal-before", before)]
 
 
 def _diagnosis(case: Case, findings: Findings) -> list[Point]:
     del findings
-    failed = case.has_failed.is_yes
-    competing = bool(case.signs.conditions("competing-diagnosis"))
+    if not case.has_failed.is_yes:
+        return []
     return [
-        ("workup-day", failed and case.at("workup-day").is_yes),
-        ("competing", failed and competing),
+        ("workup-day", case.at("workup-day").is_yes),
+        ("competing", bool(case.signs.conditions("competing-diagnosis"))),
     ]
 
 
@@ -146,34 +151,37 @@ def _neuropathic(case: Case, findings: Findings) -> list[Point]:
         and case.has_structural_target.is_no
         and case.care.is_neuropathic.is_yes
     )
-    return [("screen", positive), ("half-year", positive and case.at("neuropathic-day").is_yes)]
+    if not positive:
+        return []
+    return [("screen", True), ("half-year", case.at("neuropathic-day").is_yes)]
 
 
 def _sacroiliac(case: Case, findings: Findings) -> list[Point]:
     del findings
-    coded = bool(case.signs.conditions("sacroiliac-pain"))
+    if not case.signs.conditions("sacroiliac-pain"):
+        return []
     return [
-        ("coded", coded),
-        ("fusion", coded and case.operation.is_fusion),
-        ("back-dominant", coded and case.is_back_dominant),
+        ("coded", True),
+        ("fusion", case.operation.is_fusion),
+        ("back-dominant", case.is_back_dominant),
     ]
 
 
 def _inflammation(case: Case, findings: Findings) -> list[Point]:
     del findings
+    if not case.is_early_return:
+        return []
     grace = case.at("inflammation-grace").is_yes
-    return [
-        ("in-grace", case.is_early_return and grace),
-        ("after-grace", case.is_early_return and not grace),
-    ]
+    return [("in-grace", grace), ("after-grace", not grace)]
 
 
 def _deconditioning(case: Case, findings: Findings) -> list[Point]:
     del findings
-    hurts = _persists(case) and case.at("deconditioning-day").is_yes
+    if not _persists(case) or not case.at("deconditioning-day").is_yes:
+        return []
     return [
-        ("no-therapy", hurts and case.care.is_therapy_done.is_no),
-        ("back-dominant", hurts and case.is_back_dominant),
+        ("no-therapy", case.care.is_therapy_done.is_no),
+        ("back-dominant", case.is_back_dominant),
     ]
 
 
@@ -185,12 +193,10 @@ def _fibrosis(case: Case, findings: Findings) -> list[Point]:
         and not _is_abrupt(case)
     )
     imaged = any("arachnoiditis" in report.conclusions for report in case.chart.reports)
+    if not window and not imaged:
+        return []
     several = case.limits.met("surgeries-several", case.operation.surgery_count)
-    return [
-        ("scar-window", window),
-        ("imaging", imaged),
-        ("several-operations", several and (window or imaged)),
-    ]
+    return [("scar-window", window), ("imaging", imaged), ("several-operations", several)]
 
 
 _EVERY: Mapping[str, Callable[[Case, Findings], list[Point]]] = {
