@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,10 @@ _DATE = re.compile(
     r"\s*(?P<zone>[Zz]|[+-]\d{2}:?\d{2})?)?)?)?",
     re.ASCII,
 )
+_PLAIN_MOMENT = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}|\.\d{6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII
+)
+"""A moment that the standard library reads as we do, or refuses (24:00:00, a leap second)."""
 _MIDNIGHT_AT_THE_END = 24
 _LAST_SECOND = 59
 
@@ -30,7 +35,13 @@ def read_date(text: str | None, zone: ZoneInfo) -> FhirDate | None:
     Time:
         A moment with an offset is moved to *zone*; one without is taken as local.
     """
-    if text is None or (found := _DATE.fullmatch(text.strip())) is None:
+    if text is None:
+        return None
+    if _PLAIN_MOMENT.fullmatch(text):
+        with suppress(ValueError, OverflowError):
+            return _local(datetime.fromisoformat(text), zone)
+    found = _DATE.fullmatch(text.strip())
+    if found is None:
         return None
     try:
         if found["hour"] is not None:
@@ -64,8 +75,13 @@ def _from_moment(found: re.Match[str], zone: ZoneInfo) -> FhirDate:
         int((found["part"] or "0")[:6].ljust(6, "0")),
         tzinfo=_offset(found["zone"]) or zone,
     ) + timedelta(days=extra_days)
+    return _local(moment, zone)
+
+
+def _local(moment: datetime, zone: ZoneInfo) -> FhirDate:
     local = moment.astimezone(zone)
-    return FhirDate(earliest=local.date(), latest=local.date(), instant=local)
+    day = local.date()
+    return FhirDate(earliest=day, latest=day, instant=local)
 
 
 def _offset(text: str | None) -> tzinfo | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -12,9 +13,11 @@ from cds_service.chart.facts import ObservationFact, Site
 from cds_service.fhir import reasons, units, wire, wording
 from cds_service.fhir.coding import LEVELS, Place, texts_of
 from cds_service.fhir.reader import Entry, Reader
+from cds_service.fhir.wire import CodeableConcept
 from cds_service.values import FhirDate, Side
 
 _FINAL = frozenset({"final", "amended", "corrected"})
+_MEASURED = frozenset(units.SCALES)
 _PAIN = frozenset({"pain-score", "pain-vas"})
 _MUSCLE_COMPONENT = "muscle-component"
 _MUSCLE_PREFIX = "muscle-"
@@ -35,41 +38,85 @@ OTHER_ANSWER = "answer-other"
 """A coded answer that is in none of our value sets."""
 
 
-class _Shared(Struct, frozen=True, kw_only=True):
-    """What all values of one Observation have in common."""
+_Named = tuple[CodeableConcept | None, CodeableConcept | None]
+"""The code and the body site of an Observation."""
 
-    entry: Entry
-    effective: FhirDate | None
-    body_site: wire.CodeableConcept | None
-    code_texts: tuple[str, ...]
-    side: Side | None
-    muscle: str | None
-    unit: str | None
-    """The unit of its number by the site's map, where the chart states none."""
+
+class _Kind:
+    """What the code and the body site of Observations say: read once for all that share them."""
+
+    def __init__(
+        self, reader: Reader, code: CodeableConcept | None, body_site: CodeableConcept | None
+    ) -> None:
+        self._reader = reader
+        self._code = code
+        self._body_site = body_site
+        self._place = Place(vocabulary=reader.vocabulary, code=code, body_sites=(body_site,))
+        named = self._place.concepts()
+        self.concepts = frozenset(name for name in named if not name.startswith(_PLACING))
+        self.sites = frozenset(name for name in named if name.startswith(_SITES))
+
+    @cached_property
+    def side(self) -> Side | None:
+        return self._place.side
+
+    @cached_property
+    def muscle(self) -> str | None:
+        return _first_muscle(self._reader, self._code)
+
+    @cached_property
+    def unit(self) -> str | None:
+        """The unit of its number by the site's map, where the chart states none."""
+        return self._reader.vocabulary.unit(self._code)
+
+    @cached_property
+    def pain_site(self) -> Site | None:
+        """Where a pain score of this kind belongs; None for neither back nor leg."""
+        return _coded_site(self.sites) if self.sites else self.uncoded_site
+
+    @cached_property
+    def uncoded_site(self) -> Site | None:
+        """Where its body site, or else its words, say that pain is."""
+        coded = self._reader.vocabulary.plain((self._body_site,))
+        site_words = texts_of((self._body_site,))
+        is_only_a_side = bool(coded) and all(name.startswith("side-") for name in coded)
+        is_named = bool(site_words) or _has_code(self._body_site)
+        if is_named and not is_only_a_side:
+            placed = _coded_site(coded) if _site_concepts(coded) else None
+            return placed or _site_by_words(site_words)
+        return _worded_site(texts_of((self._code,)))
 
 
 class _Part(Struct, frozen=True, kw_only=True):
-    """One value with its concepts; ``texts`` and ``sites`` may place it in the body."""
+    """One value with its concepts; ``pain_site`` is where it is if it is a pain score."""
 
     concepts: frozenset[str]
     valued: wire.Valued
-    texts: tuple[str, ...] = ()
-    sites: frozenset[str] = frozenset()
+    pain_site: Site | None = None
 
 
 def read_observations(reader: Reader) -> tuple[ObservationFact, ...]:
     """Return the final values and findings this service knows, in a stable order."""
+    kinds: dict[_Named, _Kind] = {}
     facts = [
-        fact for entry in reader.of_kind("Observation") for fact in _observation(reader, entry)
+        fact
+        for entry in reader.of_kind("Observation")
+        for fact in _observation(reader, entry, kinds)
     ]
     return tuple(sorted(facts, key=lambda fact: (fact.reference, sorted(fact.concepts))))
 
 
-def _observation(reader: Reader, entry: Entry) -> Iterable[ObservationFact]:
+def _observation(
+    reader: Reader, entry: Entry, kinds: dict[_Named, _Kind]
+) -> Iterable[ObservationFact]:
     found = reader.decoded(entry, wire.Observation)
     if found is None:
         return ()
-    parts = tuple(_parts(reader, found))
+    kind = kinds.get((found.code, found.body_site))
+    if kind is None:
+        kind = _Kind(reader, found.code, found.body_site)
+        kinds[found.code, found.body_site] = kind
+    parts = _parts(reader, found, kind)
     if not parts:
         return ()
     if entry.status not in _FINAL:
@@ -79,17 +126,9 @@ def _observation(reader: Reader, entry: Entry) -> Iterable[ObservationFact]:
     effective = _effective(reader, found)
     if not reader.is_possible(entry, effective):
         return ()
-    place = Place(vocabulary=reader.vocabulary, code=found.code, body_sites=(found.body_site,))
-    shared = _Shared(
-        entry=entry,
-        effective=reader.clipped(effective),
-        body_site=found.body_site,
-        code_texts=texts_of((found.code,)),
-        side=place.side,
-        muscle=_muscle(reader, found),
-        unit=reader.vocabulary.unit(found.code),
-    )
-    facts = (_fact(reader, shared, part) for part in parts)
+    effective = reader.clipped(effective)
+    muscle = kind.muscle or _component_muscle(reader, found)
+    facts = (_fact(reader, entry, kind, part, effective=effective, muscle=muscle) for part in parts)
     return [fact for fact in facts if fact is not None]
 
 
@@ -101,29 +140,34 @@ def _effective(reader: Reader, found: wire.Observation) -> FhirDate | None:
     )
 
 
-def _parts(reader: Reader, found: wire.Observation) -> Iterable[_Part]:
-    """Yield the values of an Observation: its own, and those of its components."""
-    place = Place(vocabulary=reader.vocabulary, code=found.code, body_sites=(found.body_site,))
-    named = place.concepts()
-    own = frozenset(name for name in named if not name.startswith(_PLACING))
-    inner = [part for item in found.component for part in _component(reader, own, item)]
+def _parts(reader: Reader, found: wire.Observation, kind: _Kind) -> Sequence[_Part]:
+    """Return the values of an Observation: its own, and those of its components."""
+    own = kind.concepts
+    is_pain = bool(own & _PAIN)
+    if not found.component:
+        site = kind.pain_site if is_pain else None
+        return (_Part(concepts=own, valued=found, pain_site=site),) if own else ()
+    inner = [part for item in found.component for part in _component(reader, kind, item)]
     has_value = _quantity(found) is not None or found.value_codeable_concept is not None
-    if own and (has_value or not inner):
-        sites = _named_sites(reader, found) | {n for n in named if n.startswith(_SITES)}
-        yield _Part(concepts=own, valued=found, sites=sites)
-    yield from inner
+    if not own or (inner and not has_value):
+        return inner
+    sites = _named_sites(reader, found) | kind.sites
+    site = _pain_site(kind, sites) if is_pain else None
+    return (_Part(concepts=own, valued=found, pain_site=site), *inner)
 
 
-def _component(reader: Reader, own: frozenset[str], component: wire.Component) -> Iterable[_Part]:
+def _component(reader: Reader, kind: _Kind, component: wire.Component) -> Iterable[_Part]:
     """Yield the value of a component that has its own concept, or is the pain of one site."""
     meanings = Place(vocabulary=reader.vocabulary, code=component.code).concepts()
     sites = _site_concepts(meanings)
     concepts = meanings - sites - {_MUSCLE_COMPONENT}
     texts = texts_of((component.code,))
+    pain = kind.concepts & _PAIN
     if concepts:
-        yield _Part(concepts=concepts, valued=component, texts=texts)
-    elif own & _PAIN and _quantity(component) is not None:
-        yield _Part(concepts=own & _PAIN, valued=component, texts=texts, sites=sites)
+        site = _pain_site(kind, frozenset(), texts) if concepts & _PAIN else None
+        yield _Part(concepts=concepts, valued=component, pain_site=site)
+    elif pain and _quantity(component) is not None:
+        yield _Part(concepts=pain, valued=component, pain_site=_pain_site(kind, sites, texts))
 
 
 def _site_concepts(names: frozenset[str]) -> frozenset[str]:
@@ -136,10 +180,8 @@ def _named_sites(reader: Reader, found: wire.Observation) -> frozenset[str]:
     return _site_concepts(reader.vocabulary.plain(answers))
 
 
-def _muscle(reader: Reader, found: wire.Observation) -> str | None:
-    by_code = _first_muscle(reader, found.code)
-    if by_code is not None:
-        return by_code
+def _component_muscle(reader: Reader, found: wire.Observation) -> str | None:
+    """Return the muscle that a component names."""
     for component in found.component:
         if _MUSCLE_COMPONENT in reader.vocabulary.plain((component.code,)):
             named = _first_muscle(reader, component.value_codeable_concept)
@@ -148,35 +190,40 @@ def _muscle(reader: Reader, found: wire.Observation) -> str | None:
     return None
 
 
-def _first_muscle(reader: Reader, concept: wire.CodeableConcept | None) -> str | None:
+def _first_muscle(reader: Reader, concept: CodeableConcept | None) -> str | None:
     for name in sorted(reader.vocabulary.plain((concept,))):
         if name.startswith(_MUSCLE_PREFIX) and name != _MUSCLE_COMPONENT:
             return name.removeprefix(_MUSCLE_PREFIX)
     return None
 
 
-def _fact(reader: Reader, shared: _Shared, part: _Part) -> ObservationFact | None:
-    site = None
-    if part.concepts & _PAIN:
-        site = _pain_site(reader, shared, part)
-        if site is None:
-            reader.put_entry_aside(shared.entry, reasons.OTHER_SITE)
-            return None
+def _fact(  # noqa: PLR0913 - what a fact consists of
+    reader: Reader,
+    entry: Entry,
+    kind: _Kind,
+    part: _Part,
+    *,
+    effective: FhirDate | None,
+    muscle: str | None,
+) -> ObservationFact | None:
+    if part.pain_site is None and part.concepts & _PAIN:
+        reader.put_entry_aside(entry, reasons.OTHER_SITE)
+        return None
     choice = _choice(reader, part.valued)
-    number = _number(part, choice, shared.unit)
+    number = _number(part, choice, kind.unit)
     if isinstance(number, str):
-        reader.put_entry_aside(shared.entry, number)
+        reader.put_entry_aside(entry, number)
         return None
     return ObservationFact(
-        reference=shared.entry.reference,
+        reference=entry.reference,
         concepts=part.concepts,
-        effective=shared.effective,
+        effective=effective,
         value=number.value if number else None,
         converted_from=number.converted_from if number else None,
         choice=choice,
-        site=site,
-        side=shared.side,
-        muscle=shared.muscle,
+        site=part.pain_site,
+        side=kind.side,
+        muscle=muscle,
     )
 
 
@@ -185,7 +232,7 @@ def _number(part: _Part, choice: frozenset[str], unit: str | None) -> units.Meas
 
     *unit* is the site's unit of a number that comes without one.
     """
-    concept = next(iter(sorted(part.concepts & units.SCALES.keys())), None)
+    concept = min(part.concepts & _MEASURED, default=None)
     if concept is None:
         return None
     if concept == "phq9-item9":
@@ -218,25 +265,18 @@ def _choice(reader: Reader, valued: wire.Valued) -> frozenset[str]:
     return known or frozenset({OTHER_ANSWER})
 
 
-def _pain_site(reader: Reader, shared: _Shared, part: _Part) -> Site | None:
-    """Return where a pain score belongs; None for a part of the body that is neither."""
-    if part.sites:
-        return _coded_site(part.sites)
-    if part.texts:
-        placed = _worded_site(part.texts)
-        if placed is not Site.ANY:
-            return placed
-    coded = reader.vocabulary.plain((shared.body_site,))
-    site_words = texts_of((shared.body_site,))
-    is_only_a_side = bool(coded) and all(name.startswith("side-") for name in coded)
-    is_named = bool(site_words) or _has_code(shared.body_site)
-    if is_named and not is_only_a_side:
-        placed = _coded_site(coded) if _site_concepts(coded) else None
-        return placed or _site_by_words(site_words)
-    return _worded_site(shared.code_texts)
+def _pain_site(kind: _Kind, sites: frozenset[str], texts: tuple[str, ...] = ()) -> Site | None:
+    """Return where a pain score belongs; None for a part of the body that is neither.
+
+    *sites* are the coded ones of the value, *texts* its own words; the Observation says the rest.
+    """
+    if sites:
+        return _coded_site(sites)
+    placed = _worded_site(texts) if texts else Site.ANY
+    return kind.uncoded_site if placed is Site.ANY else placed
 
 
-def _has_code(body_site: wire.CodeableConcept | None) -> bool:
+def _has_code(body_site: CodeableConcept | None) -> bool:
     """Return whether a body site is coded at all, in our sets or not."""
     return body_site is not None and any(coding.code for coding in body_site.coding or ())
 

@@ -6,7 +6,7 @@ guessed at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 
@@ -195,16 +195,15 @@ def _decimals(value: Decimal) -> int:
 
 
 def _in_scale_unit(scale: Scale, value: Decimal, quantity: Quantity) -> Measured | str:
-    units = _units(quantity)
-    if not units:
-        return Measured(value=value) if scale.accepts_no_unit else reasons.UNIT_NOT_READ
-    for unit in units:
+    is_bare = True
+    for unit in _units(quantity):
         if unit in scale.units:
             return Measured(value=value)
         if unit in scale.conversions:
             shown, change = scale.conversions[unit]
             return Measured(value=change(value), converted_from=f"{value:f} {shown}")
-    return reasons.UNIT_NOT_READ
+        is_bare = False
+    return Measured(value=value) if is_bare and scale.accepts_no_unit else reasons.UNIT_NOT_READ
 
 
 def _visual_analogue(value: Decimal, quantity: Quantity) -> Measured | str:
@@ -215,7 +214,7 @@ def _visual_analogue(value: Decimal, quantity: Quantity) -> Measured | str:
         Without a unit a value above ten can only be millimetres; a smaller one could be either and
         is not read.
     """
-    units = _units(quantity)
+    units = tuple(_units(quantity))
     if any(unit in {_VAS_MILLIMETRES, "/100", "{0-100}", "%"} for unit in units):
         return Measured(value=_tenth(value), converted_from=f"{value:f} mm")
     if any(unit in _PAIN_UNITS - _SCORE_UNITS for unit in units):
@@ -227,14 +226,23 @@ def _visual_analogue(value: Decimal, quantity: Quantity) -> Measured | str:
     return Measured(value=value) if value == 0 else reasons.UNIT_NOT_READ
 
 
-def _units(quantity: Quantity) -> tuple[str, ...]:
-    """Return the unit code and the unit words, plainly spelt, where stated."""
-    found = (_plain(text) for text in (quantity.code, quantity.unit) if text)
-    return tuple(unit for unit in found if unit)
+def _units(quantity: Quantity) -> Iterator[str]:
+    """Yield the unit code and the unit words, plainly spelt, where stated."""
+    for text in (quantity.code, quantity.unit):
+        unit = _plain(text) if text else ""
+        if unit:
+            yield unit
+
+
+_PLAIN_SIGNS = str.maketrans(
+    {
+        "\N{MICRO SIGN}": "u",
+        "\N{GREEK SMALL LETTER MU}": "u",
+        "^": "*",
+        "\N{MULTIPLICATION SIGN}": "x",
+    }
+)
 
 
 def _plain(text: str) -> str:
-    spelt = "".join(text.lower().split())
-    for sign, plain in (("\N{MICRO SIGN}", "u"), ("\N{GREEK SMALL LETTER MU}", "u"), ("^", "*")):
-        spelt = spelt.replace(sign, plain)
-    return spelt.replace("\N{MULTIPLICATION SIGN}", "x").replace("mcl", "ul")
+    return "".join(text.lower().split()).translate(_PLAIN_SIGNS).replace("mcl", "ul")
