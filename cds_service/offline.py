@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from cds_service.chart.supply import Key, State, Supply
 from cds_service.errors import RequestError

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import msgspec
 
 from cds_service.chart.supply import State, Supply
 from cds_service.fhir.wire import Head
 
+NO_URLS: Mapping[str, str] = MappingProxyType({})
 RawResource = bytes | msgspec.Raw
 """One resource as JSON bytes, not yet read."""
 
 
-class Headed(msgspec.Struct, frozen=True, gc=False):
+class Unshown(msgspec.Struct, frozen=True):
+    """Holds parts of a chart and shows none of them, wherever it may be printed."""
+
+    def __repr__(self) -> str:  # type: ignore[explicit-override]
+        return f"<{type(self).__name__}>"
+
+
+class Headed(Unshown, frozen=True, gc=False):
     """One resource whose head has been read; None if it could not be."""
 
     raw: RawResource
@@ -26,8 +34,7 @@ def raw_of(resource: RawResource | Headed) -> RawResource:
     return resource.raw if isinstance(resource, Headed) else resource
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyAnswer:
+class KeyAnswer(Unshown, frozen=True, kw_only=True):
     """The answer to one key.
 
     ``full_urls`` maps a Bundle entry's ``fullUrl`` to the entry's "Type/id", so that ``urn:uuid``
@@ -35,8 +42,8 @@ class KeyAnswer:
     """
 
     supply: Supply
-    resources: tuple[RawResource | Headed, ...] = field(default=(), repr=False)
-    full_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
+    resources: tuple[RawResource | Headed, ...] = ()
+    full_urls: Mapping[str, str] = NO_URLS
 
     @staticmethod
     def not_supplied(reason: str) -> KeyAnswer:

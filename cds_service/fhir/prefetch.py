@@ -8,6 +8,7 @@ is no FHIR at all.  One odd entry never voids its page.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,8 +16,15 @@ from msgspec import Raw
 
 from cds_service.chart.supply import Key, State, Supply
 from cds_service.fhir import reasons, wire
-from cds_service.fhir.answers import Headed, KeyAnswer, RawResource, joined_full_urls
-from cds_service.fhir.decoding import prepare, read_plain, read_resource
+from cds_service.fhir.answers import (
+    NO_URLS,
+    Headed,
+    KeyAnswer,
+    RawResource,
+    Unshown,
+    joined_full_urls,
+)
+from cds_service.fhir.decoding import prepare, read_all, read_plain, read_resource
 from cds_service.fhir.paging import MOST_RESOURCES
 from cds_service.fhir.queries import TYPES
 
@@ -88,22 +96,22 @@ class _Outcome(wire.Base, frozen=True, kw_only=True):
 
 prepare(_PlainBundle, _Envelope, _Entry, _Outcome)
 _NULL = Raw(b"null")
+_WRAPPERS = frozenset({"Bundle", "OperationOutcome"})
 _raw_entries = msgspec.json.Decoder(tuple[Raw, ...])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Unshown, frozen=True, kw_only=True):
     """One page of an answer.
 
     ``matches`` counts the entries that answer the search, ``total`` is what the server counted.
     ``problem`` is a reason why the page does not hold all it should.
     """
 
-    resources: tuple[RawResource | Headed, ...] = field(default=(), repr=False)
-    full_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
+    resources: tuple[RawResource | Headed, ...] = ()
+    full_urls: Mapping[str, str] = NO_URLS
     matches: int = 0
     total: int | None = None
-    next_url: str | None = field(default=None, repr=False)
+    next_url: str | None = None
     problem: str | None = None
     is_unusable: bool = False
     """Nothing of it could be used: not FHIR JSON, or only an error."""
@@ -137,7 +145,9 @@ def joined_answer(pages: Sequence[Page], cut: str | None = None) -> KeyAnswer:
     first = pages[0]
     if first.is_unusable:
         return KeyAnswer.not_supplied(first.problem or reasons.NOT_FHIR_JSON)
-    resources = tuple(resource for page in pages for resource in page.resources)
+    resources = first.resources
+    if len(pages) > 1:
+        resources = tuple(resource for page in pages for resource in page.resources)
     problem = next((page.problem for page in pages if page.problem is not None), None) or cut
     if problem is None and sum(page.matches for page in pages) < (first.total or 0):
         problem = reasons.FEWER_THAN_TOTAL
@@ -178,28 +188,29 @@ class _Gathered:
     has_failed: bool = False
     entries: int = 0
 
-    def add_all(self, entries: Sequence[_Entry | Raw], depth: int) -> None:
+    def add_all(self, entries: Sequence[_Entry | None], depth: int) -> None:
         """Take the entries of one Bundle; beyond the most of a key none is looked at."""
-        room = MOST_RESOURCES - self.entries
+        room = max(MOST_RESOURCES - self.entries, 0)
         if len(entries) > room:
             self.problems.insert(0, reasons.TOO_MUCH)
-        for entry in entries[: max(room, 0)]:
-            self.entries += 1
-            self.add(entry, depth)
+            entries = entries[:room]
+        self.entries += len(entries)
+        heads = read_all(
+            [_NULL if entry is None else entry.resource for entry in entries], wire.Head
+        )
+        for entry, head in zip(entries, heads, strict=True):
+            if entry is None or (head is None and _is_nothing(entry.resource)):
+                self.problems.append(reasons.UNREADABLE_ENTRY)
+            elif head is not None and head.resource_type in _WRAPPERS:
+                self._add_wrapper(entry.resource, head, depth)
+            else:
+                self._add_resource(entry, head)
 
-    def add(self, sent: _Entry | Raw, depth: int) -> None:
-        entry = sent if isinstance(sent, _Entry) else read_resource(sent, _Entry)
-        if entry is None or not entry.resource or entry.resource == _NULL:
-            self.problems.append(reasons.UNREADABLE_ENTRY)
-            return
-        head = read_resource(entry.resource, wire.Head)
-        kind = head.resource_type if head is not None else None
-        if kind == "OperationOutcome":
-            self._add_outcome(entry.resource)
-        elif kind == "Bundle":
-            self._add_bundle(entry.resource, depth + 1)
+    def _add_wrapper(self, raw: Raw, head: wire.Head, depth: int) -> None:
+        if head.resource_type == "Bundle":
+            self._add_bundle(raw, depth + 1)
         else:
-            self._add_resource(entry, head)
+            self._add_outcome(raw)
 
     def _add_bundle(self, raw: Raw, depth: int) -> None:
         envelope = read_resource(raw, _Envelope)
@@ -216,18 +227,22 @@ class _Gathered:
 
     def _add_resource(self, entry: _Entry, head: wire.Head | None) -> None:
         self.resources.append(Headed(entry.resource, head))
-        mode = entry.search.mode if entry.search is not None else None
-        if (mode or "match").strip() == "match":
+        kind = None if head is None else head.resource_type
+        if entry.search is None or (entry.search.mode or "match").strip() == "match":
             self.matches += 1
-            if head is not None and head.resource_type is not None:
-                self.kinds.add(head.resource_type)
-        if entry.full_url and head is not None and head.id and head.resource_type:
-            url, target = entry.full_url.strip(), f"{head.resource_type}/{head.id}"
+            if kind is not None:
+                self.kinds.add(kind)
+        if entry.full_url and head is not None and head.id and kind:
+            url, target = entry.full_url.strip(), f"{kind}/{head.id}"
             is_new = self.full_urls.setdefault(url, target) == target
             self.full_urls[url] = target if is_new else ""  # two places are none
 
 
-def _bundle_page(bundle: _Top, entries: Sequence[_Entry | Raw], wanted: str | None) -> Page:
+def _is_nothing(resource: Raw) -> bool:
+    return not resource or resource == _NULL
+
+
+def _bundle_page(bundle: _Top, entries: Sequence[_Entry | None], wanted: str | None) -> Page:
     gathered = _Gathered()
     gathered.add_all(entries, 1)
     next_url = _next_url(bundle.link)
@@ -245,17 +260,15 @@ def _bundle_page(bundle: _Top, entries: Sequence[_Entry | Raw], wanted: str | No
     )
 
 
-def _entries(envelope: _Envelope) -> tuple[Raw, ...]:
+def _entries(envelope: _Envelope) -> list[_Entry | None]:
     """Return the entries; a single object where a list belongs is one entry."""
     text = bytes(envelope.entry)
     if not text or text == b"null":
-        return ()
-    if not text.startswith(b"["):
-        return (envelope.entry,)
-    try:
-        return _raw_entries.decode(envelope.entry)
-    except (msgspec.DecodeError, RecursionError, ValueError):
-        return (envelope.entry,)
+        return []
+    if text.startswith(b"["):
+        with suppress(msgspec.DecodeError, RecursionError, ValueError):
+            return read_all(_raw_entries.decode(envelope.entry), _Entry)
+    return read_all((envelope.entry,), _Entry)
 
 
 def _whole_number(raw: Raw) -> int | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import islice
 from typing import TypeVar
@@ -20,7 +20,7 @@ from cds_service.chart.facts import SetAside
 from cds_service.fhir import dates, reasons, wire
 from cds_service.fhir.answers import Headed, KeyAnswer, RawResource, joined_full_urls
 from cds_service.fhir.coding import Vocabulary
-from cds_service.fhir.decoding import read_resource
+from cds_service.fhir.decoding import read_part, read_resource
 from cds_service.fhir.subjects import Owner, Subjects, split_reference
 from cds_service.hooks.strict_json import check_part
 from cds_service.knowledge.model import Knowledge
@@ -49,6 +49,8 @@ _CODED_TYPES = frozenset(
 ALWAYS_READ = 500
 """Entries of each kind that are read however late it is: more than most charts have."""
 _ID = re.compile(r"[A-Za-z0-9\-._]{1,64}", re.ASCII)
+_DECIDING = (Owner.ANOTHER, Owner.PATIENT)
+"""What a reference to another patient says decides; then what one to the patient says."""
 _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
 
 
@@ -108,6 +110,9 @@ class Reader:
         """Every Patient that came, with the key it came under."""
         self.medications: dict[str, wire.Medication] = {}
         self._full_urls: Mapping[str, str] = {}
+        self._owners: dict[bytes, Owner] = {}
+        self._meaningful: dict[bytes, bool] = {}
+        """What was found of each text of a reference, and of a code."""
 
     def take(self, answers: Mapping[str, KeyAnswer], sent: Mapping[str, bytes | None]) -> None:
         """Sort every resource of *answers* by kind; of several copies the newest stays.
@@ -117,16 +122,22 @@ class Reader:
         """
         self._full_urls = all_full_urls(answers.values())
         for key, answer in answers.items():
-            unread: list[RawResource] = []
-            for number, resource in enumerate(map(_headed, answer.resources)):
-                if number >= ALWAYS_READ and not self.has_time():
-                    self.incomplete[key] = reasons.NOT_READ_IN_TIME
-                    break
-                if not self._is_taken(key, resource):
-                    unread.append(resource.raw)
+            unread = self._unread(key, answer.resources)
             text = sent.get(key)
             if text is not None:
-                check_part(key, text, map(bytes, unread))
+                check_part(key, text, unread)
+
+    def _unread(self, key: str, resources: Sequence[RawResource | Headed]) -> list[RawResource]:
+        """Take *resources*; return the Observations among them with a code that no rule reads."""
+        unread: list[RawResource] = []
+        for number, resource in enumerate(resources):
+            if number >= ALWAYS_READ and not self.has_time():
+                self.incomplete[key] = reasons.NOT_READ_IN_TIME
+                break
+            headed = resource if isinstance(resource, Headed) else _headed(resource)
+            if not self._is_taken(key, headed):
+                unread.append(headed.raw)
+        return unread
 
     def put_aside(self, key: str, reason: str, reference: str | None = None) -> None:
         """Remember that an entry is not used."""
@@ -195,31 +206,49 @@ class Reader:
 
     def _is_taken(self, key: str, resource: Headed) -> bool:
         """Take one resource; return False for an Observation with a code that no rule reads."""
-        head = resource.head
+        head, raw = resource.head, resource.raw
         if head is None or head.resource_type is None:
             self.put_aside(key, reasons.UNREADABLE)
             self.incomplete.setdefault(key, reasons.UNREADABLE_ENTRY)
-        elif head.resource_type not in READ_TYPES:
-            self._take_other(key, resource.raw, head)
-        else:
-            return self._is_entry_taken(key, resource.raw, head, head.resource_type)
-        return True
-
-    def _is_entry_taken(self, key: str, raw: RawResource, head: wire.Head, kind: str) -> bool:
+            return True
+        kind = head.resource_type
+        if kind not in READ_TYPES:
+            self._take_other(key, raw, head)
+            return True
         owner = self._owner(head)
         if owner is Owner.ANOTHER:
             self.put_aside(key, reasons.ANOTHER_PATIENT, kind)  # the type alone, not whose it is
             return True
         self.kinds.setdefault(key, set()).add(kind)
-        if kind == "Observation" and not self._is_observation_read(head):
-            return False
-        self._take_entry(_entry(key, raw, head, kind), owner)
-        return True
+        is_read = kind != "Observation" or self.has_meaning(head) or bool(head.component)
+        if is_read:
+            self._take_entry(_entry(key, raw, head, kind), owner)
+        return is_read
 
     def _owner(self, head: wire.Head) -> Owner:
         if head.focus and self.subjects.owner(*head.focus) is Owner.ANOTHER:
             return Owner.ANOTHER
-        return self.subjects.owner(head.subject, head.patient)
+        if not head.patient:
+            return self._owner_of(head.subject)
+        owners = (self._owner_of(head.subject), self._owner_of(head.patient))
+        return next((one for one in _DECIDING if one in owners), Owner.UNKNOWN)
+
+    def _owner_of(self, reference: RawResource) -> Owner:
+        text = bytes(reference)
+        owner = self._owners.get(text)
+        if owner is None:
+            owner = self.subjects.owner(read_part(text, wire.Reference))
+            self._owners[text] = owner
+        return owner
+
+    def has_meaning(self, head: wire.Head) -> bool:
+        """Whether any code of the resource is in a value set, whatever else it needs."""
+        text = bytes(head.code)
+        found = self._meaningful.get(text)
+        if found is None:
+            found = self.vocabulary.has_meaning(read_part(text, wire.CodeableConcept))
+            self._meaningful[text] = found
+        return found
 
     def _take_other(self, key: str, raw: RawResource, head: wire.Head) -> None:
         if head.resource_type == "Patient":
@@ -238,11 +267,8 @@ class Reader:
             self._keep(entry)
         elif entry.status != "entered-in-error":
             is_coded = entry.kind in _CODED_TYPES
-            matters = not is_coded or self.vocabulary.has_meaning(entry.head.code)
+            matters = not is_coded or self.has_meaning(entry.head)
             self.put_entry_aside(entry, reasons.NO_PATIENT, matters=matters)
-
-    def _is_observation_read(self, head: wire.Head) -> bool:
-        return self.vocabulary.has_meaning(head.code) or bool(head.component)
 
     def _keep(self, entry: Entry) -> None:
         copies = self.entries[entry.kind]

@@ -154,7 +154,7 @@ def _is_completed(reader: Reader, entry: Entry) -> bool:
         reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
     elif not entry.status:
         reader.put_entry_aside(entry, reasons.UNREADABLE, matters=True)
-    elif not reader.vocabulary.has_meaning(entry.head.code):
+    elif not reader.has_meaning(entry.head):
         return False
     elif entry.status in _NOT_COMPLETED:
         reader.put_entry_aside(entry, reasons.NOT_COMPLETED)

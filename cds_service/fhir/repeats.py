@@ -5,9 +5,8 @@ What an EHR sends along was checked with the request; this is for what its FHIR 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import jiter
+from msgspec.structs import replace
 
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import raw_of

@@ -74,15 +74,19 @@ class Meta(Base, frozen=True, kw_only=True):
 
 
 class Head(Base, frozen=True, kw_only=True):
-    """What must be known of any resource before it is read further."""
+    """What must be known of any resource before it is read further.
+
+    Patients and codes repeat in a large chart: they stay as they were written, so that each text
+    is read once.
+    """
 
     resource_type: str | None = None
     id: str | None = None
     status: str | None = None
-    subject: Reference | None = None
-    patient: Reference | None = None
+    subject: Raw = Raw()
+    patient: Raw = Raw()
     focus: tuple[Reference, ...] = ()
-    code: CodeableConcept | None = None
+    code: Raw = Raw()
     component: Raw = Raw()
 
 

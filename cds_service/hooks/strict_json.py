@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 
 import jiter
+import msgspec
 
 from cds_service.errors import RequestError
 
@@ -73,7 +74,7 @@ def parse_within_limits(text: bytes) -> object:
         raise _refusal(str(error)) from None
 
 
-def check_part(key: str, text: bytes, unread: Iterable[bytes]) -> None:
+def check_part(key: str, text: bytes, unread: Iterable[bytes | msgspec.Raw]) -> None:
     """Check the prefetch value *text* of *key*, but for its parts that are *unread*.
 
     Raises:
@@ -86,29 +87,32 @@ def check_part(key: str, text: bytes, unread: Iterable[bytes]) -> None:
         raise RequestError(f"{path}: {error.message}", path=path) from None
 
 
-def without(text: bytes, parts: Iterable[bytes]) -> bytes:
+def without(text: bytes, parts: Iterable[bytes | msgspec.Raw]) -> bytes:
     """Return *text* with the objects *parts*, in their order, replaced by null.
 
     Raw text that begins with a brace and a quote is never inside a string, so whatever is cut is a
     whole value that reads like the part, and everything else is still there.  A part that is not
     found stays.
     """
-    kept, end = [], 0
-    for part in parts:
-        start = _place(text, part, end) if part.startswith(_OBJECT_START) else -1
+    kept, end, gap = [], 0, 0
+    for part in map(bytes, parts):
+        start = _place(text, part, end, gap) if part.startswith(_OBJECT_START) else -1
         if start >= 0:
             kept.append(text[end:start])
+            gap = start - end
             end = start + len(part)
     return b"null".join((*kept, text[end:]))
 
 
-def _place(text: bytes, part: bytes, start: int) -> int:
-    """Return where *part* begins in *text* at or after *start*, or -1.
+def _place(text: bytes, part: bytes, end: int, gap: int) -> int:
+    """Return where *part* is in *text* at or after *end*, or -1; *gap* bytes on, most likely.
 
-    Its first bytes are looked for, because preparing to look for a long text takes long.
+    Else its first bytes are looked for, because preparing to look for a long text takes long.
     """
+    if text.startswith(part, end + gap):
+        return end + gap
     first = part[:_FIRST_BYTES]
-    found = text.find(first, start)
+    found = text.find(first, end)
     while found >= 0 and not text.startswith(part, found):
         found = text.find(first, found + 1)
     return found
