@@ -44,6 +44,8 @@ class KeyAnswer(Unshown, frozen=True, kw_only=True):
     supply: Supply
     resources: tuple[RawResource | Headed, ...] = ()
     full_urls: Mapping[str, str] = NO_URLS
+    left: tuple[RawResource, ...] = ()
+    """Resources that are not looked at, because there are too many."""
 
     @staticmethod
     def not_supplied(reason: str) -> KeyAnswer:

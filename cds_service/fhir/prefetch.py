@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from cds_service.chart.supply import Key, State, Supply
 from cds_service.fhir import reasons, wire
@@ -109,6 +110,8 @@ class Page(Unshown, frozen=True, kw_only=True):
 
     resources: tuple[RawResource | Headed, ...] = ()
     full_urls: Mapping[str, str] = NO_URLS
+    left: tuple[RawResource, ...] = ()
+    """Resources that are not looked at, because there are too many."""
     matches: int = 0
     total: int | None = None
     next_url: str | None = None
@@ -142,21 +145,35 @@ def joined_answer(pages: Sequence[Page], cut: str | None = None) -> KeyAnswer:
     """Return the answer that *pages* add up to; *cut* says why there are not more of them."""
     if not pages:
         return KeyAnswer.not_supplied(cut or reasons.NOT_SENT)
-    first = pages[0]
-    if first.is_unusable:
-        return KeyAnswer.not_supplied(first.problem or reasons.NOT_FHIR_JSON)
-    resources = first.resources
-    if len(pages) > 1:
-        resources = tuple(resource for page in pages for resource in page.resources)
-    problem = next((page.problem for page in pages if page.problem is not None), None) or cut
-    if problem is None and sum(page.matches for page in pages) < (first.total or 0):
+    page = pages[0] if len(pages) == 1 else _joined(pages)
+    if page.is_unusable:
+        return KeyAnswer.not_supplied(page.problem or reasons.NOT_FHIR_JSON)
+    problem = page.problem or cut
+    if problem is None and page.matches < (page.total or 0):
         problem = reasons.FEWER_THAN_TOTAL
     if problem is not None:
         supply = Supply(state=State.PARTIAL, reason=problem)
     else:
-        supply = Supply(state=State.SUPPLIED if resources else State.EMPTY)
-    full_urls = joined_full_urls(page.full_urls for page in pages)
-    return KeyAnswer(supply=supply, resources=resources, full_urls=full_urls)
+        supply = _SUPPLIED if page.resources else _EMPTY
+    return KeyAnswer(
+        supply=supply, resources=page.resources, full_urls=page.full_urls, left=page.left
+    )
+
+
+_SUPPLIED = Supply(state=State.SUPPLIED)
+_EMPTY = Supply(state=State.EMPTY)
+
+
+def _joined(pages: Sequence[Page]) -> Page:
+    """Return *pages* as one; what the first says of the whole stays."""
+    return replace(
+        pages[0],
+        resources=tuple(resource for page in pages for resource in page.resources),
+        full_urls=joined_full_urls(page.full_urls for page in pages),
+        left=tuple(resource for page in pages for resource in page.left),
+        matches=sum(page.matches for page in pages),
+        problem=next((page.problem for page in pages if page.problem is not None), None),
+    )
 
 
 def merged_answer(answers: Sequence[KeyAnswer]) -> KeyAnswer:
@@ -182,6 +199,7 @@ class _Gathered:
 
     resources: list[RawResource | Headed] = field(default_factory=list)
     full_urls: dict[str, str] = field(default_factory=dict)
+    left: list[RawResource] = field(default_factory=list)
     matches: int = 0
     kinds: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
@@ -193,6 +211,7 @@ class _Gathered:
         room = max(MOST_RESOURCES - self.entries, 0)
         if len(entries) > room:
             self.problems.insert(0, reasons.TOO_MUCH)
+            self.left += [entry.resource for entry in entries[room:] if entry is not None]
             entries = entries[:room]
         self.entries += len(entries)
         heads = read_all(
@@ -251,6 +270,7 @@ def _bundle_page(bundle: _Top, entries: Sequence[_Entry | None], wanted: str | N
     return Page(
         resources=tuple(gathered.resources),
         full_urls=gathered.full_urls,
+        left=tuple(gathered.left),
         matches=gathered.matches,
         total=_whole_number(bundle.total),
         next_url=next_url or None,

@@ -18,7 +18,7 @@ from msgspec import Struct
 from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.chart.facts import SetAside
 from cds_service.fhir import dates, reasons, wire
-from cds_service.fhir.answers import Headed, KeyAnswer, RawResource, joined_full_urls
+from cds_service.fhir.answers import Headed, KeyAnswer, RawResource, joined_full_urls, raw_of
 from cds_service.fhir.coding import Vocabulary
 from cds_service.fhir.decoding import read_part, read_resource
 from cds_service.fhir.subjects import Owner, Subjects, split_reference
@@ -125,14 +125,18 @@ class Reader:
             unread = self._unread(key, answer.resources)
             text = sent.get(key)
             if text is not None:
-                check_part(key, text, unread)
+                check_part(key, text, (*unread, *answer.left))
 
     def _unread(self, key: str, resources: Sequence[RawResource | Headed]) -> list[RawResource]:
-        """Take *resources*; return the Observations among them with a code that no rule reads."""
+        """Take *resources*; return those that cannot change an answer.
+
+        They are Observations with a code that no rule reads, and those there is no time for.
+        """
         unread: list[RawResource] = []
         for number, resource in enumerate(resources):
             if number >= ALWAYS_READ and not self.has_time():
                 self.incomplete[key] = reasons.NOT_READ_IN_TIME
+                unread += map(raw_of, resources[number:])
                 break
             headed = resource if isinstance(resource, Headed) else _headed(resource)
             if not self._is_taken(key, headed):

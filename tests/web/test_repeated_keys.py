@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import json
+import time
+import tracemalloc
 from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from flask.testing import FlaskClient
 
 from benchmarks import bodies
 from cds_service.app import create_app
+from cds_service.fhir import prefetch, reader
+from cds_service.fhir.deadline import Deadline
+from cds_service.fhir.gateway import Gateway
+from cds_service.fhir.reading import read_chart
+from cds_service.hooks.discovery import SERVICE_ID
+from cds_service.hooks.request import parse_request
 from cds_service.knowledge.loading import load_knowledge
+from cds_service.knowledge.model import Knowledge
 from cds_service.settings import Settings
+from cds_service.trust.profile import dev_profile
 
 TODAY = date(2026, 3, 1)
 GLUCOSE = b'"code":"2345-7"'
 """The code of an Observation that no rule reads."""
 CRP = b'"code":"1988-5"'
-"""The code of one that rules read."""
+TEMPERATURE = b'"code":"8310-5"'
+"""Codes of the first and the eleventh one; rules read them."""
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +135,42 @@ def test_spaces_and_line_ends_between_the_parts_change_nothing(
     assert (
         _posted(client, _with_twice(printed, b'"birthDate"', b'"birthDate":"1900-01-01"'))[0] == 400
     )
+
+
+def test_entry_beyond_the_most_of_a_key_is_not_looked_at_either(
+    client: FlaskClient, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the entries that are taken are checked."""
+    monkeypatch.setattr(prefetch, "MOST_RESOURCES", 10)
+    early = _with_twice(body, CRP, b'"code":"1"')
+    late = _with_twice(body, TEMPERATURE, b'"code":"1"')
+    assert _posted(client, early)[0] == 400
+    assert _posted(client, late) == _posted(client, body)
+    assert _posted(client, late)[0] == 200
+
+
+def test_check_of_an_enormous_chart_takes_no_more_memory_than_the_chart(
+    knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entries there is no time for are passed over by the check as well."""
+    findings = list(bodies.observations(3_000, TODAY, read_every=1))
+    body = bodies.body(bodies.chart(TODAY), findings)
+    request = parse_request(body, service_id=SERVICE_ID, allows_as_of=False)
+    monkeypatch.setattr(reader, "ALWAYS_READ", 10)
+    tracemalloc.start()
+    read_chart(
+        Gateway(knowledge, time.monotonic).answers(
+            request, dev_profile(), Deadline.after(60, time.monotonic)
+        ),
+        patient_id=request.patient_id,
+        as_of=TODAY,
+        zone=ZoneInfo("UTC"),
+        knowledge=knowledge,
+        bases=frozenset(),
+        fhir_server=None,
+        sent=request.prefetch,
+        has_time=lambda: False,
+    )
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < len(body)
