@@ -148,6 +148,8 @@ class Vocabulary:
         if system is None or code is None:
             return _NOTHING
         standard = self._of_standard(system, code)
+        if not self._code_map.concepts:
+            return standard
         local = self._code_map.concepts.get(_plain_key(system, code))
         return standard if local is None else _joined(standard, local)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from functools import cached_property
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cds_service.chart.facts import ObservationFact, Site
 from cds_service.fhir import reasons, units, wire, wording
@@ -42,49 +42,37 @@ _Named = tuple[CodeableConcept | None, CodeableConcept | None]
 """The code and the body site of an Observation."""
 
 
-class _Kind:
+class _Kind(Struct, frozen=True, kw_only=True):
     """What the code and the body site of Observations say: read once for all that share them."""
 
-    def __init__(
-        self, reader: Reader, code: CodeableConcept | None, body_site: CodeableConcept | None
-    ) -> None:
-        self._reader = reader
-        self._code = code
-        self._body_site = body_site
-        self._place = Place(vocabulary=reader.vocabulary, code=code, body_sites=(body_site,))
-        named = self._place.concepts()
-        self.concepts = frozenset(name for name in named if not name.startswith(_PLACING))
-        self.sites = frozenset(name for name in named if name.startswith(_SITES))
+    code: CodeableConcept | None
+    body_site: CodeableConcept | None
+    concepts: frozenset[str]
+    sites: frozenset[str]
+    side: Side | None
+    muscle: str | None
+    unit: str | None
+    """The unit of its number by the site's map, where the chart states none."""
+    pain_site: Site | None
+    """Where it is if it is a pain score; None for neither back nor leg."""
 
-    @cached_property
-    def side(self) -> Side | None:
-        return self._place.side
 
-    @cached_property
-    def muscle(self) -> str | None:
-        return _first_muscle(self._reader, self._code)
-
-    @cached_property
-    def unit(self) -> str | None:
-        """The unit of its number by the site's map, where the chart states none."""
-        return self._reader.vocabulary.unit(self._code)
-
-    @cached_property
-    def pain_site(self) -> Site | None:
-        """Where a pain score of this kind belongs; None for neither back nor leg."""
-        return _coded_site(self.sites) if self.sites else self.uncoded_site
-
-    @cached_property
-    def uncoded_site(self) -> Site | None:
-        """Where its body site, or else its words, say that pain is."""
-        coded = self._reader.vocabulary.plain((self._body_site,))
-        site_words = texts_of((self._body_site,))
-        is_only_a_side = bool(coded) and all(name.startswith("side-") for name in coded)
-        is_named = bool(site_words) or _has_code(self._body_site)
-        if is_named and not is_only_a_side:
-            placed = _coded_site(coded) if _site_concepts(coded) else None
-            return placed or _site_by_words(site_words)
-        return _worded_site(texts_of((self._code,)))
+def _kind(reader: Reader, code: CodeableConcept | None, body_site: CodeableConcept | None) -> _Kind:
+    place = Place(vocabulary=reader.vocabulary, code=code, body_sites=(body_site,))
+    named = place.concepts()
+    kind = _Kind(
+        code=code,
+        body_site=body_site,
+        concepts=frozenset(name for name in named if not name.startswith(_PLACING)),
+        sites=frozenset(name for name in named if name.startswith(_SITES)),
+        side=place.side,
+        muscle=_first_muscle(reader, code),
+        unit=reader.vocabulary.unit(code),
+        pain_site=None,
+    )
+    if kind.concepts & _PAIN:
+        return replace(kind, pain_site=_pain_site(reader, kind, kind.sites))
+    return kind
 
 
 class _Part(Struct, frozen=True, kw_only=True):
@@ -114,7 +102,7 @@ def _observation(
         return ()
     kind = kinds.get((found.code, found.body_site))
     if kind is None:
-        kind = _Kind(reader, found.code, found.body_site)
+        kind = _kind(reader, found.code, found.body_site)
         kinds[found.code, found.body_site] = kind
     parts = _parts(reader, found, kind)
     if not parts:
@@ -143,16 +131,14 @@ def _effective(reader: Reader, found: wire.Observation) -> FhirDate | None:
 def _parts(reader: Reader, found: wire.Observation, kind: _Kind) -> Sequence[_Part]:
     """Return the values of an Observation: its own, and those of its components."""
     own = kind.concepts
-    is_pain = bool(own & _PAIN)
     if not found.component:
-        site = kind.pain_site if is_pain else None
-        return (_Part(concepts=own, valued=found, pain_site=site),) if own else ()
+        return (_Part(concepts=own, valued=found, pain_site=kind.pain_site),) if own else ()
     inner = [part for item in found.component for part in _component(reader, kind, item)]
     has_value = _quantity(found) is not None or found.value_codeable_concept is not None
     if not own or (inner and not has_value):
         return inner
     sites = _named_sites(reader, found) | kind.sites
-    site = _pain_site(kind, sites) if is_pain else None
+    site = _pain_site(reader, kind, sites) if own & _PAIN else None
     return (_Part(concepts=own, valued=found, pain_site=site), *inner)
 
 
@@ -164,10 +150,11 @@ def _component(reader: Reader, kind: _Kind, component: wire.Component) -> Iterab
     texts = texts_of((component.code,))
     pain = kind.concepts & _PAIN
     if concepts:
-        site = _pain_site(kind, frozenset(), texts) if concepts & _PAIN else None
+        site = _pain_site(reader, kind, frozenset(), texts) if concepts & _PAIN else None
         yield _Part(concepts=concepts, valued=component, pain_site=site)
     elif pain and _quantity(component) is not None:
-        yield _Part(concepts=pain, valued=component, pain_site=_pain_site(kind, sites, texts))
+        site = _pain_site(reader, kind, sites, texts)
+        yield _Part(concepts=pain, valued=component, pain_site=site)
 
 
 def _site_concepts(names: frozenset[str]) -> frozenset[str]:
@@ -265,7 +252,9 @@ def _choice(reader: Reader, valued: wire.Valued) -> frozenset[str]:
     return known or frozenset({OTHER_ANSWER})
 
 
-def _pain_site(kind: _Kind, sites: frozenset[str], texts: tuple[str, ...] = ()) -> Site | None:
+def _pain_site(
+    reader: Reader, kind: _Kind, sites: frozenset[str], texts: tuple[str, ...] = ()
+) -> Site | None:
     """Return where a pain score belongs; None for a part of the body that is neither.
 
     *sites* are the coded ones of the value, *texts* its own words; the Observation says the rest.
@@ -273,7 +262,16 @@ def _pain_site(kind: _Kind, sites: frozenset[str], texts: tuple[str, ...] = ()) 
     if sites:
         return _coded_site(sites)
     placed = _worded_site(texts) if texts else Site.ANY
-    return kind.uncoded_site if placed is Site.ANY else placed
+    if placed is not Site.ANY:
+        return placed
+    coded = reader.vocabulary.plain((kind.body_site,))
+    site_words = texts_of((kind.body_site,))
+    is_only_a_side = bool(coded) and all(name.startswith("side-") for name in coded)
+    is_named = bool(site_words) or _has_code(kind.body_site)
+    if is_named and not is_only_a_side:
+        placed = _coded_site(coded) if _site_concepts(coded) else None
+        return placed or _site_by_words(site_words)
+    return _worded_site(texts_of((kind.code,)))
 
 
 def _has_code(body_site: CodeableConcept | None) -> bool:

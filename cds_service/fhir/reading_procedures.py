@@ -44,8 +44,10 @@ def _condition(reader: Reader, entry: Entry) -> ConditionFact | None:
         return None
     place = Place(vocabulary=reader.vocabulary, code=found.code, body_sites=found.body_site)
     concepts = place.concepts()
+    if not concepts:
+        return None
     onset, recorded, when = _when(reader, found)
-    if not concepts or not reader.is_possible(entry, when):
+    if not reader.is_possible(entry, when):
         return None
     return ConditionFact(
         reference=entry.reference,
