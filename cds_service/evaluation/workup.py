@@ -55,7 +55,7 @@ class Workup(Struct, frozen=True, dict=True):
     operation: Operation
 
     @lazy
-    def _recorded(self) -> frozenset[str]:
+    def recorded(self) -> frozenset[str]:
         """Return every concept of a test, visit or order on record; most questions ask for none."""
         chart = self.chart
         groups = (chart.procedures, chart.reports, chart.encounters, chart.orders)
@@ -72,7 +72,7 @@ class Workup(Struct, frozen=True, dict=True):
         Time:
             A test dated only to a month or year counts on its last possible day.
         """
-        if self._recorded.isdisjoint(concepts):
+        if self.recorded.isdisjoint(concepts):
             return ()
         wanted = frozenset(concepts)
         events = [
@@ -95,7 +95,7 @@ class Workup(Struct, frozen=True, dict=True):
 
     def visits(self, *concepts: str) -> tuple[Dated, ...]:
         """Return the contacts of *concepts* (encounters and procedures), oldest first."""
-        if self._recorded.isdisjoint(concepts):
+        if self.recorded.isdisjoint(concepts):
             return ()
         wanted = frozenset(concepts)
         events = list(self.done(*concepts))
@@ -114,7 +114,7 @@ class Workup(Struct, frozen=True, dict=True):
             unless the EHR named them in the hook context.  An examination whose report is not yet
             final counts as ordered on its day.
         """
-        if self._recorded.isdisjoint(concepts):
+        if self.recorded.isdisjoint(concepts):
             return ()
         wanted = frozenset(concepts)
         events = [

@@ -23,6 +23,7 @@ _DAYS = re.compile(r"\bday -?\d+(?= since surgery)|-?\d+ days(?= since surgery)"
 """A reason may name the day since surgery, from which the date of the operation follows."""
 _REFERENCE = re.compile(r"[A-Z][A-Za-z]{1,40}/[A-Za-z0-9._-]{1,64}")
 _SHORTEST_TELLING_ID = 4
+_REMEMBERED = 4_096
 _STATES: Mapping[str, tuple[State, Why]] = {
     selection.SWITCHED_OFF: (State.SWITCHED_OFF, Why.SITE),
     selection.SILENT: (State.SILENT, Why.SILENT_CARD),
@@ -72,9 +73,9 @@ def completed(
         call,
         outcome=_outcome(assessment, showings),
         unread=dict(assessment.unread),
-        set_aside=dict(Counter(entry.reason for entry in chart.set_aside)),
+        set_aside=dict(Counter([e.reason for e in chart.set_aside])) if chart.set_aside else {},
         unmapped=chart.unmapped,
-        faulty_rules=tuple(f.card for f in assessment.findings if f.is_faulty),
+        faulty_rules=tuple([f.card for f in assessment.findings if f.is_faulty]),
         reasoning=tuple([_reasoned(finding, patient_id) for finding in rendered.findings]),
         showings=showings,
     )
@@ -96,7 +97,7 @@ def showings_of(
             Showing(
                 card=finding.card,
                 card_uuid=rendered.names[finding.card],
-                indicator=str(card.get("indicator", finding.indicator.value)),
+                indicator=str(card.get("indicator") or finding.indicator.value),
                 state=state,
                 why=why,
                 operation=operation,
@@ -138,16 +139,25 @@ def _outcome(assessment: Assessment, showings: tuple[Showing, ...]) -> records.O
 
 
 def _reasoned(finding: Finding, patient_id: str) -> ReasonedRow:
+    has_more = finding.evidence or finding.held_by or finding.unread or finding.is_order_withheld
+    if not has_more:
+        return _bare_row(finding.card, finding.verdict, finding.reasons)
     references = dict.fromkeys([entry.reference for entry in finding.evidence])
     return ReasonedRow(
         card=finding.card,
         verdict=finding.verdict,
-        reasons=tuple([_without_days(reason) for reason in finding.reasons]),
+        reasons=tuple(map(_without_days, finding.reasons)),
         held_by=finding.held_by,
-        unread=tuple(sorted(finding.unread)) if finding.unread else (),
+        unread=tuple(sorted(finding.unread)),
         is_order_withheld=finding.is_order_withheld,
         evidence=tuple([_without(patient_id, each) for each in references if _is_kept(each)]),
     )
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _bare_row(card: str, verdict: Verdict, reasons: tuple[str, ...]) -> ReasonedRow:
+    """Return a row that names nothing of a chart; most come again and again."""
+    return ReasonedRow(card=card, verdict=verdict, reasons=tuple(map(_without_days, reasons)))
 
 
 def _without(patient_id: str, reference: str) -> str:
@@ -160,7 +170,7 @@ def _without(patient_id: str, reference: str) -> str:
     return reference.replace(patient_id, "*")
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=_REMEMBERED)
 def _without_days(reason: str) -> str:
     """Return one of our reasons without the day since surgery; most come again and again."""
     return _DAYS.sub("this day", reason)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from msgspec.structs import replace
 
@@ -33,6 +32,7 @@ from cds_service.rendering.placing import Offer, Placement, placement
 from cds_service.rendering.plain import plain_text
 from cds_service.rendering.story import Story
 from cds_service.rendering.wording import listed, with_measure, wording_on
+from cds_service.values import lazy
 
 __all__ = [
     "CARD_SYSTEM",
@@ -105,7 +105,7 @@ def render(
         assessment.findings,
         frozenset([finding.card for finding in cut]),
         uuids,
-        writer.orders,
+        writer.orders.orders,
     )
 
 
@@ -161,10 +161,7 @@ def _capped(findings: Sequence[Finding], most: int) -> tuple[list[Finding], list
 
 
 class _CardWriter:
-    """Writes the cards of one answer.
-
-    ``orders`` has the orders behind each suggestion written so far, by its uuid.
-    """
+    """Writes the cards of one answer, and what ``orders`` writes."""
 
     def __init__(
         self,
@@ -179,10 +176,9 @@ class _CardWriter:
         self._wording = wording
         self._uuids = uuids
         self._story = Story(assessment, wording)
-        self._order_writer = OrderWriter(forms, context, wording, operation)
-        self.orders: dict[str, tuple[str, ...]] = {}
+        self.orders = OrderWriter(forms, context, wording, operation)
 
-    @cached_property
+    @lazy
     def _explanation(self) -> Explanation:
         return Explanation(self._story, self._forms)
 
@@ -197,12 +193,9 @@ class _CardWriter:
         if placed.offers:
             uuid, behavior = self._uuids[finding.card], self._behavior(placed)
             offers = _marked(placed.offers, behavior)
-            note = self._order_writer.note(form, finding.words, summary)
-            suggestions = self._order_writer.suggestions(finding, offers, uuid, note)
-            card["suggestions"] = suggestions
+            note = self.orders.note(form, finding.words, summary)
+            card["suggestions"] = self.orders.suggestions(finding, offers, uuid, note)
             card["selectionBehavior"] = behavior
-            for offer, suggestion in zip(offers, suggestions, strict=True):
-                self.orders[str(suggestion["uuid"])] = offer.proposal.orders
         links = form.own_link + form.links if placed.by_hand else form.links
         if links:
             card["links"] = links

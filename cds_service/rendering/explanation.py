@@ -61,7 +61,7 @@ class Explanation:
             self._by_hand(by_hand) if by_hand else "",
             text(form.why, words),
             *[self._note(form.template, note) for note in finding.notes],
-            text(form.caveat, words),
+            text(form.caveat, words) if form.caveat else "",
             self._chart_and(finding.evidence),
             self._looked_at_for(finding),
             self._list("heading-cautions", self._story.cautions(_orders(finding))),
@@ -70,9 +70,9 @@ class Explanation:
             form.basis,
             *cut,
             self._limits,
-            text(form.ending, words),
+            text(form.ending, words) if form.ending else "",
         ]
-        return "\n\n".join([block for block in blocks if block])
+        return "\n\n".join(filter(None, blocks))
 
     def _list(self, heading: str, lines: list[str]) -> str:
         return itemised(self._phrases[heading], lines)
@@ -123,7 +123,8 @@ class Explanation:
             if missing:
                 signs = listed([phrases[phrase] for phrase in missing])
                 sentences.append(self._story.line("limits-not-coded", signs=signs))
-        if any(finding.is_faulty for finding in assessment.findings):
+        faulty = [finding for finding in assessment.findings if finding.is_faulty]
+        if faulty:
             sentences.append(phrases["limits-faulty"])
         if self._forms.options.is_unreviewed:
             sentences.append(phrases["limits-unreviewed"])

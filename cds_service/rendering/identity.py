@@ -9,6 +9,7 @@ import hmac
 import json
 from functools import lru_cache
 from hashlib import sha1
+from json.encoder import encode_basestring_ascii as _quoted
 from uuid import UUID
 
 from cds_service.evaluation.assessment import Finding, Proposal
@@ -23,8 +24,8 @@ class CardNames:
     """The uuids of one patient's cards at one client."""
 
     def __init__(self, *, patient_id: str, client_id: str, key: bytes) -> None:
-        self._patient = hmac.digest(key, patient_id.encode(), "sha256").hex()
-        self._client_id = client_id
+        patient = hmac.digest(key, patient_id.encode(), "sha256").hex()
+        self._owner = f'"{patient}", {_quoted(client_id)}'
 
     def __call__(self, finding: Finding) -> str:
         """Return the uuid of the card of *finding*: patient, client, rule and evidence.
@@ -32,9 +33,10 @@ class CardNames:
         Days since surgery, notes and wording do not enter it, so tomorrow's card about the same
         facts has the same uuid.
         """
+        # JSON, written by hand because the encoder takes longer than all the rest of this method
         days = {(e.reference, e.day.isoformat() if e.day else "") for e in finding.evidence}
-        named = [self._patient, self._client_id, finding.card, sorted(days)]
-        return _uuid5(_NAMESPACE, json.dumps(named))
+        pairs = ", ".join([f"[{_quoted(entry)}, {_quoted(day)}]" for entry, day in sorted(days)])
+        return _uuid5(_NAMESPACE, f'[{self._owner}, "{finding.card}", [{pairs}]]')
 
 
 def suggestion_uuid(card: str, proposal: Proposal, local_code: str = "") -> str:

@@ -27,6 +27,7 @@ class OrderWriter:
     """Writes the suggestions of the cards of one answer.
 
     *operation* is the index operation: its level belongs to the site, its entry to the facts.
+    ``orders`` has the orders behind each suggestion written so far, by its uuid.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class OrderWriter:
         server = context.fhir_server if forms.options.uses_absolute_references else None
         self._base = f"{server.rstrip('/')}/" if server else ""
         self._subject = self._reference(f"Patient/{context.patient_id}")
+        self.orders: dict[str, tuple[str, ...]] = {}
         self._people: Json = {}
         if context.encounter_id:
             self._people["encounter"] = self._reference(f"Encounter/{context.encounter_id}")
@@ -71,9 +73,11 @@ class OrderWriter:
         first = places[0].entry
         local_code = f"{first.system}|{first.code}" if first and offer.is_second_choice else ""
         is_named = first is not None and offer.names_entry and len(places) == 1
+        uuid = suggestion_uuid(card, proposal, local_code)
+        self.orders[uuid] = proposal.orders
         suggestion: Json = {
             "label": first.display if first and is_named else _label(places),
-            "uuid": suggestion_uuid(card, proposal, local_code),
+            "uuid": uuid,
             "actions": [
                 {
                     "type": "create",
@@ -153,10 +157,8 @@ class OrderWriter:
 
         An entry that came without an id has only a name of ours, to which no order can point.
         """
-        base, is_there = self._base, _ON_THE_SERVER.fullmatch
-        return [
-            {"reference": f"{base}{each}"} for each in dict.fromkeys(references) if is_there(each)
-        ]
+        base, known = self._base, filter(_ON_THE_SERVER.fullmatch, dict.fromkeys(references))
+        return [{"reference": f"{base}{reference}"} for reference in known]
 
     def _body_site(self, form: OrderForm, side: Side | None) -> list[Json]:
         """Return where, with the operated levels, and the side of it: R4 has no other place."""

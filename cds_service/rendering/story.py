@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from cds_service.chart.facts import MrStatus, OrderFact
 from cds_service.chart.supply import Key, State
@@ -21,7 +20,7 @@ from cds_service.evaluation.pain import Course, Score, SiteCourse
 from cds_service.evaluation.rules.scans import CONTRAST
 from cds_service.evaluation.workup import Dated
 from cds_service.rendering.wording import Wording, listed, number
-from cds_service.values import Side
+from cds_service.values import Side, lazy
 
 _TESTS = (
     MRI,
@@ -49,6 +48,7 @@ _ORDERS = (
     "scs-referral",
     "smoking-cessation-order",
 )
+_TOLD = frozenset({*_TESTS, *_VISITS, *_ORDERS})
 _SCANS = ("mri-", "ct-", "xray-")
 _NEEDLES = frozenset({"emg-lower-limb", "ct-myelogram-lumbar", "scs-evaluation-referral"})
 _READ_STATES = frozenset({State.SUPPLIED, State.EMPTY})
@@ -67,7 +67,7 @@ class Story:
         """Return a phrase of ``cards/phrases.yaml``, filled."""
         return self.wording.markdown(self.wording.knowledge.phrases[phrase], words)
 
-    @cached_property
+    @lazy
     def chart(self) -> list[str]:
         """Return the operation, the scores and their course, and new weakness."""
         case = self.assessment.case
@@ -85,7 +85,7 @@ class Story:
                 lines.append(self.line("no-baseline"))
         return lines + self._deficits(case)
 
-    @cached_property
+    @lazy
     def told(self) -> frozenset[str]:
         """Return the entries whose values ``chart`` already shows: scores and weakness."""
         case = self.assessment.case
@@ -141,7 +141,7 @@ class Story:
             return self._known_cautions
         return self._known_cautions + [self.line(each) for each in self._unknown(case, orders)]
 
-    @cached_property
+    @lazy
     def _known_cautions(self) -> list[str]:
         case = self.assessment.case
         if case is None:
@@ -177,12 +177,12 @@ class Story:
         if not orders.isdisjoint(_NEEDLES) and case.cautions.is_bleeding_risk.is_unknown:
             yield "caution-bleeding-missing"
 
-    @cached_property
+    @lazy
     def _is_pregnancy_unknown(self) -> bool:
         case = self.assessment.case
         return case is not None and _is_pregnancy_unknown(case)
 
-    @cached_property
+    @lazy
     def explanations(self) -> list[str]:
         """Return the explanations with their reasons, the likeliest first."""
         lines = []
@@ -265,10 +265,10 @@ class Story:
         words |= {"date": case.day(deficit.onset), "seen": case.day(deficit.seen_day)}
         return self.line(phrase, **words)
 
-    @cached_property
+    @lazy
     def _workup(self) -> list[str]:
         case = self.assessment.case
-        if case is None:
+        if case is None or case.workup.recorded.isdisjoint(_TOLD):
             return []
         workup = case.workup
         done = [self._dates(test, events) for test in _TESTS if (events := workup.done(test))]
@@ -297,7 +297,7 @@ class Story:
         ]
         return f"{self._phrase(f'test-{test}')} {listed(dates, _SHOWN_DATES)}"
 
-    @cached_property
+    @lazy
     def _explained(self) -> frozenset[str]:
         """Return the tests and visits that ``looked_at`` lists as older than the operation."""
         case = self.assessment.case
@@ -337,7 +337,7 @@ class Story:
             return self._phrase("why-not-draft")
         return self._phrase("why-not-before-surgery" if day < 0 else "why-not-day-of-surgery")
 
-    @cached_property
+    @lazy
     def _held(self) -> list[str]:
         cards = self.wording.knowledge.cards
         return [
@@ -346,7 +346,7 @@ class Story:
             if finding.held_by and finding.verdict is Verdict.NOT_MET
         ]
 
-    @cached_property
+    @lazy
     def _set_aside(self) -> list[str]:
         case = self.assessment.case
         reasons = Counter(entry.reason for entry in case.chart.set_aside) if case else Counter()

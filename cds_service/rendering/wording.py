@@ -86,7 +86,7 @@ def headed(title: str, text: str) -> str:
 
 def itemised(title: str, lines: Sequence[str]) -> str:
     """Return *lines* as a Markdown list under its title in bold, or nothing."""
-    return "\n".join([f"**{title}**", "", *[f"- {line}" for line in lines]]) if lines else ""
+    return f"**{title}**\n\n- " + "\n- ".join(lines) if lines else ""
 
 
 class _Pattern(NamedTuple):
