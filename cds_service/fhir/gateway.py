@@ -28,7 +28,7 @@ from cds_service.hooks.request import HookRequest
 from cds_service.hooks.strict_json import check_part
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.addresses import AddressRefusedError, allowed_base
-from cds_service.trust.connections import guarded_adapter
+from cds_service.trust.connections import connector
 from cds_service.trust.profile import ClientProfile
 from cds_service.turns import resting
 
@@ -140,7 +140,10 @@ class Gateway:
             return reasons.SERVER_NOT_ALLOWED
         if request.access_token is None and not client.allows_open_fhir:
             return reasons.NO_ACCESS_TOKEN
-        server = self._server(client, base)
+        try:
+            server = self._server(client, base)
+        except OSError:  # its certificate authorities are gone
+            return reasons.SERVER_UNREACHABLE
         return Access(base=base, token=request.access_token, server=server, deadline=deadline)
 
     def _server(self, client: ClientProfile, base: str) -> FhirServer:
@@ -149,9 +152,12 @@ class Gateway:
             known = self._servers.get(place)
             if known is not None and known[0] is client:
                 return known[1]
-            adapter = guarded_adapter(client, base=base, connections=client.max_fhir_requests)
-            fresh = client.searches.asks_fresh
-            server = FhirServer(client, adapter, self._clock, wants_fresh=fresh)
+            server = FhirServer(
+                connector(client, base=base),
+                self._clock,
+                threads=client.max_fhir_requests,
+                wants_fresh=client.searches.asks_fresh,
+            )
             self._servers[place] = (client, server)
             return server
 

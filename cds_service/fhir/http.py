@@ -1,4 +1,4 @@
-"""One FHIR server over HTTP, with ``requests`` made safe for access tokens.
+"""One FHIR server over HTTP, with ``urllib3`` made safe for access tokens.
 
 No trust in the environment (proxy, ``.netrc``), no cookies, no redirects, a body read in pieces
 under one deadline and one size limit.  Nothing of a request or an answer is ever logged, and
@@ -7,23 +7,29 @@ failures carry only fixed phrases.
 
 from __future__ import annotations
 
+import contextlib
+import ssl
 import statistics
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.utils import mktime_tz, parsedate_tz
-from http.cookiejar import DefaultCookiePolicy
-from typing import Protocol
+from http import HTTPStatus
+from http.client import HTTPException
+from urllib.parse import urlsplit
 
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError
+from urllib3.exceptions import TimeoutError as TooSlowError
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from cds_service.fhir import reasons
 from cds_service.fhir.breaker import OPEN_SECONDS, Breaker
-from cds_service.fhir.connection_watch import ConnectionWatch, watch_connections
+from cds_service.fhir.connection_watch import ConnectionWatch
 from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.paging import Allowance
 
@@ -32,6 +38,11 @@ _JSON_TYPES = frozenset(
     {"application/fhir+json", "application/json", "application/json+fhir", "text/json"}
 )
 _SHORTEST_SECONDS = 0.001
+_HEADERS = {
+    "Accept": "application/fhir+json",
+    "Accept-Encoding": "gzip",
+    "User-Agent": "post-laminectomy-cds",
+}
 FORM = "application/x-www-form-urlencoded"
 FHIR_JSON = "application/fhir+json"
 
@@ -65,44 +76,28 @@ class FetchFailedError(Exception):
         self.wait_seconds = wait_seconds
 
 
-class FhirSite(Protocol):
-    """What of a client profile decides how its FHIR server is reached."""
-
-    @property
-    def outbound_proxy(self) -> str | None:
-        """The proxy to use; the environment never decides."""
-
-    @property
-    def ca_file(self) -> object:
-        """The file of a private certificate authority, or None."""
-
-    @property
-    def max_fhir_requests(self) -> int:
-        """Requests to the server at one time."""
-
-
 class FhirServer:
     """Reads from one FHIR base for one client; safe for several threads."""
 
     def __init__(
         self,
-        site: FhirSite,
-        adapter: HTTPAdapter,
+        connector: Callable[[], HTTPConnection],
         clock: Callable[[], float],
         *,
+        threads: int,
         wants_fresh: bool = False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Use *adapter* for all connections; *wants_fresh* asks for nothing from store."""
-        self._session = _safe_session(site, adapter)
-        if wants_fresh:
-            self._session.headers["Cache-Control"] = "no-cache"
+        """Use connections of *connector*; *wants_fresh* asks for nothing from store."""
+        self._connector = connector
+        self._idle: list[HTTPConnection] = []
+        weakref.finalize(self, _close_all, self._idle)
+        self._headers = _HEADERS | ({"Cache-Control": "no-cache"} if wants_fresh else {})
         self._watch = ConnectionWatch()
-        watch_connections(adapter, self._watch)
         self._clock = clock
         self._sleep = sleep
         self._breaker = Breaker(clock)
-        self._threads = ThreadPoolExecutor(site.max_fhir_requests, thread_name_prefix="fhir")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="fhir")
         self._round_trips: deque[float] = deque(maxlen=32)
 
     def submit(self, task: Callable[[], None]) -> Future[None]:
@@ -148,7 +143,7 @@ class FhirServer:
     def close(self) -> None:
         """Give up threads and pooled connections."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._session.close()
+        _close_all(self._idle)
 
     def _is_worth_retrying(self, failure: FetchFailedError, terms: Terms) -> bool:
         usual = statistics.median(tuple(self._round_trips) or (0.0,))
@@ -167,10 +162,8 @@ class FhirServer:
             raise FetchFailedError(reasons.SERVER_PAUSED)
         started = self._clock()
         try:
-            with self._watch.until(deadline.ends_at):
-                body = self._once(question, terms)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            # OSError takes in every exception of requests
+            body = self._once(question, terms)
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
             self._breaker.failed()
             if deadline.has_passed:
                 raise FetchFailedError(reasons.SERVER_TOO_SLOW) from None
@@ -181,41 +174,62 @@ class FhirServer:
         return body
 
     def _once(self, question: Question, terms: Terms) -> bytes:
-        seconds = max(terms.deadline.remaining_seconds(), _SHORTEST_SECONDS)
-        headers = {} if terms.token is None else {"Authorization": f"Bearer {terms.token}"}
-        if question.content_type is not None:
-            headers["Content-Type"] = question.content_type
-        with self._session.request(
-            "GET" if question.body is None else "POST",
-            question.url,
-            data=question.body,
-            headers=headers,
-            timeout=(seconds, seconds),
-            stream=True,
-            allow_redirects=False,
-        ) as response:
-            self._judge(response)
-            body = self._body(response, terms)
+        connection = self._connection()
+        try:
+            self._send(question, terms, connection)
+            with self._watch.reading(connection.sock, terms.deadline.ends_at):
+                response = connection.getresponse()
+                self._judge(response)
+                body = self._body(response, terms)
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
         self._breaker.succeeded()
         if not _is_json(response.headers.get("Content-Type"), body):
             raise FetchFailedError(reasons.SERVER_NOT_FHIR_JSON)
         return body
 
-    def _judge(self, response: requests.Response) -> None:
+    def _connection(self) -> HTTPConnection:
+        """Return a connection that stood idle, or a new one."""
+        with contextlib.suppress(IndexError):
+            while True:
+                connection = self._idle.pop()
+                if connection.is_connected:
+                    return connection
+                connection.close()
+        return self._connector()
+
+    def _send(self, question: Question, terms: Terms, connection: HTTPConnection) -> None:
+        headers = dict(self._headers)
+        if terms.token is not None:
+            headers["Authorization"] = f"Bearer {terms.token}"
+        if question.content_type is not None:
+            headers["Content-Type"] = question.content_type
+        connection.timeout = max(terms.deadline.remaining_seconds(), _SHORTEST_SECONDS)
+        connection.request(
+            "GET" if question.body is None else "POST",
+            _target(question.url),
+            body=question.body,
+            headers=headers,
+            preload_content=False,
+        )
+
+    def _judge(self, response: BaseHTTPResponse) -> None:
         """Raise for any answer but a plain success, and tell the breaker."""
-        status = response.status_code
+        status = response.status
         problem = reasons.of_status(status)
         if problem is None:
             return
         if status in reasons.BUSY_STATUSES:
             raise self._busy(response, problem)
-        if status >= requests.codes.server_error:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._breaker.failed()
         else:
             self._breaker.succeeded()
         raise FetchFailedError(problem)
 
-    def _busy(self, response: requests.Response, reason: str) -> FetchFailedError:
+    def _busy(self, response: BaseHTTPResponse, reason: str) -> FetchFailedError:
         wait = _stated_wait(response)
         if wait is None:
             self._breaker.pause(OPEN_SECONDS)
@@ -223,10 +237,10 @@ class FhirServer:
         self._breaker.abandoned()
         return FetchFailedError(reason, can_retry=True, wait_seconds=wait)
 
-    def _body(self, response: requests.Response, terms: Terms) -> bytes:
+    def _body(self, response: BaseHTTPResponse, terms: Terms) -> bytes:
         """Return the decoded body, read as it arrives."""
         pieces: list[bytes] = []
-        while piece := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+        while piece := response.read1(_CHUNK_BYTES, decode_content=True):
             if not terms.allowance.takes_bytes(len(piece)):
                 self._breaker.succeeded()
                 raise FetchFailedError(reasons.TOO_MUCH)
@@ -237,28 +251,17 @@ class FhirServer:
         return b"".join(pieces)
 
 
-def _safe_session(site: FhirSite, adapter: HTTPAdapter) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.headers.clear()
-    session.headers.update(
-        {
-            "Accept": FHIR_JSON,
-            "Accept-Encoding": "gzip",
-            "User-Agent": "post-laminectomy-cds",
-        }
-    )
-    if site.outbound_proxy is not None:
-        session.proxies = {"http": site.outbound_proxy, "https": site.outbound_proxy}
-    if site.ca_file is not None:
-        session.verify = str(site.ca_file)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
+def _close_all(connections: list[HTTPConnection]) -> None:
+    while connections:
+        connections.pop().close()
 
 
-def _stated_wait(response: requests.Response) -> float | None:
+def _target(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+
+
+def _stated_wait(response: BaseHTTPResponse) -> float | None:
     """Return the seconds that ``Retry-After`` asks for, or None.
 
     Time:
@@ -277,21 +280,13 @@ def _stated_wait(response: requests.Response) -> float | None:
 
 
 def _connection_failure(error: Exception) -> FetchFailedError:
-    if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)):
-        return FetchFailedError(reasons.SERVER_TOO_SLOW)
-    if isinstance(error, (urllib3.exceptions.DecodeError, ValueError)):
-        return FetchFailedError(reasons.SERVER_NOT_FHIR_JSON)
-    if isinstance(error, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)):
+    if isinstance(error, NewConnectionError | ssl.SSLError | CertificateError):
         return FetchFailedError(reasons.SERVER_UNREACHABLE)
-    return FetchFailedError(reasons.SERVER_UNREACHABLE, can_retry=_is_lost(error))
-
-
-def _is_lost(error: Exception) -> bool:
-    """Whether a connection that stood was lost (as opposed to never made)."""
-    inner = error.args[0] if error.args else None
-    return isinstance(error, urllib3.exceptions.ProtocolError | ConnectionResetError) or isinstance(
-        inner, urllib3.exceptions.ProtocolError
-    )
+    if isinstance(error, TooSlowError | TimeoutError):
+        return FetchFailedError(reasons.SERVER_TOO_SLOW)
+    if isinstance(error, DecodeError | ValueError):
+        return FetchFailedError(reasons.SERVER_NOT_FHIR_JSON)
+    return FetchFailedError(reasons.SERVER_UNREACHABLE, can_retry=True)  # it stood, and was lost
 
 
 def _is_json(content_type: str | None, body: bytes) -> bool:

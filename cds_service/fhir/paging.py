@@ -7,13 +7,15 @@ server: same scheme, host and port, and below the same base path.
 from __future__ import annotations
 
 from threading import Lock
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from cds_service.fhir.subjects import normalised_base
 
 MOST_PAGES = 50
 MOST_RESOURCES = 20_000
 MOST_BYTES = 20_000_000
+_SAFE_SIGNS = "!#$%&'()*+,/:;=?@[]~"
+"""Signs of a link that are sent as they are; some servers write others without encoding them."""
 
 
 class Allowance:
@@ -76,7 +78,7 @@ def safe_next_url(base: str, current_url: str, link: str) -> str | None:
         return None
     target = f"{origin}{parts.path}"
     is_below = target.rstrip("/") == whole or target.startswith(f"{whole}/")
-    return joined if is_below else None
+    return quote(joined, safe=_SAFE_SIGNS) if is_below else None
 
 
 def _decoded(path: str) -> str:

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-import requests
+from urllib3 import HTTPResponse
+from urllib3.exceptions import NewConnectionError
 
 from cds_service.trust.addresses import AddressRefusedError
-from cds_service.trust.connections import guarded_adapter, refuse_private_peer
+from cds_service.trust.connections import connector, refuse_private_peer
 from cds_service.trust.profile import ClientProfile, dev_profile
 
 pytestmark = pytest.mark.enable_socket
@@ -54,12 +55,14 @@ def listener() -> Iterator[Listener]:
     server.close()
 
 
-def fetch(client: ClientProfile, base: str) -> requests.Response:
-    """Call *base* with a token through the guarded adapter."""
-    with requests.Session() as session:
-        session.trust_env = False
-        session.mount(base, guarded_adapter(client, base=base))
-        return session.get(base, headers={"Authorization": "Bearer canary"}, timeout=5)
+def fetch(client: ClientProfile, base: str) -> HTTPResponse:
+    """Call *base* with a token over a guarded connection."""
+    connection = connector(client, base=base)()
+    connection.timeout = 5
+    connection.request("GET", "/", headers={"Authorization": "Bearer canary"})
+    answer = connection.getresponse()
+    connection.close()
+    return answer
 
 
 def test_name_that_points_to_this_machine_gets_no_byte(
@@ -76,7 +79,7 @@ def test_name_that_points_to_this_machine_gets_no_byte(
     )
     base = f"http://ehr.example.org:{listener.port}"
     client = ClientProfile(id="hospital", fhir_bases=(base,))
-    with pytest.raises(requests.ConnectionError):
+    with pytest.raises(NewConnectionError):
         fetch(client, base)
     assert listener.is_done.wait(5)
     assert listener.received == [b""]
@@ -95,7 +98,7 @@ def test_tls_connection_is_dropped_before_its_first_byte(
         ),
     )
     base = f"https://ehr.example.org:{listener.port}"
-    with pytest.raises(requests.ConnectionError):
+    with pytest.raises(NewConnectionError):
         fetch(ClientProfile(id="hospital", fhir_bases=(base,)), base)
     assert listener.is_done.wait(5)
     assert listener.received == [b""]
@@ -103,7 +106,7 @@ def test_tls_connection_is_dropped_before_its_first_byte(
 
 def test_permitted_connection_is_used(listener: Listener) -> None:
     """A FHIR server on this machine is called in development."""
-    assert fetch(dev_profile(), f"http://127.0.0.1:{listener.port}").text == "ok"
+    assert fetch(dev_profile(), f"http://127.0.0.1:{listener.port}").data == b"ok"
     assert b"Bearer canary" in listener.received[0]
 
 
