@@ -23,7 +23,7 @@ from cds_service.fhir.metrics import OTHER_BASES, SENT_ALONG, Observer, PullMetr
 from cds_service.fhir.paging import Allowance
 from cds_service.fhir.prefetch import Page, joined_answer, merged_answer, read_page
 from cds_service.fhir.pulling import Access, Batch, Pull, first_pages
-from cds_service.fhir.queries import LONGEST_URL, USER_KEY, searches, user_read
+from cds_service.fhir.queries import LONGEST_URL, USER_KEY, Searches, user_read
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.strict_json import check_part
 from cds_service.knowledge.model import Knowledge
@@ -53,6 +53,15 @@ class _Cost:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A FHIR server of a client, and what it is asked."""
+
+    client: ClientProfile
+    server: FhirServer
+    searches: Searches
+
+
 class Gateway:
     """Turns hook requests into answers per key; one for the whole process."""
 
@@ -72,7 +81,7 @@ class Gateway:
         self._clock = clock
         self._observer = observer if observer is not None else self.metrics.observe
         self._lock = Lock()
-        self._servers: dict[tuple[int, str, str], tuple[ClientProfile, FhirServer]] = {}
+        self._servers: dict[tuple[int, str, str], _Known] = {}
         """By process, client and base: a forked worker makes its own threads and connections."""
 
     def answers(
@@ -115,15 +124,15 @@ class Gateway:
             known = tuple(self._servers.items())
         return tuple(
             (client_id, base)
-            for (_, client_id, base), (client, server) in known
-            if base in client.fhir_bases and server.is_paused
+            for (_, client_id, base), each in known
+            if base in each.client.fhir_bases and each.server.is_paused
         )
 
     def close(self) -> None:
         """Give up threads and connections."""
         with self._lock:
-            for _, server in self._servers.values():
-                server.close()
+            for known in self._servers.values():
+                known.server.close()
             self._servers.clear()
 
     def _access(
@@ -141,25 +150,41 @@ class Gateway:
         if request.access_token is None and not client.allows_open_fhir:
             return reasons.NO_ACCESS_TOKEN
         try:
-            server = self._server(client, base)
+            known = self._known(client, base)
         except OSError:  # its certificate authorities are gone
             return reasons.SERVER_UNREACHABLE
-        return Access(base=base, token=request.access_token, server=server, deadline=deadline)
+        return Access(
+            base=base,
+            token=request.access_token,
+            server=known.server,
+            searches=known.searches,
+            deadline=deadline,
+        )
 
-    def _server(self, client: ClientProfile, base: str) -> FhirServer:
+    def _known(self, client: ClientProfile, base: str) -> _Known:
         place = (os.getpid(), client.id, base)
         with self._lock:
             known = self._servers.get(place)
-            if known is not None and known[0] is client:
-                return known[1]
-            server = FhirServer(
+            if known is None or known.client is not client:
+                known = self._servers[place] = self._met(client, base)
+            return known
+
+    def _met(self, client: ClientProfile, base: str) -> _Known:
+        return _Known(
+            client=client,
+            server=FhirServer(
                 connector(client, base=base),
                 self._clock,
                 threads=client.max_fhir_requests,
                 wants_fresh=client.searches.asks_fresh,
-            )
-            self._servers[place] = (client, server)
-            return server
+            ),
+            searches=Searches(
+                self._knowledge,
+                form=client.searches,
+                code_map=client.code_map,
+                longest_url=_LONGEST_BODY if client.searches_by_post else LONGEST_URL,
+            ),
+        )
 
     def _pulls(
         self,
@@ -169,16 +194,11 @@ class Gateway:
         access: Access,
     ) -> tuple[dict[str, tuple[Pull, ...]], Batch | None]:
         """Return the pulls of each key that needs any, and the batch they begin with."""
-        urls = searches(
-            self._knowledge,
-            request.patient_id,
-            optional_keys=sent,
-            form=client.searches,
-            code_map=client.code_map,
-            longest_url=_LONGEST_BODY if client.searches_by_post else LONGEST_URL,
-        )
-        urls[USER_KEY] = user_read(request.user_id)
-        missing = {key: urls[key] for key, pages in sent.items() if _is_to_be_pulled(key, pages)}
+        missing = {
+            key: _paths(key, request, access.searches)
+            for key, pages in sent.items()
+            if _is_to_be_pulled(key, pages)
+        }
         batch = None
         if client.searches_in_batch:
             batch = Batch(access, missing)
@@ -254,6 +274,12 @@ def _is_to_be_pulled(key: str, pages: tuple[Page, ...] | None) -> bool:
     if not pages[0].is_unusable:
         return False
     return not pages[0].is_outcome or key in Key.REQUIRED
+
+
+def _paths(key: str, request: HookRequest, searches: Searches) -> tuple[str, ...]:
+    if key == USER_KEY:
+        return user_read(request.user_id)
+    return searches.of(key, request.patient_id)
 
 
 def _run(pulls: Mapping[str, tuple[Pull, ...]], batch: Batch | None, access: Access) -> None:

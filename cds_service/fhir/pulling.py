@@ -16,6 +16,7 @@ from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.http import FHIR_JSON, FORM, FetchFailedError, FhirServer, Question, Terms
 from cds_service.fhir.paging import Allowance, safe_next_url
 from cds_service.fhir.prefetch import Page, joined_answer, read_page
+from cds_service.fhir.queries import Searches
 from cds_service.fhir.repeats import without_repeats
 
 _log = structlog.get_logger()
@@ -28,6 +29,7 @@ class Access:
     base: str
     token: str | None = field(repr=False)
     server: FhirServer = field(repr=False)
+    searches: Searches = field(repr=False)
     deadline: Deadline
 
     def terms(self, allowance: Allowance) -> Terms:

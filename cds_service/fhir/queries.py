@@ -110,31 +110,43 @@ def templates(
     return found
 
 
-def searches(  # noqa: PLR0913 - one parameter for each thing that shapes a search
-    knowledge: Knowledge,
-    patient_id: str,
-    *,
-    optional_keys: Iterable[str] = (),
-    form: SearchForm = _PLAIN,
-    code_map: CodeMap = NO_CODES,
-    longest_url: int = LONGEST_URL,
-) -> dict[str, tuple[str, ...]]:
-    """Return for each key the URLs below the FHIR base that fetch it.
+class Searches:
+    """What is asked of one client's FHIR server; made once, and then written for each patient."""
 
-    Long code lists are split over several URLs; their results belong together.
-    """
-    patient = quote(patient_id, safe="")
-    found: dict[str, tuple[str, ...]] = {Key.PATIENT: (f"Patient/{patient}",)}
-    for key in _wanted(optional_keys):
+    def __init__(
+        self,
+        knowledge: Knowledge,
+        *,
+        form: SearchForm = _PLAIN,
+        code_map: CodeMap = NO_CODES,
+        longest_url: int = LONGEST_URL,
+    ) -> None:
+        """Ask in *form*, for the codes of *code_map* too; no URL has more than *longest_url*."""
+        self._form = form
+        self._longest_url = longest_url
+        self._codes = {
+            key: tuple(
+                quote(code, safe=":/") for code in observation_codes(knowledge, key, code_map)
+            )
+            for key in _OBSERVED
+        }
+
+    def of(self, key: str, patient_id: str) -> tuple[str, ...]:
+        """Return the URLs below the FHIR base that fetch *key*.
+
+        Long code lists are split over several URLs; their results belong together.
+        """
         kind = TYPES[key]
+        patient = quote(patient_id, safe="")
+        if key == Key.PATIENT:
+            return (f"{kind}/{patient}",)
         start = f"{kind}?patient={patient}"
-        end = "" if kind in form.types_without_count else f"&_count={PAGE_SIZE}"
-        if kind == "MedicationRequest" and form.includes_medications:
+        end = "" if kind in self._form.types_without_count else f"&_count={PAGE_SIZE}"
+        if kind == "MedicationRequest" and self._form.includes_medications:
             end += "&_include=MedicationRequest:medication"
-        codes = observation_codes(knowledge, key, code_map)
-        parts = _code_parts(codes, longest_url - len(start) - len(end)) if codes else ("",)
-        found[key] = tuple(f"{start}{part}{end}" for part in parts)
-    return found
+        codes = self._codes.get(key)
+        parts = _code_parts(codes, self._longest_url - len(start) - len(end)) if codes else ("",)
+        return tuple(f"{start}{part}{end}" for part in parts)
 
 
 def user_read(user_id: str) -> tuple[str, ...]:
@@ -169,10 +181,10 @@ def _wanted(optional_keys: Iterable[str]) -> tuple[str, ...]:
 
 
 def _code_parts(codes: tuple[str, ...], longest: int) -> Iterator[str]:
-    """Yield ``&code=`` parts no longer than *longest*, each with at least one code."""
+    """Yield ``&code=`` parts no longer than *longest*, each with at least one of the *codes*."""
     batch: list[str] = []
     length = 0
-    for code in (quote(code, safe=":/") for code in codes):
+    for code in codes:
         if batch and length + len(code) + 1 > longest - len("&code="):
             yield f"&code={','.join(batch)}"
             batch, length = [], 0

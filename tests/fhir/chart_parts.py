@@ -8,6 +8,8 @@ from typing import Any
 
 from cds_service.chart.facts import Chart
 from cds_service.chart.supply import Key
+from cds_service.fhir.queries import Searches
+from cds_service.knowledge.model import Knowledge
 from tests.everything_written import FAMILY_NAME
 
 Resource = dict[str, Any]
@@ -86,3 +88,13 @@ def condition(code: str, system: str = SNOMED, /, **fields: object) -> Resource:
         "recordedDate": "2026-10-01",
         **fields,
     }
+
+
+def searches(
+    knowledge: Knowledge,
+    patient_id: str,
+    **more: Any,  # noqa: ANN401 - handed on
+) -> dict[str, tuple[str, ...]]:
+    """Return every search for the patient, as the gateway sends it."""
+    asked = Searches(knowledge, **more)
+    return {key: asked.of(key, patient_id) for key in Key.ALL}

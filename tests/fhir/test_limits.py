@@ -14,11 +14,10 @@ from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.gateway import Gateway
 from cds_service.fhir.paging import MOST_BYTES, MOST_PAGES, MOST_RESOURCES, Allowance
-from cds_service.fhir.queries import searches
 from cds_service.knowledge.model import Code, Knowledge
 from cds_service.trust.profile import ClientProfile, dev_profile
 from tests.fhir import fault_server
-from tests.fhir.chart_parts import observation, procedure
+from tests.fhir.chart_parts import observation, procedure, searches
 from tests.fhir.fault_server import FaultServer, Handler
 from tests.fhir.test_gateway_faults import call, deadline, page, sends
 
@@ -160,7 +159,7 @@ def test_process_that_can_start_no_thread_still_answers(
     """Without threads, or while the process ends, every key is unknown and nothing is raised."""
     client = dev_profile()
     gateway.answers(call(server), client, deadline())
-    _, fhir = next(iter(gateway._servers.values()))
+    fhir = next(iter(gateway._servers.values())).server
     fhir.close()
     answers = gateway.answers(call(server), client, deadline())
     assert {answer.supply.state for answer in answers.values()} == {State.NOT_SUPPLIED}

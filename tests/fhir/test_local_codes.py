@@ -15,7 +15,7 @@ from cds_service.chart.facts import Chart, Site
 from cds_service.chart.supply import Key, State, Supply
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.gateway import Gateway
-from cds_service.fhir.queries import USER_KEY, observation_codes, searches, templates
+from cds_service.fhir.queries import USER_KEY, observation_codes, templates
 from cds_service.fhir.reading import read_chart
 from cds_service.fhir.users import user_roles
 from cds_service.knowledge.model import Knowledge
@@ -23,7 +23,16 @@ from cds_service.trust.dialect import reading_form
 from cds_service.trust.profile import ClientProfile, Role, dev_profile
 from cds_service.values import Side
 from tests.changing import replace
-from tests.fhir.chart_parts import KEYS, PATIENT, TODAY, Resource, concept, observation, procedure
+from tests.fhir.chart_parts import (
+    KEYS,
+    PATIENT,
+    TODAY,
+    Resource,
+    concept,
+    observation,
+    procedure,
+    searches,
+)
 from tests.fhir.fault_server import FaultServer
 from tests.fhir.test_gateway_faults import call, deadline, page, sends
 

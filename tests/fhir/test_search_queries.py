@@ -9,9 +9,10 @@ import pytest
 
 from cds_service.chart.supply import Key
 from cds_service.fhir.paging import safe_next_url
-from cds_service.fhir.queries import observation_codes, searches, templates
+from cds_service.fhir.queries import observation_codes, templates
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.dialect import search_form
+from tests.fhir.chart_parts import searches
 
 
 def test_templates_use_only_the_patient_id(knowledge: Knowledge) -> None:
@@ -83,7 +84,7 @@ def test_searches_of_a_dialect_use_only_what_its_servers_take(
     knowledge: Knowledge, dialect: str
 ) -> None:
     """No date, no status, no modifier; Observations by code, and at most 200 a page."""
-    found = searches(knowledge, "anna", optional_keys=Key.OPTIONAL, form=search_form(dialect))
+    found = searches(knowledge, "anna", form=search_form(dialect))
     assert found.pop(Key.PATIENT) == ("Patient/anna",)
     for url in (url for urls in found.values() for url in urls):
         kind, _, query = url.partition("?")

@@ -12,7 +12,7 @@ import pytest
 from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.gateway import Gateway
-from cds_service.fhir.http import Question, Terms
+from cds_service.fhir.http import FhirServer, Question, Terms
 from cds_service.trust.profile import dev_profile
 from tests.fhir import fault_server
 from tests.fhir.fault_server import FaultServer, Handler
@@ -83,7 +83,7 @@ def test_dripping_server_holds_no_thread_past_the_deadline(
     answers = gateway.answers(call(server), dev_profile(), deadline(0.3))
     assert time.monotonic() - started < 0.5
     assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
-    _, fhir = next(iter(gateway._servers.values()))
+    fhir = next(iter(gateway._servers.values())).server
     together = threading.Barrier(dev_profile().max_fhir_requests)
     tasks = [fhir.submit(lambda: together.wait(0.5) and None) for _ in range(together.parties)]
     assert all(task.exception(timeout=1) is None for task in tasks)
@@ -112,21 +112,14 @@ def test_fault_of_our_own_costs_one_key_and_not_the_answer(
     gateway: Gateway, server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever happens below, the other keys are answered."""
-    real = gateway._server
+    fetch = FhirServer.fetch
 
-    def broken(*args: object) -> object:
-        found = real(*args)  # type: ignore[arg-type]
-        fetch = found.fetch
+    def fails(self: FhirServer, question: Question, terms: Terms) -> bytes:
+        if "Condition" in question.url:
+            raise AttributeError
+        return fetch(self, question, terms)
 
-        def fails(question: Question, terms: Terms) -> bytes:
-            if "Condition" in question.url:
-                raise AttributeError
-            return fetch(question, terms)
-
-        monkeypatch.setattr(found, "fetch", fails)
-        return found
-
-    monkeypatch.setattr(gateway, "_server", broken)
+    monkeypatch.setattr(FhirServer, "fetch", fails)
     answers = gateway.answers(call(server), dev_profile(), deadline())
     assert answers[Key.CONDITIONS].supply.state is State.NOT_SUPPLIED
     assert answers[Key.DEVICES].supply.state is State.EMPTY
