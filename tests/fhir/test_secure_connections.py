@@ -1,0 +1,305 @@
+"""Over TLS and through a proxy the token reaches the server it is for, and nobody else."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from cds_service.chart.supply import Key, State
+from cds_service.fhir import reasons
+from cds_service.fhir.gateway import Gateway
+from cds_service.trust.profile import dev_profile
+from tests.everything_written import ACCESS_TOKEN
+from tests.fhir import fault_server
+from tests.fhir.chart_parts import PATIENT
+from tests.fhir.fault_server import FaultServer, Handler
+from tests.fhir.test_gateway_faults import SEARCHES, call, deadline
+
+OWN_ADDRESS = x509.IPAddress(IPv4Address("127.0.0.1"))
+ANOTHER_NAME = x509.DNSName("another.example")
+
+Secured = Callable[[x509.GeneralName], Path]
+
+
+def certified(folder: Path, name: x509.GeneralName) -> tuple[Path, Path]:
+    """Write a certificate for *name* that vouches for itself; return its file and its key's."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    title = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "made up")])
+    now = datetime.now(UTC)  # noqa: TID251 - certificates are believed today
+    certificate = (
+        x509.CertificateBuilder(title, title, key.public_key(), 1, now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file, key_file = folder / "certificate.pem", folder / "key.pem"
+    file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    form = serialization.PrivateFormat.PKCS8
+    key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
+    return file, key_file
+
+
+@pytest.fixture
+def secure(server: FaultServer, tmp_path: Path) -> Secured:
+    """Return what makes the server speak TLS under a name; it returns who vouches for the name."""
+
+    def speaks_tls(name: x509.GeneralName) -> Path:
+        file, key_file = certified(tmp_path, name)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file, key_file)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        return file
+
+    return speaks_tls
+
+
+def secure_base(server: FaultServer) -> str:
+    """Return the base of the server that speaks TLS."""
+    return server.base.replace("http://", "https://")
+
+
+def patient(
+    gateway: Gateway, server: FaultServer, ca_file: Path | None, proxy: str | None = None
+) -> tuple[State, str | None]:
+    """Ask the server for a chart; return what became of the Patient."""
+    client = replace(dev_profile(), ca_file=ca_file, outbound_proxy=proxy)
+    supply = gateway.answers(call(secure_base(server)), client, deadline(2))[Key.PATIENT].supply
+    return supply.state, supply.reason
+
+
+def test_private_authority_of_the_profile_is_believed(
+    gateway: Gateway, server: FaultServer, secure: Secured
+) -> None:
+    """The hospital's own authority vouches for its server."""
+    assert patient(gateway, server, secure(OWN_ADDRESS)) == (State.SUPPLIED, None)
+    tokens = [headers.get("Authorization") for _, headers in server.seen]
+    assert tokens == [f"Bearer {ACCESS_TOKEN}"] * SEARCHES
+
+
+def test_server_nobody_vouches_for_gets_no_token(
+    gateway: Gateway, server: FaultServer, secure: Secured
+) -> None:
+    """A certificate of an unknown authority: nothing is sent."""
+    secure(OWN_ADDRESS)
+    state, reason = patient(gateway, server, None)
+    assert (state, server.seen) == (State.NOT_SUPPLIED, [])
+    assert reason in {reasons.SERVER_UNREACHABLE, reasons.SERVER_PAUSED}
+
+
+def test_environment_vouches_for_nobody(
+    gateway: Gateway, server: FaultServer, secure: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An authority named by the environment is not believed."""
+    file = secure(OWN_ADDRESS)
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.setenv(name, str(file))
+    assert patient(gateway, server, None)[0] is State.NOT_SUPPLIED
+    assert server.seen == []
+
+
+def test_certificate_of_another_server_gets_no_token(
+    gateway: Gateway, server: FaultServer, secure: Secured
+) -> None:
+    """The authority is known, but the certificate is another server's."""
+    state, reason = patient(gateway, server, secure(ANOTHER_NAME))
+    assert (state, server.seen) == (State.NOT_SUPPLIED, [])
+    assert reason in {reasons.SERVER_UNREACHABLE, reasons.SERVER_PAUSED}
+
+
+def test_authority_whose_file_is_gone_is_a_gap_and_no_failure(
+    gateway: Gateway, server: FaultServer, tmp_path: Path
+) -> None:
+    """The file vanished after the configuration was read: the server cannot be reached."""
+    found = patient(gateway, server, tmp_path / "gone.pem")
+    assert found == (State.NOT_SUPPLIED, reasons.SERVER_UNREACHABLE)
+
+
+@pytest.mark.parametrize("is_through_proxy", [False, True])
+def test_dripping_server_is_cut_over_tls_and_through_a_proxy_too(
+    gateway: Gateway, server: FaultServer, secure: Secured, proxy: Proxy, *, is_through_proxy: bool
+) -> None:
+    """After the deadline no thread reads on."""
+    client = replace(
+        dev_profile(),
+        ca_file=secure(OWN_ADDRESS),
+        outbound_proxy=proxy.url if is_through_proxy else None,
+    )
+    server.behaviours["Condition"] = fault_server.drip_headers
+    answers = gateway.answers(call(secure_base(server)), client, deadline(0.5))
+    assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
+    assert answers[Key.PATIENT].supply.state is State.SUPPLIED
+    known = next(iter(gateway._servers.values())).server
+    assert ends_soon(lambda: not known._watch._reading)
+
+
+def ends_soon(is_over: Callable[[], bool]) -> bool:
+    """Whether *is_over* becomes true within a second."""
+    ends_at = time.monotonic() + 1
+    while not is_over() and time.monotonic() < ends_at:
+        time.sleep(0.01)
+    return is_over()
+
+
+class Proxy:
+    """A proxy on this machine; ``asked`` holds what it was sent before a tunnel stood."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._tunnel, args=(client,), daemon=True).start()
+
+    def _tunnel(self, client: socket.socket) -> None:
+        head = client.recv(65_536)
+        self.asked.append(head)
+        host, _, port = head.split(b" ")[1].decode().rpartition(":")
+        with client, socket.create_connection((host, int(port))) as target:
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            back = threading.Thread(target=_copied, args=(target, client), daemon=True)
+            back.start()
+            _copied(client, target)
+            back.join()
+
+    def close(self) -> None:
+        """Take no further tunnels."""
+        self._socket.close()
+
+
+def _copied(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while piece := source.recv(65_536):
+            target.sendall(piece)
+        target.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    """Return a proxy on this machine."""
+    found = Proxy()
+    yield found
+    found.close()
+
+
+def test_proxy_of_the_profile_sees_the_name_of_the_server_and_no_token(
+    gateway: Gateway, server: FaultServer, secure: Secured, proxy: Proxy
+) -> None:
+    """Every connection goes through the proxy, encrypted from here to the FHIR server."""
+    file = secure(OWN_ADDRESS)
+    assert patient(gateway, server, file, proxy.url) == (State.SUPPLIED, None)
+    port = server.server_address[1]
+    assert {head.split(b"\r\n")[0] for head in proxy.asked} == {
+        f"CONNECT 127.0.0.1:{port} HTTP/1.0".encode()
+    }
+    assert ACCESS_TOKEN.encode() not in b"".join(proxy.asked)
+    assert len(server.seen) == SEARCHES
+
+
+def test_certificate_is_checked_through_a_proxy_too(
+    gateway: Gateway, server: FaultServer, secure: Secured, proxy: Proxy
+) -> None:
+    """A proxy that leads to another server gets no token."""
+    file = secure(ANOTHER_NAME)
+    assert patient(gateway, server, file, proxy.url)[0] is State.NOT_SUPPLIED
+    assert server.seen == []
+
+
+def test_proxy_that_is_down_is_an_unreachable_server(
+    gateway: Gateway, server: FaultServer, secure: Secured
+) -> None:
+    """There is no way around the proxy."""
+    file = secure(OWN_ADDRESS)
+    state, reason = patient(gateway, server, file, "http://127.0.0.1:9")
+    assert (state, server.seen) == (State.NOT_SUPPLIED, [])
+    assert reason in {reasons.SERVER_UNREACHABLE, reasons.SERVER_PAUSED}
+
+
+def test_connections_are_kept_for_the_next_call(gateway: Gateway, server: FaultServer) -> None:
+    """A second call opens no further connection."""
+    peers: set[object] = set()
+
+    def behaviour(handler: Handler) -> None:
+        peers.add(handler.client_address)
+        handler.send_json(PATIENT)
+
+    server.behaviours["Patient"] = behaviour
+    client = dev_profile()
+    prefetch = dict.fromkeys(Key.DEFAULT[1:])
+    for _ in range(3):
+        gateway.answers(call(server, **prefetch), client, deadline())
+    assert len(peers) == 1
+
+
+@pytest.mark.parametrize("word", ["close", "keep-alive"])
+def test_server_that_hangs_up_is_asked_on_a_new_connection(
+    gateway: Gateway, server: FaultServer, word: str
+) -> None:
+    """Whether it says so or not, the next call is answered at the first try."""
+
+    def behaviour(handler: Handler) -> None:
+        handler.close_connection = True
+        handler.send_json(PATIENT, Connection=word)
+        handler.close_connection = True
+
+    server.behaviours["Patient"] = behaviour
+    client = dev_profile()
+    for _ in range(3):
+        answers = gateway.answers(call(server), client, deadline())
+        assert answers[Key.PATIENT].supply.state is State.SUPPLIED
+        time.sleep(0.05)
+    assert len(server.asked("Patient")) == 3
+
+
+def test_rest_of_one_answer_is_never_taken_for_the_next(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """What a server sends after an answer belongs to nobody."""
+    foreign = (
+        b'HTTP/1.1 200 OK\r\nContent-Length: 44\r\n\r\n{"resourceType":"Patient","id":"bert","x":1}'
+    )
+
+    def behaviour(handler: Handler) -> None:
+        handler.send_json(PATIENT)
+        time.sleep(0.02)
+        handler.wfile.write(foreign)
+
+    server.behaviours["Patient"] = behaviour
+    client = dev_profile()
+    prefetch = dict.fromkeys(Key.DEFAULT[1:])
+    for _ in range(3):
+        answer = gateway.answers(call(server, **prefetch), client, deadline())[Key.PATIENT]
+        assert b'"bert"' not in b"".join(map(bytes, answer.resources))  # type: ignore[arg-type]
+        time.sleep(0.05)
+
+
+def test_refusal_leaves_no_rest_on_the_connection(gateway: Gateway, server: FaultServer) -> None:
+    """The page of a 404 is not read, and the next search still gets its own answer."""
+    server.behaviours["Condition"] = fault_server.status(404)
+    client = dev_profile()
+    for _ in range(2):
+        answers = gateway.answers(call(server), client, deadline())
+        assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_NOT_FOUND
+        assert answers[Key.PATIENT].supply.state is State.SUPPLIED
