@@ -28,7 +28,7 @@ from cds_service.hooks.request import HookRequest
 from cds_service.hooks.strict_json import check_part
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.addresses import AddressRefusedError, allowed_base
-from cds_service.trust.connections import connector
+from cds_service.trust.connections import Connector
 from cds_service.trust.profile import ClientProfile
 from cds_service.turns import resting
 
@@ -149,10 +149,7 @@ class Gateway:
             return reasons.SERVER_NOT_ALLOWED
         if request.access_token is None and not client.allows_open_fhir:
             return reasons.NO_ACCESS_TOKEN
-        try:
-            known = self._known(client, base)
-        except OSError:  # its certificate authorities are gone
-            return reasons.SERVER_UNREACHABLE
+        known = self._known(client, base)
         return Access(
             base=base,
             token=request.access_token,
@@ -173,7 +170,7 @@ class Gateway:
         return _Known(
             client=client,
             server=FhirServer(
-                connector(client, base=base),
+                Connector(client, base=base),
                 self._clock,
                 threads=client.max_fhir_requests,
                 wants_fresh=client.searches.asks_fresh,

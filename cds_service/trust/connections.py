@@ -10,10 +10,9 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property
 from typing import Any, Protocol
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import certifi
 from urllib3.connection import HTTPConnection, HTTPSConnection, ProxyConfig, port_by_scheme
@@ -58,47 +57,51 @@ def refuse_private_peer(peer: socket.socket | str, client: FhirAddressRules, *, 
     refuse_private_address(address, base=base, client=client)
 
 
-def connector(client: FhirSite, *, base: str) -> Callable[[], HTTPConnection]:
-    """Return what makes connections to the server of *base*; they connect when first used.
+class Connector:
+    """Makes connections to the server of one base; each connects when it is first used.
 
-    A refused address reaches the caller as :class:`urllib3.exceptions.NewConnectionError`.
-    Nothing of the environment has a say: no proxy and no certificate authority.
-
-    Raises:
-        OSError: The certificate authorities cannot be read.
+    A refused address is a :class:`urllib3.exceptions.NewConnectionError` then.  Nothing of the
+    environment has a say: no proxy and no certificate authority.
     """
-    server = urlsplit(base)
-    kind: type[HTTPConnection] = HTTPConnection
-    trusted: dict[str, Any] = {}
-    if server.scheme == "https":
-        kind = HTTPSConnection
-        trusted = {"ssl_context": _trust(client)}
-    if client.outbound_proxy is not None:
-        return partial(_tunnel, kind, client.outbound_proxy, server, trusted)
-    return partial(_guarded(kind, client, base), server.hostname, server.port, **trusted)
 
+    def __init__(self, client: FhirSite, *, base: str) -> None:
+        """Connect as *client* says; nothing is read or opened yet."""
+        self._server = urlsplit(base)
+        self._ca_file = str(client.ca_file or certifi.where())
+        self._proxy = None if client.outbound_proxy is None else parse_url(client.outbound_proxy)
+        kind = HTTPSConnection if self._server.scheme == "https" else HTTPConnection
+        self._kind: Any = kind if self._proxy else _guarded(kind, client, base)
 
-def _trust(client: FhirSite) -> ssl.SSLContext:
-    """Return which certificates are believed; reading them takes 15 ms, so once for all."""
-    context = create_urllib3_context()
-    context.load_verify_locations(str(client.ca_file or certifi.where()))
-    return context
+    def __call__(self) -> HTTPConnection:
+        """Return a new connection.
 
+        Raises:
+            OSError: The certificate authorities cannot be read.
+        """
+        server, proxy = self._server, self._proxy
+        connection: HTTPConnection
+        trusted: dict[str, Any] = {}
+        if server.scheme == "https":
+            trusted["ssl_context"] = self._trusted
+        if proxy is None:
+            connection = self._kind(server.hostname, server.port, **trusted)
+            return connection
+        connection = self._kind(
+            proxy.host,
+            proxy.port or port_by_scheme[str(proxy.scheme)],
+            proxy=proxy,
+            proxy_config=ProxyConfig(self._trusted, False, None, None),  # noqa: FBT003 - urllib3's
+            **trusted,
+        )
+        connection.set_tunnel(str(server.hostname), server.port, scheme=str(proxy.scheme))
+        return connection
 
-def _tunnel(
-    kind: type[HTTPConnection], proxy: str, server: SplitResult, trusted: Mapping[str, Any]
-) -> HTTPConnection:
-    """Return a connection to *server* through *proxy*, which sees its name and nothing else."""
-    way = parse_url(proxy)
-    connection = kind(
-        str(way.host),
-        way.port or port_by_scheme[str(way.scheme)],
-        proxy=way,
-        proxy_config=ProxyConfig(trusted.get("ssl_context"), False, None, None),  # noqa: FBT003 - urllib3's
-        **trusted,
-    )
-    connection.set_tunnel(str(server.hostname), server.port, scheme=str(way.scheme))
-    return connection
+    @cached_property
+    def _trusted(self) -> ssl.SSLContext:
+        """Who vouches for certificates; to read that takes 15 ms, so it is read once."""
+        context = create_urllib3_context()
+        context.load_verify_locations(self._ca_file)
+        return context
 
 
 def _guarded(kind: Any, client: FhirSite, base: str) -> Any:  # noqa: ANN401 - classes of urllib3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -16,7 +17,7 @@ from cds_service.fhir.http import FhirServer, Question, Terms
 from cds_service.trust.profile import dev_profile
 from tests.fhir import fault_server
 from tests.fhir.fault_server import FaultServer, Handler
-from tests.fhir.test_gateway_faults import call, deadline, page, sends
+from tests.fhir.test_gateway_faults import SEARCHES, call, deadline, page, sends
 
 MOMENT = 1_800_000_000
 
@@ -79,12 +80,13 @@ def test_dripping_server_holds_no_thread_past_the_deadline(
 ) -> None:
     """Each byte would start a socket time-out again; the connection is cut instead."""
     server.behaviours["Condition"] = behaviour
+    client = replace(dev_profile(), max_fhir_requests=SEARCHES)
     started = time.monotonic()
-    answers = gateway.answers(call(server), dev_profile(), deadline(0.3))
+    answers = gateway.answers(call(server), client, deadline(0.3))
     assert time.monotonic() - started < 0.5
     assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
     fhir = next(iter(gateway._servers.values())).server
-    together = threading.Barrier(dev_profile().max_fhir_requests)
+    together = threading.Barrier(client.max_fhir_requests)
     tasks = [fhir.submit(lambda: together.wait(0.5) and None) for _ in range(together.parties)]
     assert all(task.exception(timeout=1) is None for task in tasks)
 

@@ -11,7 +11,7 @@ from urllib3 import HTTPResponse
 from urllib3.exceptions import NewConnectionError
 
 from cds_service.trust.addresses import AddressRefusedError
-from cds_service.trust.connections import connector, refuse_private_peer
+from cds_service.trust.connections import Connector, refuse_private_peer
 from cds_service.trust.profile import ClientProfile, dev_profile
 
 pytestmark = pytest.mark.enable_socket
@@ -57,7 +57,7 @@ def listener() -> Iterator[Listener]:
 
 def fetch(client: ClientProfile, base: str) -> HTTPResponse:
     """Call *base* with a token over a guarded connection."""
-    connection = connector(client, base=base)()
+    connection = Connector(client, base=base)()
     connection.timeout = 5
     connection.request("GET", "/", headers={"Authorization": "Bearer canary"})
     answer = connection.getresponse()
