@@ -25,6 +25,7 @@ AS_OF_EXTENSION = "org.post-laminectomy-cds.as-of"
 _VALIDATOR = packaged_validator(SCHEMA_FILE)
 _FITTING = type_of(packaged_schema(SCHEMA_FILE))
 """Both are built at the import, so that no request waits for them."""
+fits({}, _FITTING)  # msgspec prepares a type at its first use, which must not be in two threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
