@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -38,13 +38,15 @@ _NOT_ABOUT_THEM = frozenset({Outcome.NOT_APPLICABLE, Outcome.NO_OPERATION})
 
 def held_back(
     assessment: Assessment,
-    snoozes: Iterable[Snooze],
+    snoozes: Sequence[Snooze],
     names: CardNames,
     *,
     operation: str | None,
     knowledge: Knowledge,
 ) -> dict[str, str]:
     """Return the cards that earlier answers hold back today, with why in our words."""
+    if not snoozes:
+        return {}
     wanted = {snooze.card for snooze in snoozes}
     met = (f for f in assessment.findings if f.verdict is Verdict.MET and f.card in wanted)
     held = held_cards(

@@ -37,9 +37,8 @@ class Explanation:
         self._phrases = forms.knowledge.phrases
         self._chart = self._list("heading-chart", story.chart)
         self._looked_at = self._list("heading-looked-at", story.looked_at())
-        self._explanations = self._list(
-            "heading-explanations", story.explanations[:_SHOWN_EXPLANATIONS]
-        )
+        likeliest = story.assessment.explanations[:_SHOWN_EXPLANATIONS]
+        self._explanations = self._list("heading-explanations", story.explained(likeliest))
         self._limits = headed(self._phrases["heading-limits"], self._limits_line())
 
     def detail(

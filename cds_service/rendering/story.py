@@ -13,7 +13,7 @@ from cds_service.chart.facts import MrStatus, OrderFact
 from cds_service.chart.supply import Key, State
 from cds_service.evaluation.age import is_aged
 from cds_service.evaluation.answers import PassedOver
-from cds_service.evaluation.assessment import Assessment, Term, Verdict, Word
+from cds_service.evaluation.assessment import Assessment, Explanation, Term, Verdict, Word
 from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course, Score, SiteCourse
@@ -182,11 +182,10 @@ class Story:
         case = self.assessment.case
         return case is not None and _is_pregnancy_unknown(case)
 
-    @lazy
-    def explanations(self) -> list[str]:
-        """Return the explanations with their reasons, the likeliest first."""
+    def explained(self, explanations: Iterable[Explanation]) -> list[str]:
+        """Return *explanations* with their reasons."""
         lines = []
-        for explanation in self.assessment.explanations:
+        for explanation in explanations:
             phenotype = self.wording.knowledge.phenotypes[explanation.phenotype]
             reasons = [phenotype.points[reason].words for reason in explanation.reasons]
             if explanation.is_only_by_exclusion:
@@ -207,7 +206,8 @@ class Story:
     def _operation(self, case: Case) -> str:
         operation = case.operation
         types = tuple(Term(kind="phrase", id=f"type-{name}") for name in sorted(operation.types))
-        sides = [self._phrase(f"side-{s.value}") for s in Side if s in operation.sides]
+        found = operation.sides
+        sides = [self._phrase(f"side-{s.value}") for s in Side if s in found] if found else []
         known = [*sorted(operation.levels), *sides]
         return self.line(
             "fact-operation",

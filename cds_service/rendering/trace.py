@@ -88,7 +88,7 @@ def _passed_over(story: Story, assessment: Assessment) -> list[str]:
 
 
 def _explanations(story: Story, explanations: Sequence[Explanation]) -> list[str]:
-    lines = story.explanations
+    lines = story.explained(explanations)
     return [
         f"{explanation.points:>3} {line}"
         for explanation, line in zip(explanations, lines, strict=True)
