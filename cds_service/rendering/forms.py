@@ -211,8 +211,12 @@ class Forms:
 
 
 def forms_of(options: CardOptions, knowledge: Knowledge) -> Forms:
-    """Return the forms of one client; all its answers share them."""
-    return knowledge.remember(("forms", options), lambda: Forms(options, knowledge))
+    """Return the forms of one client; all its answers share them until its options change."""
+    newest = knowledge.remember(("forms", options.client_id), lambda: [Forms(options, knowledge)])
+    forms = newest[0]
+    if forms.options is not options:
+        forms = newest[0] = Forms(options, knowledge)
+    return forms
 
 
 def text_of(card: CardTemplate, block: str, variant: str) -> str:

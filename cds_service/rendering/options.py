@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from cds_service.catalogue.orders import NO_CATALOGUE, OrderCatalogue
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CardOptions:
-    """The dialect and the wishes of one client; made once for each, and equal only to itself.
+    """The dialect and the wishes of one client; made once for each, not once for each call.
 
     ``selection_behavior`` is ``spec`` (``at-most-one`` for alternatives, ``any`` otherwise),
     ``any`` or ``at-most-one``.  ``indicator_ceiling`` maps a card id to the most urgent indicator

@@ -63,6 +63,16 @@ def test_client_that_wants_actions_gets_no_cards_to_read_only(
         assert _topics(cards) == expected
 
 
+def test_changed_wishes_of_a_client_hold_from_the_next_answer_on(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """What is kept for a client never outlives its wishes, and comes back with them."""
+    wishes = [options, replace(options, has_topic=False, intent="proposal"), options]
+    answers = [render_cards(assessment, knowledge, wish, context) for wish in wishes]
+    assert [_resource(card)["intent"] for (card,) in answers] == ["order", "proposal", "order"]
+    assert answers[0] == answers[2]
+
+
 def test_gap_is_said_even_where_info_cards_are_off(
     assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
 ) -> None:
