@@ -41,6 +41,7 @@ class ConnectionWatch:
         with self._lock:
             for connection, until in self._reading.items():
                 if until <= ends_at:
+                    bare = getattr(connection, "socket", connection)  # of TLS within TLS
                     with contextlib.suppress(OSError):
                         # not the method of a TLS socket, which would pull it from under its reader
-                        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+                        socket.socket.shutdown(bare, socket.SHUT_RDWR)

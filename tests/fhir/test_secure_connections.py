@@ -59,12 +59,17 @@ def secure(server: FaultServer, tmp_path: Path) -> Secured:
 
     def speaks_tls(name: x509.GeneralName) -> Path:
         file, key_file = certified(tmp_path, name)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file, key_file)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.socket = tls(file, key_file).wrap_socket(server.socket, server_side=True)
         return file
 
     return speaks_tls
+
+
+def tls(file: Path, key_file: Path) -> ssl.SSLContext:
+    """Return how a server with this certificate speaks TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file, key_file)
+    return context
 
 
 def secure_base(server: FaultServer) -> str:
@@ -129,18 +134,18 @@ def test_authority_whose_file_is_gone_is_a_gap_and_no_failure(
     assert reason in {reasons.SERVER_UNREACHABLE, reasons.SERVER_PAUSED}
 
 
-@pytest.mark.parametrize("is_through_proxy", [False, True])
+@pytest.mark.parametrize("way", ["direct", "http", "https"])
 def test_dripping_server_is_cut_over_tls_and_through_a_proxy_too(
-    gateway: Gateway, server: FaultServer, secure: Secured, proxy: Proxy, *, is_through_proxy: bool
+    gateway: Gateway, server: FaultServer, secure: Secured, tmp_path: Path, way: str
 ) -> None:
-    """After the deadline no thread reads on."""
-    client = replace(
-        dev_profile(),
-        ca_file=secure(OWN_ADDRESS),
-        outbound_proxy=proxy.url if is_through_proxy else None,
-    )
+    """After the deadline no thread reads on, even with TLS to the proxy and TLS within that."""
+    file = secure(OWN_ADDRESS)
+    proxy = Proxy(tls(file, tmp_path / "key.pem") if way == "https" else None)
+    url = None if way == "direct" else proxy.url
+    client = replace(dev_profile(), ca_file=file, outbound_proxy=url)
     server.behaviours["Condition"] = fault_server.drip_headers
-    answers = gateway.answers(call(secure_base(server)), client, deadline(0.5))
+    answers = gateway.answers(call(secure_base(server)), client, deadline(0.7))
+    proxy.close()
     assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
     assert answers[Key.PATIENT].supply.state is State.SUPPLIED
     known = next(iter(gateway._servers.values())).server
@@ -158,10 +163,12 @@ def ends_soon(is_over: Callable[[], bool]) -> bool:
 class Proxy:
     """A proxy on this machine; ``asked`` holds what it was sent before a tunnel stood."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.asked: list[bytes] = []
+        self._context = context
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        scheme = "http" if context is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._socket.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
@@ -173,6 +180,8 @@ class Proxy:
             threading.Thread(target=self._tunnel, args=(client,), daemon=True).start()
 
     def _tunnel(self, client: socket.socket) -> None:
+        if self._context is not None:
+            client = self._context.wrap_socket(client, server_side=True)
         head = client.recv(65_536)
         self.asked.append(head)
         host, _, port = head.split(b" ")[1].decode().rpartition(":")

@@ -36,6 +36,6 @@ def test_text_that_was_filled_by_the_library_itself_is_left_out(log: io.StringIO
 
 def test_chatty_packages_are_silent(log: io.StringIO) -> None:
     """HTTP libraries log addresses with search parameters; they are not heard at all."""
-    for name in ("urllib3.connectionpool", "werkzeug", "requests", "gunicorn.access"):
+    for name in ("urllib3.connection", "werkzeug", "requests", "gunicorn.access"):
         logging.getLogger(name).error("GET /Patient?name=%s", CANARY)
     assert log.getvalue() == ""
