@@ -28,7 +28,7 @@ class Door:
 
     def __init__(self) -> None:
         """Open the door before the worker processes are made, so that all of them have it."""
-        self._giving, self.taking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._giving, self.taking = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._giving.settimeout(0)
         self.taking.settimeout(0)
 
