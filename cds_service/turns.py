@@ -10,16 +10,20 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 class Turns:
     """One turn at a time; safe for several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_rest: Callable[[], None] = lambda: None) -> None:
+        """Call *on_rest* whenever a thread begins to rest."""
+        self._on_rest = on_rest
         self._lock = threading.Lock()
         self._is_taken = False
+        self.resting = 0
+        """How many threads rest."""
         self._waiting: deque[threading.Lock] = deque()
 
     @contextmanager
@@ -54,9 +58,14 @@ class Turns:
     def rest(self) -> Iterator[None]:
         """Let others compute while this thread, whose turn it is, waits for somebody."""
         self._give_back()
+        with self._lock:
+            self.resting += 1
+        self._on_rest()
         try:
             yield
         finally:
+            with self._lock:
+                self.resting -= 1
             self._take(is_first=True)
 
     def _take(self, *, is_first: bool = False, longest_wait_seconds: float = -1) -> bool:

@@ -41,6 +41,8 @@ _MOST_HANGING_UP = 200
 _SEND_BUFFER_BYTES = 524_288
 _PIECE_BYTES = 65_536
 _HEAD_END = b"\r\n\r\n"
+_MOST_NEAR_TURN = 3
+"""Hook calls whose turn it is or is next; the others wait in the line and not in threads."""
 _LONGEST_TURN_SECONDS = 0.02
 """The event loop waits no longer for a call to end."""
 
@@ -133,7 +135,7 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
         self._line: WaitingLine[_Connection] = WaitingLine(time.monotonic)
         self._hook_calls = 0
         """Those that have a thread."""
-        self._turns = Turns()
+        self._turns = Turns(on_rest=lambda: self.method_queue.defer(self._advance))
 
     def init_process(self) -> None:
         """Begin to work; called in the new process."""
@@ -254,11 +256,16 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
         return is_large and self.door.give(conn.sock, bytes(conn.early))
 
     def _advance(self) -> None:
-        """Give threads to those who wait, as far as there are any."""
-        while self._hook_calls < self.most_hook_calls and (conn := self._line.next()):
+        """Give threads to those who wait, as far as there are any and they can soon compute."""
+        while self._has_place and (conn := self._line.next()):
             self._hook_calls += 1
             conn.has_place = True
             self.enqueue_req(conn)
+
+    @property
+    def _has_place(self) -> bool:
+        is_soon = self._hook_calls - self._turns.resting < _MOST_NEAR_TURN
+        return is_soon and self._hook_calls < self.most_hook_calls
 
     def _refuse(self, conn: _Connection) -> None:
         with contextlib.suppress(OSError):  # there is room for the answer, unless it is gone

@@ -150,13 +150,12 @@ def test_one_thread_computes_at_a_time() -> None:
 
 def test_who_rests_lets_others_compute_and_goes_on_before_those_who_have_not_begun() -> None:
     """A call that waits for a FHIR server holds nobody up, and is not sent to the end."""
-    turns, order = Turns(), []
     rests, goes_on = threading.Event(), threading.Event()
+    turns, order = Turns(on_rest=rests.set), []
 
     def pulls() -> None:
         with turns.turn(0.0):
             with resting():
-                rests.set()
                 goes_on.wait(5)
             order.append("pulled")
 
@@ -169,6 +168,7 @@ def test_who_rests_lets_others_compute_and_goes_on_before_those_who_have_not_beg
     first = threading.Thread(target=pulls)
     first.start()
     assert rests.wait(5)
+    assert turns.resting == 1
     others = [threading.Thread(target=computes, args=(name,)) for name in ("one", "two")]
     for other in others:
         other.start()
@@ -176,6 +176,7 @@ def test_who_rests_lets_others_compute_and_goes_on_before_those_who_have_not_beg
     for thread in (first, *others):
         thread.join(5)
     assert order == ["one", "pulled", "two"]
+    assert turns.resting == 0
 
 
 def test_event_loop_comes_first_and_waits_no_longer_than_it_wants() -> None:
