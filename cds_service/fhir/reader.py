@@ -74,6 +74,14 @@ def plain_word(text: str | None) -> str:
     return "" if text is None else text.strip().lower()
 
 
+def status_words(concept: wire.CodeableConcept | None) -> frozenset[str]:
+    """Return every word of a coded status, of whichever system; its text where it has no code."""
+    if concept is None:
+        return frozenset()
+    codes = frozenset(plain_word(coding.code) for coding in concept.coding if coding.code)
+    return codes or frozenset({plain_word(concept.text)})
+
+
 class Reader:
     """Sorts the entries of a chart and remembers what was set aside, and why."""
 

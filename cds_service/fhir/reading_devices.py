@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from cds_service.chart.facts import AllergyFact, DeviceFact, MrStatus
 from cds_service.fhir import reasons, wire
 from cds_service.fhir.coding import Place, texts_of
-from cds_service.fhir.reader import Entry, Reader, plain_word
+from cds_service.fhir.reader import Entry, Reader, status_words
 
 _NOT_IMPLANTED = frozenset({"inactive", "entered-in-error"})
 _IMPLANT = "implant-"
@@ -34,7 +34,7 @@ _GADOLINIUM = re.compile(
     r"\bgad(?:olin|obut|oter|opent|obena|odiam|overs|oxet|opic)\w*", re.IGNORECASE
 )
 _GADOLINIUM_ALLERGY = "gadolinium-allergy"
-_ACTIVE_ALLERGY = frozenset({"", "active"})
+_PAST_ALLERGY = frozenset({"inactive", "resolved"})
 
 
 def read_devices(reader: Reader) -> tuple[DeviceFact, ...]:
@@ -113,10 +113,10 @@ def _allergy(reader: Reader, entry: Entry) -> AllergyFact | None:
     found = reader.decoded(entry, wire.Allergy)
     if found is None:
         return None
-    if _status(found.verification_status) in {"entered-in-error", "refuted"}:
+    if status_words(found.verification_status) & {"entered-in-error", "refuted"}:
         reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
         return None
-    if _status(found.clinical_status) not in _ACTIVE_ALLERGY:
+    if status_words(found.clinical_status) & _PAST_ALLERGY:
         return None
     stated = (found.code, *(reaction.substance for reaction in found.reaction))
     concepts = frozenset(
@@ -127,10 +127,3 @@ def _allergy(reader: Reader, entry: Entry) -> AllergyFact | None:
     if any(_GADOLINIUM.search(text) for text in texts_of(stated)):
         concepts |= {_GADOLINIUM_ALLERGY}
     return AllergyFact(reference=entry.reference, concepts=concepts) if concepts else None
-
-
-def _status(concept: wire.CodeableConcept | None) -> str:
-    if concept is None:
-        return ""
-    codes = [plain_word(coding.code) for coding in concept.coding if coding.code]
-    return codes[0] if codes else plain_word(concept.text)

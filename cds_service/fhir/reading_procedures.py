@@ -10,12 +10,13 @@ from cds_service.chart.facts import ConditionFact, EncounterFact, ProcedureFact
 from cds_service.fhir import reasons, wire, wording
 from cds_service.fhir.coding import Place, inner_concepts, texts_of
 from cds_service.fhir.decoding import read_resource
-from cds_service.fhir.reader import Entry, Reader, plain_word
+from cds_service.fhir.reader import Entry, Reader, plain_word, status_words
 from cds_service.fhir.subjects import Owner
 from cds_service.values import FhirDate, Side
 
 _ACTIVE = frozenset({"active", "recurrence", "relapse"})
 _INACTIVE = frozenset({"inactive", "remission", "resolved"})
+_NOT_SO = frozenset({"entered-in-error", "refuted"})
 _NOT_COMPLETED = frozenset(
     {
         *("preparation", "in-progress", "not-done", "on-hold", "stopped", "unknown"),
@@ -37,9 +38,9 @@ def _condition(reader: Reader, entry: Entry) -> ConditionFact | None:
     found = reader.decoded(entry, wire.Condition)
     if found is None:
         return None
-    verification = _word(found.verification_status)
-    if verification in {"entered-in-error", "refuted"} or entry.status == "entered-in-error":
-        is_refuted = verification == "refuted"
+    verification = status_words(found.verification_status)
+    if verification & _NOT_SO or entry.status == "entered-in-error":
+        is_refuted = "refuted" in verification
         reader.put_entry_aside(entry, reasons.REFUTED if is_refuted else reasons.ENTERED_IN_ERROR)
         return None
     place = Place(vocabulary=reader.vocabulary, code=found.code, body_sites=found.body_site)
@@ -78,9 +79,9 @@ def _when(
 
 
 def _is_active(found: wire.Condition) -> bool:
-    status = _word(found.clinical_status)
-    if status in _ACTIVE or status in _INACTIVE:
-        return status in _ACTIVE
+    status = status_words(found.clinical_status)
+    if status & (_ACTIVE | _INACTIVE):
+        return bool(status & _ACTIVE)
     has_ended = (
         found.abatement_date_time,
         found.abatement_period,
@@ -90,14 +91,6 @@ def _is_active(found: wire.Condition) -> bool:
         found.abatement_boolean or None,
     )
     return all(item is None for item in has_ended)
-
-
-def _word(concept: wire.CodeableConcept | None) -> str:
-    """Return the status word of a coded status, or its text where it has no code."""
-    if concept is None:
-        return ""
-    codes = [plain_word(coding.code) for coding in concept.coding if coding.code]
-    return codes[0] if codes else plain_word(concept.text)
 
 
 def read_procedures(

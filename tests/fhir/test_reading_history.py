@@ -215,6 +215,57 @@ def test_refuted_condition_is_set_aside(read: ReadChart, code: str) -> None:
     assert read(ruled_out).conditions == ()
 
 
+def local_first(code: str) -> Resource:
+    """Return a coded status as some EHRs send it: the hospital's own code, then the one of HL7."""
+    own = {"system": "urn:oid:1.2.840.114350.1", "code": "1"}
+    return {"coding": [own, {"code": code}]}
+
+
+@pytest.mark.parametrize("code", ["refuted", "entered-in-error"])
+def test_condition_is_ruled_out_by_any_code_of_its_status(read: ReadChart, code: str) -> None:
+    """A cauda equina syndrome entered in error is none, whatever code the hospital puts first."""
+    ruled_out = condition("192970008", verificationStatus=local_first(code))
+    assert read(ruled_out).conditions == ()
+
+
+@pytest.mark.parametrize(("code", "is_active"), [("resolved", False), ("active", True)])
+def test_condition_is_over_by_any_code_of_its_status(
+    read: ReadChart,
+    code: str,
+    is_active: bool,  # noqa: FBT001 - a case
+) -> None:
+    """A resolved diagnosis stays resolved behind the hospital's own code."""
+    chart = read(condition("192970008", clinicalStatus=local_first(code)))
+    assert chart.conditions[0].is_active is is_active
+
+
+@pytest.mark.parametrize(
+    ("status", "is_kept"),
+    [
+        ({"clinicalStatus": local_first("active")}, True),
+        ({"clinicalStatus": {"text": "Confirmed by the ward"}}, True),
+        ({"clinicalStatus": local_first("resolved")}, False),
+        ({"clinicalStatus": local_first("inactive")}, False),
+        ({"verificationStatus": local_first("refuted")}, False),
+        ({"verificationStatus": local_first("entered-in-error")}, False),
+    ],
+)
+def test_allergy_counts_until_a_code_of_its_status_ends_it(
+    read: ReadChart,
+    status: dict[str, object],
+    is_kept: bool,  # noqa: FBT001 - a case
+) -> None:
+    """A gadolinium allergy with an unusual status is still one; contrast could hurt."""
+    allergy = {
+        "resourceType": "AllergyIntolerance",
+        "id": "a1",
+        "patient": {"reference": "Patient/anna"},
+        "code": {"text": "Gadobutrol"},
+        **status,
+    }
+    assert bool(read(allergy).allergies) is is_kept
+
+
 def test_condition_is_dated_by_the_first_day_it_states(read: ReadChart) -> None:
     """Onset, then recorded, then the server's own stamp."""
     stamped = condition("27151001", meta={"lastUpdated": "2026-09-01T00:00:00Z"})
