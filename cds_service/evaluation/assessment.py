@@ -66,11 +66,18 @@ class Note(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """A chart entry the finding rests on: its reference, what it is in our words, and its day."""
+    """A chart entry the finding rests on: its reference, what it is in our words, and its day.
+
+    Units:
+        ``value`` is in the unit of its concept; ``converted_from`` is what the chart says where
+        that is another unit.
+    """
 
     reference: str
     label: str
     day: date | None
+    value: Decimal | None = None
+    converted_from: str | None = None
 
 
 class Proposal(Struct, frozen=True, kw_only=True):

@@ -19,12 +19,17 @@ _QUESTIONNAIRES = frozenset({"dn4", "paindetect", "lanss", "pcs", "phq9", "phq9-
 
 
 class Measure(Struct, frozen=True, kw_only=True):
-    """The worst value of one day; ``age`` is how many days ago."""
+    """The worst value of one day; ``age`` is how many days ago.
+
+    Units:
+        That of the concept; ``converted_from`` is what the chart says in another one.
+    """
 
     on: date
     age: int
     value: Decimal
     reference: str
+    converted_from: str | None = None
 
 
 class Measures(Struct, frozen=True, dict=True):
@@ -61,20 +66,24 @@ class Measures(Struct, frozen=True, dict=True):
     def _read_series(
         self, observed: Iterable[ObservationFact], worst: Callable[[Iterable[Decimal]], Decimal]
     ) -> tuple[Measure, ...]:
-        days: dict[date, list[tuple[Decimal, str]]] = {}
+        days: dict[date, list[tuple[Decimal, str, str | None]]] = {}
         for observation in observed:
             effective = observation.effective
             if observation.value is not None and effective is not None and effective.is_exact:
-                entry = (observation.value, observation.reference)
-                days.setdefault(effective.latest, []).append(entry)
+                found = (observation.value, observation.reference, observation.converted_from)
+                days.setdefault(effective.latest, []).append(found)
         measures = []
         for on, entries in sorted(days.items()):
-            value, reference = entries[0]
+            value, reference, original = entries[0]
             if len(entries) > 1:
-                value = worst([value for value, _ in entries])
-                reference = min([ref for candidate, ref in entries if candidate == value])
+                value = worst([value for value, _, _ in entries])
+                _, reference, original = min(
+                    (found for found in entries if found[0] == value), key=lambda found: found[1]
+                )
             age = (self.limits.as_of - on).days
-            measures.append(Measure(on=on, age=age, value=value, reference=reference))
+            measures.append(
+                Measure(on=on, age=age, value=value, reference=reference, converted_from=original)
+            )
         return tuple(measures)
 
     def latest(self, concept: str) -> Measure | None:

@@ -13,7 +13,7 @@ from cds_service.evaluation.case import Case
 from cds_service.knowledge.model import CardTemplate, OrderTemplate
 from cds_service.rendering.forms import CardForm, Forms
 from cds_service.rendering.story import Story
-from cds_service.rendering.wording import headed, itemised, listed
+from cds_service.rendering.wording import headed, itemised, listed, number
 
 _ASKED = {
     "sign-bladder": frozenset(
@@ -98,13 +98,19 @@ class Explanation:
         return self._list("heading-chart", [*self._story.chart, *dict.fromkeys(others)])
 
     def _entry(self, entry: Evidence) -> str:
-        """Return an entry in our words."""
-        wording, label = self._story.wording, entry.label
+        """Return "C-reactive protein: 12 mg/L (2026-06-01; sent as 1.2 mg/dL)"."""
+        wording, label, line = self._story.wording, entry.label, self._story.line
         if label in wording.knowledge.value_sets:
             label = wording.term(Term(kind="value-set", id=label))
+        if entry.value is not None:
+            unit = wording.knowledge.phrases.get(f"unit-{entry.label}", "")
+            label = f"{label}: {number(entry.value)} {unit}".strip()
         if entry.day is None:
-            return self._story.line("fact-entry-undated", label=label)
-        return self._story.line("fact-entry", label=label, date=entry.day)
+            return line("fact-entry-undated", label=label)
+        if entry.converted_from is None:
+            return line("fact-entry", label=label, date=entry.day)
+        original = entry.converted_from
+        return line("fact-entry-converted", label=label, date=entry.day, original=original)
 
     def _looked_at_for(self, finding: Finding) -> str:
         if not finding.passed_over and not finding.unread:

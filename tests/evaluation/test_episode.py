@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from cds_service.chart.facts import ProcedureFact
 from cds_service.evaluation.episode import Episode, find_episode
 from cds_service.evaluation.limits import Limits
 from cds_service.knowledge.model import Knowledge
+from cds_service.values import FhirDate
 from cds_service.vignettes.running import AS_OF, chart_of
 
 
@@ -81,3 +84,17 @@ def test_episode_leaves_undated_operations_aside_when_one_is_dated(knowledge: Kn
     episode = _episode(knowledge, day=100, operation="discectomy", other_operations=other)
     assert episode.operations[0].types == {"discectomy"}
     assert episode.remarks
+
+
+def test_episode_does_not_count_from_a_stimulator_paddle(knowledge: Knowledge) -> None:
+    """A laminectomy that only made room for a paddle, coded as both, starts no new clock."""
+    chart = chart_of({"day": 100, "operation": "discectomy"}, knowledge)
+    paddle = ProcedureFact(
+        reference="Procedure/paddle",
+        concepts=frozenset({"decompression", "scs-procedure", "not-an-index-operation"}),
+        performed=FhirDate.on(AS_OF - timedelta(days=20)),
+    )
+    chart = replace(chart, procedures=(*chart.procedures, paddle))
+    operation = find_episode(chart, Limits(knowledge, AS_OF)).operations[0]
+    assert operation.dss(AS_OF) == 100
+    assert operation.surgery_count == 1

@@ -117,3 +117,19 @@ def test_bladder_sign_is_no_mere_warning_while_its_company_is_unread(key: str) -
     alone: Facts = {"day": 120, "operation": "discectomy", "findings": {"urinary retention": 118}}
     assert _rows(alone)["RF-POUR"].verdict is Verdict.MET
     assert _rows({**alone, "not supplied": [key]})["RF-CES"].verdict is Verdict.MET
+
+
+@pytest.mark.parametrize(("scanned", "is_proposed"), [(15, True), (19, False)])
+def test_scan_answers_only_signs_that_were_there(scanned: int, *, is_proposed: bool) -> None:
+    """An MRI between the first sign of infection and the next one does not answer the next."""
+    facts: Facts = {
+        "day": 20,
+        "operation": "discectomy",
+        "temperature": {19: 38.6},
+        "findings": {"wound breakdown": 10},
+        "done": {"MRI": scanned},
+    }
+    row = _rows(facts)["RF-INF"]
+    orders = {order for proposal in row.proposals for order in proposal.orders}
+    assert row.verdict is Verdict.MET
+    assert any(order.startswith("mri-") for order in orders) is is_proposed

@@ -150,6 +150,29 @@ def test_evidence_is_named_once_in_our_words(
     assert f"{knowledge.value_sets['crp'].label} (2026-06-01)" in detail
 
 
+def test_measured_evidence_shows_its_number_and_the_original(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """Who reads "raised CRP" sees how much, and what the chart says in its own unit."""
+    day = date(2026, 6, 1)
+    evidence = (
+        Evidence(reference="Observation/1", label="pvr", day=day, value=Decimal(350)),
+        Evidence(
+            reference="Observation/2",
+            label="crp",
+            day=day,
+            value=Decimal("12.0"),
+            converted_from="1.2 mg/dL",
+        ),
+        Evidence(reference="Observation/3", label="phq9", day=day, value=Decimal(10)),
+    )
+    changed = replace(assessment, findings=(replace(assessment.findings[0], evidence=evidence),))
+    detail = str(render_cards(changed, knowledge, options, context)[0]["detail"])
+    assert "residual urine: 350 mL (2026-06-01)" in detail
+    assert "C-reactive protein: 12 mg/L (2026-06-01; sent as 1.2 mg/dL)" in detail
+    assert "PHQ-9: 10 (2026-06-01)" in detail
+
+
 EARLY = {
     "EARLY-WATCH": {"dss": 30, "date": date(2026, 5, 11), "score": Decimal(6)},
     "EARLY-INFLAM": {"dss": 20, "onset": 4, "low": 2, "date": date(2026, 2, 28)},

@@ -44,7 +44,15 @@ def measure_evidence(measure: Measure | None, label: str) -> tuple[Evidence, ...
     """Return a measured value as evidence, nothing if there is none."""
     if measure is None:
         return ()
-    return (Evidence(reference=measure.reference, label=label, day=measure.on),)
+    return (
+        Evidence(
+            reference=measure.reference,
+            label=label,
+            day=measure.on,
+            value=measure.value,
+            converted_from=measure.converted_from,
+        ),
+    )
 
 
 def condition_references(signs: Iterable[Sign]) -> tuple[str, ...]:
