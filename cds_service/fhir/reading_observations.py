@@ -228,7 +228,7 @@ def _number(part: _Part, choice: frozenset[str], unit: str | None) -> units.Meas
             return units.Measured(value=max(counted))
     quantity = _quantity(part.valued)
     if quantity is not None and unit and not (quantity.code or quantity.unit):
-        quantity = wire.Quantity(value=quantity.value, unit=unit)
+        quantity = replace(quantity, unit=unit)
     return reasons.NO_VALUE if quantity is None else units.measured(concept, quantity)
 
 

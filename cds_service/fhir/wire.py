@@ -52,9 +52,10 @@ class Period(Base, frozen=True, kw_only=True):
 
 
 class Quantity(Base, frozen=True, kw_only=True):
-    """A number with its unit."""
+    """A number with its unit; ``comparator`` says that the true one is below or above it."""
 
     value: Decimal | None = None
+    comparator: str | None = None
     unit: str | None = None
     code: str | None = None
 

@@ -100,6 +100,35 @@ def test_converted_value_names_its_original(read: ReadChart) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "sent", "between", "original"),
+    [
+        ("98979-8", ("<", 30, "mL/min/{1.73_m2}"), (29, 30), "< 30"),
+        ("98979-8", (">", 60, "mL/min/{1.73_m2}"), (60, 61), "> 60"),
+        ("1988-5", ("<", 1, "mg/dL"), (9, 10), "< 1 mg/dL"),
+        ("1988-5", (">", 10, "mg/L"), (10, 11), "> 10"),
+    ],
+)
+def test_limit_of_the_laboratory_is_never_reached(
+    read: ReadChart, code: str, sent: tuple[str, int, str], between: tuple[int, int], original: str
+) -> None:
+    """A filtration rate reported as "< 30" is below 30, and the card can say what was sent."""
+    comparator, number, unit = sent
+    value = {"value": number, "comparator": comparator, "unit": unit, "code": unit}
+    (fact,) = read(observation(code, valueQuantity=value)).observations
+    assert fact.value is not None
+    assert between[0] < fact.value < between[1]
+    assert fact.converted_from == original
+
+
+@pytest.mark.parametrize("comparator", ["<=", ">=", None])
+def test_limit_that_may_be_reached_is_the_number(read: ReadChart, comparator: str | None) -> None:
+    """At most 30 may be 30; nothing is added, and nothing is said of it."""
+    value = {"value": 30, "comparator": comparator, "code": "mg/L"}
+    (fact,) = read(observation("1988-5", valueQuantity=value)).observations
+    assert (fact.value, fact.converted_from) == (30, None)
+
+
+@pytest.mark.parametrize(
     ("fields", "site"),
     [
         ({}, Site.ANY),
