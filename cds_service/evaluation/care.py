@@ -234,12 +234,17 @@ class Care(Struct, frozen=True, dict=True):
     def is_opioid_for_other_reason(self) -> Answer:
         """Return whether the opioid treats use disorder, cancer or sickle-cell disease."""
         disorder = self.signs.has("substance-use-disorder")
+        combined = of(
+            bool(self.opioids)
+            and all("buprenorphine-with-naloxone" in drug.concepts for drug in self.opioids)
+        )
         substitutes = {"buprenorphine", "methadone"}
         substitution = of(
             bool(self.opioids) and all(drug.concepts & substitutes for drug in self.opioids)
         )
         return any_of(
             (
+                combined,
                 substitution & disorder,
                 self.signs.has("cancer-treatment", "sickle-cell"),
             )

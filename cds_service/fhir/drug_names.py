@@ -1,6 +1,7 @@
 """Drugs by their names, for sites whose lists hold words where codes belong.
 
-Only behind a switch of the client profile: a name says less than a code.
+Only behind a switch of the client profile: a name says less than a code.  The exception is
+naloxone beside coded buprenorphine: the two together under the tongue treat opioid use disorder.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ _DRUG_SETS = (
     "topical-analgesic",
 )
 """Naloxone is left out: kept at hand or part of a treatment, a name does not tell."""
+_NALOXONE = re.compile(r"\bnaloxone\b", re.IGNORECASE)
+
+
+def names_naloxone(texts: Iterable[str]) -> bool:
+    """Whether the words of a drug known by its code name naloxone as a part of it."""
+    return any(_NALOXONE.search(text) for text in texts)
 
 
 def drugs_named(texts: Iterable[str], knowledge: Knowledge) -> frozenset[str]:

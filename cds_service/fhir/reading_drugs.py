@@ -11,7 +11,7 @@ from cds_service.chart.facts import DrugFact
 from cds_service.fhir import doses, reasons, wire
 from cds_service.fhir.coding import texts_of
 from cds_service.fhir.decoding import read_resource
-from cds_service.fhir.drug_names import drugs_named
+from cds_service.fhir.drug_names import drugs_named, names_naloxone
 from cds_service.fhir.reader import Entry, Reader, plain_word
 from cds_service.values import FhirDate
 
@@ -41,6 +41,8 @@ def _drug(reader: Reader, entry: Entry) -> DrugFact | None:
     concepts = reader.vocabulary.plain(named)
     if not concepts and reader.matches_drug_names:
         concepts = drugs_named(texts_of(named), reader.knowledge)
+    if "buprenorphine" in concepts and names_naloxone(texts_of(named)):
+        concepts |= {"buprenorphine-with-naloxone"}
     started = _started(reader, entry, found)
     if not concepts or not reader.is_possible(entry, started):
         return None

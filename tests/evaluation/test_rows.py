@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 
 import pytest
 
+from cds_service.chart.facts import DrugFact
 from cds_service.chart.supply import Key
 from cds_service.evaluation.assess import assess
 from cds_service.evaluation.assessment import Assessment, Finding, Verdict
 from cds_service.evaluation.rules.catalog import CARDS, DATA_DATE, DATA_READ
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
+from cds_service.values import FhirDate
 from cds_service.vignettes.charts import Facts
 from cds_service.vignettes.running import AS_OF, chart_of
 from tests.vignettes.cases import all_vignettes
@@ -133,3 +137,25 @@ def test_scan_answers_only_signs_that_were_there(scanned: int, *, is_proposed: b
     orders = {order for proposal in row.proposals for order in proposal.orders}
     assert row.verdict is Verdict.MET
     assert any(order.startswith("mri-") for order in orders) is is_proposed
+
+
+@pytest.mark.parametrize(
+    ("more", "verdict"),
+    [
+        (frozenset(), Verdict.MET),
+        (frozenset({"buprenorphine-with-naloxone"}), Verdict.NOT_MET),
+    ],
+)
+def test_treatment_of_use_disorder_is_no_opioid_for_pain(
+    more: frozenset[str], verdict: Verdict
+) -> None:
+    """Buprenorphine with naloxone gets no opioid card, though the disorder is not coded."""
+    chart = chart_of({**RELIEVED, "day": 120}, _knowledge())
+    film = DrugFact(
+        reference="MedicationRequest/1",
+        concepts=frozenset({"opioid", "buprenorphine"}) | more,
+        status="active",
+        started=FhirDate.on(AS_OF - timedelta(days=60)),
+    )
+    rows = assess(replace(chart, drugs=(film,)), _knowledge(), AS_OF).findings
+    assert {row.card: row.verdict for row in rows}["OPIOID"] is verdict

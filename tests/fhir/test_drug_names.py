@@ -18,6 +18,9 @@ from cds_service.offline import BundleFile
 from tests.fhir.chart_parts import PATIENT, RXNORM, TODAY, Resource, concept
 
 
+COMBINED = "buprenorphine-with-naloxone"
+
+
 def drug(**medication: object) -> Resource:
     """Return an active order of a drug."""
     return {
@@ -64,7 +67,7 @@ def answers_with(request: Resource) -> Mapping[str, KeyAnswer]:
         ("oxyCODONE-acetaminophen 5-325", {"opioid", "acetaminophen"}),
         ("Dihydrocodeine SR", {"opioid"}),
         ("DULoxetine 60 mg", {"snri"}),
-        ("buprenorphine/naloxone film", {"opioid", "buprenorphine"}),
+        ("buprenorphine/naloxone film", {"opioid", "buprenorphine", COMBINED}),
         ("Benzocodeinex", set()),
         ("Metformin 500 mg", set()),
     ],
@@ -84,6 +87,14 @@ def test_known_code_wins_over_the_name(knowledge: Knowledge) -> None:
     coded = drug(medicationCodeableConcept=concept(RXNORM, "7804", "gabapentin"))
     chart = chart_of(answers_with(coded), knowledge, by_name=True)
     assert [fact.concepts for fact in chart.drugs] == [frozenset({"opioid"})]
+
+
+def test_naloxone_beside_coded_buprenorphine_is_known_by_its_name(knowledge: Knowledge) -> None:
+    """The code of the ingredient does not tell treatment of use disorder from pain; words do."""
+    plain = drug(medicationCodeableConcept=concept(RXNORM, "1819", "buprenorphine patch"))
+    film = drug(medicationCodeableConcept=concept(RXNORM, "1819", "Buprenorphine-Naloxone film"))
+    found = [chart_of(answers_with(one), knowledge).drugs[0].concepts for one in (plain, film)]
+    assert found == [{"opioid", "buprenorphine"}, {"opioid", "buprenorphine", COMBINED}]
 
 
 def test_medication_of_a_patient_file_tells_what_an_order_refers_to(knowledge: Knowledge) -> None:
