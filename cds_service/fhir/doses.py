@@ -102,6 +102,27 @@ def morphine_equivalent(
 
 
 def _instruction(found: Factor, instruction: wire.Dosage) -> DailyDose | None:
+    """Return what one instruction says, or the most it allows a day where that is less."""
+    written = _written(found, instruction)
+    most = None if found.is_per_hour else _most_a_day(instruction.max_dose_per_period)
+    if most is None:
+        return written
+    allowed = DailyDose(per_day=most * found.value, is_maximum=True)
+    return written if written is not None and written.per_day <= allowed.per_day else allowed
+
+
+def _most_a_day(ratio: wire.Ratio | None) -> Decimal | None:
+    if ratio is None or ratio.denominator is None:
+        return None
+    most = _number(ratio.numerator, frozenset({"mg"}))
+    period, unit = ratio.denominator.value, ratio.denominator.code or ratio.denominator.unit
+    hours = _HOURS.get(plain_word(unit))
+    if most is None or hours is None or period is None or not _is_usable(period):
+        return None
+    return most * 24 / (period * hours)
+
+
+def _written(found: Factor, instruction: wire.Dosage) -> DailyDose | None:
     if len(instruction.dose_and_rate) != 1:
         return None
     amount = instruction.dose_and_rate[0]

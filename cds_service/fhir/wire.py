@@ -60,6 +60,13 @@ class Quantity(Base, frozen=True, kw_only=True):
     code: str | None = None
 
 
+class Ratio(Base, frozen=True, kw_only=True):
+    """So much in so long."""
+
+    numerator: Quantity | None = None
+    denominator: Quantity | None = None
+
+
 class Range(Base, frozen=True, kw_only=True):
     """Two limits."""
 
@@ -250,6 +257,7 @@ class Dosage(Base, frozen=True, kw_only=True):
     as_needed: bool | None = None
     as_needed_for: tuple[CodeableConcept, ...] = ()
     dose_and_rate: tuple[DoseAndRate, ...] = ()
+    max_dose_per_period: Ratio | None = None
 
 
 class DispenseRequest(Base, frozen=True, kw_only=True):

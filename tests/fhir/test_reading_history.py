@@ -391,6 +391,14 @@ def dose(amount: float, unit: str = "mg", **repeat: object) -> dict[str, object]
     }
 
 
+def most(amount: int, unit: str = "d", period: int = 1) -> dict[str, object]:
+    """Return the most that may be taken in a period."""
+    return {
+        "numerator": {"value": amount, "unit": "mg"},
+        "denominator": {"value": period, "code": unit},
+    }
+
+
 @pytest.mark.parametrize(
     ("instructions", "expected", "is_maximum"),
     [
@@ -404,6 +412,11 @@ def dose(amount: float, unit: str = "mg", **repeat: object) -> dict[str, object]
         ([{"text": "1-2 tabs as needed"}], None, False),
         ([{**dose(10), "sequence": "sNaN"}], None, False),
         ([dose(10, period=0)], None, False),
+        ([{"text": "as needed", "maxDosePerPeriod": most(40)}], "60", True),
+        ([{**dose(10, frequency=6), "maxDosePerPeriod": most(40)}], "60", True),
+        ([{**dose(10), "maxDosePerPeriod": most(40)}], "30", False),
+        ([{**dose(10), "maxDosePerPeriod": most(20, "h", 12)}], "30", False),
+        ([{"text": "as needed", "maxDosePerPeriod": most(8, "tablets")}], None, False),
         ([], None, False),
     ],
 )
