@@ -17,7 +17,6 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.offline import BundleFile
 from tests.fhir.chart_parts import PATIENT, RXNORM, TODAY, Resource, concept
 
-
 COMBINED = "buprenorphine-with-naloxone"
 
 
