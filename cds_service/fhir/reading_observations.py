@@ -24,7 +24,7 @@ _MUSCLE_PREFIX = "muscle-"
 _SITES = ("site-", "level-")
 _PLACING = (*_SITES, "side-", _MUSCLE_PREFIX)
 """Beginnings of concepts that say where; a site's local code may say them along with what."""
-_NUMBER = re.compile(r"\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*(?:/\s*10)?\s*", re.ASCII)
+_NUMBER = re.compile(r"\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*(?:/\s*(\d{1,3}))?\s*", re.ASCII)
 _ITEM_ANSWERS = {
     "answer-not-at-all": Decimal(0),
     "answer-several-days": Decimal(1),
@@ -240,7 +240,9 @@ def _quantity(valued: wire.Valued) -> wire.Quantity | None:
         if bare is not None:
             return wire.Quantity(value=bare)
     written = _NUMBER.fullmatch(valued.value_string) if valued.value_string else None
-    return None if written is None else wire.Quantity(value=Decimal(written[1]))
+    if written is None:
+        return None
+    return wire.Quantity(value=Decimal(written[1]), unit=f"/{written[2]}" if written[2] else None)
 
 
 def _choice(reader: Reader, valued: wire.Valued) -> frozenset[str]:

@@ -52,7 +52,7 @@ def _score(low: int, high: int, *units: str) -> Scale:
     return Scale(
         low=Decimal(low),
         high=Decimal(high),
-        units=_SCORE_UNITS | frozenset(units),
+        units=_SCORE_UNITS | frozenset(units) | {f"/{high}"},
         conversions={},
         accepts_no_unit=True,
     )
@@ -101,7 +101,7 @@ SCALES: Mapping[str, Scale] = {
     "paindetect": _score(-1, 38),
     "lanss": _score(0, 24),
     "pcs": _score(0, 52),
-    "mrc-grade": _score(0, 5, "/5", "{mrc}"),
+    "mrc-grade": _score(0, 5, "{mrc}"),
     "sij-tests": _score(0, 5),
     "crp": _lab(0, 1000, frozenset({"mg/l"}), {"mg/dl": ("mg/dL", _tenfold)}),
     "esr": _lab(0, 300, frozenset({"mm/h", "mm/hr", "mm/hour", "mm/1h", "mm/(1.h)"})),

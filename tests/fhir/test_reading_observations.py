@@ -9,7 +9,7 @@ import pytest
 from cds_service.chart.facts import Site
 from cds_service.fhir import reasons
 from cds_service.values import Side
-from tests.fhir.chart_parts import LOCAL, LOINC, SNOMED, ReadChart, concept, observation
+from tests.fhir.chart_parts import LOCAL, LOINC, SNOMED, ReadChart, Resource, concept, observation
 
 
 def quantity(value: object, unit: str | None = None) -> dict[str, object]:
@@ -48,6 +48,27 @@ def test_value_is_read_in_the_unit_of_the_core(
     """A known unit is used as it is or converted exactly."""
     (fact,) = read(observation(code, **quantity(value, unit))).observations
     assert fact.value == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "expected"),
+    [
+        (concept(LOCAL, "mrc-grade"), "3/5", 3),
+        (concept(LOCAL, "mrc-grade"), "4.5 / 5", Decimal("4.5")),
+        (concept(LOCAL, "mrc-grade"), "3/10", None),
+        (concept(LOINC, "72514-3"), "8/10", 8),
+        (concept(LOINC, "72514-3"), "3/5", None),
+        (concept(LOINC, "97908-8"), "48/100", 48),
+        (concept(LOINC, "44261-6"), "12/27", 12),
+        (concept(LOCAL, "dn4-total"), "5/10", 5),
+    ],
+)
+def test_score_written_out_of_its_highest_is_read(
+    read: ReadChart, code: Resource, text: str, expected: Decimal | None
+) -> None:
+    """A strength of "3/5" is a grade 3; out of another number it is another scale."""
+    found = read(observation("x", code=code, valueString=text)).observations
+    assert [fact.value for fact in found] == ([] if expected is None else [expected])
 
 
 @pytest.mark.parametrize(
