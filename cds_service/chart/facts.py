@@ -70,6 +70,7 @@ class ConditionFact(Struct, frozen=True, kw_only=True):
     ``when`` is the first of onset, recorded and last-updated day that the entry states; None when
     it states none.  ``names_spine`` is true if its text, body site or reason names the spine.
     ``names_lumbar_level``: only codes or text that name a level fill ``levels``.
+    ``display`` is what ``cards/`` calls its code, never words of the chart.
     """
 
     reference: str
@@ -81,6 +82,7 @@ class ConditionFact(Struct, frozen=True, kw_only=True):
     side: Side | None = None
     levels: frozenset[str] = frozenset()
     names_spine: bool = False
+    display: str | None = None
 
 
 class ObservationFact(Struct, frozen=True, kw_only=True):

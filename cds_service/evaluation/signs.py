@@ -35,6 +35,7 @@ class Sign(Struct, frozen=True, kw_only=True):
     is_condition: bool
     names_spine: bool = False
     recorded_day: int | None = None
+    display: str | None = None
 
 
 class Signs(Struct, frozen=True, dict=True):
@@ -119,6 +120,7 @@ class Signs(Struct, frozen=True, dict=True):
             is_condition=True,
             names_spine=condition.names_spine,
             recorded_day=self._day(recorded.latest) if recorded else None,
+            display=condition.display,
         )
 
     def _sign(self, observation: ObservationFact, concept: str) -> Sign:

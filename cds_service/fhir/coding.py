@@ -68,6 +68,8 @@ class CodeMeaning(Struct, frozen=True, kw_only=True):
     meanings: Meanings = ()
     side: Side | None = None
     levels: frozenset[str] = frozenset()
+    display: str | None = None
+    """What ``cards/`` calls it, never the chart."""
 
 
 _NOTHING = CodeMeaning()
@@ -177,6 +179,7 @@ class Vocabulary:
             side=modifier_side or wording.joined_side(sides) or wording.side_in(displays),
             levels=frozenset(level for value_set, level in LEVELS.items() if value_set in named)
             or wording.levels_in(displays),
+            display=next(iter(displays), None),
         )
 
     def _own_displays(self, system: str, code: str, meanings: Meanings) -> Iterable[str]:
@@ -206,6 +209,7 @@ def _joined(standard: CodeMeaning, local: tuple[str, ...]) -> CodeMeaning:
         meanings=(*mapped, *known),
         side=side or standard.side,
         levels=levels or standard.levels,
+        display=standard.display,
     )
 
 
@@ -316,6 +320,12 @@ class Place(Struct, frozen=True, kw_only=True):
         if self.sites & ({"site-lumbar"} | LEVELS.keys()):
             return True
         return wording.names_spine((*self.own_texts, *texts_of(self.reasons)))
+
+    @property
+    def display(self) -> str | None:
+        """What ``cards/`` calls the first of its codes it knows."""
+        shown = (self.vocabulary.of_coding(coding).display for coding in _codings((self.code,)))
+        return next(filter(None, shown), None)
 
     def concepts(self) -> frozenset[str]:
         """Return the value sets whose needs the entry meets."""

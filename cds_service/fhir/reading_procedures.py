@@ -60,6 +60,7 @@ def _condition(reader: Reader, entry: Entry) -> ConditionFact | None:
         side=place.side,
         levels=place.levels,
         names_spine=place.names_spine,
+        display=place.display,
     )
 
 

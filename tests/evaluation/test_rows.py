@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from cds_service.chart.facts import DrugFact
+from cds_service.chart.facts import ConditionFact, DrugFact
 from cds_service.chart.supply import Key
 from cds_service.evaluation.assess import assess
 from cds_service.evaluation.assessment import Assessment, Finding, Verdict
@@ -159,3 +159,29 @@ def test_treatment_of_use_disorder_is_no_opioid_for_pain(
     )
     rows = assess(replace(chart, drugs=(film,)), _knowledge(), AS_OF).findings
     assert {row.card: row.verdict for row in rows}["OPIOID"] is verdict
+
+
+@pytest.mark.parametrize(
+    ("display", "variant", "label"),
+    [
+        ("Piriformis syndrome", "default", "Piriformis syndrome"),
+        (None, "unnamed", "competing-diagnosis"),
+    ],
+)
+def test_competing_diagnosis_is_named(display: str | None, variant: str, label: str) -> None:
+    """The card says which other cause is on record; a site's own code may have no words."""
+    chart = chart_of({"day": 120, "operation": "discectomy", "leg": {-14: 8, 119: 8}}, _knowledge())
+    day = FhirDate.on(AS_OF - timedelta(days=30))
+    other = ConditionFact(
+        reference="Condition/other",
+        concepts=frozenset({"competing-diagnosis"}),
+        is_active=True,
+        onset=day,
+        recorded=day,
+        when=day,
+        display=display,
+    )
+    rows = assess(replace(chart, conditions=(other,)), _knowledge(), AS_OF).findings
+    row = {row.card: row for row in rows}["DX-RECHECK"]
+    assert (row.verdict, row.variant) == (Verdict.MET, variant)
+    assert [entry.label for entry in row.evidence] == [label]

@@ -278,6 +278,14 @@ def test_condition_is_dated_by_the_first_day_it_states(read: ReadChart) -> None:
     assert read(undated).conditions[0].when is None
 
 
+def test_condition_is_called_what_our_content_calls_it(read: ReadChart) -> None:
+    """The words of the chart never reach a card; a code of no value set has no name."""
+    named = condition("129179000", code=concept(SNOMED, "129179000", "Anna's sore buttock"))
+    assert read(named).conditions[0].display == "Piriformis syndrome"
+    both = {"coding": [{"system": "urn:x", "code": "1"}, *concept(ICD, "G54.1")["coding"]]}
+    assert read(condition("x", code=both)).conditions[0].display == "Lumbosacral plexus disorders"
+
+
 def test_numbness_counts_only_with_a_leg_site(read: ReadChart) -> None:
     """A code that needs a leg site is nothing without one."""
     assert read(condition("44077006")).conditions == ()

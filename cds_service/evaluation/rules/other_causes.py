@@ -40,10 +40,15 @@ def second_diagnosis(case: Case, earlier: Earlier) -> Finding:
     finding = weigh("DX-RECHECK", case, requires)
     if not finding.is_met:
         return finding
+    named = next((sign.display for sign in competing if sign.display), None)
     return replace(
         finding,
-        words={"dss": case.dss, "condition": sign_term(competing[0])},
-        evidence=sign_evidence(competing),
+        variant="default" if named else "unnamed",
+        words={"dss": case.dss, "condition": named or sign_term(competing[0])},
+        evidence=tuple(
+            replace(entry, label=sign.display or entry.label)
+            for sign, entry in zip(competing, sign_evidence(competing), strict=True)
+        ),
     )
 
 
