@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from cds_service.chart.facts import ObservationFact, Site
 from cds_service.fhir import reasons, units, wire, wording
 from cds_service.fhir.coding import LEVELS, Place, texts_of
-from cds_service.fhir.reader import Entry, Reader
+from cds_service.fhir.reader import Entry, Reader, plain_word
 from cds_service.fhir.wire import CodeableConcept
 from cds_service.values import FhirDate, Side
 
@@ -34,8 +34,28 @@ _ITEM_ANSWERS = {
 """What the answers of one PHQ-9 item count."""
 PRESENT = "answer-present"
 ABSENT = "answer-absent"
+NO = "answer-no"
 OTHER_ANSWER = "answer-other"
-"""A coded answer that is in none of our value sets."""
+"""An answer that is in none of our value sets."""
+_WORDED_ANSWERS = {
+    "yes": PRESENT,
+    "present": PRESENT,
+    "no": NO,
+    "none": NO,
+    "absent": ABSENT,
+    "normal": "answer-normal",
+    "reduced": "answer-reduced",
+}
+"""Answers without any code; nothing else is read from words."""
+_FINDINGS = frozenset(
+    {
+        *("saddle-sensation", "anal-tone", "urinary-retention", "urinary-incontinence"),
+        *("incomplete-bladder-emptying", "faecal-incontinence", "sensory-deficit"),
+        *("motor-weakness", "motor-paresis", "motor-paraplegia"),
+        *("wound-problem", "postoperative-fever"),
+    }
+)
+"""What is there or not; an answer we cannot read is neither."""
 
 
 _Named = tuple[CodeableConcept | None, CodeableConcept | None]
@@ -197,6 +217,11 @@ def _fact(  # noqa: PLR0913 - what a fact consists of
         reader.put_entry_aside(entry, reasons.OTHER_SITE)
         return None
     choice = _choice(reader, part.valued)
+    if part.concepts & _FINDINGS:
+        choice = choice or _answered_otherwise(part.valued)
+        if OTHER_ANSWER in choice:
+            reader.put_entry_aside(entry, reasons.ANSWER_NOT_READ)
+            return None
     number = _number(part, choice, kind.unit)
     if isinstance(number, str):
         reader.put_entry_aside(entry, number)
@@ -251,7 +276,23 @@ def _choice(reader: Reader, valued: wire.Valued) -> frozenset[str]:
     if valued.value_codeable_concept is None:
         return frozenset()
     known = reader.vocabulary.plain((valued.value_codeable_concept,))
-    return known or frozenset({OTHER_ANSWER})
+    if known or _has_code(valued.value_codeable_concept):
+        return known or frozenset({OTHER_ANSWER})
+    return _worded_answer(valued.value_codeable_concept.text)
+
+
+def _answered_otherwise(valued: wire.Valued) -> frozenset[str]:
+    """Return the answer to a finding that has no coded one; empty if it is only recorded."""
+    quantity = _quantity(valued)
+    if quantity is not None:
+        return frozenset({PRESENT if quantity.value else NO})
+    if valued.value_string is not None:
+        return _worded_answer(valued.value_string)
+    return frozenset() if valued.data_absent_reason is None else frozenset({OTHER_ANSWER})
+
+
+def _worded_answer(text: str | None) -> frozenset[str]:
+    return frozenset({_WORDED_ANSWERS.get(plain_word(text), OTHER_ANSWER)})
 
 
 def _pain_site(

@@ -162,6 +162,7 @@ class Valued(Base, frozen=True, kw_only=True):
     value_string: str | None = None
     value_boolean: bool | None = None
     value_codeable_concept: CodeableConcept | None = None
+    data_absent_reason: CodeableConcept | None = None
 
 
 class Component(Valued, frozen=True, kw_only=True):

@@ -63,7 +63,7 @@ DISJOINT: tuple[tuple[str, ...], ...] = (
     ("side-left", "side-right", "side-both"),
     ("pain-score", "pain-vas", "odi"),
     ("level-l1-l2", "level-l2-l3", "level-l3-l4", "level-l4-l5", "level-l5-s1"),
-    ("answer-normal", "answer-reduced", "answer-absent"),
+    ("answer-normal", "answer-reduced", "answer-absent", "answer-present", "answer-no"),
     *(
         ("not-an-index-operation", operation)
         for operation in ("decompression", "discectomy", "fusion", "spine-surgery-unspecified")

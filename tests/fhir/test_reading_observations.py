@@ -276,3 +276,55 @@ def test_issued_stands_in_for_a_missing_date(read: ReadChart) -> None:
     assert fact.effective.earliest.isoformat() == "2026-10-02"
     del issued["issued"]
     assert read(issued).observations[0].effective is None
+
+
+RETENTION = concept(SNOMED, "267064002")
+SADDLE = concept(LOCAL, "saddle-sensation")
+
+
+@pytest.mark.parametrize(
+    ("code", "answer", "choice"),
+    [
+        (RETENTION, {"valueCodeableConcept": concept(SNOMED, "373066001")}, "answer-present"),
+        (RETENTION, {"valueCodeableConcept": concept(LOINC, "LA33-6")}, "answer-present"),
+        (RETENTION, {"valueCodeableConcept": concept(SNOMED, "52101004")}, "answer-present"),
+        (RETENTION, {"valueCodeableConcept": concept(SNOMED, "2667000")}, "answer-absent"),
+        (RETENTION, {"valueCodeableConcept": {"text": " Yes "}}, "answer-present"),
+        (RETENTION, {"valueString": "present"}, "answer-present"),
+        (RETENTION, {"valueInteger": 1}, "answer-present"),
+        (RETENTION, {"valueCodeableConcept": concept(SNOMED, "373067005")}, "answer-no"),
+        (RETENTION, {"valueCodeableConcept": concept(LOINC, "LA32-8")}, "answer-no"),
+        (RETENTION, {"valueString": "None"}, "answer-no"),
+        (RETENTION, {"valueQuantity": {"value": 0}}, "answer-no"),
+        (SADDLE, {"valueString": "absent"}, "answer-absent"),
+        (SADDLE, {"valueCodeableConcept": {"text": "Reduced"}}, "answer-reduced"),
+        (SADDLE, {"valueCodeableConcept": {"text": "normal"}}, "answer-normal"),
+    ],
+)
+def test_finding_is_there_or_not_however_it_is_answered(
+    read: ReadChart, code: Resource, answer: Resource, choice: str
+) -> None:
+    """Retention answered "yes" in code or word is retention; answered "no" it is none."""
+    (fact,) = read(observation("x", code=code, **answer)).observations
+    assert fact.choice == {choice}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"valueCodeableConcept": concept("urn:oid:1.2.3", "Y")},
+        {"valueString": "since yesterday"},
+        {"dataAbsentReason": {"text": "not asked"}},
+    ],
+)
+def test_finding_with_an_answer_nobody_reads_is_neither(read: ReadChart, answer: Resource) -> None:
+    """A finding nobody asked about, or answered in a hospital's own code, is said to be unread."""
+    chart = read(observation("x", code=RETENTION, **answer))
+    assert chart.observations == ()
+    assert [item.reason for item in chart.set_aside] == [reasons.ANSWER_NOT_READ]
+
+
+def test_finding_without_any_answer_is_recorded(read: ReadChart) -> None:
+    """Who writes down "retention of urine" and no more has found it."""
+    (fact,) = read(observation("x", code=RETENTION)).observations
+    assert fact.choice == frozenset()
