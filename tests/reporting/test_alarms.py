@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -11,7 +12,9 @@ from sqlalchemy.engine import Engine
 from cds_service.reporting.alarms import (
     Alarm,
     Direction,
+    Place,
     Watched,
+    alarms,
     poisson_at_least,
     poisson_at_most,
     unusual,
@@ -185,6 +188,41 @@ def test_rare_card_that_stops_is_seen_within_a_week() -> None:
     alarm = alarms_at(engine, morning_after(stopped[-1]))["ehr-a", Watched.CARD, "RF-CES"]
     assert alarm.direction is Direction.ZERO
     assert alarm.days == 7
+
+
+NOON = 500 * 24
+"""An hour of a made-up past, counted from 1970."""
+CALLS = ("ehr", Watched.CALLS, "")
+ERRORS = ("ehr", Watched.ERROR, "")
+
+
+def past(calls: int, number_of_days: int) -> dict[int, Counter[Place]]:
+    """Return days of *calls* calls without an error that end a day before NOON."""
+    return {NOON - day * 24 - 1: Counter({CALLS: calls}) for day in range(1, number_of_days + 1)}
+
+
+@pytest.mark.parametrize(("errors", "is_told"), [(99, False), (100, True)])
+def test_errors_matter_from_one_call_in_a_hundred(errors: int, *, is_told: bool) -> None:
+    """Ninety-nine errors in ten thousand calls are unusual, and wake nobody."""
+    today = {NOON - 1: Counter({CALLS: 10_000, ERRORS: errors})}
+    found = alarms({**past(10_000, 20), **today}, NOON)
+    assert any(alarm.watched is Watched.ERROR for alarm in found) is is_told
+
+
+@pytest.mark.parametrize(("known_days", "is_told"), [(2, False), (3, True)])
+def test_nothing_is_compared_with_less_than_three_days(known_days: int, *, is_told: bool) -> None:
+    """What is usual at a new client nobody knows yet."""
+    older = {hour - 24: counts for hour, counts in past(1_000, known_days).items()}
+    today = {NOON - 1: Counter({CALLS: 1_000, ERRORS: 500})}
+    assert bool(alarms({**older, **today}, NOON)) is is_told
+
+
+@pytest.mark.parametrize(("calls", "is_told"), [(25, False), (24, True)])
+def test_day_is_quiet_below_a_quarter_of_the_same_weekday(calls: int, *, is_told: bool) -> None:
+    """A quarter of the usual calls is a slow day, less is a fault."""
+    month = {hour - 24: counts for hour, counts in past(100, 27).items()}
+    found = alarms({**month, NOON - 1: Counter({CALLS: calls})}, NOON)
+    assert any(alarm.direction is Direction.LOW for alarm in found) is is_told
 
 
 def test_days_that_vary_much_widen_what_is_usual() -> None:

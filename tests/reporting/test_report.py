@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,7 +19,7 @@ from sqlalchemy.engine import Engine
 from cds_service.cli import main
 from cds_service.ledger.migrating import migrate
 from cds_service.ledger.place import LedgerPlace
-from cds_service.reporting.comments import OTHER, theme_of
+from cds_service.reporting.comments import OTHER, Triage, theme_of
 from cds_service.reporting.page import as_page
 from cds_service.reporting.report import Report, make_report
 from cds_service.reporting.table import Line, percentile
@@ -146,8 +147,6 @@ def test_period_before_is_counted_alike(fortnight: Fortnight) -> None:
 
 def test_silent_patients_are_compared_with_live_ones() -> None:
     """Before going live the committee sees how often a card would have fired, beside live use."""
-    from dataclasses import replace  # noqa: PLC0415 - only here
-
     engine = empty_ledger()
     simulation = Simulation(engine)
     simulation.run(
@@ -247,6 +246,19 @@ def test_page_loads_nothing_and_runs_nothing(report: Report) -> None:
     assert "url(" not in page
 
 
+def test_comment_is_shown_letter_by_letter(report: Report) -> None:
+    """A comment with markup in it is read by the committee, not by its browser."""
+    comments = {
+        theme: tuple(replace(each, comment="<img src=x onerror=alert(1)>&lt;") for each in found)
+        for theme, found in report.comments.themes.items()
+    }
+    hostile = replace(report, comments=Triage(themes=comments), client="<i>ehr</i>")
+    page = as_page(hostile, with_comments=True)
+    assert "<img" not in page
+    assert "<i>ehr" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;&amp;lt;" in page
+
+
 def test_comments_are_left_out_unless_asked_for(report: Report) -> None:
     """Free text may name a patient, so it is printed only on request, and escaped."""
     assert "not my patient" not in as_page(report, with_comments=False)
@@ -275,14 +287,13 @@ def test_comment_is_put_under_the_most_pressing_theme(comment: str, theme: str) 
 
 def test_spreadsheet_takes_no_cell_for_a_formula(report: Report) -> None:
     """A code or a client that begins like a formula is text in every spreadsheet."""
+    starts = ("=cmd|'/c calc'!A0", "@SUM(1)", "+1", "-1", "\t=1", "\r=1")
     engine = empty_ledger()
     simulation = Simulation(engine)
-    from dataclasses import replace  # noqa: PLC0415 - only here
-
     simulation.run(
         [LAST_DAY],
         a_day=40,
-        change=lambda each: replace(each, unmapped=("=cmd|'/c calc'!A0", "@SUM(1)", "+1", "-1")),
+        change=lambda each: replace(each, unmapped=starts),
     )
     cells = [
         cell
@@ -290,7 +301,7 @@ def test_spreadsheet_takes_no_cell_for_a_formula(report: Report) -> None:
         for cell in row
     ]
     assert "'=cmd|'/c calc'!A0" in cells
-    assert not [cell for cell in cells if cell.startswith(("=", "@", "+"))]
+    assert not [cell for cell in cells if cell.startswith(("=", "@", "+", "-", "\t", "\r"))]
     del report
 
 
