@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from cds_service.hooks.feedback import parse_feedback
 from cds_service.ledger.tables import FEEDBACK, SNOOZE
+from cds_service.trust.profile import dev_profile
 from tests.ledger.clinic import SERVICE, Clinic, card_id, new_uuid
 
 EPIC = "com.epic.cdshooks.feedback.overrideReason.reasonCategory"
@@ -99,6 +103,31 @@ def test_acceptance_after_an_override_counts_and_the_override_is_superseded(clin
     clinic.accept(card)
     answers = {row["outcome"]: row["is_superseded"] for row in clinic.rows(FEEDBACK)}
     assert answers == {"overridden": True, "accepted": False}
+    assert [row["reason"] for row in clinic.rows(SNOOZE)] == ["accepted"]
+
+
+def test_acceptance_of_the_same_moment_counts_whichever_came_first(clinic: Clinic) -> None:
+    """Two users, one moment: the one who ordered is believed, though the other was heard last."""
+    card = next(card for card in clinic.open() if card.get("suggestions"))
+    clinic.accept(card)
+    clinic.override(card, "patient-declined")
+    answers = {row["outcome"]: row["is_superseded"] for row in clinic.rows(FEEDBACK)}
+    assert answers == {"overridden": True, "accepted": False}
+    assert [row["reason"] for row in clinic.rows(SNOOZE)] == ["accepted"]
+
+
+def test_another_client_cannot_answer_for_the_one_who_was_shown_the_card(clinic: Clinic) -> None:
+    """A card id that reached another hospital changes neither the card nor its numbers there."""
+    card = next(card for card in clinic.open() if card.get("suggestions"))
+    clinic.accept(card)
+    clinic.pass_time(minutes=3)
+    item = clinic.item(card, "overridden")
+    feedback = parse_feedback(json.dumps({"feedback": [item]}).encode(), frozenset())
+    other = replace(dev_profile(), id="another-hospital")
+    kept = clinic.ledger.feedback.keep(other, feedback.items)
+    assert kept.counts.unknown_cards == 1
+    answers = {row["client"]: row["is_superseded"] for row in clinic.rows(FEEDBACK)}
+    assert answers == {"dev": False, "another-hospital": False}
     assert [row["reason"] for row in clinic.rows(SNOOZE)] == ["accepted"]
 
 
