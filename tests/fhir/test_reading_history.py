@@ -516,3 +516,22 @@ def test_implant_is_recognised_by_code_or_words(
 def test_other_devices_are_no_implants(read: ReadChart, fields: dict[str, object]) -> None:
     """Aids, removed implants and devices outside the body stop no MRI."""
     assert read(device(**fields)).devices == ()
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("IMP", True), ("AMB", False), ("odd", None)])
+def test_procedure_says_whether_it_was_done_in_hospital(
+    read: ReadChart,
+    kind: str,
+    expected: bool | None,  # noqa: FBT001 - a case
+) -> None:
+    """Therapy on the ward is told from therapy after it by the visit it belongs to."""
+    visit = {
+        "resourceType": "Encounter",
+        "id": "e1",
+        "status": "finished",
+        "class": {"code": kind},
+        **MINE,
+    }
+    therapy = procedure("97110", CPT, encounter={"reference": "Encounter/e1/_history/2"})
+    assert read(therapy, visit).procedures[0].is_inpatient is expected
+    assert read(therapy).procedures[0].is_inpatient is None

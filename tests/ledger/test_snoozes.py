@@ -11,7 +11,15 @@ import pytest
 from cds_service.demo.personas import Resource
 from cds_service.evaluation.selection import OVERRIDDEN
 from cds_service.knowledge.model import Knowledge
-from cds_service.ledger.snoozes import ACCEPTED, last_day, longest_days, term_of
+from cds_service.ledger.records import Scope
+from cds_service.ledger.snoozes import (
+    ACCEPTED,
+    Snooze,
+    held_cards,
+    last_day,
+    longest_days,
+    term_of,
+)
 from cds_service.ledger.tables import CALL, SHOWING, SNOOZE
 from cds_service.rendering.cards import CardContext, CardOptions, render
 from tests.ledger.clinic import MORNING, PERSONAS, Clinic, Json, assessed, card_id, chart_of
@@ -22,6 +30,26 @@ SCAN = "IMG-MRI-NR"
 def card_of(cards: list[Json], name: str) -> Json:
     """Return one card by its rule."""
     return next(card for card in cards if card_id(card) == name)
+
+
+@pytest.mark.parametrize(("card", "is_held"), [("RF-CES", False), (SCAN, True)])
+def test_red_flag_is_shown_though_an_old_ledger_holds_it_back(
+    knowledge: Knowledge, card: str, *, is_held: bool
+) -> None:
+    """Rows 1 to 4 are never held, whatever an earlier content or another program wrote."""
+    day = MORNING.date()
+    snooze = Snooze(
+        id=1,
+        card=card,
+        scope=Scope.OPERATION,
+        scope_key="operation",
+        until=day + timedelta(days=9),
+        reason="patient-declined",
+    )
+    held = held_cards(
+        [snooze], {card: "uuid"}, operation="operation", as_of=day, knowledge=knowledge
+    )
+    assert (card in held) is is_held
 
 
 @pytest.mark.parametrize(
