@@ -59,7 +59,12 @@ _CODE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}:[\w./:#?=&%~-]{1,128}\|[\w.-]{
 _SIDES = {"side-left": Side.LEFT, "side-right": Side.RIGHT, "side-both": Side.BOTH}
 _MODIFIED_CPT = re.compile(r"([0-9]{4}[0-9A-Z])[-: ](LT|RT|50)")
 _CPT_SIDES = {"LT": Side.LEFT, "RT": Side.RIGHT, "50": Side.BOTH}
-_UNDOTTED_ICD = re.compile(r"[A-Z][0-9][0-9A-Z][0-9A-Z]{1,4}")
+_CAPITALS = frozenset({"ICD-10-CM", "ICD-10-PCS", "OPCS-4"})
+_UNDOTTED = {
+    "ICD-10-CM": re.compile(r"[A-Z][0-9][0-9A-Z][0-9A-Z]{1,4}"),
+    "OPCS-4": re.compile(r"[A-Z][0-9]{3}"),
+}
+"""Codes whose point after the third sign some charts leave out."""
 
 
 class CodeMeaning(Struct, frozen=True, kw_only=True):
@@ -231,10 +236,11 @@ def _cleaned(system: str, code: str) -> tuple[str, Side | None]:
     code = code.strip()
     if system == "CPT" and (modified := _MODIFIED_CPT.fullmatch(code)):
         return modified[1], _CPT_SIDES[modified[2]]
-    if system == "ICD-10-CM":
+    if system in _CAPITALS:
         code = code.upper()
-        if _UNDOTTED_ICD.fullmatch(code):
-            code = f"{code[:3]}.{code[3:]}"
+    undotted = _UNDOTTED.get(system)
+    if undotted is not None and undotted.fullmatch(code):
+        code = f"{code[:3]}.{code[3:]}"
     return code, None
 
 

@@ -25,6 +25,8 @@ from tests.fhir.chart_parts import (
     procedure,
 )
 
+OPCS = "https://fhir.hl7.org.uk/CodeSystem/OPCS-4"
+PCS = "http://www.cms.gov/Medicare/Coding/ICD10"
 LAMINECTOMY = "387731002"
 MINE = {"subject": {"reference": "Patient/anna"}}
 
@@ -48,6 +50,22 @@ def test_generic_operation_is_lumbar_by_site_words_or_reason(
     """A laminectomy counts once something says lumbar."""
     chart = read(procedure(LAMINECTOMY, **fields), condition("18347007"))
     assert chart.procedures[0].concepts == {"decompression"}
+
+
+@pytest.mark.parametrize(
+    ("system", "code", "expected"),
+    [
+        (OPCS, "V25.4", {"decompression"}),
+        (OPCS, "V254", {"decompression"}),
+        (OPCS, "v331", {"discectomy"}),
+        (PCS, "0sb20zz", {"discectomy"}),
+    ],
+)
+def test_operation_is_known_however_its_code_is_spelt(
+    read: ReadChart, system: str, code: str, expected: set[str]
+) -> None:
+    """Hospital statistics leave out the point of OPCS-4, and some systems write small letters."""
+    assert read(procedure(code, system)).procedures[0].concepts == expected
 
 
 @pytest.mark.parametrize(
