@@ -91,6 +91,8 @@ class Workup(Struct, frozen=True, dict=True):
         self, *concepts: str, from_day: int | None = None, newest: str | None = None
     ) -> Answer:
         """Return whether a test is done on or after *from_day* and no older than *newest* says."""
+        if self.recorded.isdisjoint(concepts):
+            return self._nothing(DONE_KEYS)
         return self.among(self.done(*concepts), DONE_KEYS, from_day=from_day, newest=newest)
 
     def visits(self, *concepts: str) -> tuple[Dated, ...]:
@@ -132,14 +134,22 @@ class Workup(Struct, frozen=True, dict=True):
 
     def is_ordered(self, *concepts: str, newest: str, from_day: int | None = None) -> Answer:
         """Return whether an order is open, no older than *newest* says, from *from_day* on."""
+        if self.recorded.isdisjoint(concepts):
+            return self._nothing(ORDER_KEYS)
         return self.among(self.orders(*concepts), ORDER_KEYS, from_day=from_day, newest=newest)
 
     def is_referred(self, *concepts: str, newest: str, from_day: int | None = None) -> Answer:
         """Return whether a referral is open or a visit took place; *concepts* name both."""
+        if self.recorded.isdisjoint(concepts):
+            return self._nothing(REFERRAL_KEYS)
         visits = self.visits(*concepts)
         later = [visit for visit in visits if self.limits.met("order-first-day", visit.day)]
         events = (*self.orders(*concepts), *later)
         return self.among(events, REFERRAL_KEYS, from_day=from_day, newest=newest)
+
+    def _nothing(self, keys: Iterable[str]) -> Answer:
+        """Return the answer when nothing is on record: no, unless *keys* may hold something."""
+        return found(flag=False, unread=self.unread(keys))
 
     def among(
         self,
