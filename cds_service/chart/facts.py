@@ -9,7 +9,6 @@ counted in ``Chart.set_aside``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 
@@ -191,8 +190,7 @@ class SetAside(Struct, frozen=True, kw_only=True):
 _NOT_ASKED = Supply(state=State.NOT_ASKED)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chart:
+class Chart(Struct, frozen=True, kw_only=True, dict=True):
     """Everything the core may know about one patient."""
 
     patient: PatientFact
@@ -205,7 +203,7 @@ class Chart:
     devices: tuple[DeviceFact, ...] = ()
     encounters: tuple[EncounterFact, ...] = ()
     allergies: tuple[AllergyFact, ...] = ()
-    supply: Mapping[str, Supply] = field(default_factory=dict)
+    supply: Mapping[str, Supply] = {}
     set_aside: tuple[SetAside, ...] = ()
     unmapped: tuple[str, ...] = ()
     """Codes of read entries that no value set knows, as "system|code"; for the site's analysts."""

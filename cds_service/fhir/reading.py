@@ -8,9 +8,10 @@ counted in ``Chart.set_aside`` with a fixed reason, and a gap that could matter 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import date
 from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
 
 from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.chart.facts import Chart, PatientFact
