@@ -133,8 +133,7 @@ class ReplayStore:
 
     def _open(self) -> sqlite3.Connection:
         """Return this process's connection to the file that has this name now."""
-        owner = (os.getpid(), self._path.stat().st_ino) if self._path.exists() else None
-        if self._connection is not None and owner == self._owner:
+        if self._connection is not None and self._seen() == self._owner:
             return self._connection
         self._drop_connection()
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -148,8 +147,15 @@ class ReplayStore:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(_SCHEMA)
-        self._owner = (os.getpid(), self._path.stat().st_ino)
+        self._owner = self._seen()
         return connection
+
+    def _seen(self) -> tuple[int, int] | None:
+        """Return what tells this process's file from another under the same name."""
+        try:
+            return os.getpid(), self._path.stat().st_ino
+        except FileNotFoundError:
+            return None
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None

@@ -26,10 +26,11 @@ _REFUSED_HEADER_MEMBERS = ("crit", "b64", "zip", "cty", "enc", "jwk", "x5c", "x5
 class UnverifiedToken:
     """A token as it came; nothing in it may be trusted yet."""
 
-    text: str = field(repr=False)
     header: Mapping[str, object] = field(repr=False)
     claims: Mapping[str, object] = field(repr=False)
-    payload: bytes = field(repr=False)
+    signed: bytes = field(repr=False)
+    """The first two parts as they came: what the signature is of."""
+    signature: bytes = field(repr=False)
 
 
 def read_token(authorization_header: str | None) -> UnverifiedToken:
@@ -46,31 +47,33 @@ def read_token(authorization_header: str | None) -> UnverifiedToken:
     if found is None:
         raise UnauthorizedError("the Authorization header is not one Bearer token of three parts")
     header_part, payload_part, signature_part = found.groups()
-    payload = _decoded(payload_part)
     header = _json_object(_decoded(header_part), "header")
     for name in _REFUSED_HEADER_MEMBERS:
         if name in header:
             raise UnauthorizedError(f"the token's header has the member '{name}'")
     return UnverifiedToken(
-        text=f"{header_part}.{payload_part}.{signature_part}",
         header=header,
-        claims=_json_object(payload, "payload"),
-        payload=payload,
+        claims=_json_object(_decoded(payload_part), "payload"),
+        signed=f"{header_part}.{payload_part}".encode("ascii"),
+        signature=_decoded(signature_part),
     )
 
 
 def _decoded(part: str) -> bytes:
+    """Return the bytes of one part; the same bytes written in another way are refused."""
+    padded = part + "=" * (-len(part) % 4)
     try:
-        return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+        decoded = base64.urlsafe_b64decode(padded)
     except ValueError:
         raise UnauthorizedError("a part of the token is not base64url") from None
+    if base64.urlsafe_b64encode(decoded) != padded.encode("ascii"):
+        raise UnauthorizedError("a part of the token is not base64url")
+    return decoded
 
 
 def _json_object(raw: bytes, name: str) -> Mapping[str, object]:
     try:
-        read: object = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_refuse
-        )
+        read: object = _JSON.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError):
         raise UnauthorizedError(
             f"the token's {name} is not JSON, or repeats a name, or is nested too deeply"
@@ -89,3 +92,6 @@ def _without_repeats(members: list[tuple[str, object]]) -> dict[str, object]:
 
 def _refuse(_constant: str) -> object:
     raise ValueError("NaN and Infinity are not JSON")
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_refuse)

@@ -313,6 +313,18 @@ def test_twin_signature_does_not_make_a_token_new(service: Service, ehr: Ehr) ->
     assert refusal(service, twin_header) == "the token was used before"
 
 
+def test_signature_written_in_another_way_is_refused(
+    service: Service, make_rsa_ehr: Callable[[], Ehr]
+) -> None:
+    """The last letter of base64url may have spare bits; only one way to fill them is right."""
+    rsa_ehr = make_rsa_ehr()
+    service.knows(jwks=key_set(public_jwk(rsa_ehr.key, rsa_ehr.kid)))
+    header = rsa_ehr.sign()
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    twin = header[:-1] + letters[letters.index(header[-1]) + 1]
+    assert refusal(service, twin) == "a part of the token is not base64url"
+
+
 def test_refused_token_is_not_used_up(service: Service, ehr: Ehr) -> None:
     """A token with a bad signature cannot spend the jti of a good one."""
     claims = ehr.claims()
