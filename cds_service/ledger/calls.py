@@ -13,9 +13,9 @@ import msgspec
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from cds_service.ledger.database import Database, LedgerLostError, RowRefusedError
+from cds_service.ledger.database import Database, LedgerLostError
 from cds_service.ledger.place import CALLS
-from cds_service.ledger.quickly import Quick
+from cds_service.ledger.quickly import Quick, RowRefusedError
 from cds_service.ledger.records import CallCounts, CallRecord, Scope, Showing
 from cds_service.ledger.snoozes import Snooze
 from cds_service.ledger.tables import CALL, SHOWING, SNOOZE

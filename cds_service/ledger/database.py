@@ -17,12 +17,11 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError, StatementError
 
 from cds_service.ledger.migrating import migrate, require_current
-from cds_service.ledger.place import CALLS, FEEDBACK, LedgerPlace
-from cds_service.ledger.quickly import Quick
+from cds_service.ledger.place import CALLS, FEEDBACK, MOST_READERS, LedgerPlace
+from cds_service.ledger.quickly import Connections, QuickWork, RowRefusedError
 
 Result = TypeVar("Result")
 Work = Callable[[Connection], Result]
-QuickWork = Callable[[Quick], Result]
 
 _TRY_AGAIN_SECONDS = 1.0
 _LOG = structlog.get_logger("cds_service.ledger")
@@ -32,19 +31,16 @@ class LedgerLostError(Exception):
     """The ledger cannot be used now."""
 
 
-class RowRefusedError(Exception):
-    """The ledger can be used, but not for this row."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Engines:
-    calls: Engine
+    calls: Connections
     feedback: Engine
-    reading: Engine
+    reading: Connections
 
     def dispose(self) -> None:
-        for engine in (self.calls, self.feedback, self.reading):
-            engine.dispose()
+        self.calls.dispose()
+        self.feedback.dispose()
+        self.reading.dispose()
 
 
 class _Road:
@@ -109,9 +105,7 @@ class Database:
             RowRefusedError: The database takes no such row.
         """
         begin = "BEGIN IMMEDIATE" if self.place.file is not None else None
-        return self._impatiently(
-            self._writing, lambda engines: _quickly(engines.calls, work, begin=begin)
-        )
+        return self._impatiently(self._writing, lambda engines: engines.calls.do(work, begin=begin))
 
     def read(self, work: QuickWork[Result]) -> Result:
         """Do *work*, which only reads.
@@ -119,7 +113,7 @@ class Database:
         Raises:
             LedgerLostError: It could not be read in time.
         """
-        return self._impatiently(self._reading, lambda engines: _quickly(engines.reading, work))
+        return self._impatiently(self._reading, lambda engines: engines.reading.do(work))
 
     def write_feedback(self, work: Work[Result]) -> Result:
         """Do *work* in one transaction that is on the disk when this returns.
@@ -173,7 +167,9 @@ class Database:
         else:
             require_current(self.place, FEEDBACK)
         self._engines = _Engines(
-            self.place.writer(CALLS), self.place.writer(FEEDBACK), self.place.reader(CALLS)
+            Connections(self.place.writer(CALLS), most=1, seconds=CALLS.seconds),
+            self.place.writer(FEEDBACK),
+            Connections(self.place.reader(CALLS), most=MOST_READERS, seconds=CALLS.seconds),
         )
         self._seen = self._identity()
 
@@ -203,27 +199,6 @@ def _committed(engine: Engine, work: Work[Result]) -> Result:
         except Exception:
             connection.invalidate()
             raise
-
-
-def _quickly(engine: Engine, work: QuickWork[Result], *, begin: str | None = None) -> Result:
-    """Do *work* and commit, like :func:`_committed`, at half its price."""
-    driver = engine.dialect.loaded_dbapi
-    connection = engine.raw_connection()
-    try:
-        cursor = connection.cursor()
-        if begin is not None:
-            cursor.execute(begin)
-        result = work(Quick(cursor, engine.dialect))
-        connection.commit()
-        cursor.close()
-    except (driver.DataError, driver.IntegrityError) as error:
-        raise RowRefusedError from error
-    except Exception:
-        connection.invalidate()
-        raise
-    finally:
-        connection.close()
-    return result
 
 
 def _name(error: Exception) -> str:

@@ -22,7 +22,8 @@ from cds_service.errors import OverloadedError
 from cds_service.hooks.feedback import CardOutcome, FeedbackItem
 from cds_service.knowledge.model import Knowledge
 from cds_service.ledger.calls import CallLedger, first_id, json_text
-from cds_service.ledger.database import LedgerLostError, RowRefusedError
+from cds_service.ledger.database import LedgerLostError
+from cds_service.ledger.quickly import RowRefusedError
 from cds_service.ledger.records import (
     FeedbackCounts,
     KeptFeedback,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
 FILE_NAME = "ledger.sqlite3"
-_MOST_READERS = 16
+MOST_READERS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class LedgerPlace:
 
     def reader(self, patience: Patience) -> Engine:
         """Return an engine for reading."""
-        return self._engine(patience, most=_MOST_READERS)
+        return self._engine(patience, most=MOST_READERS)
 
     def _engine(self, patience: Patience, *, most: int) -> Engine:
         pool: dict[str, Any] = {

@@ -1,21 +1,30 @@
 """The statements of every hook call, without SQLAlchemy's work at each execution.
 
-SQLAlchemy words each statement once for each kind of database, and keeps the connections; the
-driver's own cursor runs the text.  That halves what a call pays for the ledger.
+SQLAlchemy words each statement once for each kind of database and opens the connections; the
+driver's own cursor runs the text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from threading import Semaphore
+from typing import Any, TypeVar
 
-from sqlalchemy import Dialect, Executable
+from sqlalchemy import Dialect, Engine, Executable
 from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import CompilerElement
 
+Result = TypeVar("Result")
+
 _MOST_STATEMENTS = 64
+
+
+class RowRefusedError(Exception):
+    """The ledger can be used, but not for this row."""
 
 
 class Quick:
@@ -38,6 +47,74 @@ class Quick:
         text, names = _worded(statement, self.dialect)
         self._cursor.execute(text, tuple(values[name] for name in names))
         return self._cursor.fetchall()
+
+
+QuickWork = Callable[[Quick], Result]
+
+
+class Connections:
+    """The connections of one engine, lent for one piece of work at a time.
+
+    Those to a SQLite file stay open in between.  One to a server goes back to SQLAlchemy's pool,
+    which looks whether it still answers.
+    """
+
+    def __init__(self, engine: Engine, *, most: int, seconds: float) -> None:
+        """Lend *most* at once; whoever comes then waits *seconds*."""
+        self._engine = engine
+        self._stay_open = engine.dialect.name == "sqlite"
+        self._seconds = seconds
+        self._places = Semaphore(most)
+        self._open: deque[PoolProxiedConnection] = deque()
+
+    def do(self, work: QuickWork[Result], *, begin: str | None = None) -> Result:
+        """Do *work* and commit; a connection on which anything failed is not used again.
+
+        Raises:
+            RowRefusedError: The database takes no such row.
+            TimeoutError: Every connection is in use.
+        """
+        if not self._places.acquire(timeout=self._seconds):
+            raise TimeoutError
+        try:
+            return self._do(work, begin)
+        finally:
+            self._places.release()
+
+    def dispose(self) -> None:
+        """Close what is not in use."""
+        while self._open:
+            self._open.pop().close()
+        self._engine.dispose()
+
+    def _connection(self) -> PoolProxiedConnection:
+        try:
+            return self._open.pop()
+        except IndexError:
+            return self._engine.raw_connection()
+
+    def _do(self, work: QuickWork[Result], begin: str | None) -> Result:
+        driver = self._engine.dialect.loaded_dbapi
+        connection = self._connection()
+        try:
+            cursor = connection.cursor()
+            if begin is not None:
+                cursor.execute(begin)
+            result = work(Quick(cursor, self._engine.dialect))
+            connection.commit()
+        except (driver.DataError, driver.IntegrityError) as error:
+            connection.close()
+            raise RowRefusedError from error
+        except BaseException:
+            connection.invalidate()
+            connection.close()
+            raise
+        cursor.close()
+        if self._stay_open:
+            self._open.append(connection)
+        else:
+            connection.close()
+        return result
 
 
 @lru_cache(maxsize=_MOST_STATEMENTS)

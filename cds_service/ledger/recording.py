@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
+
+from msgspec import structs
 
 from cds_service.chart.facts import Chart
 from cds_service.evaluation import selection
@@ -71,7 +72,7 @@ def completed(
 ) -> CallRecord:
     """Return *call* with what was decided."""
     patient_id = chart.patient.reference.partition("/")[2]
-    return replace(
+    return structs.replace(
         call,
         outcome=_outcome(assessment, showings),
         unread=dict(assessment.unread),

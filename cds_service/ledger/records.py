@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -67,8 +67,7 @@ class Scope(StrEnum):
     """The card's uuid: the facts behind it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Showing:
+class Showing(msgspec.Struct, frozen=True, kw_only=True):
     """One card of a call, shown or not.
 
     ``operation`` is a keyed hash; ``suggestions`` maps suggestion uuids to order ids.
@@ -80,7 +79,7 @@ class Showing:
     state: State
     why: Why | None = None
     operation: str | None = None
-    suggestions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    suggestions: Mapping[str, tuple[str, ...]] = {}
 
 
 class ReasonedRow(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -96,8 +95,7 @@ class ReasonedRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """References such as ``Procedure/1``, never to the Patient."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRecord:
+class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One hook call.
 
     Units:
@@ -112,14 +110,14 @@ class CallRecord:
     knowledge_version: str
     knowledge_digest: str
     total_ms: float
-    steps_ms: Mapping[str, float] = field(default_factory=dict)
+    steps_ms: Mapping[str, float] = {}
     hook_instance: str | None = None
     role: str | None = None
     patient: str | None = None
     error: str | None = None
     is_silent: bool = False
-    unread: Mapping[str, str] = field(default_factory=dict)
-    set_aside: Mapping[str, int] = field(default_factory=dict)
+    unread: Mapping[str, str] = {}
+    set_aside: Mapping[str, int] = {}
     unmapped: tuple[str, ...] = ()
     faulty_rules: tuple[str, ...] = ()
     reasoning: tuple[ReasonedRow, ...] = ()

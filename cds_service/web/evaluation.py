@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from http import HTTPStatus
 from typing import Protocol
@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import structlog
 from flask import g
+from msgspec import structs
 
 from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.chart.facts import Chart
@@ -189,7 +190,7 @@ class Road:
         call.watch.lap("rendering")
         showings = showings_of(rendered, operation=operation, is_silent=record.is_silent)
         record = completed(record, chart, assessment, rendered, showings)
-        record = replace(
+        record = structs.replace(
             record, steps_ms=call.watch.milliseconds, total_ms=call.watch.total_milliseconds
         )
         self.ledger.keep(record, fulfilled(snoozes, assessment))
@@ -220,7 +221,7 @@ class Road:
     def _refusal(self, call: _Call, error: Exception) -> CallRecord:
         """Return the record of a call that ends with *error*."""
         record = self._record(call, call.request, self.card_options(call.client))
-        record = replace(
+        record = structs.replace(
             record,
             http_status=status_of(error),
             steps_ms=call.watch.milliseconds,
@@ -228,8 +229,8 @@ class Road:
         )
         if isinstance(error, DataNotAvailableError):
             unread = dict.fromkeys(error.keys, "it is required and could not be had")
-            return replace(record, outcome=Outcome.INSUFFICIENT_DATA, unread=unread)
-        return replace(record, error=type(error).__name__)
+            return structs.replace(record, outcome=Outcome.INSUFFICIENT_DATA, unread=unread)
+        return structs.replace(record, error=type(error).__name__)
 
     def _chart(
         self,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from cds_service.ledger import calls as module
 from cds_service.ledger.calls import CallLedger
-from cds_service.ledger.database import Database, LedgerLostError, QuickWork
+from cds_service.ledger.database import Database, LedgerLostError
 from cds_service.ledger.place import LedgerPlace
+from cds_service.ledger.quickly import QuickWork
 from cds_service.ledger.records import CallRecord, Outcome
 from cds_service.ledger.tables import CALL
 from tests.ledger.clinic import Clinic, rows
