@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 it did not work (wrong content, unreadable file, refusal),
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -51,6 +52,7 @@ from cds_service.sandbox import open_chart
 from cds_service.serving import serve as serve_forever
 from cds_service.settings import Settings, load_settings, process_environment
 from cds_service.trust.config import DEVELOPMENT_IDENTITY_KEY
+from cds_service.vignettes.rehearsal import rehearse
 
 _SANDBOX_DEADLINE_MS = 30_000
 _DEV_WARNING = (
@@ -145,6 +147,7 @@ def _serve(settings: Settings, add_routes: Callable[[Flask], None]) -> None:
     def make_app() -> Flask:
         app = create_serving_app(settings, knowledge)
         add_routes(app)
+        rehearse(knowledge, system_now().date(), time.monotonic)
         return app
 
     serve_forever(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import deque
+from contextlib import suppress
 from datetime import date
 from itertools import count, islice
 from typing import Any
@@ -57,6 +58,12 @@ class CallLedger:
     def waiting(self) -> int:
         """How many calls wait in memory to be written."""
         return len(self._waiting)
+
+    def prepare(self) -> None:
+        """Open the ledger before the first call needs it; nothing is written."""
+        self.snoozes("nobody")
+        with suppress(LedgerLostError):
+            self.database.write_call(_prepare)
 
     def keep(self, call: CallRecord, ended_snoozes: tuple[int, ...] = ()) -> None:
         """Commit *call*; if that fails in time it waits in memory for the next call.
@@ -139,6 +146,12 @@ def first_id(milliseconds: int) -> int:
 def _day(value: date | str) -> date:
     """Return a day of the ledger; SQLite keeps days as text."""
     return value if isinstance(value, date) else date.fromisoformat(value)
+
+
+def _prepare(quick: Quick) -> None:
+    """Word what every call writes, for no call."""
+    for insert in _INSERTS[quick.dialect.name]:
+        quick.write(insert, [])
 
 
 def _write(quick: Quick, batch: list[tuple[_Row, list[_Row], list[_Row]]]) -> None:

@@ -65,7 +65,7 @@ class Ledger:
 
     def _house(self) -> None:
         rest = threading.Event()
-        self.calls.snoozes("nobody")  # opens the ledger before the first call needs it
+        self.calls.prepare()
         prune_at = self.monotonic()
         while not rest.wait(_LOOK_EVERY_SECONDS):
             while self.calls.write_waiting():

@@ -18,7 +18,7 @@ from cds_service.ledger.calls import CallLedger
 from cds_service.ledger.database import Database, LedgerLostError
 from cds_service.ledger.place import LedgerPlace
 from cds_service.ledger.quickly import Quick
-from cds_service.ledger.records import Scope, Showing, State
+from cds_service.ledger.records import CallCounts, Scope, Showing, State
 from cds_service.ledger.tables import CALL, SHOWING, SNOOZE
 from tests.ledger.clinic import rows
 from tests.ledger.test_waiting_calls import CALL_RECORD
@@ -85,6 +85,27 @@ def test_failed_write_leaves_nothing_and_no_lock(database: Database) -> None:
     assert rows(database.place, SNOOZE) == []
     with closing(sqlite3.connect(str(database.place.file), timeout=0)) as other:
         other.execute("BEGIN IMMEDIATE")
+
+
+def test_ledger_that_is_prepared_has_no_call(database: Database) -> None:
+    """What the first call would wait for is done before it, and nothing is written for nobody."""
+    quickly._worded.cache_clear()
+    ledger = CallLedger(database)
+    ledger.prepare()
+    assert rows(database.place, CALL) == []
+    assert ledger.counts == CallCounts()
+    before = quickly._worded.cache_info().misses
+    ledger.snoozes(PATIENT)
+    ledger.keep(replace(CALL_RECORD, showings=(SHOWN,)))
+    assert quickly._worded.cache_info().misses == before
+
+
+def test_ledger_that_cannot_be_opened_is_prepared_later(tmp_path: Path) -> None:
+    """A fault of the ledger is no fault of the start."""
+    (tmp_path / "state").write_text("in the way")
+    database = Database(LedgerPlace(file=tmp_path / "state" / "ledger.sqlite3"))
+    CallLedger(database).prepare()
+    assert not database.is_writable
 
 
 def test_statement_of_a_call_is_worded_once(database: Database) -> None:
