@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -30,88 +31,86 @@ class Metrics:
     def __init__(self) -> None:
         """Begin at zero."""
         self.registry = CollectorRegistry(auto_describe=False)
-        self._calls = Counter(
+        self._calls = self._counter(
             "cds_hook_calls",
             "Hook calls that were recorded, by how they ended.",
-            ["client", "outcome", "status"],
-            registry=self.registry,
+            ("client", "outcome", "status"),
         )
-        self._seconds = Histogram(
+        self._seconds = self._histogram(
             "cds_hook_call_seconds",
             "Time of a hook call, without its way through the network.",
-            ["client"],
-            buckets=_BOUNDS_SECONDS,
-            registry=self.registry,
+            ("client",),
         )
-        self._step_seconds = Histogram(
-            "cds_hook_step_seconds",
-            "Time of one step of a hook call.",
-            ["step"],
-            buckets=_BOUNDS_SECONDS,
-            registry=self.registry,
+        self._step_seconds = self._histogram(
+            "cds_hook_step_seconds", "Time of one step of a hook call.", ("step",)
         )
-        self._cards = Counter(
+        self._cards = self._counter(
             "cds_cards",
             "Cards whose rule was met, by what became of them.",
-            ["client", "card", "indicator", "state"],
-            registry=self.registry,
+            ("client", "card", "indicator", "state"),
         )
-        self._unread = Counter(
+        self._unread = self._counter(
             "cds_unread_parts",
             "Calls in which a part of the chart was not, or not wholly, read.",
-            ["client", "key"],
-            registry=self.registry,
+            ("client", "key"),
         )
-        self._unmapped = Counter(
+        self._unmapped = self._counter(
             "cds_calls_with_unknown_codes",
             "Calls with codes that mean nothing to the service.",
-            ["client"],
-            registry=self.registry,
+            ("client",),
         )
-        self._faulty = Counter(
+        self._faulty = self._counter(
             "cds_rule_failures",
             "Rules that failed by a fault of ours; their card was lost.",
-            ["card"],
-            registry=self.registry,
+            ("card",),
         )
-        self._feedback = Counter(
+        self._feedback = self._counter(
             "cds_feedback_items",
             "What users did with cards, as the EHR told us.",
-            ["client", "outcome", "reason"],
-            registry=self.registry,
+            ("client", "outcome", "reason"),
         )
-        self._answers = Counter(
+        self._answers = self._counter(
             "cds_http_answers",
             "Answers to hook addresses by status; 401, 429 and 503 are seen only here.",
-            ["client", "address", "status"],
-            registry=self.registry,
+            ("client", "address", "status"),
         )
+
+    def _counter(self, name: str, words: str, labels: tuple[str, ...]) -> Callable[..., Counter]:
+        """Return what finds the counter of given values of *labels*; each is looked for once."""
+        return cache(Counter(name, words, labels, registry=self.registry).labels)
+
+    def _histogram(
+        self, name: str, words: str, labels: tuple[str, ...]
+    ) -> Callable[..., Histogram]:
+        """Return what finds the histogram of given values of *labels*; each is looked for once."""
+        found = Histogram(name, words, labels, buckets=_BOUNDS_SECONDS, registry=self.registry)
+        return cache(found.labels)
 
     def observe_call(self, call: CallRecord) -> None:
         """Count one recorded call."""
         client = call.client
-        self._calls.labels(client, call.outcome.value, str(call.http_status)).inc()
-        self._seconds.labels(client).observe(call.total_ms / 1000)
+        self._calls(client, call.outcome.value, str(call.http_status)).inc()
+        self._seconds(client).observe(call.total_ms / 1000)
         for step, milliseconds in call.steps_ms.items():
-            self._step_seconds.labels(step).observe(milliseconds / 1000)
+            self._step_seconds(step).observe(milliseconds / 1000)
         for card in call.showings:
-            self._cards.labels(client, card.card, card.indicator, card.state.value).inc()
+            self._cards(client, card.card, card.indicator, card.state.value).inc()
         for key in call.unread:
-            self._unread.labels(client, key).inc()
+            self._unread(client, key).inc()
         if call.unmapped:
-            self._unmapped.labels(client).inc()
+            self._unmapped(client).inc()
         for card_id in call.faulty_rules:
-            self._faulty.labels(card_id).inc()
+            self._faulty(card_id).inc()
 
     def observe_feedback(self, client: str, answers: Iterable[NewAnswer]) -> None:
         """Count what was kept and not kept before; reasons we do not know count as one."""
         for answer in answers:
             otherwise = _UNKNOWN_REASON if answer.has_reason else _NO_REASON
-            self._feedback.labels(client, answer.outcome, answer.reason or otherwise).inc()
+            self._feedback(client, answer.outcome, answer.reason or otherwise).inc()
 
     def observe_answer(self, client: str | None, address: str, status: int) -> None:
         """Count one answer to an address of ours (its pattern, not what was sent)."""
-        self._answers.labels(client or _NO_CLIENT, address, str(status)).inc()
+        self._answers(client or _NO_CLIENT, address, str(status)).inc()
 
 
 class Numbers(Collector):
