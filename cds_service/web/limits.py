@@ -40,9 +40,10 @@ def check_length_and_type(request: Request, max_body_bytes: int) -> None:
         BodyTooLargeError: The stated length is over the limit.
         MediaTypeError: The body is not JSON, or is encoded.
     """
-    if request.content_length is not None and request.content_length > max_body_bytes:
+    if request.content_length is None:
+        request.max_content_length = max_body_bytes
+    elif request.content_length > max_body_bytes:
         raise body_too_large()
-    request.max_content_length = max_body_bytes
     if request.mimetype not in MEDIA_TYPES:
         raise MediaTypeError(
             "The header Content-Type does not say JSON. Send the body as application/json."
@@ -74,7 +75,7 @@ def read_body(request: Request) -> bytes:
             path="$",
         ) from None
     limit = request.max_content_length
-    if request.content_length is None and limit is not None and len(body) >= limit:
+    if limit is not None and len(body) >= limit:
         raise body_too_large()
     return body
 
