@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import deque
-from contextlib import suppress
 from datetime import date
 from itertools import count, islice
 from typing import Any
@@ -62,8 +61,7 @@ class CallLedger:
     def prepare(self) -> None:
         """Open the ledger before the first call needs it; nothing is written."""
         self.snoozes("nobody")
-        with suppress(LedgerLostError):
-            self.database.write_call(_prepare)
+        self.database.prepare_calls(_prepare)
 
     def keep(self, call: CallRecord, ended_snoozes: tuple[int, ...] = ()) -> None:
         """Commit *call*; if that fails in time it waits in memory for the next call.

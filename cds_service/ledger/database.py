@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -106,6 +107,14 @@ class Database:
         """
         begin = "BEGIN IMMEDIATE" if self.place.file is not None else None
         return self._impatiently(self._writing, lambda engines: engines.calls.do(work, begin=begin))
+
+    def prepare_calls(self, work: QuickWork[object]) -> None:
+        """Open what calls write with and do *work*, which writes nothing; no lock is asked for.
+
+        A fault is left to the first call that meets it.
+        """
+        with suppress(Exception):
+            self._ready().calls.do(work)
 
     def read(self, work: QuickWork[Result]) -> Result:
         """Do *work*, which only reads.

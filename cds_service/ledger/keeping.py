@@ -56,16 +56,16 @@ class Ledger:
         self.database.close()
 
     def keep_house(self) -> None:
-        """Start the thread that writes what waits and deletes what is too old.
+        """Open the ledger; start the thread that writes what waits and deletes what is too old.
 
         At the end of the process what waits is written, if it can be.
         """
+        self.calls.prepare()
         atexit.register(self.close)
         threading.Thread(target=self._house, name="ledger", daemon=True).start()
 
     def _house(self) -> None:
         rest = threading.Event()
-        self.calls.prepare()
         prune_at = self.monotonic()
         while not rest.wait(_LOOK_EVERY_SECONDS):
             while self.calls.write_waiting():

@@ -105,7 +105,19 @@ def test_ledger_that_cannot_be_opened_is_prepared_later(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("in the way")
     database = Database(LedgerPlace(file=tmp_path / "state" / "ledger.sqlite3"))
     CallLedger(database).prepare()
-    assert not database.is_writable
+    assert not database.is_readable
+
+
+def test_ledger_that_is_locked_at_the_start_is_not_lost(database: Database) -> None:
+    """Another process writes at that moment: the first call finds the ledger in order."""
+    ledger = CallLedger(database)
+    ledger.snoozes(PATIENT)
+    with closing(sqlite3.connect(str(database.place.file), timeout=0)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ledger.prepare()
+    assert database.is_writable
+    ledger.keep(CALL_RECORD)
+    assert len(rows(database.place, CALL)) == 1
 
 
 def test_statement_of_a_call_is_worded_once(database: Database) -> None:
