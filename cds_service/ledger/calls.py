@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import deque
+from contextlib import nullcontext
 from datetime import date
 from itertools import count, islice
 from typing import Any
@@ -19,6 +20,7 @@ from cds_service.ledger.quickly import Quick, RowRefusedError
 from cds_service.ledger.records import CallCounts, CallRecord, Scope, Showing
 from cds_service.ledger.snoozes import Snooze
 from cds_service.ledger.tables import CALL, SHOWING, SNOOZE
+from cds_service.turns import resting
 
 MOST_WAITING = 2_000
 _MOST_AT_ONCE = 200
@@ -52,6 +54,8 @@ class CallLedger:
         self._counting = threading.Lock()
         self._waiting: deque[tuple[_Row, list[_Row], list[_Row]]] = deque()
         self._counter = count(secrets.randbits(_COUNTER_BITS))
+        self._meanwhile = nullcontext if database.place.file is not None else resting
+        """A database on another host is waited for; a file is written at once."""
 
     @property
     def waiting(self) -> int:
@@ -74,7 +78,8 @@ class CallLedger:
             name = first_id(call.received_at) + next(self._counter) % (1 << _COUNTER_BITS)
             ended = [{"snooze": snooze} for snooze in ended_snoozes]
             self._waiting.append((_call_row(name, call), _showing_rows(name, call.showings), ended))
-        self.write_waiting()
+        with self._meanwhile():
+            self.write_waiting()
 
     def write_waiting(self) -> bool:
         """Commit calls that wait; return whether more are left that could be committed now.
@@ -94,7 +99,8 @@ class CallLedger:
     def snoozes(self, patient: str) -> tuple[Snooze, ...]:
         """Return what may hold cards of *patient* (a hash) back; nothing if it cannot be read."""
         try:
-            rows = self.database.read(lambda quick: quick.read(_SNOOZES, {"patient": patient}))
+            with self._meanwhile():
+                rows = self.database.read(lambda quick: quick.read(_SNOOZES, {"patient": patient}))
         except LedgerLostError:
             self._count(CallCounts(snoozes_unread=1))
             return ()

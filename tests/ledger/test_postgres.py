@@ -11,9 +11,12 @@ from alembic.migration import MigrationContext
 
 from cds_service.errors import SettingsError
 from cds_service.knowledge.model import Knowledge
+from cds_service.ledger.calls import CallLedger
+from cds_service.ledger.database import Database
 from cds_service.ledger.migrating import migrate, prepare
 from cds_service.ledger.place import AT_LEISURE, LedgerPlace
 from cds_service.ledger.tables import CALL, FEEDBACK, METADATA, SNOOZE
+from cds_service.turns import Turns
 from tests.ledger.clinic import Json, card_id, chart_of, rows
 from tests.ledger.postgres import PASSWORD, Postgres
 from tests.ledger.served import Site, fresh_call, make_site, override
@@ -67,6 +70,19 @@ def test_service_does_not_start_before_the_tables_are_made(postgres: Postgres) -
     place = LedgerPlace(url=postgres.new_database(), password=PASSWORD)
     with pytest.raises(SettingsError, match="cds-service ledger migrate"):
         prepare(place)
+
+
+def test_others_compute_while_a_call_waits_for_a_database_elsewhere(
+    place: LedgerPlace, tmp_path: Path
+) -> None:
+    """A file is read at once, so its turn is kept; for PostgreSQL it is given back meanwhile."""
+    rests: list[LedgerPlace] = []
+    for each in (place, LedgerPlace(file=tmp_path / "ledger.sqlite3")):
+        database = Database(each)
+        with Turns(on_rest=lambda each=each: rests.append(each)).turn(0.0):  # type: ignore[misc]
+            assert CallLedger(database).snoozes("nobody") == ()
+        database.close()
+    assert rests == [place]
 
 
 def test_wrong_password_is_no_reason_not_to_start(place: LedgerPlace) -> None:
