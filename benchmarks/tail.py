@@ -33,7 +33,7 @@ _SETTLING_SECONDS = 3
 _BAD_TOKEN = "x.y.z"  # noqa: S105 - a token that is none
 
 
-def is_in_time(call: Called) -> bool:
+def in_time(call: Called) -> bool:
     """Whether *call* was answered in time, or refused for want of room at once."""
     return (call.status == HTTPStatus.OK and call.seconds <= ANSWER_SECONDS) or (
         call.status == HTTPStatus.SERVICE_UNAVAILABLE and call.seconds <= REFUSAL_SECONDS
@@ -75,7 +75,7 @@ class TailBench:
         yield Row(
             area="Tail",
             what=f"{_OVERLOAD} times the capacity: answered in 500 ms or refused in 50 ms",
-            value=sum(map(is_in_time, flood)) / len(flood),
+            value=sum(map(in_time, flood)) / len(flood),
             goal=0.99,
             is_at_least=True,
         )

@@ -14,9 +14,10 @@ from benchmarks import bodies
 from benchmarks.check import INSTRUCTIONS, Ratio, compared, stored
 from benchmarks.http_calls import measured, post
 from benchmarks.in_process import Rooms, fired
+from benchmarks.pace import Called
 from benchmarks.processes import HOST, Watched
 from benchmarks.report import Row, markdown
-from benchmarks.tail import Called, quantile
+from benchmarks.tail import in_time, quantile
 
 TODAY = date(2026, 3, 1)
 
@@ -121,7 +122,7 @@ def test_call_is_in_time_when_answered_soon_or_refused_at_once(
     status: int, seconds: float, *, is_in_time: bool
 ) -> None:
     """Under overload a doctor waits for half a second, or is told at once that there is no room."""
-    assert Called(status=status, seconds=seconds).is_in_time is is_in_time
+    assert in_time(Called(status=status, seconds=seconds)) is is_in_time
 
 
 def test_slowest_call_in_a_hundred_is_found() -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from click.testing import CliRunner, Result
 from cds_service.cli import main
 from cds_service.demo.personas import Persona, load_personas
 from cds_service.sandbox import TAG
+from tests.security.lab import listening
 
 DAY = date(2026, 3, 1)
 BASE = "https://fhir.example.org/r4"
@@ -234,32 +234,29 @@ def test_sandbox_address_must_be_a_web_address() -> None:
     assert "https://hapi.fhir.org/baseR4" in result.stderr
 
 
-@responses.activate
 def test_sandbox_chart_is_opened_by_reading_from_the_server() -> None:
     """The service pulls the chart over FHIR and prints the cards of today."""
     today = load_personas(date.today())  # noqa: DTZ011, TID251 - the command answers for today
     chart = next(each for each in today if each.id == "no-relief")
-    responses.add_callback(responses.GET, _below(BASE), callback=_answering(chart))
-    result = run("sandbox", "open", BASE, chart.patient_id)
+    with listening(_answering(chart)) as (port, _):
+        result = run("sandbox", "open", f"http://127.0.0.1:{port}/fhir", chart.patient_id)
     assert result.exit_code == 0, result.output
     assert "suggests: " in result.stdout
 
 
-def _below(base: str) -> Any:  # noqa: ANN401 - a compiled pattern
-    return re.compile(re.escape(base) + "/.*")
-
-
-def _answering(chart: Persona) -> Callable[[Any], tuple[int, dict[str, str], str]]:
+def _answering(
+    chart: Persona,
+) -> Callable[[str, Mapping[str, str]], tuple[int, dict[str, str], bytes]]:
     """Return a FHIR server that knows one chart: reads, and searches by kind alone."""
 
-    def answer(request: Any) -> tuple[int, dict[str, str], str]:  # noqa: ANN401
-        path = request.url.removeprefix(f"{BASE}/").split("?")[0]
-        if "/" in path:
+    def answer(path: str, _headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+        kind = path.removeprefix("/fhir/").split("?")[0]
+        if "/" in kind:
             found: Any = chart.resources[0]
         else:
-            resources = [each for each in chart.resources if each["resourceType"] == path]
+            resources = [each for each in chart.resources if each["resourceType"] == kind]
             entries = [{"resource": each, "search": {"mode": "match"}} for each in resources]
             found = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
-        return 200, {"Content-Type": "application/fhir+json"}, json.dumps(found)
+        return 200, {"Content-Type": "application/fhir+json"}, json.dumps(found).encode()
 
     return answer
