@@ -11,8 +11,15 @@ from cds_service.fhir.reader import Entry, Reader, plain_word
 from cds_service.fhir.reading_procedures import Reasons
 
 _OPEN = frozenset({"active", "on-hold", "draft"})
+_CLOSED = frozenset(
+    {
+        *("revoked", "completed", "entered-in-error", "unknown"),
+        *("suspended", "cancelled", "stopped"),  # words of earlier and later FHIR
+    }
+)
 _FINAL_REPORT = frozenset({"final", "amended", "corrected", "appended"})
 _UNFINISHED_REPORT = frozenset({"registered", "partial", "preliminary"})
+_NO_REPORT = frozenset({"cancelled", "entered-in-error", "unknown"})
 _STUDY = frozenset({"available", "registered"})
 _PAIN_CLINIC_REFERRAL = "pain-clinic-referral"
 _SCS_REFERRAL = "scs-referral"
@@ -60,14 +67,18 @@ def _is_open(reader: Reader, entry: Entry, found: wire.ServiceRequest) -> bool:
     if entry.status == "entered-in-error":
         reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
         return False
-    if not entry.status:
-        matters = reader.vocabulary.has_meaning(found.code)
-        reader.put_entry_aside(entry, reasons.UNREADABLE, matters=matters)
-        return False
     if plain_word(found.intent) == "option" or found.do_not_perform is True:
         reader.put_entry_aside(entry, reasons.NOT_AN_ORDER)
         return False
+    if entry.status not in _OPEN | _CLOSED:
+        _leave_gap(reader, entry, found.code)
     return entry.status in _OPEN
+
+
+def _leave_gap(reader: Reader, entry: Entry, code: wire.CodeableConcept | None) -> None:
+    """Set aside an entry without a status we know: it may be what a rule looks for."""
+    matters = reader.vocabulary.has_meaning(code)
+    reader.put_entry_aside(entry, reasons.UNREADABLE, matters=matters)
 
 
 def read_reports(reader: Reader) -> tuple[ReportFact, ...]:
@@ -76,7 +87,7 @@ def read_reports(reader: Reader) -> tuple[ReportFact, ...]:
     reported: set[str] = set()
     for entry in reader.of_kind("DiagnosticReport"):
         found = reader.decoded(entry, wire.DiagnosticReport)
-        if found is None or not _is_report(reader, entry):
+        if found is None or not _is_report(reader, entry, found):
             continue
         if entry.status in _FINAL_REPORT:
             links = (reader.relative(link) for link in (*found.imaging_study, *found.study))
@@ -89,10 +100,13 @@ def read_reports(reader: Reader) -> tuple[ReportFact, ...]:
     return tuple(sorted(facts, key=lambda fact: fact.reference))
 
 
-def _is_report(reader: Reader, entry: Entry) -> bool:
+def _is_report(reader: Reader, entry: Entry, found: wire.DiagnosticReport) -> bool:
     if entry.status == "entered-in-error":
         reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
-    return entry.status in _FINAL_REPORT | _UNFINISHED_REPORT
+    is_report = entry.status in _FINAL_REPORT | _UNFINISHED_REPORT
+    if not is_report and entry.status not in _NO_REPORT:
+        _leave_gap(reader, entry, found.code)
+    return is_report
 
 
 def _report(reader: Reader, entry: Entry, found: wire.DiagnosticReport) -> ReportFact | None:

@@ -346,6 +346,22 @@ def test_order_that_does_not_stand_is_no_order(read: ReadChart, fields: dict[str
     assert read(order(**fields)).orders == ()
 
 
+@pytest.mark.parametrize("status", ["held", "", None])
+def test_order_of_an_unknown_status_is_a_gap_that_is_said(
+    read: ReadChart, status: str | None
+) -> None:
+    """A word FHIR does not know may mean that it stands: the orders are known in part."""
+    chart = read(order(status=status))
+    assert chart.orders == ()
+    assert chart.supply_of(Key.SERVICE_REQUESTS).state is State.PARTIAL
+
+
+@pytest.mark.parametrize("status", ["revoked", "unknown", "cancelled"])
+def test_order_that_was_closed_leaves_no_gap(read: ReadChart, status: str) -> None:
+    """The words of FHIR for what does not stand are known, those of STU3 too."""
+    assert read(order(status=status)).supply_of(Key.SERVICE_REQUESTS).state is State.SUPPLIED
+
+
 def test_pain_referral_for_stimulation_is_a_stimulation_referral(read: ReadChart) -> None:
     """No code exists for it, so the words of a pain clinic referral decide."""
     plain = order(code=concept(SNOMED, "306265007"))
@@ -371,6 +387,26 @@ def test_report_is_done_only_when_final(read: ReadChart, status: str, is_final: 
         **MINE,
     }
     assert read(report).reports[0].is_final is is_final
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [("finished", State.PARTIAL), (None, State.PARTIAL), ("cancelled", State.SUPPLIED)],
+)
+def test_report_of_an_unknown_status_is_a_gap_that_is_said(
+    read: ReadChart, status: str | None, state: State
+) -> None:
+    """It may be the scan that was done; a cancelled one certainly is not."""
+    report = {
+        "resourceType": "DiagnosticReport",
+        "id": "r1",
+        "status": status,
+        "code": concept(LOINC, "24968-0"),
+        **MINE,
+    }
+    chart = read(report)
+    assert chart.reports == ()
+    assert chart.supply_of(Key.DIAGNOSTIC_REPORTS).state is state
 
 
 def test_imaging_study_is_final_only_with_its_report(read: ReadChart) -> None:
