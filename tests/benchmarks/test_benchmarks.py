@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +15,12 @@ from benchmarks import bodies
 from benchmarks.check import INSTRUCTIONS, Ratio, compared, stored
 from benchmarks.http_calls import measured, post
 from benchmarks.in_process import Rooms, fired
-from benchmarks.pace import Called
+from benchmarks.pace import Called, paced
 from benchmarks.processes import HOST, Watched
+from benchmarks.proxied import nginx_before
 from benchmarks.report import Row, markdown
 from benchmarks.tail import in_time, quantile
+from tests.security.lab import listening
 
 TODAY = date(2026, 3, 1)
 
@@ -72,6 +75,35 @@ def test_calls_are_counted_with_their_statuses_and_a_lost_connection_is_made_ane
         )
         server.join(timeout=10)
     assert (len(load.seconds), load.statuses, load.complete) == (3, {200}, 1.0)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Connection": "close"}])
+def test_calls_at_a_fixed_pace_all_end(headers: dict[str, str]) -> None:
+    """Each call gets its own answer, whether or not the server keeps the connection."""
+
+    def answer(path: str, _: object) -> tuple[int, dict[str, str], bytes]:
+        return (503 if path == "/full" else 200), headers, b"{}"
+
+    requests = [
+        f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in ("/", "/full", "/") * 10
+    ]
+    with listening(answer) as (port, seen):
+        calls = paced(port, requests, per_second=2_000, callers=4)
+    assert sorted(call.status for call in calls) == [200] * 20 + [503] * 10
+    assert len(seen) == len(requests)
+
+
+def test_nginx_runs_with_the_configuration_of_the_operations_page(tmp_path: Path) -> None:
+    """What is measured behind nginx is what operators are told to write; without nginx, nothing."""
+    with (
+        listening(lambda *_: (200, {}, b"{}")) as (port, seen),
+        nginx_before(port, tmp_path) as own_port,
+    ):
+        if own_port is None:
+            pytest.skip("nginx is not on this machine")
+        request = b"GET /cds-services HTTP/1.1\r\nHost: x\r\n\r\n"
+        assert [call.status for call in paced(own_port, [request], 10, 1)] == [200]
+    assert seen == ["/cds-services"]
 
 
 def test_post_states_the_length_of_its_body() -> None:
