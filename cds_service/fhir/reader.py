@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import islice
 from typing import TypeVar
@@ -18,7 +18,7 @@ from msgspec import Struct
 from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.chart.facts import SetAside
 from cds_service.fhir import dates, reasons, wire
-from cds_service.fhir.answers import Headed, KeyAnswer, RawResource, joined_full_urls, raw_of
+from cds_service.fhir.answers import Headed, KeyAnswer, RawResource, raw_of
 from cds_service.fhir.coding import Vocabulary
 from cds_service.fhir.decoding import read_part, read_resource
 from cds_service.fhir.subjects import Owner, Subjects, split_reference
@@ -117,7 +117,6 @@ class Reader:
         self.patients: list[tuple[str, wire.Patient]] = []
         """Every Patient that came, with the key it came under."""
         self.medications: dict[str, wire.Medication] = {}
-        self._full_urls: Mapping[str, str] = {}
         self._owners: dict[bytes, Owner] = {}
         self._meaningful: dict[bytes, bool] = {}
         """What was found of each text of a reference, and of a code."""
@@ -128,7 +127,6 @@ class Reader:
         Raises:
             RequestError: What the EHR has *sent* along is not strict JSON.
         """
-        self._full_urls = all_full_urls(answers.values())
         for key, answer in answers.items():
             unread = self._unread(key, answer.resources)
             text = sent.get(key)
@@ -146,9 +144,9 @@ class Reader:
                 self.incomplete[key] = reasons.NOT_READ_IN_TIME
                 unread += map(raw_of, resources[number:])
                 break
-            headed = resource if isinstance(resource, Headed) else _headed(resource)
-            if not self._is_taken(key, headed):
-                unread.append(headed.raw)
+            raw, head = _headed(resource)
+            if not self._is_taken(key, raw, head):
+                unread.append(raw)
         return unread
 
     def put_aside(self, key: str, reason: str, reference: str | None = None) -> None:
@@ -212,13 +210,12 @@ class Reader:
         text = reference.reference.strip()
         if text.startswith("#"):
             return text
-        text = self._full_urls.get(text, text)
+        text = self.subjects.full_urls.get(text, text)
         _, kind, found_id = split_reference(text)
         return None if kind is None or found_id is None else f"{kind}/{found_id}"
 
-    def _is_taken(self, key: str, resource: Headed) -> bool:
+    def _is_taken(self, key: str, raw: RawResource, head: wire.Head | None) -> bool:
         """Take one resource; return False for an Observation with a code that no rule reads."""
-        head, raw = resource.head, resource.raw
         if head is None or head.resource_type is None:
             self.put_aside(key, reasons.UNREADABLE)
             self.incomplete.setdefault(key, reasons.UNREADABLE_ENTRY)
@@ -302,10 +299,10 @@ class Reader:
         )
 
 
-def _headed(resource: RawResource | Headed) -> Headed:
+def _headed(resource: RawResource | Headed) -> tuple[RawResource, wire.Head | None]:
     if isinstance(resource, Headed):
-        return resource
-    return Headed(resource, read_resource(resource, wire.Head))
+        return resource.raw, resource.head
+    return resource, read_resource(resource, wire.Head)
 
 
 def _entry(key: str, raw: RawResource, head: wire.Head, kind: str) -> Entry:
@@ -314,8 +311,3 @@ def _entry(key: str, raw: RawResource, head: wire.Head, kind: str) -> Entry:
     else:  # a stable name, so that copies of it are still one entry; no FHIR id has a blank
         name = f"no id {hashlib.sha256(bytes(raw)).hexdigest()[:12]}"
     return Entry(key=key, kind=kind, reference=f"{kind}/{name}", head=head, raw=raw)
-
-
-def all_full_urls(answers: Iterable[KeyAnswer]) -> dict[str, str]:
-    """Return where the ``fullUrl`` of any entry of the request leads."""
-    return joined_full_urls(answer.full_urls for answer in answers)

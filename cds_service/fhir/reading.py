@@ -18,9 +18,9 @@ from cds_service.chart.facts import Chart, PatientFact
 from cds_service.chart.supply import Key, State, Supply
 from cds_service.errors import DataNotAvailableError
 from cds_service.fhir import reasons
-from cds_service.fhir.answers import KeyAnswer
+from cds_service.fhir.answers import KeyAnswer, joined_full_urls
 from cds_service.fhir.queries import TYPES
-from cds_service.fhir.reader import Reader, all_full_urls, plain_word
+from cds_service.fhir.reader import Reader, plain_word
 from cds_service.fhir.reading_devices import read_allergies, read_devices
 from cds_service.fhir.reading_drugs import read_drugs
 from cds_service.fhir.reading_observations import read_observations
@@ -75,7 +75,7 @@ def read_chart(  # noqa: PLR0913 - the contract of all rooms
         patient_id,
         bases=bases,
         fhir_server=fhir_server,
-        full_urls=all_full_urls(answers.values()),
+        full_urls=joined_full_urls(answer.full_urls for answer in answers.values()),
     )
     reader = Reader(
         knowledge,
@@ -96,7 +96,7 @@ def _chart(reader: Reader, answers: Mapping[str, KeyAnswer], patient: PatientFac
     reader.birth = patient.birth
     encounters = read_encounters(reader)
     conditions = read_conditions(reader)
-    chart = Chart(
+    return Chart(
         patient=patient,
         procedures=read_procedures(reader, conditions, encounters),
         conditions=conditions,
@@ -107,9 +107,7 @@ def _chart(reader: Reader, answers: Mapping[str, KeyAnswer], patient: PatientFac
         devices=read_devices(reader),
         encounters=encounters,
         allergies=read_allergies(reader),
-    )
-    return replace(
-        chart,
+        # Only now is it known what was set aside, and why.
         set_aside=tuple(reader.set_aside),
         supply=_supply(reader, answers),
         unmapped=reader.vocabulary.unmapped(),

@@ -24,7 +24,7 @@ class Owner(Enum):
 
 
 class Subjects:
-    """Compares references with one patient; answers are remembered for one request."""
+    """Compares references with one patient."""
 
     def __init__(
         self,
@@ -39,32 +39,24 @@ class Subjects:
         self._is_server_known = fhir_server is not None
         known = [*bases, *([fhir_server] if fhir_server is not None else [])]
         self._bases = frozenset(normalised_base(base) for base in known) - {None}
-        self._full_urls = full_urls
-        self._remembered: dict[str, Owner] = {}
+        self.full_urls = full_urls
+        """Where the ``fullUrl`` of any entry of the request leads."""
 
     def owner(self, *references: Reference | None) -> Owner:
         """Return whose resource has *references* as subject; one to another patient decides."""
         decided = Owner.UNKNOWN
         for reference in references:
-            owner = Owner.UNKNOWN if reference is None else self._owner(reference)
+            text = None if reference is None else reference.reference
+            owner = Owner.UNKNOWN if text is None else self._compared(text.strip())
             if owner is Owner.ANOTHER:
                 return owner
             if owner is Owner.PATIENT:
                 decided = owner
         return decided
 
-    def _owner(self, reference: Reference) -> Owner:
-        text = reference.reference
-        if text is None:
-            return Owner.UNKNOWN
-        owner = self._remembered.get(text)
-        if owner is None:
-            owner = self._remembered[text] = self._compared(text.strip())
-        return owner
-
     def _compared(self, text: str) -> Owner:
         if text.lower().startswith("urn:"):
-            text = self._full_urls.get(text, "")
+            text = self.full_urls.get(text, "")
         base, found_type, found_id = split_reference(text)
         if found_type != "Patient" or found_id is None:
             return Owner.UNKNOWN
