@@ -192,12 +192,14 @@ class FhirServer:
 
     def _connection(self) -> HTTPConnection:
         """Return a connection that stood idle, or a new one."""
-        with contextlib.suppress(IndexError):
-            while True:
-                connection = self._idle.pop()
-                if connection.is_connected:
-                    return connection
-                connection.close()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            return self._connector()
+        if connection.is_connected:
+            return connection
+        connection.close()
+        _close_all(self._idle)  # the server hung up, and those have stood idle for longer
         return self._connector()
 
     def _send(self, question: Question, terms: Terms, connection: HTTPConnection) -> None:
@@ -252,8 +254,9 @@ class FhirServer:
 
 
 def _close_all(connections: list[HTTPConnection]) -> None:
-    while connections:
-        connections.pop().close()
+    with contextlib.suppress(IndexError):  # another thread takes from them too
+        while True:
+            connections.pop().close()
 
 
 def _target(url: str) -> str:

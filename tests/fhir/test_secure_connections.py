@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.gateway import Gateway
+from cds_service.fhir.queries import TYPES
 from cds_service.trust.profile import dev_profile
 from tests.everything_written import ACCESS_TOKEN
 from tests.fhir import fault_server
@@ -281,6 +282,26 @@ def test_server_that_hangs_up_is_asked_on_a_new_connection(
         assert answers[Key.PATIENT].supply.state is State.SUPPLIED
         time.sleep(0.05)
     assert len(server.asked("Patient")) == 3
+
+
+def test_connections_the_server_gave_up_are_given_up(gateway: Gateway, server: FaultServer) -> None:
+    """After a quiet hour none of them keeps a file open here."""
+
+    def behaviour(handler: Handler) -> None:
+        together.wait()
+        handler.send_json(fault_server.EMPTY)
+        handler.close_connection = True
+
+    together = threading.Barrier(SEARCHES, timeout=2)
+    server.behaviours |= dict.fromkeys(TYPES.values(), behaviour)
+    client = dev_profile()
+    gateway.answers(call(server), client, deadline(2))
+    left = list(next(iter(gateway._servers.values())).server._idle)
+    time.sleep(0.1)
+    server.behaviours["Patient"] = fault_server.content(b"{}")
+    gateway.answers(call(server, **dict.fromkeys(Key.DEFAULT[1:])), client, deadline())
+    assert len(left) == SEARCHES
+    assert sum(connection.sock is not None for connection in left) == 0
 
 
 def test_rest_of_one_answer_is_never_taken_for_the_next(
