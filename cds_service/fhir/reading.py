@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from msgspec.structs import replace
-
 from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.chart.facts import Chart, PatientFact
 from cds_service.chart.supply import Key, State, Supply
