@@ -12,6 +12,7 @@ gunicorn has no types, so the classes derived from it are marked for mypy.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import selectors
 import socket
@@ -41,6 +42,8 @@ _MOST_HANGING_UP = 200
 _SEND_BUFFER_BYTES = 524_288
 _PIECE_BYTES = 65_536
 _HEAD_END = b"\r\n\r\n"
+_NICENESS_OF_LARGE = 10
+"""Where processors are scarce, the process for large calls gets what the others leave."""
 _MOST_NEAR_TURN = 3
 """Hook calls whose turn it is or is next; the others wait in the line and not in threads."""
 _LONGEST_TURN_SECONDS = 0.02
@@ -142,6 +145,7 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
         if self.takes_large:
             self.most_hook_calls = min(self.most_hook_calls, MOST_LARGE_CALLS)
             self.cfg.set("keepalive", 0)  # the client's next call may be a small one
+            os.nice(_NICENESS_OF_LARGE)
         super().init_process()
 
     def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - gunicorn's signature
