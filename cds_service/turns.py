@@ -9,9 +9,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import NamedTuple
+
+_BEFORE_ALL = float("-inf")
+
+
+class _Place(NamedTuple):
+    arrived_at: float
+    number: int
+    """Tells apart who came at the same moment."""
+    turn: threading.Lock
 
 
 class Turns:
@@ -22,9 +33,11 @@ class Turns:
         self._on_rest = on_rest
         self._lock = threading.Lock()
         self._is_taken = False
+        self._waiting: list[_Place] = []
+        """A heap: who came first is first."""
+        self._numbers = count()
         self.resting = 0
         """How many threads rest."""
-        self._waiting: deque[threading.Lock] = deque()
 
     @contextmanager
     def turn(self, arrived_at: float) -> Iterator[None]:
@@ -33,7 +46,7 @@ class Turns:
         Time:
             *arrived_at* is the monotonic moment, in seconds, at which the call was there.
         """
-        self._take()
+        self._take(arrived_at)
         _own.turns, _own.arrived_at = self, arrived_at
         try:
             yield
@@ -47,7 +60,7 @@ class Turns:
 
         After *longest_wait_seconds* the block begins although somebody else still computes.
         """
-        has_turn = self._take(is_first=True, longest_wait_seconds=longest_wait_seconds)
+        has_turn = self._take(_BEFORE_ALL, longest_wait_seconds)
         try:
             yield
         finally:
@@ -55,8 +68,12 @@ class Turns:
                 self._give_back()
 
     @contextmanager
-    def rest(self) -> Iterator[None]:
-        """Let others compute while this thread, whose turn it is, waits for somebody."""
+    def rest(self, arrived_at: float) -> Iterator[None]:
+        """Let others compute while this thread, whose turn it is, waits for somebody.
+
+        Time:
+            As in :meth:`turn`; the thread goes on before those that came later.
+        """
         self._give_back()
         with self._lock:
             self.resting += 1
@@ -66,32 +83,30 @@ class Turns:
         finally:
             with self._lock:
                 self.resting -= 1
-            self._take(is_first=True)
+            self._take(arrived_at)
 
-    def _take(self, *, is_first: bool = False, longest_wait_seconds: float = -1) -> bool:
+    def _take(self, arrived_at: float, longest_wait_seconds: float = -1) -> bool:
         """Wait for a turn, for ever if the time is negative; return whether it came in time."""
         with self._lock:
             if not self._is_taken:
                 self._is_taken = True
                 return True
-            mine = threading.Lock()
-            mine.acquire()
-            if is_first:
-                self._waiting.appendleft(mine)
-            else:
-                self._waiting.append(mine)
-        if mine.acquire(timeout=longest_wait_seconds):
+            mine = _Place(arrived_at, next(self._numbers), threading.Lock())
+            mine.turn.acquire()
+            heappush(self._waiting, mine)
+        if mine.turn.acquire(timeout=longest_wait_seconds):
             return True
         with self._lock:
             if mine not in self._waiting:
                 return True  # it came at the last moment
             self._waiting.remove(mine)
+            heapify(self._waiting)
             return False
 
     def _give_back(self) -> None:
         with self._lock:
             if self._waiting:
-                self._waiting.popleft().release()
+                heappop(self._waiting).turn.release()
             else:
                 self._is_taken = False
 
@@ -108,10 +123,10 @@ _own = _Own()
 @contextmanager
 def resting() -> Iterator[None]:
     """Let others compute while this thread waits for somebody; without a turn, simply wait."""
-    if _own.turns is None:
+    if _own.turns is None or _own.arrived_at is None:
         yield
         return
-    with _own.turns.rest():
+    with _own.turns.rest(_own.arrived_at):
         yield
 
 

@@ -159,8 +159,8 @@ def test_who_rests_lets_others_compute_and_goes_on_before_those_who_have_not_beg
                 goes_on.wait(5)
             order.append("pulled")
 
-    def computes(name: str) -> None:
-        with turns.turn(0.0):
+    def computes(name: str, arrived_at: float) -> None:
+        with turns.turn(arrived_at):
             order.append(name)
             goes_on.set()
             time.sleep(0.05)
@@ -169,7 +169,7 @@ def test_who_rests_lets_others_compute_and_goes_on_before_those_who_have_not_beg
     first.start()
     assert rests.wait(5)
     assert turns.resting == 1
-    others = [threading.Thread(target=computes, args=(name,)) for name in ("one", "two")]
+    others = [threading.Thread(target=computes, args=each) for each in (("one", 1.0), ("two", 2.0))]
     for other in others:
         other.start()
         time.sleep(0.01)
