@@ -44,7 +44,7 @@ _PIECE_BYTES = 65_536
 _HEAD_END = b"\r\n\r\n"
 _NICENESS_OF_LARGE = 10
 """Where processors are scarce, the process for large calls gets what the others leave."""
-_MOST_NEAR_TURN = 3
+_MOST_NEAR_TURN = 8
 """Hook calls whose turn it is or is next; the others wait in the line and not in threads."""
 _LONGEST_TURN_SECONDS = 0.02
 """The event loop waits no longer for a call to end."""

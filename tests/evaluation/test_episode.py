@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from cds_service.evaluation.limits import Limits
 from cds_service.knowledge.model import Knowledge
 from cds_service.values import FhirDate
 from cds_service.vignettes.running import AS_OF, chart_of
+from tests.changing import replace
 
 
 def _episode(knowledge: Knowledge, **facts: Any) -> Episode:  # noqa: ANN401 - a vignette's facts

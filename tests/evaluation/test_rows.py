@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 
@@ -19,6 +18,7 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.values import FhirDate
 from cds_service.vignettes.charts import Facts
 from cds_service.vignettes.running import AS_OF, chart_of
+from tests.changing import replace
 from tests.vignettes.cases import all_vignettes
 
 READABLE = tuple(key for key in Key.DEFAULT if key not in Key.REQUIRED)
