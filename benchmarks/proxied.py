@@ -10,7 +10,7 @@ import selectors
 import shutil
 import socket
 import subprocess
-import threading
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,14 +82,27 @@ def _wait_for(port: int) -> None:
     raise SystemExit("nginx did not start to listen; its log is in the folder of this run.")
 
 
-def slow_clients(port: int, end: threading.Event) -> None:
-    """Keep ``SLOW_CLIENTS`` connections open until *end*, each sending one byte a second.
+@contextmanager
+def slow_clients(port: int) -> Iterator[None]:
+    """Keep ``SLOW_CLIENTS`` connections busy with a byte a second, from a process of their own."""
+    process = subprocess.Popen(  # noqa: S603 - this module
+        [sys.executable, "-m", "benchmarks.proxied", str(port)], cwd=ROOT
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
 
-    Half of them never finish a head, half never a body; whoever is hung up on comes back.
+
+def _drip(port: int) -> None:
+    """Send slowly for ever.
+
+    Half of the clients never finish a head, half never a body; whoever is hung up on comes back.
     """
     with selectors.DefaultSelector() as selector:
         held: list[socket.socket] = []
-        while not end.wait(_EVERY_SECONDS):
+        while True:
             for key, _ in selector.select(0):
                 _let_go(key.fileobj, selector, held)  # type: ignore[arg-type] # sockets only
             for connection in tuple(held):
@@ -103,8 +116,7 @@ def slow_clients(port: int, end: threading.Event) -> None:
                 connection.send(_SLOW_HEAD if len(held) % 2 else _SLOW_BODY)
                 selector.register(connection, selectors.EVENT_READ)
                 held.append(connection)
-        for connection in tuple(held):
-            _let_go(connection, selector, held)
+            time.sleep(_EVERY_SECONDS)
 
 
 def _let_go(
@@ -114,3 +126,7 @@ def _let_go(
         held.remove(connection)
         selector.unregister(connection)
         connection.close()
+
+
+if __name__ == "__main__":
+    _drip(int(sys.argv[1]))

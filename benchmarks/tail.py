@@ -85,7 +85,7 @@ class TailBench:
             if port is None:
                 return
             alone = quantile(self._paced(self.capacity / 4, port=port), 0.99)
-            with running(lambda end: slow_clients(port, end)):
+            with slow_clients(port):
                 time.sleep(_SETTLING_SECONDS)
                 value = quantile(self._paced(self.capacity / 4, port=port), 0.99) / alone
         what = f"p99 behind nginx beside {SLOW_CLIENTS} slow clients / alone"

@@ -147,9 +147,9 @@ def _serve(settings: Settings, add_routes: Callable[[Flask], None]) -> None:
     def make_app() -> Flask:
         app = create_serving_app(settings, knowledge)
         add_routes(app)
+        # In each worker process: what it shares with the main one is copied when first used.
+        rehearse(knowledge, system_now().date(), time.monotonic)
         return app
-
-    rehearse(knowledge, system_now().date(), time.monotonic)  # every worker process inherits it
 
     serve_forever(
         settings,

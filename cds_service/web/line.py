@@ -13,7 +13,7 @@ Waiter = TypeVar("Waiter")
 
 LONGEST_EXPECTED_SECONDS = 0.25
 """A call that would have to wait longer is refused at once."""
-LONGEST_WAIT_SECONDS = 0.4
+LONGEST_WAIT_SECONDS = 0.45
 """A call that has waited so long, because all went slower than expected, is refused after all."""
 _USUAL_PACE_SECONDS = 0.005
 _SHARE_OF_NEWEST = 0.1

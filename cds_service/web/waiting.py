@@ -44,7 +44,7 @@ _PIECE_BYTES = 65_536
 _HEAD_END = b"\r\n\r\n"
 _NICENESS_OF_LARGE = 10
 """Where processors are scarce, the process for large calls gets what the others leave."""
-_MOST_NEAR_TURN = 8
+_MOST_NEAR_TURN = 12
 """Hook calls whose turn it is or is next; the others wait in the line and not in threads."""
 _LONGEST_TURN_SECONDS = 0.02
 """The event loop waits no longer for a call to end."""
@@ -138,7 +138,7 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
         self._line: WaitingLine[_Connection] = WaitingLine(time.monotonic)
         self._hook_calls = 0
         """Those that have a thread."""
-        self._turns = Turns(on_rest=lambda: self.method_queue.defer(self._advance))
+        self._turns = Turns(on_rest=self._on_rest)
 
     def init_process(self) -> None:
         """Begin to work; called in the new process."""
@@ -265,6 +265,11 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
             self._hook_calls += 1
             conn.has_place = True
             self.enqueue_req(conn)
+
+    def _on_rest(self) -> None:
+        """Wake the event loop, from any thread, if somebody waits for the turn that is free now."""
+        if len(self._line):
+            self.method_queue.defer(self._advance)
 
     @property
     def _has_place(self) -> bool:
