@@ -81,9 +81,9 @@ def test_call_that_waited_too_long_is_taken_out() -> None:
     line.join("early")
     ticks.seconds += 0.1
     line.join("late")
-    ticks.seconds += LONGEST_WAIT_SECONDS - 0.101
+    ticks.seconds = LONGEST_WAIT_SECONDS - 0.001
     assert list(line.impatient()) == []
-    ticks.seconds += 0.001
+    ticks.seconds = LONGEST_WAIT_SECONDS
     assert list(line.impatient()) == ["early"]
     assert line.seconds_of_patience == pytest.approx(0.1)
     assert line.next() == "late"
