@@ -281,13 +281,18 @@ def _bundle_page(bundle: _Top, entries: Sequence[_Entry | None], wanted: str | N
 
 
 def _entries(envelope: _Envelope) -> list[_Entry | None]:
-    """Return the entries; a single object where a list belongs is one entry."""
+    """Return the entries; a single object where a list belongs is one entry.
+
+    Those beyond the most of a key are only counted.
+    """
     text = bytes(envelope.entry)
     if not text or text == b"null":
         return []
     if text.startswith(b"["):
         with suppress(msgspec.DecodeError, RecursionError, ValueError):
-            return read_all(_raw_entries.decode(envelope.entry), _Entry)
+            raws = _raw_entries.decode(envelope.entry)
+            beyond = [None] * max(len(raws) - MOST_RESOURCES, 0)
+            return [*read_all(raws[:MOST_RESOURCES], _Entry), *beyond]
     return read_all((envelope.entry,), _Entry)
 
 
