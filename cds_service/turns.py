@@ -123,11 +123,16 @@ _own = _Own()
 @contextmanager
 def resting() -> Iterator[None]:
     """Let others compute while this thread waits for somebody; without a turn, simply wait."""
-    if _own.turns is None or _own.arrived_at is None:
+    turns, arrived_at = _own.turns, _own.arrived_at
+    if turns is None or arrived_at is None:
         yield
         return
-    with _own.turns.rest(_own.arrived_at):
-        yield
+    with turns.rest(arrived_at):
+        _own.turns = None  # nothing to give back until the rest is over
+        try:
+            yield
+        finally:
+            _own.turns = turns
 
 
 def seconds_since_arrival() -> float:

@@ -217,6 +217,27 @@ def test_time_in_the_line_counts_against_the_deadline() -> None:
     assert seconds_since_arrival() == 0.0
 
 
+def test_rest_within_a_rest_gives_nothing_back_twice() -> None:
+    """Feedback rests while it is kept, and what it waits for may rest too: still one at a time."""
+    turns, at_once, most = Turns(), [0], [0]
+
+    def computes() -> None:
+        with turns.turn(1.0):
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+            time.sleep(0.1)
+            at_once[0] -= 1
+
+    others = [threading.Thread(target=computes) for _ in range(3)]
+    with turns.turn(0.0), resting():
+        others[0].start()
+        time.sleep(0.03)
+        with resting():
+            _all_at_once(others[1:])
+    others[0].join(5)
+    assert most == [1]
+
+
 def test_resting_without_a_turn_is_simply_waiting() -> None:
     """The command line and the tests evaluate without turns."""
     with resting():
