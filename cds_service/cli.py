@@ -52,7 +52,7 @@ from cds_service.sandbox import open_chart
 from cds_service.serving import serve as serve_forever
 from cds_service.settings import Settings, load_settings, process_environment
 from cds_service.trust.config import DEVELOPMENT_IDENTITY_KEY
-from cds_service.vignettes.rehearsal import rehearse
+from cds_service.vignettes.rehearsal import rehearse_if_possible
 
 _SANDBOX_DEADLINE_MS = 30_000
 _DEV_WARNING = (
@@ -148,7 +148,7 @@ def _serve(settings: Settings, add_routes: Callable[[Flask], None]) -> None:
         app = create_serving_app(settings, knowledge)
         add_routes(app)
         # In each worker process: what it shares with the main one is copied when first used.
-        rehearse(knowledge, system_now().date(), time.monotonic)
+        rehearse_if_possible(knowledge, system_now().date(), time.monotonic)
         return app
 
     serve_forever(

@@ -47,14 +47,17 @@ _WORDED_ANSWERS = {
     "reduced": "answer-reduced",
 }
 """Answers without any code; nothing else is read from words."""
-_FINDINGS = frozenset(
+_OF_CAUDA_EQUINA = frozenset(
     {
         *("saddle-sensation", "anal-tone", "urinary-retention", "urinary-incontinence"),
-        *("incomplete-bladder-emptying", "faecal-incontinence", "sensory-deficit"),
-        *("motor-weakness", "motor-paresis", "motor-paraplegia"),
-        *("wound-problem", "postoperative-fever"),
+        *("incomplete-bladder-emptying", "faecal-incontinence"),
     }
 )
+"""Findings that may be an emergency; an answer we cannot read leaves a gap that is said."""
+_FINDINGS = _OF_CAUDA_EQUINA | {
+    *("sensory-deficit", "motor-weakness", "motor-paresis", "motor-paraplegia"),
+    *("wound-problem", "postoperative-fever"),
+}
 """What is there or not; an answer we cannot read is neither."""
 
 
@@ -220,7 +223,9 @@ def _fact(  # noqa: PLR0913 - what a fact consists of
     if part.concepts & _FINDINGS:
         choice = choice or _answered_otherwise(part.valued)
         if OTHER_ANSWER in choice:
-            reader.put_entry_aside(entry, reasons.ANSWER_NOT_READ)
+            was_answered = part.valued.data_absent_reason is None
+            matters = was_answered and not part.concepts.isdisjoint(_OF_CAUDA_EQUINA)
+            reader.put_entry_aside(entry, reasons.ANSWER_NOT_READ, matters=matters)
             return None
     number = _number(part, choice, kind.unit)
     if isinstance(number, str):

@@ -38,10 +38,6 @@ class FhirSite(FhirAddressRules, Protocol):
     def ca_file(self) -> object:
         """The file of a private certificate authority, or None."""
 
-    @property
-    def max_fhir_requests(self) -> int:
-        """Requests to the server at one time."""
-
 
 def refuse_private_peer(peer: socket.socket | str, client: FhirAddressRules, *, base: str) -> None:
     """Refuse a connected socket, or an address in text, that *base* must not lead to.

@@ -1,7 +1,7 @@
 """A made-up patient walks the road of a chart before the first real one, who then waits less.
 
-Python and its packages prepare much at its first use.  Nothing is recorded, counted or logged, and
-no server is asked.
+Python and its packages prepare much at its first use.  Nothing of the patient is recorded, counted
+or logged, and no server is asked.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import date
 
 import msgspec
+import structlog
 
 from cds_service.evaluation.assess import assess
 from cds_service.fhir.deadline import Deadline
@@ -23,6 +24,7 @@ from cds_service.rendering.options import CardContext, CardOptions
 from cds_service.trust.profile import dev_profile
 from cds_service.vignettes.charts import BASE, PATIENT_ID, Facts, expand
 
+_LOG = structlog.get_logger("cds_service.rehearsal")
 _TIMES = 10
 """Python makes a function faster once it has run eight times."""
 _SECONDS = 60.0
@@ -34,6 +36,14 @@ _PATIENT: Facts = {
     "done": {"x-ray": 100},
     "drugs": [{"drug": "NSAID", "from": 305}],
 }
+
+
+def rehearse_if_possible(knowledge: Knowledge, today: date, monotonic: Callable[[], float]) -> None:
+    """Rehearse; a fault in it is logged and keeps no service from starting."""
+    try:
+        rehearse(knowledge, today, monotonic)
+    except Exception as fault:  # noqa: BLE001 - real patients may well be answered
+        _LOG.error("rehearsal_failed", exception=type(fault).__name__)
 
 
 def rehearse(

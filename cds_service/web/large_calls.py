@@ -12,7 +12,7 @@ import socket
 
 LARGE_BODY_BYTES = 2_097_152
 MOST_LARGE_CALLS = 4
-"""At work at once; each takes about three times its body."""
+"""At work at once; their bodies and what is read of them stay in memory."""
 _LONGEST_PIECE_BYTES = 262_144
 _STATED_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,12})[ \t]*\r\n", re.IGNORECASE)
 

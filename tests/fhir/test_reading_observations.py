@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from cds_service.chart.facts import Site
+from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.values import Side
 from tests.fhir.chart_parts import LOCAL, LOINC, SNOMED, ReadChart, Resource, concept, observation
@@ -322,6 +323,23 @@ def test_finding_with_an_answer_nobody_reads_is_neither(read: ReadChart, answer:
     chart = read(observation("x", code=RETENTION, **answer))
     assert chart.observations == ()
     assert [item.reason for item in chart.set_aside] == [reasons.ANSWER_NOT_READ]
+
+
+@pytest.mark.parametrize(
+    ("code", "answer", "state"),
+    [
+        (RETENTION, {"valueString": "since yesterday"}, State.PARTIAL),
+        (SADDLE, {"valueCodeableConcept": concept("urn:oid:1.2.3", "Y")}, State.PARTIAL),
+        (RETENTION, {"dataAbsentReason": {"text": "not asked"}}, State.SUPPLIED),
+        (concept(SNOMED, "44077006"), {"valueString": "left big toe"}, State.SUPPLIED),
+    ],
+)
+def test_unread_answer_to_a_sign_of_the_cauda_equina_is_a_gap(
+    read: ReadChart, code: Resource, answer: Resource, state: State
+) -> None:
+    """It may be the emergency, so the service is not silent; others are only set aside."""
+    chart = read(observation("x", code=code, **answer))
+    assert chart.supply_of(Key.SCORES).state is state
 
 
 def test_finding_without_any_answer_is_recorded(read: ReadChart) -> None:

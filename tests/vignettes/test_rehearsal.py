@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import date
 
 import pytest
 from structlog.testing import capture_logs
 
 from cds_service.knowledge.loading import load_knowledge
-from cds_service.vignettes.rehearsal import rehearse
+from cds_service.vignettes.rehearsal import rehearse, rehearse_if_possible
 
 
 @pytest.mark.parametrize("today", [date(2026, 11, 21), date(2028, 2, 29)])
@@ -20,3 +21,11 @@ def test_rehearsed_patient_gets_cards_with_orders_on_any_day(today: date) -> Non
     assert len(cards) >= 3
     assert all(card.get("suggestions") for card in cards)
     assert lines == []
+
+
+def test_rehearsal_that_fails_keeps_no_service_from_starting() -> None:
+    """A site's content may have a fault that real patients never meet; the log names it."""
+    content = replace(load_knowledge(), value_sets={})
+    with capture_logs() as lines:
+        rehearse_if_possible(content, date(2026, 11, 21), time.monotonic)
+    assert [line["event"] for line in lines] == ["rehearsal_failed"]
