@@ -15,7 +15,7 @@ from cds_service.settings import Settings
 from tests.contract.ehrs import SERVICE
 from tests.contract.requests import Request
 from tests.everything_written import ACCESS_TOKEN
-from tests.fhir.fault_server import FaultServer, slow, status
+from tests.fhir.fault_server import FaultServer, serving, slow, status
 
 PATIENT = {"resourceType": "Patient", "id": "p1", "birthDate": "1970-01-01", "gender": "female"}
 NOTHING = {"resourceType": "Bundle", "type": "searchset", "total": 0}
@@ -24,10 +24,8 @@ NOTHING = {"resourceType": "Bundle", "type": "searchset", "total": 0}
 @pytest.fixture
 def fhir() -> Iterator[FaultServer]:
     """Return a FHIR server with one patient and nothing else."""
-    server = FaultServer()
-    server.behaviours["Patient"] = lambda handler: handler.send_json(PATIENT)
-    yield server
-    server.stop()
+    with serving(PATIENT) as server:
+        yield server
 
 
 @pytest.fixture

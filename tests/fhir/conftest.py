@@ -17,7 +17,7 @@ from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
 from tests.fhir.chart_parts import KEYS, PATIENT, TODAY, ReadChart, Resource
-from tests.fhir.fault_server import FaultServer
+from tests.fhir.fault_server import FaultServer, serving
 
 
 @pytest.fixture(scope="session")
@@ -29,10 +29,8 @@ def knowledge() -> Knowledge:
 @pytest.fixture
 def server() -> Iterator[FaultServer]:
     """Return a FHIR server with a patient and an empty chart."""
-    found = FaultServer()
-    found.behaviours["Patient"] = lambda handler: handler.send_json(PATIENT)
-    yield found
-    found.stop()
+    with serving(PATIENT) as found:
+        yield found
 
 
 @pytest.fixture

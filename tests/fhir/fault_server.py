@@ -7,7 +7,8 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 
@@ -204,3 +205,14 @@ def once_then(
         next(behaviours, then)(handler)
 
     return behaviour
+
+
+@contextmanager
+def serving(patient: object) -> Iterator[FaultServer]:
+    """Run a FHIR server with *patient* and an empty chart."""
+    server = FaultServer()
+    server.behaviours["Patient"] = lambda handler: handler.send_json(patient)
+    try:
+        yield server
+    finally:
+        server.stop()
