@@ -18,7 +18,7 @@ DELAYS = (20, 100)
 _ISSUER = "https://bench.example"
 _KEY_ID = "bench"
 _THREADS = 48
-_FHIR_REQUESTS = 192
+_FHIR_REQUESTS = 256
 """The default, in words, so that the numbers stay comparable when it moves."""
 
 

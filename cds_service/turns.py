@@ -3,6 +3,10 @@
 They only take Python's lock from each other, up to five milliseconds at every look at a socket, and
 whoever waits for it longest answers last.  So hook calls compute one at a time, first come, first
 served.  Whoever waits for somebody else (a FHIR server, a key set, a slow sender) rests meanwhile.
+
+A call that begins has a head start over those that have rested: what it does first is short, and
+then it may wait for its FHIR server while those compute.  Without it all calls would fall into
+step, compute together and then wait together.
 """
 
 from __future__ import annotations
@@ -16,10 +20,12 @@ from itertools import count
 from typing import NamedTuple
 
 _BEFORE_ALL = float("-inf")
+_HEAD_START_SECONDS = 0.1
+"""Who has rested waits at most so much longer than calls that begin."""
 
 
 class _Place(NamedTuple):
-    arrived_at: float
+    since: float
     number: int
     """Tells apart who came at the same moment."""
     turn: threading.Lock
@@ -34,10 +40,10 @@ class Turns:
         self._lock = threading.Lock()
         self._is_taken = False
         self._waiting: list[_Place] = []
-        """A heap: who came first is first."""
+        """A heap: who has waited longest is first."""
         self._numbers = count()
-        self.resting = 0
-        """How many threads rest."""
+        self.rested = 0
+        """How many calls have rested and not ended; they have the first part behind them."""
 
     @contextmanager
     def turn(self, arrived_at: float) -> Iterator[None]:
@@ -46,11 +52,14 @@ class Turns:
         Time:
             *arrived_at* is the monotonic moment, in seconds, at which the call was there.
         """
-        self._take(arrived_at)
-        _own.turns, _own.arrived_at = self, arrived_at
+        self._take(time.monotonic() - _HEAD_START_SECONDS)
+        _own.turns, _own.arrived_at, _own.has_rested = self, arrived_at, False
         try:
             yield
         finally:
+            if _own.has_rested:
+                with self._lock:
+                    self.rested -= 1
             _own.turns = _own.arrived_at = None
             self._give_back()
 
@@ -68,30 +77,26 @@ class Turns:
                 self._give_back()
 
     @contextmanager
-    def rest(self, arrived_at: float) -> Iterator[None]:
-        """Let others compute while this thread, whose turn it is, waits for somebody.
-
-        Time:
-            As in :meth:`turn`; the thread goes on before those that came later.
-        """
+    def rest(self) -> Iterator[None]:
+        """Let others compute while this thread, whose turn it is, waits for somebody."""
+        if not _own.has_rested:
+            _own.has_rested = True
+            with self._lock:
+                self.rested += 1
         self._give_back()
-        with self._lock:
-            self.resting += 1
         self._on_rest()
         try:
             yield
         finally:
-            with self._lock:
-                self.resting -= 1
-            self._take(arrived_at)
+            self._take(time.monotonic())
 
-    def _take(self, arrived_at: float, longest_wait_seconds: float = -1) -> bool:
+    def _take(self, since: float, longest_wait_seconds: float = -1) -> bool:
         """Wait for a turn, for ever if the time is negative; return whether it came in time."""
         with self._lock:
             if not self._is_taken:
                 self._is_taken = True
                 return True
-            mine = _Place(arrived_at, next(self._numbers), threading.Lock())
+            mine = _Place(since, next(self._numbers), threading.Lock())
             mine.turn.acquire()
             heappush(self._waiting, mine)
         if mine.turn.acquire(timeout=longest_wait_seconds):
@@ -114,6 +119,7 @@ class Turns:
 class _Own(threading.local):
     turns: Turns | None = None
     arrived_at: float | None = None
+    has_rested: bool = False
 
 
 _own = _Own()
@@ -123,11 +129,11 @@ _own = _Own()
 @contextmanager
 def resting() -> Iterator[None]:
     """Let others compute while this thread waits for somebody; without a turn, simply wait."""
-    turns, arrived_at = _own.turns, _own.arrived_at
-    if turns is None or arrived_at is None:
+    turns = _own.turns
+    if turns is None:
         yield
         return
-    with turns.rest(arrived_at):
+    with turns.rest():
         _own.turns = None  # nothing to give back until the rest is over
         try:
             yield

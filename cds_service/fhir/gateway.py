@@ -8,8 +8,7 @@ this client lists that server.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import wait
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 from urllib.parse import urlsplit
@@ -24,13 +23,13 @@ from cds_service.fhir.paging import Allowance
 from cds_service.fhir.prefetch import Page, joined_answer, merged_answer, read_page
 from cds_service.fhir.pulling import Access, Batch, Pull, first_pages
 from cds_service.fhir.queries import LONGEST_URL, USER_KEY, Searches, user_read
+from cds_service.fhir.side_by_side import run_side_by_side
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.strict_json import check_part
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.addresses import AddressRefusedError, allowed_base
 from cds_service.trust.connections import Connector
 from cds_service.trust.profile import ClientProfile
-from cds_service.turns import resting
 
 _LONGEST_BODY = 20_000
 """Characters of one search sent as a form; the code lists then need no splitting."""
@@ -110,7 +109,7 @@ class Gateway:
         answers = {key: joined_answer(pages or ()) for key, pages in not_pulled.items()}
         self._observe_sent(request, client, answers)
         started = self._clock()
-        _run(pulls, batch, access)
+        _run(pulls, batch, deadline)
         base = access.base if access.base in client.fhir_bases else OTHER_BASES
         for key, several in pulls.items():
             answers[key] = merged_answer([pull.answer() for pull in several])
@@ -172,7 +171,7 @@ class Gateway:
             server=FhirServer(
                 Connector(client, base=base),
                 self._clock,
-                threads=client.max_fhir_requests,
+                most_requests=client.max_fhir_requests,
                 wants_fresh=client.searches.asks_fresh,
             ),
             searches=Searches(
@@ -279,23 +278,11 @@ def _paths(key: str, request: HookRequest, searches: Searches) -> tuple[str, ...
     return searches.of(key, request.patient_id)
 
 
-def _run(pulls: Mapping[str, tuple[Pull, ...]], batch: Batch | None, access: Access) -> None:
-    """Let the server's threads run everything until the deadline; a batch comes first."""
-    late = _waited(() if batch is None else (batch.run,), access)
-    if not late:
-        late = _waited([pull.run for several in pulls.values() for pull in several], access)
-    if late:
-        access.server.cut_late(access.deadline)
-
-
-def _waited(tasks: Sequence[Callable[[], None]], access: Access) -> bool:
-    """Run *tasks* side by side; return whether the deadline fell before all had ended."""
-    futures = [access.server.submit(task) for task in tasks]
-    with resting():
-        _, late = wait(futures, timeout=access.deadline.remaining_seconds())
-    for future in late:
-        future.cancel()
-    return bool(late)
+def _run(pulls: Mapping[str, tuple[Pull, ...]], batch: Batch | None, deadline: Deadline) -> None:
+    """Run everything until the deadline; a batch comes first."""
+    if batch is not None:
+        run_side_by_side([batch.run()], deadline)
+    run_side_by_side([pull.run() for several in pulls.values() for pull in several], deadline)
 
 
 def _without_server(pages: tuple[Page, ...] | None, why: str) -> KeyAnswer:

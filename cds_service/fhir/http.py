@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import ssl
 import statistics
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.utils import mktime_tz, parsedate_tz
+from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException
 from urllib.parse import urlsplit
@@ -28,16 +28,20 @@ from urllib3.exceptions import TimeoutError as TooSlowError
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from cds_service.fhir import reasons
+from cds_service.fhir.arriving import Arriving
 from cds_service.fhir.breaker import OPEN_SECONDS, Breaker
-from cds_service.fhir.connection_watch import ConnectionWatch
 from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.paging import Allowance
+from cds_service.fhir.side_by_side import Steps
+from cds_service.fhir.slots import Slot, Slots
 
 _CHUNK_BYTES = 65_536
 _JSON_TYPES = frozenset(
     {"application/fhir+json", "application/json", "application/json+fhir", "text/json"}
 )
 _SHORTEST_SECONDS = 0.001
+_MOST_OPENERS = 32
+"""Connections are opened by threads, so many at a time for one server."""
 _HEADERS = {
     "Accept": "application/fhir+json",
     "Accept-Encoding": "gzip",
@@ -84,42 +88,27 @@ class FhirServer:
         connector: Callable[[], HTTPConnection],
         clock: Callable[[], float],
         *,
-        threads: int,
+        most_requests: int,
         wants_fresh: bool = False,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Use connections of *connector*; *wants_fresh* asks for nothing from store."""
         self._connector = connector
         self._idle: list[HTTPConnection] = []
         weakref.finalize(self, _close_all, self._idle)
         self._headers = _HEADERS | ({"Cache-Control": "no-cache"} if wants_fresh else {})
-        self._watch = ConnectionWatch()
         self._clock = clock
-        self._sleep = sleep
         self._breaker = Breaker(clock)
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="fhir")
+        self._slots = Slots(most_requests)
+        self._openers = ThreadPoolExecutor(_MOST_OPENERS, thread_name_prefix="fhir")
         self._round_trips: deque[float] = deque(maxlen=32)
-
-    def submit(self, task: Callable[[], None]) -> Future[None]:
-        """Let one of this server's own threads run *task*; there are as many as requests allowed.
-
-        A server that hangs thus keeps no thread from any other server.  If no thread can be had
-        (none is left, or the process ends) the task is not run.
-        """
-        try:
-            return self._threads.submit(task)
-        except RuntimeError:
-            not_run: Future[None] = Future()
-            not_run.set_result(None)
-            return not_run
 
     @property
     def is_paused(self) -> bool:
         """Whether the server is left alone at the moment."""
         return self._breaker.is_open
 
-    def fetch(self, question: Question, terms: Terms) -> bytes:
-        """Return the JSON body that answers *question*; call it in a thread of :meth:`submit`.
+    def fetch(self, question: Question, terms: Terms) -> Steps[bytes]:
+        """Return the JSON body that answers *question*, in steps that wait.
 
         A lost connection and a busy server that says when to return are tried once more in a
         search, if the wait and a usual round trip fit in the deadline.
@@ -128,21 +117,21 @@ class FhirServer:
             FetchFailedError: It could not be had; the reason is a fixed phrase.
         """
         while True:
+            slot = yield from self._slots.taken()
             try:
-                return self._guarded(question, terms)
+                return (yield from self._guarded(question, terms, slot))
             except FetchFailedError as failure:
                 if not self._is_worth_retrying(failure, terms):
                     raise
                 terms.retries -= 1
-                self._sleep(failure.wait_seconds)
-
-    def cut_late(self, deadline: Deadline) -> None:
-        """End what is still being read although *deadline* has passed, to free its thread."""
-        self._watch.cut(deadline.ends_at)
+                if failure.wait_seconds:
+                    yield terms.deadline.clock() + failure.wait_seconds
+            finally:
+                slot.give_back()
 
     def close(self) -> None:
-        """Give up threads and pooled connections."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Give up threads and idle connections."""
+        self._openers.shutdown(wait=False, cancel_futures=True)
         _close_all(self._idle)
 
     def _is_worth_retrying(self, failure: FetchFailedError, terms: Terms) -> bool:
@@ -154,7 +143,7 @@ class FhirServer:
             self._breaker.pause(failure.wait_seconds)
         return False
 
-    def _guarded(self, question: Question, terms: Terms) -> bytes:
+    def _guarded(self, question: Question, terms: Terms, slot: Slot) -> Steps[bytes]:
         deadline = terms.deadline
         if deadline.has_passed:
             raise FetchFailedError(reasons.SERVER_TOO_SLOW)
@@ -162,45 +151,69 @@ class FhirServer:
             raise FetchFailedError(reasons.SERVER_PAUSED)
         started = self._clock()
         try:
-            body = self._once(question, terms)
+            body = yield from self._once(question, terms, slot)
         except (HTTPError, HTTPException, OSError, ValueError) as error:
             self._breaker.failed()
             if deadline.has_passed:
                 raise FetchFailedError(reasons.SERVER_TOO_SLOW) from None
             raise _connection_failure(error) from None
+        except GeneratorExit:  # the deadline fell
+            self._breaker.failed()
+            raise
         finally:
             self._breaker.abandoned()  # a probe is never kept, whatever happened
         self._round_trips.append(self._clock() - started)
         return body
 
-    def _once(self, question: Question, terms: Terms) -> bytes:
-        connection = self._connection()
+    def _once(self, question: Question, terms: Terms, slot: Slot) -> Steps[bytes]:
+        connection = yield from self._connection(terms)
         try:
             self._send(question, terms, connection)
-            with self._watch.reading(connection.sock, terms.deadline.ends_at):
-                response = connection.getresponse()
-                self._judge(response)
-                body = self._body(response, terms)
+            connection.sock.settimeout(0)
+            arriving = Arriving(connection.sock, terms.allowance.bytes_left, slot.give_back)
+            yield arriving
+            response = arriving.response(connection)
+            self._judge(response, arriving)
+            body = self._body(response, terms)
         except BaseException:
             connection.close()
             raise
-        self._idle.append(connection)
+        if arriving.is_clean and connection.sock is not None:
+            self._idle.append(connection)
+        else:
+            connection.close()
         self._breaker.succeeded()
         if not _is_json(response.headers.get("Content-Type"), body):
             raise FetchFailedError(reasons.SERVER_NOT_FHIR_JSON)
         return body
 
-    def _connection(self) -> HTTPConnection:
-        """Return a connection that stood idle, or a new one."""
-        try:
+    def _connection(self, terms: Terms) -> Steps[HTTPConnection]:
+        """Return a connection that stood idle, or a new one that a thread has opened."""
+        with contextlib.suppress(IndexError):
             connection = self._idle.pop()
-        except IndexError:
-            return self._connector()
-        if connection.is_connected:
-            return connection
-        connection.close()
-        _close_all(self._idle)  # the server hung up, and those have stood idle for longer
-        return self._connector()
+            if connection.is_connected:
+                return connection
+            connection.close()
+            _close_all(self._idle)  # the server hung up, and those have stood idle for longer
+        connection = self._connector()
+        connection.timeout = max(terms.deadline.remaining_seconds(), _SHORTEST_SECONDS)
+        try:
+            opened = self._openers.submit(connection.connect)
+        except RuntimeError:  # no thread can be had: none is left, or the process ends
+            raise NewConnectionError(connection, "no thread") from None
+        try:
+            yield opened
+        except GeneratorExit:  # whoever asks next is glad of it
+            opened.add_done_callback(partial(self._keep_opened, connection))
+            raise
+        opened.result()
+        return connection
+
+    def _keep_opened(self, connection: HTTPConnection, opened: Future[None]) -> None:
+        if opened.cancelled() or opened.exception() is not None:
+            connection.close()
+        else:
+            self._idle.append(connection)
 
     def _send(self, question: Question, terms: Terms, connection: HTTPConnection) -> None:
         headers = dict(self._headers)
@@ -217,8 +230,10 @@ class FhirServer:
             preload_content=False,
         )
 
-    def _judge(self, response: BaseHTTPResponse) -> None:
+    def _judge(self, response: BaseHTTPResponse, arriving: Arriving) -> None:
         """Raise for any answer but a plain success, and tell the breaker."""
+        if arriving.is_too_much:
+            raise self._too_much()
         status = response.status
         problem = reasons.of_status(status)
         if problem is None:
@@ -244,13 +259,17 @@ class FhirServer:
         pieces: list[bytes] = []
         while piece := response.read1(_CHUNK_BYTES, decode_content=True):
             if not terms.allowance.takes_bytes(len(piece)):
-                self._breaker.succeeded()
-                raise FetchFailedError(reasons.TOO_MUCH)
+                raise self._too_much()
             if terms.deadline.has_passed:
                 self._breaker.failed()
                 raise FetchFailedError(reasons.SERVER_TOO_SLOW)
             pieces.append(piece)
         return b"".join(pieces)
+
+    def _too_much(self) -> FetchFailedError:
+        """Return the error of an answer that is too long; the server itself is well."""
+        self._breaker.succeeded()
+        return FetchFailedError(reasons.TOO_MUCH)
 
 
 def _close_all(connections: list[HTTPConnection]) -> None:

@@ -6,7 +6,6 @@ server: same scheme, host and port, and below the same base path.
 
 from __future__ import annotations
 
-from threading import Lock
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from cds_service.fhir.subjects import normalised_base
@@ -19,7 +18,7 @@ _SAFE_SIGNS = "!#$%&'()*+,/:;=?@[]~"
 
 
 class Allowance:
-    """What all searches of one key together may still read; safe for several threads.
+    """What all searches of one key together may still read.
 
     Units:
         ``bytes`` are counted after decompression.
@@ -33,31 +32,32 @@ class Allowance:
         bytes: int = MOST_BYTES,  # noqa: A002 - what it counts
     ) -> None:
         """Allow this much, each limit inclusive."""
-        self._lock = Lock()
         self._pages = pages
         self._resources = resources
         self._bytes = bytes
 
+    @property
+    def bytes_left(self) -> int:
+        """Return how many bytes may still be read."""
+        return max(0, self._bytes)
+
     def takes_page(self) -> bool:
         """Take one page off; False if no further page may be read."""
-        with self._lock:
-            if min(self._pages, self._resources, self._bytes) <= 0:
-                return False
-            self._pages -= 1
-            return True
+        if min(self._pages, self._resources, self._bytes) <= 0:
+            return False
+        self._pages -= 1
+        return True
 
     def takes_bytes(self, count: int) -> bool:
         """Take *count* bytes off; False if that is more than was left."""
-        with self._lock:
-            self._bytes -= count
-            return self._bytes >= 0
+        self._bytes -= count
+        return self._bytes >= 0
 
     def takes_resources(self, count: int) -> int:
         """Take up to *count* resources off; return how many of them may be kept."""
-        with self._lock:
-            kept = min(count, self._resources)
-            self._resources -= kept
-            return kept
+        kept = min(count, self._resources)
+        self._resources -= kept
+        return kept
 
 
 def safe_next_url(base: str, current_url: str, link: str) -> str | None:

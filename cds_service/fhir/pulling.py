@@ -18,6 +18,7 @@ from cds_service.fhir.paging import Allowance, safe_next_url
 from cds_service.fhir.prefetch import Page, joined_answer, read_page
 from cds_service.fhir.queries import Searches
 from cds_service.fhir.repeats import without_repeats
+from cds_service.fhir.side_by_side import Steps
 
 _log = structlog.get_logger()
 
@@ -59,10 +60,10 @@ class Pull:
         self.bytes_read = 0
         self.pages_read = 0
 
-    def run(self) -> None:
-        """Read pages until the last one, a limit, a failure or the deadline; never raises."""
+    def run(self) -> Steps[None]:
+        """Read pages until the last one, a limit or a failure; never raises."""
         try:
-            self._read()
+            yield from self._read()
         except FetchFailedError as failure:
             self._cut = failure.reason
         except Exception as error:  # noqa: BLE001 - a fault may cost one key, never the answer
@@ -89,7 +90,7 @@ class Pull:
         if self._cut is None:
             self._first = self._following(f"{self._access.base}/", page)
 
-    def _read(self) -> None:
+    def _read(self) -> Steps[None]:
         following = self._first
         seen: set[str] = set()
         while following is not None:
@@ -98,13 +99,13 @@ class Pull:
                 self._cut = reasons.MORE_PAGES
                 return
             seen.add(here)
-            page = self._taken(following)
+            page = yield from self._taken(following)
             following = self._following(here, page) if self._cut is None else None
 
-    def _taken(self, asked: Question | FirstPage) -> Page:
+    def _taken(self, asked: Question | FirstPage) -> Steps[Page]:
         """Return one page, which is then part of the answer."""
         if isinstance(asked, Question):
-            body = self._access.server.fetch(asked, self._terms)
+            body = yield from self._access.server.fetch(asked, self._terms)
             page, size = without_repeats(read_page(self.key, body), body), len(body)
         else:
             page, size = asked()
@@ -140,10 +141,10 @@ class Batch:
         self._asked = tuple((key, path) for key, paths in missing.items() for path in paths)
         self._found: tuple[tuple[Page, int] | str, ...] | None = None
 
-    def run(self) -> None:
+    def run(self) -> Steps[None]:
         """Fetch the batch; every search then has a page or a reason why not."""
         try:
-            self._found = self._fetched()
+            self._found = yield from self._fetched()
         except FetchFailedError as failure:
             self._found = (failure.reason,) * len(self._asked)
 
@@ -158,10 +159,10 @@ class Batch:
             raise FetchFailedError(found)
         return found
 
-    def _fetched(self) -> tuple[tuple[Page, int] | str, ...]:
+    def _fetched(self) -> Steps[tuple[tuple[Page, int] | str, ...]]:
         body = batch_body([path for _, path in self._asked])
         question = Question(url=self._access.base, body=body, content_type=FHIR_JSON)
-        answer = self._access.server.fetch(question, self._access.terms(Allowance()))
+        answer = yield from self._access.server.fetch(question, self._access.terms(Allowance()))
         parts = batch_parts(answer, len(self._asked))
         found = tuple(
             _first_page(key, part) for (key, _), part in zip(self._asked, parts, strict=True)

@@ -273,7 +273,7 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
 
     @property
     def _has_place(self) -> bool:
-        is_soon = self._hook_calls - self._turns.resting < _MOST_NEAR_TURN
+        is_soon = self._hook_calls - self._turns.rested < _MOST_NEAR_TURN
         return is_soon and self._hook_calls < self.most_hook_calls
 
     def _refuse(self, conn: _Connection) -> None:

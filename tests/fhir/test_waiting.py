@@ -1,4 +1,4 @@
-"""How long a busy or a dripping server is waited for, and that no thread is lost to one."""
+"""How long a busy or a dripping server is waited for, and that nothing is lost to one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
+from urllib3.connection import HTTPConnection
 
 from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.gateway import Gateway
 from cds_service.fhir.http import FhirServer, Question, Terms
+from cds_service.fhir.queries import TYPES
+from cds_service.fhir.side_by_side import Steps
 from cds_service.trust.profile import dev_profile
+from cds_service.turns import Turns
 from tests.fhir import fault_server
+from tests.fhir.chart_parts import PATIENT
 from tests.fhir.fault_server import FaultServer, Handler
 from tests.fhir.test_gateway_faults import SEARCHES, call, deadline, page, sends
 
@@ -75,7 +80,7 @@ def test_wait_that_does_not_fit_or_cannot_be_read_is_a_pause(
 @pytest.mark.parametrize(
     "behaviour", [fault_server.drip_headers, fault_server.drip_chunk_size], ids=["head", "chunk"]
 )
-def test_dripping_server_holds_no_thread_past_the_deadline(
+def test_dripping_server_holds_no_place_past_the_deadline(
     gateway: Gateway, server: FaultServer, behaviour: Callable[[Handler], None]
 ) -> None:
     """Each byte would start a socket time-out again; the connection is cut instead."""
@@ -85,10 +90,9 @@ def test_dripping_server_holds_no_thread_past_the_deadline(
     answers = gateway.answers(call(server), client, deadline(0.3))
     assert time.monotonic() - started < 0.5
     assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
-    fhir = next(iter(gateway._servers.values())).server
-    together = threading.Barrier(client.max_fhir_requests)
-    tasks = [fhir.submit(lambda: together.wait(0.5) and None) for _ in range(together.parties)]
-    assert all(task.exception(timeout=1) is None for task in tasks)
+    del server.behaviours["Condition"]
+    answers = gateway.answers(call(server), client, deadline(2))
+    assert answers[Key.CONDITIONS].supply.state is State.EMPTY
 
 
 def test_connections_of_other_calls_are_not_cut(gateway: Gateway, server: FaultServer) -> None:
@@ -110,13 +114,88 @@ def test_connections_of_other_calls_are_not_cut(gateway: Gateway, server: FaultS
     assert found == [State.EMPTY]
 
 
+def test_others_compute_while_a_call_waits_for_its_server(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """The turn is free for as long as nothing has come."""
+    server.behaviours["Condition"] = fault_server.slow(0.4)
+    rests, seconds = threading.Event(), list[float]()
+    turns = Turns(on_rest=rests.set)
+
+    def computes() -> None:
+        assert rests.wait(2)
+        started = time.monotonic()
+        with turns.turn(started):
+            seconds.append(time.monotonic() - started)
+
+    other = threading.Thread(target=computes)
+    other.start()
+    with turns.turn(time.monotonic()):
+        answers = gateway.answers(call(server), dev_profile(), deadline(2))
+    other.join()
+    assert answers[Key.CONDITIONS].supply.state is State.EMPTY
+    assert seconds[0] < 0.2
+
+
+def test_more_searches_than_may_be_asked_at_a_time_wait_for_their_place(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """Two at a time: five rounds of 60 ms, all answered; the server never sees a third one."""
+    now, most, lock = [0], [0], threading.Lock()
+
+    def behaviour(handler: Handler) -> None:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.06)
+        with lock:
+            now[0] -= 1
+        handler.send_json(fault_server.EMPTY)
+
+    server.behaviours |= dict.fromkeys(TYPES.values(), behaviour)
+    server.behaviours["Patient"] = sends(PATIENT)
+    client = replace(dev_profile(), max_fhir_requests=2)
+    answers = gateway.answers(call(server), client, deadline(3))
+    assert {answer.supply.reason for answer in answers.values()} == {None}
+    assert most == [2]
+
+
+def test_searches_that_never_got_a_place_keep_none(gateway: Gateway, server: FaultServer) -> None:
+    """After a call whose time was up in the queue, all places are free for the next call."""
+    server.behaviours |= dict.fromkeys(TYPES.values(), fault_server.slow(0.3))
+    client = replace(dev_profile(), max_fhir_requests=1)
+    hasty = gateway.answers(call(server), client, deadline(0.1))
+    assert {answer.supply.reason for answer in hasty.values()} == {reasons.SERVER_TOO_SLOW}
+    server.behaviours = {"Patient": sends(PATIENT)}
+    answers = gateway.answers(call(server), client, deadline(3))
+    assert {answer.supply.reason for answer in answers.values()} == {None}
+
+
+def test_connection_that_opened_too_late_is_kept_for_the_next_call(
+    gateway: Gateway, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is slow to take connections is reached by the second call."""
+    connect, delays = HTTPConnection.connect, iter([0.3])
+
+    def slowly(self: HTTPConnection) -> None:
+        time.sleep(next(delays, 5))
+        connect(self)
+
+    monkeypatch.setattr(HTTPConnection, "connect", slowly)
+    client, prefetch = dev_profile(), dict.fromkeys(Key.DEFAULT[1:])
+    gateway.answers(call(server, **prefetch), client, deadline(0.1))
+    time.sleep(0.5)
+    answers = gateway.answers(call(server, **prefetch), client, deadline(1))
+    assert answers[Key.PATIENT].supply.state is State.SUPPLIED
+
+
 def test_fault_of_our_own_costs_one_key_and_not_the_answer(
     gateway: Gateway, server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever happens below, the other keys are answered."""
     fetch = FhirServer.fetch
 
-    def fails(self: FhirServer, question: Question, terms: Terms) -> bytes:
+    def fails(self: FhirServer, question: Question, terms: Terms) -> Steps[bytes]:
         if "Condition" in question.url:
             raise AttributeError
         return fetch(self, question, terms)

@@ -30,7 +30,7 @@ def narrow_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S
 
     def slowly(_path: str, _headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
         time.sleep(1)
-        return 503, {}, b""
+        return 404, {}, b""
 
     with listening(slowly) as (fhir_port, _):
         fhir, ehr = f"http://127.0.0.1:{fhir_port}/fhir", Ehr(f"http://127.0.0.1:{port}")
@@ -70,6 +70,22 @@ def test_call_too_many_gets_503_with_retry_after_and_health_still_answers(
         if answer.status_code == 503:
             assert int(answer.headers["Retry-After"]) >= 1
             assert answer.json()["issue"][0]["code"] == "transient"
+
+
+def test_call_that_would_wait_too_long_is_told_at_once(
+    narrow_service: tuple[Service, Ehr, str],
+) -> None:
+    """The line has not moved for a third of a second, so nobody else has to stand in it."""
+    service, ehr, fhir = narrow_service
+    body = hook_body(fhirServer=fhir)
+    del body["prefetch"]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        before = [pool.submit(service.post, ehr.token(), body) for _ in range(3)]
+        time.sleep(0.35)
+        started = time.monotonic()
+        assert service.post(ehr.token(), body).status_code == 503
+        assert time.monotonic() - started < 0.09
+        assert [call.result().status_code for call in before].count(503) == 1
 
 
 def _padded(size: int, piece: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
@@ -16,7 +17,7 @@ from cds_service.web.line import (
     WaitingLine,
 )
 from cds_service.web.refusing import refusal
-from tests.web.small_rooms import SERVICE, Ticks
+from tests.web.small_rooms import SERVICE, SmallRooms, Ticks
 
 HEAD = f"POST {SERVICE}?x=1 HTTP/1.1\r\nHost: x\r\nOrigin: https://ehr.example\r\n\r\n".encode()
 
@@ -148,35 +149,58 @@ def test_one_thread_computes_at_a_time() -> None:
     assert most == [1]
 
 
-def test_who_rests_lets_others_compute_and_goes_on_before_those_who_have_not_begun() -> None:
-    """A call that waits for a FHIR server holds nobody up, and is not sent to the end."""
-    rests, goes_on = threading.Event(), threading.Event()
+def _order_of_turns(
+    monkeypatch: pytest.MonkeyPatch, *, begins_after: float
+) -> tuple[list[str], list[int]]:
+    """Let one call rest and come back, and another begin so many seconds after it came back.
+
+    Return who computed after whom, and how many had rested before, during and after.
+    """
+    ticks, rests, goes_on = Ticks(), threading.Event(), threading.Event()
+    monkeypatch.setattr("cds_service.turns.time", SimpleNamespace(monotonic=ticks))
     turns, order = Turns(on_rest=rests.set), []
+    rested = [turns.rested]
 
     def pulls() -> None:
         with turns.turn(0.0):
             with resting():
                 goes_on.wait(5)
-            order.append("pulled")
+            order.append("rested")
 
-    def computes(name: str, arrived_at: float) -> None:
-        with turns.turn(arrived_at):
-            order.append(name)
-            goes_on.set()
-            time.sleep(0.05)
+    def begins() -> None:
+        with turns.turn(0.0):
+            order.append("begins")
 
-    first = threading.Thread(target=pulls)
-    first.start()
+    threads = [threading.Thread(target=pulls), threading.Thread(target=begins)]
+    threads[0].start()
     assert rests.wait(5)
-    assert turns.resting == 1
-    others = [threading.Thread(target=computes, args=each) for each in (("one", 1.0), ("two", 2.0))]
-    for other in others:
-        other.start()
-        time.sleep(0.01)
-    for thread in (first, *others):
+    rested.append(turns.rested)
+    with turns.turn(0.0):
+        order.append("computes meanwhile")
+        goes_on.set()
+        time.sleep(0.05)
+        ticks.seconds += begins_after
+        threads[1].start()
+        time.sleep(0.05)
+    for thread in threads:
         thread.join(5)
-    assert order == ["one", "pulled", "two"]
-    assert turns.resting == 0
+    return order, [*rested, turns.rested]
+
+
+def test_call_that_rests_lets_others_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that waits for its FHIR server holds nobody up; how many have rested is known."""
+    order, rested = _order_of_turns(monkeypatch, begins_after=0.0)
+    assert order[0] == "computes meanwhile"
+    assert rested == [0, 1, 0]
+
+
+@pytest.mark.parametrize(("after", "first"), [(0.099, "begins"), (0.101, "rested")])
+def test_call_that_begins_has_a_head_start_of_a_tenth_of_a_second(
+    monkeypatch: pytest.MonkeyPatch, after: float, first: str
+) -> None:
+    """It may have a server to wait for too; but nobody who has rested waits for ever."""
+    order, _ = _order_of_turns(monkeypatch, begins_after=after)
+    assert order[1] == first
 
 
 def test_event_loop_comes_first_and_waits_no_longer_than_it_wants() -> None:
@@ -194,7 +218,7 @@ def test_event_loop_comes_first_and_waits_no_longer_than_it_wants() -> None:
     assert begun.wait(5)
     started = time.monotonic()
     with turns.first(0.05):
-        assert time.monotonic() - started >= 0.05
+        assert 0.05 <= time.monotonic() - started < 3
     ends.set()
     thread.join(5)
     with turns.first(5):
@@ -215,6 +239,17 @@ def test_time_in_the_line_counts_against_the_deadline() -> None:
     with Turns().turn(time.monotonic() - 0.2):
         assert 0.2 <= seconds_since_arrival() < 5
     assert seconds_since_arrival() == 0.0
+
+
+def test_deadline_of_a_call_is_shorter_by_what_it_waited(
+    client: FlaskClient, rooms: SmallRooms, body: dict[str, object]
+) -> None:
+    """Whoever stood in the line for a fifth of a second has so much less time to ask."""
+    for waited in (0.0, 0.2):
+        with Turns().turn(time.monotonic() - waited):
+            assert client.post(SERVICE, json=body).status_code == 200
+    at_once, late = (deadline.ends_at - deadline.began_at for deadline in rooms.deadlines)
+    assert at_once - late == pytest.approx(0.2, abs=0.05)
 
 
 def test_rest_within_a_rest_gives_nothing_back_twice() -> None:
