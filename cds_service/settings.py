@@ -44,7 +44,7 @@ class Settings:
     state_dir: Path = DEFAULT_STATE_DIR
     deadline_ms: int = 450
     workers: int = 1
-    threads: int = 16
+    threads: int = 32
     max_concurrent_requests: int = 64
     is_dev: bool = False
     dev_fhir_bases: tuple[str, ...] = ()

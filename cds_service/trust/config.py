@@ -56,7 +56,7 @@ class ServiceSettings:
     site_cards: Path | None = None
     """Folder with the site's own clinical content, laid out like ``cards/``; read at the start."""
     workers: int | None = None
-    threads: int = 16
+    threads: int = 32
     deadline_ms: int = 450
     max_body_bytes: int = 16_777_216
     max_concurrent_requests: int = 64

@@ -80,7 +80,7 @@ def read_client(place: Place, table: Table) -> ClientProfile:
         roles=_roles(table),
         searches_by_post=flag_of(table, "searches_by_post"),
         searches_in_batch=flag_of(table, "searches_in_batch"),
-        max_fhir_requests=whole_of(table, "max_fhir_requests", 192),
+        max_fhir_requests=whole_of(table, "max_fhir_requests", 256),
         optional_keys=texts_of(table, "optional_keys"),
         matches_drug_names=flag_of(table, "matches_drug_names"),
         cards=_card_preferences(cards),

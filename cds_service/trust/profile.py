@@ -102,7 +102,7 @@ class ClientProfile:
     roles: tuple[Role, ...] = ()
     searches_by_post: bool = False
     searches_in_batch: bool = False
-    max_fhir_requests: int = 192
+    max_fhir_requests: int = 256
     optional_keys: tuple[str, ...] = ()
     matches_drug_names: bool = False
     cards: CardPreferences = field(default_factory=CardPreferences)

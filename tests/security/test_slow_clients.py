@@ -17,8 +17,8 @@ import requests
 from tests.security.conftest import Site
 from tests.security.lab import SERVICE, Service, hook_body
 
-CLIENTS = 40
-"""More than the 32 threads of two worker processes."""
+CLIENTS = 80
+"""More than the 64 threads of two worker processes."""
 ORDINARY_CALLS = 20
 LONGEST_SECONDS = 1.0
 
@@ -79,7 +79,7 @@ ATTACKS = {
 def test_good_client_is_answered_while_slow_clients_hold_on(
     site: Site, first: bytes, drip: bytes
 ) -> None:
-    """Forty slow clients at 32 threads: every ordinary call is answered within a second."""
+    """Eighty slow clients at 64 threads: every ordinary call is answered within a second."""
     seconds = []
     with _attackers(site.service, first, drip):
         for _ in range(ORDINARY_CALLS):
