@@ -37,7 +37,7 @@ def narrow_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S
         config = "\n".join(
             [
                 f'[service]\nmode = "demo"\npublic_base_url = "http://127.0.0.1:{port}"',
-                'state_dir = "state"\nworkers = 1\ndeadline_ms = 1500\nmax_concurrent_requests = 2',
+                'state_dir = "state"\nworkers = 1\ndeadline_ms = 3000\nmax_concurrent_requests = 2',
                 ehr.profile(
                     "hospital",
                     f'fhir_bases = ["{fhir}"]',
