@@ -15,6 +15,8 @@ from collections.abc import Callable
 from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection
 
+from cds_service.fhir.deadline import Deadline
+
 _PIECE_BYTES = 65_536
 _LONGEST_HEAD_BYTES = 131_072
 _LONGEST_LINE_BYTES = 65_536
@@ -31,13 +33,21 @@ class Arriving:
     """What has come of the answer to one request."""
 
     def __init__(
-        self, connection: socket.socket, most_bytes: int, on_whole: Callable[[], None]
+        self,
+        connection: socket.socket,
+        *,
+        most_bytes: int,
+        deadline: Deadline,
+        on_whole: Callable[[], None],
     ) -> None:
         """Read from *connection*, which must not block, and call *on_whole* at the end.
 
         More than *most_bytes* and a head is as good as the end.
         """
         self._connection = connection
+        self._deadline = deadline
+        self._may_hide_more = not isinstance(connection, socket.socket)
+        """TLS within TLS reads ahead, and nothing tells that it still holds something."""
         self._on_whole = on_whole
         self._lost: OSError | None = None
         self._most_bytes = most_bytes + _LONGEST_HEAD_BYTES
@@ -65,17 +75,19 @@ class Arriving:
         return self._connection.fileno()
 
     def receive(self) -> bool:
-        """Take what is there, without waiting; return whether it is whole."""
+        """Take a piece of what is there, without waiting; return whether it is whole."""
         try:
-            while not self.is_whole:
+            self.take(self._connection.recv(_PIECE_BYTES))
+            while self._may_hide_more and not self.is_whole and not self._deadline.has_passed:
                 self.take(self._connection.recv(_PIECE_BYTES))
         except (BlockingIOError, ssl.SSLWantReadError):
             return False
         except OSError as error:
             self._lost = error
             self.is_whole = True
-        self._on_whole()
-        return True
+        if self.is_whole:
+            self._on_whole()
+        return self.is_whole
 
     def take(self, piece: bytes) -> None:
         """Take one *piece*; an empty one means that the server hung up."""

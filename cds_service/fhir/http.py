@@ -170,7 +170,12 @@ class FhirServer:
         try:
             self._send(question, terms, connection)
             connection.sock.settimeout(0)
-            arriving = Arriving(connection.sock, terms.allowance.bytes_left, slot.give_back)
+            arriving = Arriving(
+                connection.sock,
+                most_bytes=terms.allowance.bytes_left,
+                deadline=terms.deadline,
+                on_whole=slot.give_back,
+            )
             yield arriving
             response = arriving.response(connection)
             self._judge(response, arriving)
@@ -203,17 +208,18 @@ class FhirServer:
             raise NewConnectionError(connection, "no thread") from None
         try:
             yield opened
-        except GeneratorExit:  # whoever asks next is glad of it
-            opened.add_done_callback(partial(self._keep_opened, connection))
+        except GeneratorExit:
+            if not opened.cancel():  # whoever asks next is glad of it
+                opened.add_done_callback(partial(self._keep_opened, connection))
             raise
         opened.result()
         return connection
 
     def _keep_opened(self, connection: HTTPConnection, opened: Future[None]) -> None:
-        if opened.cancelled() or opened.exception() is not None:
-            connection.close()
-        else:
+        if opened.exception() is None:
             self._idle.append(connection)
+        else:
+            connection.close()
 
     def _send(self, question: Question, terms: Terms, connection: HTTPConnection) -> None:
         headers = dict(self._headers)

@@ -142,11 +142,14 @@ class Batch:
         self._found: tuple[tuple[Page, int] | str, ...] | None = None
 
     def run(self) -> Steps[None]:
-        """Fetch the batch; every search then has a page or a reason why not."""
+        """Fetch the batch; every search then has a page or a reason why not.  Never raises."""
         try:
             self._found = yield from self._fetched()
         except FetchFailedError as failure:
             self._found = (failure.reason,) * len(self._asked)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._found = (reasons.SERVER_UNREACHABLE,) * len(self._asked)
+            _log.error("pull_failed", key="batch", exception=type(error).__name__)
 
     def first_page(self, position: int) -> tuple[Page, int]:
         """Return the answer to the search at *position*, and its size in bytes.

@@ -87,10 +87,11 @@ class _Waiting:
         clock = self._deadline.clock
         ends_at = min(self._deadline.ends_at, *(until for until, _ in self._until), math.inf)
         ready: list[Steps[None]] = []
-        while events := self._poll.poll(max(0.0, ends_at - clock()) * 1_000):
-            ready += [found for number, _ in events if (found := self._received(number))]
+        while self._receiving or not ready:
+            for number, _ in self._poll.poll(max(0.0, ends_at - clock()) * 1_000):
+                ready += self._received(number)
             ready += self._who_waited_for_others()
-            if not self._receiving:
+            if clock() >= ends_at:
                 break
             if ready:
                 ends_at = min(ends_at, clock() + _TOGETHER_SECONDS)
@@ -111,14 +112,16 @@ class _Waiting:
             self._poll.register(wait, select.POLLIN)
             self._receiving[wait.fileno()] = (wait, search)
 
-    def _received(self, number: int) -> Steps[None] | None:
+    def _received(self, number: int) -> list[Steps[None]]:
         """Take what came at *number*; return the search if that was all."""
-        receiving, search = self._receiving.get(number, (None, None))
-        if receiving is None or not receiving.receive():
-            return None
+        if number not in self._receiving:
+            return []  # the bell
+        receiving, search = self._receiving[number]
+        if not receiving.receive():
+            return []
         self._poll.unregister(number)
         del self._receiving[number]
-        return search
+        return [search]
 
     def _who_is_due(self, now: float) -> list[Steps[None]]:
         due = [search for until, search in self._until if until <= now]

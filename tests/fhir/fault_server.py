@@ -140,6 +140,14 @@ def drip_chunk_size(handler: Handler) -> None:
         time.sleep(0.02)
 
 
+def tiny_chunks(handler: Handler) -> None:
+    """Send 18 MB as chunks of one byte, as fast as they are taken."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\n")
+    handler.wfile.write(b"Transfer-Encoding: chunked\r\n\r\n")
+    for _ in range(60):
+        handler.wfile.write(b"1\r\n \r\n" * 50_000)
+
+
 def status(code: int, **headers: str) -> Callable[[Handler], None]:
     """Answer with a status and an HTML page."""
 

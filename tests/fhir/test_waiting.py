@@ -95,6 +95,18 @@ def test_dripping_server_holds_no_place_past_the_deadline(
     assert answers[Key.CONDITIONS].supply.state is State.EMPTY
 
 
+def test_answer_of_very_many_pieces_is_left_at_the_deadline(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """Three million chunks of one byte cost their own search, and no time of the call."""
+    server.behaviours["Condition"] = fault_server.tiny_chunks
+    started = time.monotonic()
+    answers = gateway.answers(call(server), dev_profile(), deadline(0.3))
+    assert time.monotonic() - started < 0.5
+    assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
+    assert answers[Key.DEVICES].supply.state is State.EMPTY
+
+
 def test_connections_of_other_calls_are_not_cut(gateway: Gateway, server: FaultServer) -> None:
     """A call with more time gets its answer although another call's time is up meanwhile."""
     server.behaviours["Condition"] = fault_server.slow(0.4)
@@ -204,3 +216,17 @@ def test_fault_of_our_own_costs_one_key_and_not_the_answer(
     answers = gateway.answers(call(server), dev_profile(), deadline())
     assert answers[Key.CONDITIONS].supply.state is State.NOT_SUPPLIED
     assert answers[Key.DEVICES].supply.state is State.EMPTY
+
+
+def test_fault_of_our_own_in_a_batch_is_a_gap_and_no_failure(
+    gateway: Gateway, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every search of the batch is told as not read."""
+
+    def fails(_answer: bytes, _count: int) -> None:
+        raise AttributeError
+
+    monkeypatch.setattr("cds_service.fhir.pulling.batch_parts", fails)
+    client = replace(dev_profile(), searches_in_batch=True)
+    answers = gateway.answers(call(server), client, deadline())
+    assert {answer.supply.state for answer in answers.values()} == {State.NOT_SUPPLIED}
