@@ -261,13 +261,12 @@ class FhirServer:
         return FetchFailedError(reason, can_retry=True, wait_seconds=wait)
 
     def _body(self, response: BaseHTTPResponse, terms: Terms) -> bytes:
-        """Return the decoded body, read as it arrives."""
+        """Return the decoded body, in pieces as long as there is time; the first is always read."""
         pieces: list[bytes] = []
         while piece := response.read1(_CHUNK_BYTES, decode_content=True):
             if not terms.allowance.takes_bytes(len(piece)):
                 raise self._too_much()
-            if terms.deadline.has_passed:
-                self._breaker.failed()
+            if pieces and not terms.deadline.leaves_time_to_read():
                 raise FetchFailedError(reasons.SERVER_TOO_SLOW)
             pieces.append(piece)
         return b"".join(pieces)

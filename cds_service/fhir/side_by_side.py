@@ -52,6 +52,8 @@ def run_side_by_side(searches: Sequence[Steps[None]], deadline: Deadline) -> Non
             with resting():
                 ready = waiting.ready()
             waiting.go_on(ready)
+        if waiting.is_waiting:
+            waiting.go_on(waiting.ready())  # what came in time, while others computed
     finally:
         waiting.close()
         for search in searches:

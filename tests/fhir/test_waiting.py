@@ -149,6 +149,30 @@ def test_others_compute_while_a_call_waits_for_its_server(
     assert seconds[0] < 0.2
 
 
+def test_answer_that_was_there_in_time_is_read_when_the_turn_comes_late(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """Our being busy is no failure of the server: what it sent counts, and it is asked again."""
+    rests = threading.Event()
+    server.behaviours |= dict.fromkeys(TYPES.values(), fault_server.slow(0.1))
+    server.behaviours["Patient"] = sends(PATIENT)
+    turns = Turns(on_rest=rests.set)
+
+    def computes_for_long() -> None:
+        assert rests.wait(2)
+        with turns.turn(time.monotonic()):
+            time.sleep(0.4)
+
+    client, other = dev_profile(), threading.Thread(target=computes_for_long)
+    gateway.answers(call(server), client, deadline(2))  # its connections are open now
+    other.start()
+    with turns.turn(time.monotonic()):
+        answers = gateway.answers(call(server), client, deadline(0.35))
+    other.join()
+    assert {answer.supply.reason for answer in answers.values()} == {None}
+    assert gateway.paused_servers() == ()
+
+
 def test_more_searches_than_may_be_asked_at_a_time_wait_for_their_place(
     gateway: Gateway, server: FaultServer
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -86,6 +87,24 @@ def test_call_that_would_wait_too_long_is_told_at_once(
         assert service.post(ehr.token(), body).status_code == 503
         assert time.monotonic() - started < 0.09
         assert [call.result().status_code for call in before].count(503) == 1
+
+
+def test_others_are_answered_while_a_known_client_sends_a_long_body_slowly(
+    narrow_service: tuple[Service, Ehr, str],
+) -> None:
+    """Its body is too long to be collected before a thread has it; others compute meanwhile."""
+    service, ehr, _ = narrow_service
+    head = (
+        f"POST {SERVICE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {ehr.token()}\r\nContent-Length: 400000\r\n\r\n{{"
+    )
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
+        connection.sendall(head.encode())
+        time.sleep(0.3)
+        for _ in range(5):
+            started = time.monotonic()
+            assert service.post(ehr.token(), hook_body()).status_code == 200
+            assert time.monotonic() - started < 1
 
 
 def _padded(size: int, piece: str) -> bytes:
