@@ -61,11 +61,6 @@ class Arriving:
         """Whether more would change nothing: the end is there, or nobody will read on."""
 
     @property
-    def is_too_much(self) -> bool:
-        """Whether more came than is taken."""
-        return len(self._came) > self._most_bytes
-
-    @property
     def is_clean(self) -> bool:
         """Whether the connection can carry another request: nothing came after the end."""
         return self._end == len(self._came)
@@ -101,7 +96,8 @@ class Arriving:
             self._look_for_last_chunk()
         if self._end is not None and len(self._came) >= self._end:
             self.is_whole = True
-        self.is_whole = self.is_whole or self.is_too_much
+        if len(self._came) > self._most_bytes:
+            self.is_whole = True
 
     def response(self, connection: HTTPConnection) -> BaseHTTPResponse:
         """Return the answer to the request that *connection* sent; nothing is waited for.

@@ -178,7 +178,7 @@ class FhirServer:
             )
             yield arriving
             response = arriving.response(connection)
-            self._judge(response, arriving)
+            self._judge(response)
             body = self._body(response, terms)
         except BaseException:
             connection.close()
@@ -236,10 +236,8 @@ class FhirServer:
             preload_content=False,
         )
 
-    def _judge(self, response: BaseHTTPResponse, arriving: Arriving) -> None:
+    def _judge(self, response: BaseHTTPResponse) -> None:
         """Raise for any answer but a plain success, and tell the breaker."""
-        if arriving.is_too_much:
-            raise self._too_much()
         status = response.status
         problem = reasons.of_status(status)
         if problem is None:
@@ -265,16 +263,12 @@ class FhirServer:
         pieces: list[bytes] = []
         while piece := response.read1(_CHUNK_BYTES, decode_content=True):
             if not terms.allowance.takes_bytes(len(piece)):
-                raise self._too_much()
+                self._breaker.succeeded()
+                raise FetchFailedError(reasons.TOO_MUCH)
             if pieces and not terms.deadline.leaves_time_to_read():
                 raise FetchFailedError(reasons.SERVER_TOO_SLOW)
             pieces.append(piece)
         return b"".join(pieces)
-
-    def _too_much(self) -> FetchFailedError:
-        """Return the error of an answer that is too long; the server itself is well."""
-        self._breaker.succeeded()
-        return FetchFailedError(reasons.TOO_MUCH)
 
 
 def _close_all(connections: list[HTTPConnection]) -> None:

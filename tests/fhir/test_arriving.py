@@ -181,3 +181,16 @@ def test_lost_connection_is_told_when_the_answer_is_read(
     assert ends == ["end"]
     with pytest.raises(OSError, match="Bad file descriptor"):
         answer.response(HTTPConnection("ehr.example"))
+
+
+@pytest.mark.parametrize(("word", "is_open"), [(b"close", False), (b"keep-alive", True)])
+def test_connection_the_server_will_close_is_closed(
+    pair: tuple[socket.socket, socket.socket], word: bytes, is_open: bool
+) -> None:
+    """And one it keeps stays open, with what it is connected to."""
+    ours, theirs = pair
+    theirs.sendall(OK + b"Connection: " + word + b"\r\n" + LENGTH + BODY)
+    answer = arriving(ours)
+    assert answer.receive()
+    assert read(answer, ours) == BODY
+    assert (ours.fileno() != -1) is is_open

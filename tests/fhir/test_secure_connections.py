@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import threading
@@ -323,6 +324,40 @@ def test_rest_of_one_answer_is_never_taken_for_the_next(
         answer = gateway.answers(call(server, **prefetch), client, deadline())[Key.PATIENT]
         assert b'"bert"' not in b"".join(map(bytes, answer.resources))  # type: ignore[arg-type]
         time.sleep(0.05)
+
+
+def test_rest_that_came_with_an_answer_ends_the_connection(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """The other half of it would come in front of the next answer."""
+    peers: list[object] = []
+
+    def behaviour(handler: Handler) -> None:
+        peers.append(handler.client_address)
+        body = json.dumps(PATIENT).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        handler.wfile.write(head.encode() + b"\r\n\r\n" + body + b"HTTP/1.1 200 OK\r\nContent-Le")
+
+    server.behaviours["Patient"] = behaviour
+    client, prefetch = dev_profile(), dict.fromkeys(Key.DEFAULT[1:])
+    for _ in range(2):
+        answers = gateway.answers(call(server, **prefetch), client, deadline())
+        assert answers[Key.PATIENT].supply.state is State.SUPPLIED
+    assert len(set(peers)) == len(peers) == 2
+
+
+def test_without_a_thread_to_connect_the_server_cannot_be_reached(
+    gateway: Gateway, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process without a thread left answers with gaps, and at once."""
+
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("cds_service.fhir.http.ThreadPoolExecutor.submit", no_thread)
+    answers = gateway.answers(call(server), dev_profile(), deadline())
+    found = {answer.supply.reason for answer in answers.values()}
+    assert found <= {reasons.SERVER_UNREACHABLE, reasons.SERVER_PAUSED}
 
 
 def test_refusal_leaves_no_rest_on_the_connection(gateway: Gateway, server: FaultServer) -> None:

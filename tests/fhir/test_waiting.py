@@ -51,6 +51,36 @@ def test_retry_after_as_a_date_is_waited_for_if_it_fits(
     assert len(server.asked("Condition")) == 2
 
 
+def test_wait_that_fits_is_waited_for(gateway: Gateway, server: FaultServer) -> None:
+    """The server asks for one second of three."""
+    busy = fault_server.status(503, Retry_After="1")
+    server.behaviours["Condition"] = fault_server.once_then(busy, sends(page()))
+    started = time.monotonic()
+    answers = gateway.answers(call(server), dev_profile(), deadline(3))
+    assert 1 <= time.monotonic() - started < 2
+    assert answers[Key.CONDITIONS].supply.state is State.EMPTY
+
+
+def test_call_ends_with_its_last_answer(gateway: Gateway, server: FaultServer) -> None:
+    """However much time is left, over new connections and over kept ones."""
+    client = dev_profile()
+    for _ in range(2):
+        started = time.monotonic()
+        gateway.answers(call(server), client, deadline(5))
+        assert time.monotonic() - started < 2
+
+
+def test_server_that_answers_nothing_in_time_is_left_alone(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """Nine searches that were cut off are nine failures."""
+    server.behaviours |= dict.fromkeys(TYPES.values(), fault_server.slow(0.5))
+    client = dev_profile()
+    gateway.answers(call(server), client, deadline(0.1))
+    answers = gateway.answers(call(server), client, deadline(2))
+    assert {answer.supply.reason for answer in answers.values()} == {reasons.SERVER_PAUSED}
+
+
 @pytest.mark.parametrize(
     "behaviour",
     [
