@@ -191,7 +191,7 @@ def test_answer_that_was_there_in_time_is_read_when_the_turn_comes_late(
     def computes_for_long() -> None:
         assert rests.wait(2)
         with turns.turn(time.monotonic()):
-            time.sleep(0.4)
+            time.sleep(0.6)
 
     client, other = dev_profile(), threading.Thread(target=computes_for_long)
     gateway.answers(call(server), client, deadline(2))  # its connections are open now

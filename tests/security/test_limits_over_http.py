@@ -7,6 +7,8 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -22,12 +24,13 @@ from tests.security.lab import (
 )
 
 AT_ONCE = 6
+MANY_AT_ONCE = 20
 
 
-@pytest.fixture(scope="module")
-def narrow_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Ehr, str]]:
-    """Run a service with two places whose FHIR server takes a second for every answer."""
-    folder, port = tmp_path_factory.mktemp("narrow"), free_port()
+@contextmanager
+def _with_slow_fhir_server(folder: Path, limits: str) -> Iterator[tuple[Service, Ehr, str]]:
+    """Run a service with these *limits* whose FHIR server takes a second for every answer."""
+    port = free_port()
 
     def slowly(_path: str, _headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
         time.sleep(1)
@@ -38,7 +41,7 @@ def narrow_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S
         config = "\n".join(
             [
                 f'[service]\nmode = "demo"\npublic_base_url = "http://127.0.0.1:{port}"',
-                'state_dir = "state"\nworkers = 1\ndeadline_ms = 3000\nmax_concurrent_requests = 2',
+                f'state_dir = "state"\nworkers = 1\ndeadline_ms = 3000\n{limits}',
                 ehr.profile(
                     "hospital",
                     f'fhir_bases = ["{fhir}"]',
@@ -49,6 +52,26 @@ def narrow_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S
         )
         with running_service(folder, config, port=port) as service:
             yield service, ehr, fhir
+
+
+@pytest.fixture(scope="module")
+def narrow_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Ehr, str]]:
+    """Run a service with two places."""
+    folder = tmp_path_factory.mktemp("narrow")
+    with _with_slow_fhir_server(folder, "max_concurrent_requests = 2") as found:
+        yield found
+
+
+def test_many_calls_wait_for_their_fhir_server_side_by_side(tmp_path: Path) -> None:
+    """Twenty at once, a second each: nobody has to stand in the line behind them."""
+    with (
+        _with_slow_fhir_server(tmp_path, "threads = 32") as (service, ehr, fhir),
+        ThreadPoolExecutor(MANY_AT_ONCE) as pool,
+    ):
+        body = hook_body(fhirServer=fhir)
+        del body["prefetch"]
+        calls = [pool.submit(service.post, ehr.token(), body) for _ in range(MANY_AT_ONCE)]
+        assert {call.result().status_code for call in calls} == {412}
 
 
 def test_call_too_many_gets_503_with_retry_after_and_health_still_answers(
