@@ -6,7 +6,7 @@ served.  Whoever waits for somebody else (a FHIR server, a key set, a slow sende
 
 A call that begins has a head start over those that have rested: what it does first is short, and
 then it may wait for its FHIR server while those compute.  Without it all calls would fall into
-step, compute together and then wait together.
+step, compute together and then wait together.  Nobody gives way for long.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from typing import NamedTuple
 _BEFORE_ALL = float("-inf")
 _HEAD_START_SECONDS = 0.1
 """Who has rested waits at most so much longer than calls that begin."""
+_PATIENT_SECONDS = 0.2
+"""Who has been here for longer wants its turn as if it had wanted it since then."""
 
 
 class _Place(NamedTuple):
@@ -77,8 +79,12 @@ class Turns:
                 self._give_back()
 
     @contextmanager
-    def rest(self) -> Iterator[None]:
-        """Let others compute while this thread, whose turn it is, waits for somebody."""
+    def rest(self, arrived_at: float) -> Iterator[None]:
+        """Let others compute while this thread, whose turn it is, waits for somebody.
+
+        Time:
+            As in :meth:`turn`.
+        """
         if not _own.has_rested:
             _own.has_rested = True
             with self._lock:
@@ -88,7 +94,7 @@ class Turns:
         try:
             yield
         finally:
-            self._take(time.monotonic())
+            self._take(min(time.monotonic(), arrived_at + _PATIENT_SECONDS))
 
     def _take(self, since: float, longest_wait_seconds: float = -1) -> bool:
         """Wait for a turn, for ever if the time is negative; return whether it came in time."""
@@ -129,11 +135,11 @@ _own = _Own()
 @contextmanager
 def resting() -> Iterator[None]:
     """Let others compute while this thread waits for somebody; without a turn, simply wait."""
-    turns = _own.turns
-    if turns is None:
+    turns, arrived_at = _own.turns, _own.arrived_at
+    if turns is None or arrived_at is None:
         yield
         return
-    with turns.rest():
+    with turns.rest(arrived_at):
         _own.turns = None  # nothing to give back until the rest is over
         try:
             yield

@@ -150,13 +150,13 @@ def test_one_thread_computes_at_a_time() -> None:
 
 
 def _order_of_turns(
-    monkeypatch: pytest.MonkeyPatch, *, begins_after: float
+    monkeypatch: pytest.MonkeyPatch, *, begins_after: float, been_here: float = 0.0
 ) -> tuple[list[str], list[int]]:
-    """Let one call rest and come back, and another begin so many seconds after it came back.
+    """Let one call come back from a rest, and another begin so many seconds after that.
 
     Return who computed after whom, and how many had rested before, during and after.
     """
-    ticks, rests, goes_on = Ticks(), threading.Event(), threading.Event()
+    ticks, rests, goes_on = Ticks(been_here), threading.Event(), threading.Event()
     monkeypatch.setattr("cds_service.turns.time", SimpleNamespace(monotonic=ticks))
     turns, order = Turns(on_rest=rests.set), []
     rested = [turns.rested]
@@ -200,6 +200,15 @@ def test_call_that_begins_has_a_head_start_of_a_tenth_of_a_second(
 ) -> None:
     """It may have a server to wait for too; but nobody who has rested waits for ever."""
     order, _ = _order_of_turns(monkeypatch, begins_after=after)
+    assert order[1] == first
+
+
+@pytest.mark.parametrize(("here", "first"), [(0.299, "begins"), (0.301, "rested")])
+def test_call_that_has_been_here_for_long_gives_way_no_more(
+    monkeypatch: pytest.MonkeyPatch, here: float, first: str
+) -> None:
+    """Two tenths of a second and the head start after it came, whoever begins comes after it."""
+    order, _ = _order_of_turns(monkeypatch, begins_after=0.0, been_here=here)
     assert order[1] == first
 
 
