@@ -295,7 +295,8 @@ def _tail(bench: Bench) -> TailBench:
         large_body=bodies.sized_body(_LARGE_BYTES, bench.today),
         folder=bench.folder,
         capacity=closed.per_second,
-        seconds=2 if bench.is_quick else 10,
+        seconds=2 if bench.is_quick else 5,
+        rounds=1 if bench.is_quick else 3,
     )
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from statistics import median
 
 from benchmarks import bodies
 from benchmarks.http_calls import Connection, post
@@ -59,16 +61,15 @@ class TailBench:
     capacity: float
     """Calls a second that the service answers when they come one after the other."""
     seconds: float
+    rounds: int
 
     def rows(self) -> Iterator[Row]:
-        """Yield every figure of this module."""
-        half = self._paced(self.capacity / 2)
-        value = quantile(half, 0.99) / quantile(half, 0.5)
+        """Yield every figure of this module; ratios are the median of several rounds."""
+        halves = [self._paced(self.capacity / 2) for _ in range(self.rounds)]
+        value = median(quantile(half, 0.99) / quantile(half, 0.5) for half in halves)
         yield Row(area="Tail", what="half load: p99 / median", value=value, goal=4)
-        alone = quantile(self._paced(self.capacity / 4), 0.99)
         for what, neighbour in self._neighbours():
-            with running(neighbour):
-                value = quantile(self._paced(self.capacity / 4), 0.99) / alone
+            value = self._beside(partial(running, neighbour))
             yield Row(area="Tail", what=f"p99 beside {what} / alone", value=value, goal=2)
         yield from self._behind_nginx()
         flood = self._paced(self.capacity * _OVERLOAD, _OVERLOAD_CALLERS)
@@ -84,12 +85,21 @@ class TailBench:
         with nginx_before(self.port, self.folder) as port:
             if port is None:
                 return
-            alone = quantile(self._paced(self.capacity / 4, port=port), 0.99)
-            with slow_clients(port):
-                time.sleep(_SETTLING_SECONDS)
-                value = quantile(self._paced(self.capacity / 4, port=port), 0.99) / alone
+            value = self._beside(partial(_settled_slow_clients, port), port)
         what = f"p99 behind nginx beside {SLOW_CLIENTS} slow clients / alone"
         yield Row(area="Tail", what=what, value=value, goal=2)
+
+    def _beside(
+        self, neighbour: Callable[[], AbstractContextManager[None]], port: int | None = None
+    ) -> float:
+        """Return the p99 beside *neighbour* over that without it, in turn, at a quarter load."""
+        ratios = []
+        for _ in range(self.rounds):
+            alone = self._paced(self.capacity / 4, port=port)
+            with neighbour():
+                beside = self._paced(self.capacity / 4, port=port)
+            ratios.append(quantile(beside, 0.99) / quantile(alone, 0.99))
+        return median(ratios)
 
     def _paced(
         self, per_second: float, callers: int = _CALLERS, port: int | None = None
@@ -130,6 +140,13 @@ class TailBench:
             connection.call(request())
             time.sleep(pause_seconds)
         connection.close()
+
+
+@contextmanager
+def _settled_slow_clients(port: int) -> Iterator[None]:
+    with slow_clients(port):
+        time.sleep(_SETTLING_SECONDS)
+        yield
 
 
 @contextmanager
