@@ -40,8 +40,6 @@ _JSON_TYPES = frozenset(
     {"application/fhir+json", "application/json", "application/json+fhir", "text/json"}
 )
 _SHORTEST_SECONDS = 0.001
-_MOST_OPENERS = 32
-"""Connections are opened by threads, so many at a time for one server."""
 _HEADERS = {
     "Accept": "application/fhir+json",
     "Accept-Encoding": "gzip",
@@ -99,7 +97,7 @@ class FhirServer:
         self._clock = clock
         self._breaker = Breaker(clock)
         self._slots = Slots(most_requests)
-        self._openers = ThreadPoolExecutor(_MOST_OPENERS, thread_name_prefix="fhir")
+        self._openers = ThreadPoolExecutor(most_requests, thread_name_prefix="fhir")
         self._round_trips: deque[float] = deque(maxlen=32)
 
     @property
@@ -135,13 +133,18 @@ class FhirServer:
         _close_all(self._idle)
 
     def _is_worth_retrying(self, failure: FetchFailedError, terms: Terms) -> bool:
-        usual = statistics.median(tuple(self._round_trips) or (0.0,))
-        is_time_left = failure.wait_seconds + usual < terms.deadline.remaining_seconds()
+        needed = failure.wait_seconds + self._usual_seconds
+        is_time_left = needed < terms.deadline.remaining_seconds()
         if failure.can_retry and terms.retries > 0 and is_time_left:
             return True
         if failure.wait_seconds:
             self._breaker.pause(failure.wait_seconds)
         return False
+
+    @property
+    def _usual_seconds(self) -> float:
+        """Return how long the server lately took; 0 if it has answered nothing yet."""
+        return statistics.median(tuple(self._round_trips) or (0.0,))
 
     def _guarded(self, question: Question, terms: Terms, slot: Slot) -> Steps[bytes]:
         deadline = terms.deadline
@@ -158,7 +161,8 @@ class FhirServer:
                 raise FetchFailedError(reasons.SERVER_TOO_SLOW) from None
             raise _connection_failure(error) from None
         except GeneratorExit:  # the deadline fell
-            self._breaker.failed()
+            if self._clock() - started >= self._usual_seconds:
+                self._breaker.failed()
             raise
         finally:
             self._breaker.abandoned()  # a probe is never kept, whatever happened
@@ -167,6 +171,9 @@ class FhirServer:
 
     def _once(self, question: Question, terms: Terms, slot: Slot) -> Steps[bytes]:
         connection = yield from self._connection(terms)
+        if terms.deadline.has_passed:  # our turn came late; nobody waits for an answer
+            self._idle.append(connection)
+            raise FetchFailedError(reasons.SERVER_TOO_SLOW)
         try:
             self._send(question, terms, connection)
             connection.sock.settimeout(0)

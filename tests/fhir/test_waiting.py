@@ -132,7 +132,7 @@ def test_answer_of_very_many_pieces_is_left_at_the_deadline(
     server.behaviours["Condition"] = fault_server.tiny_chunks
     started = time.monotonic()
     answers = gateway.answers(call(server), dev_profile(), deadline(0.3))
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 1
     assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
     assert answers[Key.DEVICES].supply.state is State.EMPTY
 
@@ -201,6 +201,44 @@ def test_answer_that_was_there_in_time_is_read_when_the_turn_comes_late(
     other.join()
     assert {answer.supply.reason for answer in answers.values()} == {None}
     assert gateway.paused_servers() == ()
+
+
+def test_server_with_less_time_than_it_usually_needs_has_not_failed(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """A call that stood in the line for long leaves it no time; the next call asks it again."""
+    server.behaviours |= dict.fromkeys(TYPES.values(), fault_server.slow(0.2))
+    client = dev_profile()
+    gateway.answers(call(server), client, deadline(2))
+    for _ in range(2):
+        hasty = gateway.answers(call(server), client, deadline(0.05))
+        assert {answer.supply.reason for answer in hasty.values()} == {reasons.SERVER_TOO_SLOW}
+    assert gateway.paused_servers() == ()
+
+
+def test_search_is_not_sent_when_nobody_waits_for_it_any_more(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """Its connection was open in time, and the turn came late; the next call uses it."""
+    together = threading.Barrier(2, timeout=2)
+    turns = Turns(on_rest=together.wait)
+
+    def computes_for_long() -> None:
+        with turns.turn(time.monotonic()):
+            together.wait()
+            time.sleep(0.5)
+
+    client, other = dev_profile(), threading.Thread(target=computes_for_long)
+    with turns.turn(time.monotonic()):
+        other.start()
+        time.sleep(0.05)  # it wants its turn now
+        late = gateway.answers(call(server), client, deadline(0.2))
+    other.join()
+    assert {answer.supply.reason for answer in late.values()} == {reasons.SERVER_TOO_SLOW}
+    assert server.seen == []
+    assert gateway.paused_servers() == ()
+    answers = gateway.answers(call(server), client, deadline(2))
+    assert {answer.supply.reason for answer in answers.values()} == {None}
 
 
 def test_more_searches_than_may_be_asked_at_a_time_wait_for_their_place(
