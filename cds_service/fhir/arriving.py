@@ -72,9 +72,9 @@ class Arriving:
     def receive(self) -> bool:
         """Take a piece of what is there, without waiting; return whether it is whole."""
         try:
-            self.take(self._connection.recv(_PIECE_BYTES))
+            self._take(self._connection.recv(_PIECE_BYTES))
             while self._may_hide_more and not self.is_whole and not self._deadline.has_passed:
-                self.take(self._connection.recv(_PIECE_BYTES))
+                self._take(self._connection.recv(_PIECE_BYTES))
         except (BlockingIOError, ssl.SSLWantReadError):
             return False
         except OSError as error:
@@ -83,21 +83,6 @@ class Arriving:
         if self.is_whole:
             self._on_whole()
         return self.is_whole
-
-    def take(self, piece: bytes) -> None:
-        """Take one *piece*; an empty one means that the server hung up."""
-        if not piece:
-            self.is_whole = True
-            return
-        self._came += piece
-        if not self._is_head_read:
-            self._look_for_head()
-        if self._is_head_read and self._is_chunked:
-            self._look_for_last_chunk()
-        if self._end is not None and len(self._came) >= self._end:
-            self.is_whole = True
-        if len(self._came) > self._most_bytes:
-            self.is_whole = True
 
     def response(self, connection: HTTPConnection) -> BaseHTTPResponse:
         """Return the answer to the request that *connection* sent; nothing is waited for.
@@ -119,6 +104,21 @@ class Arriving:
                 real.close()
             else:
                 connection.sock = real
+
+    def _take(self, piece: bytes) -> None:
+        """Take one *piece*; an empty one means that the server hung up."""
+        if not piece:
+            self.is_whole = True
+            return
+        self._came += piece
+        if not self._is_head_read:
+            self._look_for_head()
+        if self._is_head_read and self._is_chunked:
+            self._look_for_last_chunk()
+        if self._end is not None and len(self._came) >= self._end:
+            self.is_whole = True
+        if len(self._came) > self._most_bytes:
+            self.is_whole = True
 
     def _look_for_head(self) -> None:
         """Find the end of the head, and from it where the body will end."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,14 +63,19 @@ def narrow_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S
         yield found
 
 
+def _without_prefetch(fhir: str) -> dict[str, Any]:
+    body = hook_body(fhirServer=fhir)
+    del body["prefetch"]
+    return body
+
+
 def test_many_calls_wait_for_their_fhir_server_side_by_side(tmp_path: Path) -> None:
     """Twenty at once, a second each: nobody has to stand in the line behind them."""
     with (
         _with_slow_fhir_server(tmp_path, "threads = 32") as (service, ehr, fhir),
         ThreadPoolExecutor(MANY_AT_ONCE) as pool,
     ):
-        body = hook_body(fhirServer=fhir)
-        del body["prefetch"]
+        body = _without_prefetch(fhir)
         calls = [pool.submit(service.post, ehr.token(), body) for _ in range(MANY_AT_ONCE)]
         assert {call.result().status_code for call in calls} == {412}
 
@@ -79,8 +85,7 @@ def test_call_too_many_gets_503_with_retry_after_and_health_still_answers(
 ) -> None:
     """With every place taken by slow charts, more calls are told to come back, at once."""
     service, ehr, fhir = narrow_service
-    body = hook_body(fhirServer=fhir)
-    del body["prefetch"]
+    body = _without_prefetch(fhir)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         calls = [pool.submit(service.post, ehr.token(), body) for _ in range(AT_ONCE)]
         time.sleep(0.3)
@@ -101,8 +106,7 @@ def test_call_that_would_wait_too_long_is_told_at_once(
 ) -> None:
     """The line has not moved for a third of a second, so nobody else has to stand in it."""
     service, ehr, fhir = narrow_service
-    body = hook_body(fhirServer=fhir)
-    del body["prefetch"]
+    body = _without_prefetch(fhir)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         before = [pool.submit(service.post, ehr.token(), body) for _ in range(3)]
         time.sleep(0.35)
