@@ -22,6 +22,8 @@ IMPLANTS = (
     "implant-pump",
 )
 _IMPLANTS = frozenset(IMPLANTS)
+_PREGNANT = frozenset({"pregnancy", "answer-present"})
+_TOLD = _PREGNANT | {"not-pregnant", "answer-no", "answer-absent"}
 
 
 class Implant(Struct, frozen=True, kw_only=True):
@@ -91,23 +93,41 @@ class Cautions(Struct, frozen=True, dict=True):
     @lazy
     def is_pregnant(self) -> bool:
         """Whether a pregnancy is on record for a woman of child-bearing age."""
-        if self.chart.patient.gender == "male":
+        if not self._may_be_pregnant:
             return False
-        for threshold in ("pregnancy-age-first", "pregnancy-age-last"):
-            if is_aged(self.chart, self.limits, threshold).is_no:
-                return False
-        statuses = [
-            (o.effective.latest, o.reference, o.choice)
-            for o in self.chart.observed.get("pregnancy-status", ())
-            if o.effective is not None
-        ]
-        latest = max(statuses, key=lambda status: status[:2], default=None)
-        is_observed = (
-            latest is not None
-            and "pregnancy" in latest[2]
-            and self.limits.met("pregnancy-fresh", (self.limits.as_of - latest[0]).days)
+        return self._is_told_pregnant is True or bool(self.signs.conditions("pregnancy"))
+
+    @lazy
+    def is_pregnancy_unknown(self) -> bool:
+        """Whether nothing current on pregnancy is on record for one who may be pregnant."""
+        if not self._may_be_pregnant or self.is_pregnant:
+            return False
+        is_unread = self.chart.failed_keys.intersection((Key.SCORES, Key.CONDITIONS))
+        return bool(is_unread) or self._is_told_pregnant is None
+
+    @lazy
+    def _may_be_pregnant(self) -> bool:
+        return self.chart.patient.gender != "male" and not any(
+            is_aged(self.chart, self.limits, threshold).is_no
+            for threshold in ("pregnancy-age-first", "pregnancy-age-last")
         )
-        return is_observed or bool(self.signs.conditions("pregnancy"))
+
+    @lazy
+    def _is_told_pregnant(self) -> bool | None:
+        """What the latest current status says, of one day the yes; None if it is not known.
+
+        An answer that is neither yes nor no settles nothing.
+        """
+        statuses = [
+            (status.effective.latest, not status.choice.isdisjoint(_PREGNANT))
+            for status in self.chart.observed.get("pregnancy-status", ())
+            if status.effective is not None and not status.choice.isdisjoint(_TOLD)
+        ]
+        if not statuses:
+            return None
+        on, is_pregnant = max(statuses)
+        is_current = self.limits.met("pregnancy-fresh", (self.limits.as_of - on).days)
+        return is_pregnant if is_current else None
 
     @lazy
     def has_low_egfr(self) -> bool:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from cds_service.chart.facts import MrStatus, OrderFact
 from cds_service.chart.supply import Key, State
-from cds_service.evaluation.age import is_aged
 from cds_service.evaluation.answers import PassedOver
 from cds_service.evaluation.assessment import Assessment, Explanation, Term, Verdict, Word
 from cds_service.evaluation.case import MRI, Case
@@ -172,15 +171,11 @@ class Story:
                 yield "caution-egfr-missing"
             if case.chart.supply_of(Key.ALLERGIES).state not in _READ_STATES:
                 yield "caution-allergy-missing"
-        if any(order.startswith(_SCANS) for order in orders) and self._is_pregnancy_unknown:
+        is_scanned = any(order.startswith(_SCANS) for order in orders)
+        if is_scanned and case.cautions.is_pregnancy_unknown:
             yield "caution-pregnancy-missing"
         if not orders.isdisjoint(_NEEDLES) and case.cautions.is_bleeding_risk.is_unknown:
             yield "caution-bleeding-missing"
-
-    @lazy
-    def _is_pregnancy_unknown(self) -> bool:
-        case = self.assessment.case
-        return case is not None and _is_pregnancy_unknown(case)
 
     def explained(self, explanations: Iterable[Explanation]) -> list[str]:
         """Return *explanations* with their reasons."""
@@ -354,21 +349,3 @@ class Story:
             self.line("fact-set-aside", count=count, reason=reason)
             for reason, count in sorted(reasons.items())
         ]
-
-
-def _is_pregnancy_unknown(case: Case) -> bool:
-    """Return whether nothing current on pregnancy is on record for one who may be pregnant."""
-    if case.chart.patient.gender == "male" or case.cautions.is_pregnant:
-        return False
-    if any(
-        is_aged(case.chart, case.limits, threshold).is_no
-        for threshold in ("pregnancy-age-first", "pregnancy-age-last")
-    ):
-        return False
-    if case.chart.failed_keys.intersection((Key.SCORES, Key.CONDITIONS)):
-        return True
-    return not any(
-        case.limits.met("pregnancy-fresh", (case.as_of - observation.effective.latest).days)
-        for observation in case.chart.observations
-        if "pregnancy-status" in observation.concepts and observation.effective is not None
-    )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import timedelta
 
+import pytest
+from msgspec.structs import replace
+
+from cds_service.chart.facts import ObservationFact
 from cds_service.chart.supply import Key
 from cds_service.evaluation.assess import assess
 from cds_service.knowledge.loading import load_knowledge
+from cds_service.values import FhirDate
 from cds_service.vignettes.charts import Facts
 from cds_service.vignettes.running import AS_OF, Answered, chart_of
 
@@ -71,6 +76,57 @@ def test_old_pregnancy_status_is_no_status(day: int, *, is_known: bool) -> None:
     is_scanned = bool(answered.shown["IMG-MRI-NR"].proposals)
     assert is_scanned
     assert (said not in str(answered.card("IMG-MRI-NR")["detail"])) == is_known
+
+
+PREGNANT = "Pregnancy on record"
+UNKNOWN_IF_PREGNANT = "Pregnancy status not found"
+
+
+def _told_of_pregnancy(*answers: tuple[int, str]) -> str:
+    """Return the MRI card of a woman of 40 with these answers, each as many days ago."""
+    knowledge = load_knowledge()
+    chart = chart_of(UNRELIEVED, knowledge)
+    statuses = [
+        ObservationFact(
+            reference=f"Observation/status-{number}",
+            concepts=frozenset({"pregnancy-status"}),
+            effective=FhirDate.on(AS_OF - timedelta(days=age)),
+            choice=frozenset({answer} if answer else ()),
+        )
+        for number, (age, answer) in enumerate(answers)
+    ]
+    chart = replace(chart, observations=(*chart.observations, *statuses))
+    answered = Answered(assess(chart, knowledge, AS_OF), knowledge)
+    return str(answered.card("IMG-MRI-NR")["detail"])
+
+
+@pytest.mark.parametrize("answer", ["pregnancy", "answer-present"])
+def test_a_coded_or_plain_yes_is_a_pregnancy(answer: str) -> None:
+    """However the EHR writes it."""
+    assert PREGNANT in _told_of_pregnancy((5, answer))
+
+
+@pytest.mark.parametrize("answer", ["not-pregnant", "answer-no", "answer-absent"])
+def test_a_coded_or_plain_no_settles_the_question(answer: str) -> None:
+    """Nothing is said about a pregnancy that was asked about and is not there."""
+    told = _told_of_pregnancy((5, answer))
+    assert PREGNANT not in told
+    assert UNKNOWN_IF_PREGNANT not in told
+
+
+@pytest.mark.parametrize("answer", ["answer-other", ""])
+def test_an_answer_that_says_unknown_settles_nothing(answer: str) -> None:
+    """"Unknown", or a code we do not know, is not a no."""
+    assert UNKNOWN_IF_PREGNANT in _told_of_pregnancy((5, answer))
+    assert PREGNANT in _told_of_pregnancy((30, "pregnancy"), (5, answer))
+    assert UNKNOWN_IF_PREGNANT not in _told_of_pregnancy((30, "not-pregnant"), (5, answer))
+
+
+def test_the_latest_answer_about_pregnancy_counts() -> None:
+    """Of two answers of one day the yes."""
+    assert PREGNANT in _told_of_pregnancy((30, "not-pregnant"), (5, "pregnancy"))
+    assert PREGNANT not in _told_of_pregnancy((30, "pregnancy"), (5, "not-pregnant"))
+    assert PREGNANT in _told_of_pregnancy((5, "pregnancy"), (5, "not-pregnant"))
 
 
 def test_x_rays_ask_for_an_unknown_pregnancy_too() -> None:

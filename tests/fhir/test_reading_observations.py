@@ -249,7 +249,9 @@ def test_answers_are_named_by_our_value_sets(read: ReadChart) -> None:
     """Known answers by concept, unknown ones as another answer, booleans as present or absent."""
     smoker = observation("72166-2", valueCodeableConcept=concept(SNOMED, "449868002"))
     assert read(smoker).observations[0].choice == {"smoker"}
-    unknown = observation("82810-3", valueCodeableConcept=concept(SNOMED, "60001007"))
+    pregnant = observation("82810-3", valueCodeableConcept=concept(LOINC, "LA15173-0"))
+    assert read(pregnant).observations[0].choice == {"pregnancy"}
+    unknown = observation("82810-3", valueCodeableConcept=concept(LOINC, "LA4489-6"))
     assert read(unknown).observations[0].choice == {"answer-other"}
     yes = observation("surgeon-clearance-pt", LOCAL, valueBoolean=True)
     assert read(yes).observations[0].choice == {"answer-present"}
