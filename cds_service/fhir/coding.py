@@ -17,7 +17,7 @@ from msgspec import Struct
 from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.fhir import wording
 from cds_service.fhir.wire import CodeableConcept, CodeableReference, Coding
-from cds_service.knowledge.model import SYSTEM_NAMES, Knowledge, Match, Needs
+from cds_service.knowledge.model import RXNORM, SYSTEM_NAMES, Knowledge, Match, Needs
 from cds_service.values import Side
 
 Meanings = tuple[tuple[str, Needs], ...]
@@ -261,6 +261,15 @@ def _codings(concepts: Iterable[CodeableConcept | None]) -> Iterable[Coding]:
         inner = unwrapped(concept)
         if inner is not None:
             yield from inner.coding
+
+
+def rxnorm_codes(concepts: Iterable[CodeableConcept | None]) -> frozenset[str]:
+    """Return the RxNorm codes of *concepts*."""
+    return frozenset(
+        (coding.code or "").strip()
+        for coding in _codings(concepts)
+        if _system_name(coding.system or "") == RXNORM
+    )
 
 
 def texts_of(concepts: Iterable[CodeableConcept | None]) -> tuple[str, ...]:

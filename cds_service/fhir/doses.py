@@ -1,6 +1,6 @@
 """The daily morphine equivalent of a plainly written opioid dose.
 
-Anything that is not plain - tablets without a strength, free text, a dose without a frequency -
+Anything that is not plain - tablets of an unknown strength, free text, a dose without a frequency -
 gives None, which the core reads as "not known".
 """
 
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from cds_service.fhir import wire
+from cds_service.fhir.coding import rxnorm_codes
 from cds_service.fhir.reader import plain_word
-from cds_service.knowledge.model import SYSTEM_NAMES, Knowledge
+from cds_service.knowledge.model import RXNORM, Knowledge
 
 _LARGEST = Decimal(1_000_000)
 _SMALLEST = Decimal("0.0001")
@@ -42,16 +43,31 @@ _TIMES_A_DAY = {
     "Q12H": Decimal(2),
 }
 _PATCH_UNITS = frozenset({"ug/h", "mcg/h", "ug/hr", "mcg/hr"})
+_TABLETS = frozenset(
+    {
+        *("{tbl}", "{tablet}", "{tablets}", "{tab}", "tablet", "tablets", "tablet(s)", "tab"),
+        *("tabs", "tab(s)", "{capsule}", "{capsules}", "{cap}", "capsule", "capsules"),
+        *("capsule(s)", "cap", "caps", "cap(s)"),
+    }
+)
+"""Units of a dose that is counted in pieces, in small letters."""
 _PATCH_INGREDIENT = "4337"
 """Fentanyl in RxNorm: its factor is for micrograms an hour through the skin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factor:
-    """What one milligram (or microgram an hour) of an ingredient counts."""
+    """What one milligram (or microgram an hour) of an ingredient counts.
+
+    Units:
+        ``tablet`` is milligrams of it in one tablet or capsule, None if that is not known.
+        ``takes_milligrams``: a dose in milligrams can only mean this ingredient.
+    """
 
     value: Decimal
     is_per_hour: bool
+    takes_milligrams: bool = True
+    tablet: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,16 +80,22 @@ class DailyDose:
 
 def factor(concepts: Iterable[wire.CodeableConcept], knowledge: Knowledge) -> Factor | None:
     """Return the factor of the one opioid ingredient that *concepts* name; None for several."""
-    codes = {
-        (coding.code or "").strip()
-        for concept in concepts
-        for coding in concept.coding
-        if SYSTEM_NAMES.get((coding.system or "").strip()) == "RxNorm"
-    }
-    known = sorted(code for code in codes if code in knowledge.mme_factors)
+    codes = rxnorm_codes(concepts)
+    drugs = [knowledge.clinical_drugs[code] for code in codes if code in knowledge.clinical_drugs]
+    ingredients = {code for code in codes if (RXNORM, code) in knowledge.by_code}
+    ingredients -= knowledge.clinical_drugs.keys()
+    ingredients.update(*(drug.ingredients for drug in drugs))
+    known = ingredients & knowledge.mme_factors.keys()
     if len(known) != 1:
         return None
-    return Factor(value=knowledge.mme_factors[known[0]], is_per_hour=known[0] == _PATCH_INGREDIENT)
+    (opioid,) = known
+    strengths = {drug.strength for drug in drugs}
+    return Factor(
+        value=knowledge.mme_factors[opioid],
+        is_per_hour=opioid == _PATCH_INGREDIENT,
+        takes_milligrams=len(ingredients) == 1 and all(drug.is_one for drug in drugs),
+        tablet=strengths.pop() if len(strengths) == 1 else None,
+    )
 
 
 def morphine_equivalent(
@@ -104,17 +126,17 @@ def morphine_equivalent(
 def _instruction(found: Factor, instruction: wire.Dosage) -> DailyDose | None:
     """Return what one instruction says, or the most it allows a day where that is less."""
     written = _written(found, instruction)
-    most = None if found.is_per_hour else _most_a_day(instruction.max_dose_per_period)
+    most = None if found.is_per_hour else _most_a_day(found, instruction.max_dose_per_period)
     if most is None:
         return written
     allowed = DailyDose(per_day=most * found.value, is_maximum=True)
     return written if written is not None and written.per_day <= allowed.per_day else allowed
 
 
-def _most_a_day(ratio: wire.Ratio | None) -> Decimal | None:
+def _most_a_day(found: Factor, ratio: wire.Ratio | None) -> Decimal | None:
     if ratio is None or ratio.denominator is None:
         return None
-    most = _number(ratio.numerator, frozenset({"mg"}))
+    most = _milligrams(found, ratio.numerator)
     period, unit = ratio.denominator.value, ratio.denominator.code or ratio.denominator.unit
     hours = _HOURS.get(plain_word(unit))
     if most is None or hours is None or period is None or not _is_usable(period):
@@ -133,7 +155,7 @@ def _written(found: Factor, instruction: wire.Dosage) -> DailyDose | None:
         quantity = amount.rate_quantity or quantity
         per_day = _number(quantity, _PATCH_UNITS)
     else:
-        per_day = _milligrams_a_day(quantity, instruction.timing)
+        per_day = _milligrams_a_day(found, quantity, instruction.timing)
     if per_day is None:
         return None
     is_as_needed = (
@@ -148,10 +170,20 @@ def _written(found: Factor, instruction: wire.Dosage) -> DailyDose | None:
     )
 
 
-def _milligrams_a_day(quantity: wire.Quantity | None, timing: wire.Timing | None) -> Decimal | None:
-    milligrams = _number(quantity, frozenset({"mg"}))
+def _milligrams_a_day(
+    found: Factor, quantity: wire.Quantity | None, timing: wire.Timing | None
+) -> Decimal | None:
+    milligrams = _milligrams(found, quantity)
     times = _times_a_day(timing)
     return None if milligrams is None or times is None else milligrams * times
+
+
+def _milligrams(found: Factor, quantity: wire.Quantity | None) -> Decimal | None:
+    """Return the milligrams of the opioid in a dose of milligrams, tablets or capsules."""
+    tablets = _number(quantity, _TABLETS)
+    if tablets is not None:
+        return None if found.tablet is None else tablets * found.tablet
+    return _number(quantity, frozenset({"mg"})) if found.takes_milligrams else None
 
 
 def _number(quantity: wire.Quantity | None, accepted: frozenset[str]) -> Decimal | None:

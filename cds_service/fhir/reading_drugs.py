@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from itertools import chain
 
 from cds_service.chart.facts import DrugFact
 from cds_service.fhir import doses, reasons, wire
-from cds_service.fhir.coding import texts_of
+from cds_service.fhir.coding import rxnorm_codes, texts_of
 from cds_service.fhir.decoding import read_resource
 from cds_service.fhir.drug_names import drugs_named, names_naloxone
 from cds_service.fhir.reader import Entry, Reader, plain_word
+from cds_service.knowledge.model import NALOXONE, Knowledge
 from cds_service.values import FhirDate
 
 _ORDER_INTENTS = frozenset(
@@ -41,7 +42,7 @@ def _drug(reader: Reader, entry: Entry) -> DrugFact | None:
     concepts = reader.vocabulary.plain(named)
     if not concepts and reader.matches_drug_names:
         concepts = drugs_named(texts_of(named), reader.knowledge)
-    if "buprenorphine" in concepts and names_naloxone(texts_of(named)):
+    if "buprenorphine" in concepts and _holds_naloxone(named, reader.knowledge):
         concepts |= {"buprenorphine-with-naloxone"}
     started = _started(reader, entry, found)
     if not concepts or not reader.is_possible(entry, started):
@@ -61,6 +62,13 @@ def _drug(reader: Reader, entry: Entry) -> DrugFact | None:
         mme_per_day=dose.per_day if dose else None,
         is_daily_maximum=dose.is_maximum if dose else False,
     )
+
+
+def _holds_naloxone(named: Sequence[wire.CodeableConcept], knowledge: Knowledge) -> bool:
+    """Whether a drug has naloxone as a part of it, by its code or by its words."""
+    drugs = map(knowledge.clinical_drugs.get, rxnorm_codes(named))
+    is_coded = any(drug is not None and NALOXONE in drug.ingredients for drug in drugs)
+    return is_coded or names_naloxone(texts_of(named))
 
 
 def _is_order(entry: Entry, found: wire.Drug) -> bool:

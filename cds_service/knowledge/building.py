@@ -11,8 +11,11 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from cds_service.knowledge.model import (
+    NALOXONE,
+    RXNORM,
     SYSTEM_URIS,
     CardTemplate,
+    ClinicalDrug,
     Code,
     DatedValue,
     Fires,
@@ -29,13 +32,17 @@ from cds_service.knowledge.model import (
 )
 
 Built = TypeVar("Built")
+_ByCode = dict[tuple[str, str], tuple[tuple[str, Needs], ...]]
 Contents = Mapping[str, dict[str, Any]]
 """Path inside ``cards/`` to what the file says."""
 
 
-def build_knowledge(contents: Contents, digest: str) -> Knowledge:
+def build_knowledge(
+    contents: Contents, drugs: Mapping[str, ClinicalDrug], digest: str
+) -> Knowledge:
     """Return the frozen knowledge that the files describe."""
     value_sets = _of_folder(contents, "value-sets", _value_set)
+    by_code = _by_code(value_sets.values())
     cards = _of_folder(contents, "templates", _card)
     reasons = contents["override-reasons.yaml"]
     claims = contents["claims.yaml"]
@@ -51,12 +58,13 @@ def build_knowledge(contents: Contents, digest: str) -> Knowledge:
         phrases=dict(contents["phrases.yaml"]),
         override_reasons=tuple((each["code"], each["display"]) for each in reasons["reasons"]),
         claims={key: raw["words"] for key, raw in claims.items()},
-        by_code=_by_code(value_sets.values()),
+        by_code={**_by_drug(drugs, by_code), **by_code},
         by_prefix=_by_prefix(value_sets.values()),
         mme_factors={
             each["rxnorm"]: _number(each["factor"])
             for each in contents["mme-factors.yaml"]["factors"]
         },
+        clinical_drugs=drugs,
         snooze_days={each["code"]: each["silent_days"] for each in reasons["reasons"]},
         no_reason_snooze_days=reasons["no_reason_silent_days"],
         accepted_snooze_days=reasons["accepted_silent_days_at_most"],
@@ -189,10 +197,24 @@ def _phenotype(raw: dict[str, Any]) -> Phenotype:
     )
 
 
+def _by_drug(drugs: Mapping[str, ClinicalDrug], by_code: _ByCode) -> _ByCode:
+    """Return what each drug means: all that its ingredients mean.
+
+    Naloxone beside another ingredient is no naloxone at hand.
+    """
+    meanings = {}
+    for code, drug in drugs.items():
+        names = [name for name in drug.ingredients if name != NALOXONE or drug.is_one]
+        found = [meaning for name in names for meaning in by_code.get((RXNORM, name), ())]
+        if found:
+            meanings[RXNORM, code] = tuple(dict.fromkeys(found))
+    return meanings
+
+
 def _by_code(
     value_sets: Iterable[ValueSet],
-) -> dict[tuple[str, str], tuple[tuple[str, Needs], ...]]:
-    meanings: dict[tuple[str, str], tuple[tuple[str, Needs], ...]] = {}
+) -> _ByCode:
+    meanings: _ByCode = {}
     for value_set in value_sets:
         for code in value_set.codes:
             if code.is_enabled and code.match is Match.EXACT:

@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
+from typing import cast
 
-from cds_service.knowledge.model import Code, DatedValue, Knowledge, Threshold
+from cds_service.knowledge.model import ClinicalDrug, Code, DatedValue, Knowledge, Threshold
 
 _KINDS: Mapping[str, str] = {
     "thresholds": "threshold",
@@ -26,6 +27,7 @@ _SINGLE = (
     "phrases",
     "claims",
     "mme_factors",
+    "clinical_drugs",
     "override_reasons",
     "snooze_days",
     "no_reason_snooze_days",
@@ -54,6 +56,7 @@ _LABELS: Mapping[str, str] = {
     "unchanged_facts_snooze_days": "days a card stays away at most while its facts stay",
     "snooze_limits": "greatest stay away, rows",
     "mme_factors": "factor for RxNorm",
+    "clinical_drugs": "RxNorm drug",
     "override_reasons": "override reason",
     "automated_claims": "claim that needs a rule",
     "phrases": "phrase",
@@ -199,8 +202,15 @@ def _of_parts(value: object) -> str:
     return ", ".join(_text(part) for part in parts)
 
 
+def _drug_words(drug: ClinicalDrug) -> str:
+    held = [*drug.ingredients, *(["other"] if drug.holds_other else [])]
+    strength = "" if drug.strength is None else f", {drug.strength} mg in each"
+    return f"holds {' '.join(held)}{strength}"
+
+
 _WRITERS: tuple[tuple[type, Callable[[object], str]], ...] = (
     (bool, lambda value: "yes" if value else "no"),
+    (ClinicalDrug, lambda value: _drug_words(cast("ClinicalDrug", value))),
     (Enum, lambda value: str(getattr(value, "value", "")).replace("_", " ")),
     (tuple, lambda value: ", ".join(_text(part) for part in _parts(value))),
     (type(None), lambda _: "none"),

@@ -14,6 +14,8 @@ from cds_service.errors import KnowledgeError
 from cds_service.knowledge.building import build_knowledge
 from cds_service.knowledge.checking import problems
 from cds_service.knowledge.documents import Document, read_document, schema_problems
+from cds_service.knowledge.drugs import FILE as DRUGS
+from cds_service.knowledge.drugs import read_drugs
 from cds_service.knowledge.model import Knowledge
 
 _SCHEMA_OF_FOLDER = {
@@ -52,7 +54,9 @@ def load_knowledge(root: Path | None = None, *, site_overrides: Path | None = No
     _refuse([f"{name}: this file is missing. Put it back." for name in sorted(missing)])
     _refuse([fault for each in documents.values() for fault in _faults(each, schemas)])
     contents = {key: document.content for key, document in documents.items()}
-    knowledge = build_knowledge(contents, _digest(files))
+    drugs = _drugs(folder)
+    files.append(("cards", drugs))
+    knowledge = build_knowledge(contents, read_drugs(drugs), _digest(files))
     _refuse(problems(knowledge))
     return knowledge
 
@@ -89,6 +93,14 @@ def _read_folder(root: Path) -> dict[str, Document]:
             documents[document.key] = document
     _refuse(faults)
     return documents
+
+
+def _drugs(root: Path) -> Document:
+    try:
+        text = (root / DRUGS).read_bytes()
+    except FileNotFoundError:
+        raise KnowledgeError(f"cards/{DRUGS}: this file is missing. Put it back.") from None
+    return Document(name=f"cards/{DRUGS}", key=DRUGS, text=text, content={})
 
 
 def _refuse(faults: list[str]) -> None:

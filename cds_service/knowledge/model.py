@@ -18,6 +18,9 @@ T = TypeVar("T")
 
 _MOST_REMEMBERED = 1000
 
+RXNORM = "RxNorm"
+NALOXONE = "7242"
+"""The ingredient in RxNorm."""
 SYSTEM_URIS: Mapping[str, str] = {
     "SNOMED-CT": "http://snomed.info/sct",
     "LOINC": "http://loinc.org",
@@ -248,6 +251,27 @@ class CardTemplate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClinicalDrug:
+    """What is in one drug of RxNorm.
+
+    Units:
+        ``strength`` is milligrams of its one opioid in one tablet or capsule; None: it has no
+        such form, or none is converted.
+    """
+
+    ingredients: tuple[str, ...]
+    """RxNorm codes of those that stand in a value set."""
+    holds_other: bool
+    """Whether it holds more than these."""
+    strength: Decimal | None
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it holds one ingredient and nothing else."""
+        return len(self.ingredients) == 1 and not self.holds_other
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Knowledge:
     """All of ``cards/``, frozen.  ``digest`` is the SHA-256 over its files."""
 
@@ -272,6 +296,8 @@ class Knowledge:
     mme_factors: Mapping[str, Decimal] = field(default_factory=dict)
     """RxNorm ingredient code to morphine milligram equivalents for one milligram a day; for the
     fentanyl patch (4337) for one microgram an hour.  Buprenorphine is never converted."""
+    clinical_drugs: Mapping[str, ClinicalDrug] = field(default_factory=dict)
+    """RxNorm code of a drug to what is in it."""
     snooze_days: Mapping[str, int | None] = field(default_factory=dict)
     """Override reason code to the days its card stays away; None: until the facts change."""
     no_reason_snooze_days: int = 0

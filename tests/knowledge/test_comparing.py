@@ -64,6 +64,12 @@ CHANGES = {
         "boundary: was: at or above; is now: above",
         "is now: more than 50 MME/day",
     ),
+    "what is in a drug": (
+        "clinical-drugs.csv",
+        "1049621,7804,5,",
+        "1049621,7804 other,6,",
+        "RxNorm drug '1049621': was: holds 7804, 5 mg in each; is now: holds 7804 other, 6 mg in",
+    ),
     "a code taken out": (
         "value-sets/phq9.yaml",
         'code: "44261-6"',

@@ -291,6 +291,67 @@ def test_loading_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
         load_knowledge(site_overrides=tmp_path / "nowhere")
 
 
+DRUG_LINE = "1049621,7804,5,Oxycodone Hydrochloride 5 MG Oral Tablet"
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (f"{DRUG_LINE}\n{DRUG_LINE}", "1049621 is written twice. Keep one of the two lines."),
+        ("1049621,7804,5", "a line has the cells rxnorm, ingredients, strength, name"),
+        ("1049621,,5,Oxycodone", "only strength may be empty. Fill in the others."),
+        ("1049621,other,5,Oxycodone", "'other' comes on top of at least one."),
+        ("1049621,oxycodone,5,Oxycodone", "a drug and its ingredients are RxNorm codes"),
+        ("01049621,7804,5,Oxycodone", "a drug and its ingredients are RxNorm codes"),
+        ("1049621,7804,5 mg,Oxycodone", "the strength '5 mg' is not a number of milligrams."),
+        ("1049621,7804,-5,Oxycodone", "the strength '-5' is not a number of milligrams."),
+    ],
+)
+def test_a_faulty_line_of_the_drugs_is_named(cards: Path, line: str, fault: str) -> None:
+    """With file and line, before anything is served."""
+    drugs = cards / "clinical-drugs.csv"
+    text = drugs.read_text(encoding="utf-8")
+    number = text[: text.index(DRUG_LINE)].count("\n") + 1 + line.count("\n")
+    drugs.write_text(text.replace(DRUG_LINE, line), encoding="utf-8")
+    with pytest.raises(KnowledgeError) as refusal:
+        load_knowledge(cards)
+    assert f"cards/clinical-drugs.csv, line {number}: " in str(refusal.value)
+    assert fault in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"rxnorm,ingredients,name\n", "the first line must be rxnorm,ingredients,strength,name."),
+        (b"", "the first line must be rxnorm,ingredients,strength,name."),
+        (b"# \xff\n", "it is not UTF-8. Save it as UTF-8."),
+        (None, "this file is missing. Put it back."),
+    ],
+)
+def test_a_table_of_drugs_that_is_none_is_refused(
+    cards: Path, content: bytes | None, fault: str
+) -> None:
+    """A service that knows no drug by its code would be silent without a word."""
+    drugs = cards / "clinical-drugs.csv"
+    if content is None:
+        drugs.unlink()
+    else:
+        drugs.write_bytes(content)
+    with pytest.raises(KnowledgeError, match=f"cards/clinical-drugs.csv: {fault}"):
+        load_knowledge(cards)
+
+
+def test_the_digest_covers_the_drugs(cards: Path, knowledge: Knowledge) -> None:
+    """Ledger and health name another knowledge once a line of the table has changed."""
+    drugs = cards / "clinical-drugs.csv"
+    drugs.write_text(
+        drugs.read_text(encoding="utf-8").replace(DRUG_LINE, "# without it"), encoding="utf-8"
+    )
+    changed = load_knowledge(cards)
+    assert changed.digest != knowledge.digest
+    assert "1049621" not in changed.clinical_drugs
+
+
 def test_opioid_factors_are_those_of_the_guideline(knowledge: Knowledge) -> None:
     """Factors multiply milligrams a day, for fentanyl micrograms an hour; no buprenorphine."""
     factors = {code: str(factor) for code, factor in knowledge.mme_factors.items()}

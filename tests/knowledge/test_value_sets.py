@@ -268,7 +268,7 @@ MUST_NOT_MEAN = [
     ("coagulopathy", ICD, "Z79.01"),
     ("pain-clinic-referral", SCT, "306136006"),
     ("site-lumbar", SCT, "122495006 77568009"),
-    ("anticoagulant", RXN, "321208 67109 1037045 21821"),
+    ("anticoagulant", RXN, "321208 67109 21821"),
     ("naloxone", RXN, "7242"),
 ]
 
