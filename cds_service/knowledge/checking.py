@@ -122,15 +122,11 @@ def _code_problems(value_set: ValueSet, name: str) -> Iterator[str]:
         if times > 1:
             yield f"{name}: {system} {code} is listed twice. Keep one of the lines."
     for entry in value_set.codes:
-        if entry.mark == "M" and entry.is_enabled and not value_set.id.startswith(_BODY):
+        if entry.mark == "M" and entry.is_enabled:
             yield (
                 f"{name}: {entry.system} {entry.code} is from memory (mark M) and not switched "
                 "off. Check it and change the mark, or write enabled: false."
             )
-
-
-_BODY = ("site-", "side-")
-"""A body site from memory may stay on: leaving it off would lose scores without a word."""
 
 
 def _overlap_problems(knowledge: Knowledge, first: str, second: str) -> Iterator[str]:

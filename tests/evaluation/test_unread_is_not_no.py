@@ -116,7 +116,7 @@ def test_a_coded_or_plain_no_settles_the_question(answer: str) -> None:
 
 @pytest.mark.parametrize("answer", ["answer-other", ""])
 def test_an_answer_that_says_unknown_settles_nothing(answer: str) -> None:
-    """"Unknown", or a code we do not know, is not a no."""
+    """The word unknown, or a code we do not know, is not a no."""
     assert UNKNOWN_IF_PREGNANT in _told_of_pregnancy((5, answer))
     assert PREGNANT in _told_of_pregnancy((30, "pregnancy"), (5, answer))
     assert UNKNOWN_IF_PREGNANT not in _told_of_pregnancy((30, "not-pregnant"), (5, answer))

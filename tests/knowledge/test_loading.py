@@ -123,10 +123,13 @@ MISTAKES = {
         ),
     ),
     "a code from memory that is switched on": (
-        "value-sets/naloxone.yaml",
+        "value-sets/two-or-more-levels.yaml",
         ", enabled: false",
         "",
-        "cards/value-sets/naloxone.yaml: RxNorm 7242 is from memory (mark M) and not switched off.",
+        (
+            "cards/value-sets/two-or-more-levels.yaml: OPCS-4 V55.2 is from memory (mark M) and "
+            "not switched off."
+        ),
     ),
     "a word in braces that nothing fills": (
         "templates/rf-ces.yaml",

@@ -19,10 +19,10 @@ def test_every_value_set_is_valid_fhir(knowledge: Knowledge) -> None:
 
 
 def test_value_set_publishes_only_codes_that_are_on(knowledge: Knowledge) -> None:
-    """Fondaparinux is from memory and switched off, so it is not published; warfarin is."""
-    text = str(value_set_resource(knowledge, "anticoagulant", BASE))
-    assert "'11289'" in text
-    assert "'321208'" not in text
+    """Disc replacement is from memory and switched off, so it is not published."""
+    text = str(value_set_resource(knowledge, "spine-surgery-unspecified", BASE))
+    assert "'392236004'" in text
+    assert "'22857'" not in text
 
 
 def test_value_set_publishes_a_family_of_codes_as_a_filter(knowledge: Knowledge) -> None:
