@@ -44,7 +44,7 @@ def _order(reader: Reader, entry: Entry, conditions: dict[str, ConditionFact]) -
         code=found.code,
         body_sites=found.body_site,
         texts=texts_of(found.order_detail),
-        reasons=because.concepts,
+        reasons=tuple(because.concepts),
         more_reasons=because.linked_concepts,
     )
     concepts = place.concepts()

@@ -122,7 +122,7 @@ def _procedure(
         vocabulary=reader.vocabulary,
         code=found.code,
         body_sites=found.body_site,
-        reasons=because.concepts,
+        reasons=tuple(because.concepts),
         more_reasons=because.linked_concepts,
     )
     concepts = place.concepts()
@@ -135,7 +135,7 @@ def _procedure(
         performed=reader.clipped(performed),
         levels=place.levels,
         side=place.side,
-        reason_references=because.references,
+        reason_references=tuple(because.references),
         reason_concepts=place.reason_concepts,
         reason_levels=because.levels,
         reason_side=because.side,
@@ -179,29 +179,26 @@ class Reasons:
         """Start with the coded *concepts*; *contained* conditions count when they are linked."""
         self._reader = reader
         self._contained = dict(self._own_conditions(contained))
-        self.concepts: tuple[wire.CodeableConcept, ...] = tuple(concepts)
-        self._sites: tuple[wire.CodeableConcept, ...] = ()
-        self._linked: tuple[ConditionFact, ...] = ()
-        self.references: tuple[str, ...] = ()
+        self.concepts = list(concepts)
+        self._sites: list[wire.CodeableConcept] = []
+        self._linked: list[ConditionFact] = []
+        self.references: list[str] = []
 
     def follow(
         self,
         links: Iterable[wire.Reference | None],
         conditions: Mapping[str, ConditionFact],
     ) -> None:
-        """Add the conditions that *links* lead to."""
-        for link in links:
-            target = self._reader.relative(link)
-            if target is None:
-                continue
-            inner = self._contained.get(target.removeprefix("#")) if target[0] == "#" else None
-            if inner is not None and inner.code is not None:
-                self.concepts += (inner.code,)
-                self._sites += inner.body_site
-            elif target[0] != "#":
-                self.references += (target,)
-                known = conditions.get(target)
-                self._linked += () if known is None else (known,)
+        """Add the conditions that *links* lead to, each once."""
+        targets = dict.fromkeys(filter(None, map(self._reader.relative, links)))
+        references = [target for target in targets if not target.startswith("#")]
+        inner = [self._contained.get(name[1:]) for name in targets if name.startswith("#")]
+        for condition in inner:
+            if condition is not None and condition.code is not None:
+                self.concepts.append(condition.code)
+                self._sites += condition.body_site
+        self.references += references
+        self._linked += [conditions[name] for name in references if name in conditions]
 
     @property
     def linked_concepts(self) -> frozenset[str]:
