@@ -24,6 +24,8 @@ _HEAD_START_SECONDS = 0.1
 """Who has rested waits at most so much longer than calls that begin."""
 _PATIENT_SECONDS = 0.2
 """Who has been here for longer wants its turn as if it had wanted it since then."""
+_LONGEST_WAIT_SECONDS = 1.0
+"""Who has waited so long computes beside whoever does not end."""
 
 
 class _Place(NamedTuple):
@@ -52,18 +54,21 @@ class Turns:
         """Compute inside of this block, when it is this thread's turn.
 
         Time:
-            *arrived_at* is the monotonic moment, in seconds, at which the call was there.
+            *arrived_at* is the monotonic moment, in seconds, at which the call was there.  After a
+            second the block begins although somebody else still computes.
         """
-        self._take(time.monotonic() - _HEAD_START_SECONDS)
-        _own.turns, _own.arrived_at, _own.has_rested = self, arrived_at, False
+        has_turn = self._take(time.monotonic() - _HEAD_START_SECONDS, _LONGEST_WAIT_SECONDS)
+        _own.turns, _own.arrived_at = self if has_turn else None, arrived_at
+        _own.has_rested = False
         try:
             yield
         finally:
             if _own.has_rested:
                 with self._lock:
                     self.rested -= 1
+            if _own.turns is not None:
+                self._give_back()
             _own.turns = _own.arrived_at = None
-            self._give_back()
 
     @contextmanager
     def first(self, longest_wait_seconds: float) -> Iterator[None]:
@@ -94,10 +99,11 @@ class Turns:
         try:
             yield
         finally:
-            self._take(min(time.monotonic(), arrived_at + _PATIENT_SECONDS))
+            since = min(time.monotonic(), arrived_at + _PATIENT_SECONDS)
+            _own.turns = self if self._take(since, _LONGEST_WAIT_SECONDS) else None
 
-    def _take(self, since: float, longest_wait_seconds: float = -1) -> bool:
-        """Wait for a turn, for ever if the time is negative; return whether it came in time."""
+    def _take(self, since: float, longest_wait_seconds: float) -> bool:
+        """Wait for a turn; return whether it came in time."""
         with self._lock:
             if not self._is_taken:
                 self._is_taken = True
@@ -141,10 +147,7 @@ def resting() -> Iterator[None]:
         return
     with turns.rest(arrived_at):
         _own.turns = None  # nothing to give back until the rest is over
-        try:
-            yield
-        finally:
-            _own.turns = turns
+        yield
 
 
 def seconds_since_arrival() -> float:

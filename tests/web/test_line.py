@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
@@ -136,7 +138,12 @@ def test_refused_call_is_counted(client: FlaskClient) -> None:
 
 def test_one_thread_computes_at_a_time() -> None:
     """Ten threads take turns; two never compute at once."""
-    turns, at_once, most = Turns(), [0], [0]
+    assert _most_at_once(Turns()) == 1
+
+
+def _most_at_once(turns: Turns) -> int:
+    """Return how many of ten threads computed at once, at most."""
+    at_once, most = [0], [0]
 
     def compute() -> None:
         with turns.turn(0.0):
@@ -146,7 +153,7 @@ def test_one_thread_computes_at_a_time() -> None:
             at_once[0] -= 1
 
     _all_at_once([threading.Thread(target=compute) for _ in range(10)])
-    assert most == [1]
+    return most[0]
 
 
 def _order_of_turns(
@@ -232,6 +239,59 @@ def test_event_loop_comes_first_and_waits_no_longer_than_it_wants() -> None:
     thread.join(5)
     with turns.first(5):
         pass
+
+
+def _beside_one_that_does_not_end(turns: Turns, work: Callable[[], None]) -> list[str]:
+    """Do *work* while another call computes and does not end; return who was through first."""
+    order: list[str] = []
+    begun, ends = threading.Event(), threading.Event()
+
+    def never_ends() -> None:
+        with turns.turn(0.0):
+            begun.set()
+            ends.wait(5)
+        order.append("the other")
+
+    thread = threading.Thread(target=never_ends)
+    thread.start()
+    assert begun.wait(5)
+    work()
+    order.append("this one")
+    ends.set()
+    thread.join(5)
+    return order
+
+
+def test_nobody_waits_for_ever_for_a_call_that_does_not_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A call that begins computes beside it after a while, and gives back only what it had."""
+    monkeypatch.setattr("cds_service.turns._LONGEST_WAIT_SECONDS", 0.05)
+    turns = Turns()
+
+    def begins() -> None:
+        with turns.turn(0.0), resting():
+            pass
+
+    assert _beside_one_that_does_not_end(turns, begins) == ["this one", "the other"]
+    assert turns.rested == 0
+    assert _most_at_once(turns) == 1
+
+
+def test_nobody_who_rested_waits_for_ever_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call whose searches have come goes on beside one that does not end."""
+    monkeypatch.setattr("cds_service.turns._LONGEST_WAIT_SECONDS", 0.05)
+    turns = Turns()
+    rests = ExitStack()
+
+    def comes_back() -> None:
+        rests.close()
+
+    with turns.turn(0.0):
+        rests.enter_context(resting())
+        assert _beside_one_that_does_not_end(turns, comes_back) == ["this one", "the other"]
+    assert turns.rested == 0
+    assert _most_at_once(turns) == 1
 
 
 def test_turn_is_given_back_by_a_call_that_fails() -> None:
