@@ -11,9 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import islice
 from typing import Any
 
 from jsonschema import Draft7Validator, ValidationError
+
+_MOST_FAULTS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +45,14 @@ def packaged_schema(file_name: str) -> Mapping[str, Any]:
 def first_fault(validator: Draft7Validator, value: object, *, root: str = "$") -> Fault | None:
     """Return the first fault of *value* in the order of paths, or None when there is none.
 
-    *root* is how the path of *value* itself is written.
+    *root* is how the path of *value* itself is written.  A list that is too long is a fault of its
+    own; its entries are not looked at, nor are more faults than anybody wants to read.
     """
-    faults = [_fault(error, root) for error in validator.iter_errors(value)]
+    faults = []
+    for error in islice(validator.iter_errors(value), _MOST_FAULTS):
+        faults.append(_fault(error, root))
+        if error.validator == "maxItems":
+            break
     return min(faults, key=lambda fault: fault.path, default=None)
 
 

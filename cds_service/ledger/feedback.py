@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cds_service.errors import OverloadedError
@@ -55,9 +55,14 @@ _SHOWING = (
     .with_for_update(of=SHOWING)
 )
 """Locked on PostgreSQL, so that two answers to one showing are weighed one after the other."""
-_OTHERS = select(
+_RIVALS = select(
     FEEDBACK.c.id, FEEDBACK.c.acted_at, FEEDBACK.c.received_at, FEEDBACK.c.outcome
-).where(and_(FEEDBACK.c.call_id == bindparam("call"), FEEDBACK.c.card == bindparam("card_id")))
+).where(
+    FEEDBACK.c.call_id == bindparam("call"),
+    FEEDBACK.c.card == bindparam("card_id"),
+    FEEDBACK.c.is_superseded.is_(False),
+)
+"""The new answer and the one that counted until now: what is superseded stays so."""
 _SUPERSEDE = update(FEEDBACK).where(FEEDBACK.c.id == bindparam("name")).values(is_superseded=True)
 _END_SNOOZES = delete(SNOOZE).where(SNOOZE.c.feedback_id == bindparam("name"))
 
@@ -227,7 +232,7 @@ def _showing(
 def _is_the_answer(connection: Connection, showing: Shown, name: int) -> bool:
     """Whether answer *name* is the one that counts for *showing*; the others are superseded."""
     asked = {"call": showing.call_id, "card_id": showing.card}
-    answers = connection.execute(_OTHERS, asked).all()
+    answers = connection.execute(_RIVALS, asked).all()
     counts = max(
         answers,
         key=lambda row: (

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cds_service.errors import SettingsError
 from cds_service.ledger.place import AT_LEISURE, FEEDBACK, LedgerPlace, Patience
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a test proves that it is."""
 _LOCK = 7_201_900_417
 """Any number, the same in every process that migrates one PostgreSQL database."""

@@ -88,6 +88,7 @@ FEEDBACK = Table(
     Column("is_superseded", Boolean, nullable=False),  # a later answer to the same showing counts
     Index("feedback_card_uuid", "card_uuid"),
     Index("feedback_received_at", "received_at"),
+    Index("feedback_call_id", "call_id"),
 )
 """One row for each item of feedback that was kept; a repeated item is one row."""
 

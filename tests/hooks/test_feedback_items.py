@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from jsonschema import Draft7Validator, ValidationError
 
 from cds_service.errors import RequestError
+from cds_service.hooks import validation
 from cds_service.hooks.feedback import MAX_ITEMS, CardOutcome, Feedback, parse_feedback
 
 CANARY = "CanaryShaw"
@@ -136,6 +138,33 @@ def test_call_is_refused_when_it_has_too_many_items() -> None:
     """A flood in one call is refused as a whole."""
     with pytest.raises(RequestError, match="more than"):
         _parse(*[OVERRIDDEN] * (MAX_ITEMS + 1))
+
+
+@pytest.mark.parametrize("suggestions", [[5] * 101, [{"id": "a"}] * 101])
+def test_too_many_suggestions_are_one_fault(suggestions: list[object]) -> None:
+    """Nobody looks through half a megabyte of them; the first thing wrong is their number."""
+    feedback = _parse({**ACCEPTED, "acceptedSuggestions": suggestions})
+    [fault] = feedback.refused
+    assert "acceptedSuggestions: has more than 100 entries" in fault.message
+
+
+def test_of_a_thousand_faults_a_hundred_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs more to word than an honest item costs to read."""
+    worded: list[object] = []
+    word = validation._fault
+
+    def count(error: ValidationError, root: str) -> validation.Fault:
+        worded.append(error)
+        return word(error, root)
+
+    monkeypatch.setattr(validation, "_fault", count)
+    schema = Draft7Validator(
+        {"items": {"type": "string", "description": "Send a word."}, "type": "array"}
+    )
+    fault = validation.first_fault(schema, [5] * 1000)
+    assert fault is not None
+    assert fault.path == "$[0]"
+    assert len(worded) == 100
 
 
 def test_call_with_an_empty_array_keeps_nothing_and_refuses_nothing() -> None:

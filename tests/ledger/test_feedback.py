@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from cds_service.hooks.feedback import parse_feedback
 from cds_service.ledger.tables import FEEDBACK, SNOOZE
@@ -104,6 +106,35 @@ def test_acceptance_after_an_override_counts_and_the_override_is_superseded(clin
     answers = {row["outcome"]: row["is_superseded"] for row in clinic.rows(FEEDBACK)}
     assert answers == {"overridden": True, "accepted": False}
     assert [row["reason"] for row in clinic.rows(SNOOZE)] == ["accepted"]
+
+
+@pytest.fixture
+def statements() -> Iterator[list[str]]:
+    """Collect what is sent to any database."""
+    sent: list[str] = []
+
+    def note(*called: Any) -> None:  # noqa: ANN401 - SQLAlchemy's arguments
+        sent.append(called[2])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+def test_thirtieth_answer_to_a_card_costs_no_more_than_the_third(
+    clinic: Clinic, statements: list[str]
+) -> None:
+    """A batch of a thousand held the ledger for half a minute, and the EHR had no answer."""
+    card = next(card for card in clinic.open() if card.get("suggestions"))
+    costs = []
+    for _ in range(30):
+        clinic.pass_time(seconds=1)
+        statements.clear()
+        clinic.override(card, "patient-declined")
+        costs.append(len(statements))
+    assert costs[29] == costs[2] > 0
+    assert [row["is_superseded"] for row in clinic.rows(FEEDBACK)] == [True] * 29 + [False]
+    assert len(clinic.rows(SNOOZE)) == 1
 
 
 def test_acceptance_of_the_same_moment_counts_whichever_came_first(clinic: Clinic) -> None:

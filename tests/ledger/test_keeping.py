@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from click.testing import CliRunner
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 
 from cds_service.cli import main
 from cds_service.errors import SettingsError
@@ -94,6 +95,18 @@ def test_ledger_file_is_for_the_service_only(clinic: Clinic) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+A_SNOOZE = {
+    "client": "ehr",
+    "patient": "a" * 64,
+    "card": "PT-REF",
+    "scope": "operation",
+    "scope_key": "b" * 64,
+    "until": date(2026, 12, 1),
+    "reason": "patient-declined",
+    "feedback_id": 1,
+}
+
+
 def test_migrations_and_tables_agree(tmp_path: Path) -> None:
     """What the migrations make is what the program writes; the newest is the one it asks for."""
     place = LedgerPlace(file=tmp_path / "ledger.sqlite3")
@@ -107,6 +120,22 @@ def test_migrations_and_tables_agree(tmp_path: Path) -> None:
     folder = Path(migrating.__file__).parent / "migrations"
     config.set_main_option("script_location", str(folder))
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+def test_ledger_of_the_first_version_is_brought_to_this_one(tmp_path: Path) -> None:
+    """What was kept stays, and nothing but what is new is made."""
+    place = LedgerPlace(file=tmp_path / "ledger.sqlite3")
+    migrate(place)
+    engine = place.writer(AT_LEISURE)
+    with engine.begin() as connection:
+        connection.execute(text("DROP INDEX feedback_call_id"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        connection.execute(insert(SNOOZE), A_SNOOZE)
+    assert migrate(place)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+        assert connection.execute(select(SNOOZE.c.card)).scalar() == A_SNOOZE["card"]
+    engine.dispose()
 
 
 def test_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
