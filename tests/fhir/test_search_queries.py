@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
@@ -153,3 +154,11 @@ def test_next_page_on_the_same_server_is_followed(link: str) -> None:
 def test_next_page_elsewhere_is_never_followed(link: str) -> None:
     """The token travels nowhere but to the FHIR server."""
     assert safe_next_url(BASE, HERE, link) is None
+
+
+def test_the_integration_page_shows_the_searches_we_ask_for(knowledge: Knowledge) -> None:
+    """Integrators type them into EHRs that take none from discovery."""
+    page = Path(__file__).parents[2].joinpath("docs", "integration.md").read_text(encoding="utf-8")
+    for query in templates(knowledge).values():
+        broken = query.replace("&code=", "&code=\n  ").replace(",", ",\n  ")
+        assert (broken.replace("&_count", "\n&_count") if "code=" in query else query) in page
