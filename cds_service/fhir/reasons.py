@@ -14,7 +14,7 @@ NO_ACCESS_TOKEN = "the EHR did not send it and gave no access token for its FHIR
 NOT_FHIR_JSON = "the answer was not FHIR JSON"
 SERVER_NOT_FHIR_JSON = "the FHIR server answered with something that is not FHIR JSON"
 SERVER_REFUSED = "the FHIR server refused access ({status})"
-SERVER_NOT_FOUND = "the FHIR server does not have it (404)"
+SERVER_NOT_FOUND = "the FHIR server does not have it ({status})"
 SERVER_FAILED = "the FHIR server failed ({status})"
 SERVER_BUSY = "the FHIR server was too busy ({status})"
 SERVER_REDIRECTED = "the FHIR server redirected the request, which is not followed"
@@ -75,7 +75,7 @@ def of_status(status: int) -> str | None:
     if status in _REFUSALS:
         return SERVER_REFUSED.format(status=status)
     if status in _ABSENCES:
-        return SERVER_NOT_FOUND
+        return SERVER_NOT_FOUND.format(status=status)
     if status in BUSY_STATUSES:
         return SERVER_BUSY.format(status=status)
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
