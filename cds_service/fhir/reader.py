@@ -14,6 +14,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
+from msgspec.json import encode
 
 from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.chart.facts import SetAside
@@ -21,7 +22,7 @@ from cds_service.fhir import dates, reasons, wire
 from cds_service.fhir.answers import Headed, KeyAnswer, RawResource, raw_of
 from cds_service.fhir.coding import Vocabulary
 from cds_service.fhir.decoding import read_part, read_resource
-from cds_service.fhir.subjects import Owner, Subjects, split_reference
+from cds_service.fhir.subjects import Owner, Subjects
 from cds_service.hooks.strict_json import check_part
 from cds_service.knowledge.model import Knowledge
 from cds_service.values import FhirDate
@@ -204,15 +205,16 @@ class Reader:
         return dates.clipped(day, self.as_of)
 
     def relative(self, reference: wire.Reference | None) -> str | None:
-        """Return "Type/id" of *reference*, or None; contained ones keep their "#id"."""
+        """Return "Type/id" of *reference*, or None; contained ones keep their "#id".
+
+        None too for an entry of another server: its "Type/id" may be another entry here.
+        """
         if reference is None or reference.reference is None:
             return None
         text = reference.reference.strip()
         if text.startswith("#"):
             return text
-        text = self.subjects.full_urls.get(text, text)
-        _, kind, found_id = split_reference(text)
-        return None if kind is None or found_id is None else f"{kind}/{found_id}"
+        return self.subjects.relative(text)
 
     def _is_taken(self, key: str, raw: RawResource, head: wire.Head | None) -> bool:
         """Take one resource; return False for an Observation with a code that no rule reads."""
@@ -267,7 +269,7 @@ class Reader:
         elif head.resource_type == "Medication":
             medication = read_resource(raw, wire.Medication)
             if medication is not None and head.id is not None:
-                self.medications[f"Medication/{head.id}"] = medication
+                self._keep_medication(f"Medication/{head.id}", medication)
         else:
             self.put_aside(key, reasons.NOT_READ_HERE)
 
@@ -284,18 +286,34 @@ class Reader:
         other = copies.get(entry.reference)
         if other is None or self._age(entry) > self._age(other):
             copies[entry.reference] = entry
+    def _keep_medication(self, name: str, copy: wire.Medication) -> None:
+        other = self.medications.get(name)
+        if other is None or self._age_of_medication(copy) > self._age_of_medication(other):
+            self.medications[name] = copy
+
 
     def _age(self, entry: Entry) -> tuple[datetime, int, bool, bytes]:
         """Order copies of one resource: newest last; without a version the retraction wins."""
         copy = read_resource(entry.raw, wire.Copy)
-        meta = (copy.meta if copy is not None else None) or wire.Meta()
+        updated, version = self._written(copy.meta if copy is not None else None)
+        return updated, version, entry.status == "entered-in-error", bytes(entry.raw)
+
+    def age_of_patient(self, patient: wire.Patient) -> tuple[datetime, int, bool, bytes]:
+        """Order copies of the Patient: newest last; of equal age a death wins."""
+        updated, version = self._written(patient.meta)
+        return updated, version, patient.is_deceased, encode(patient)
+
+    def _age_of_medication(self, medication: wire.Medication) -> tuple[datetime, int, bytes]:
+        return (*self._written(medication.meta), encode(medication))
+
+    def _written(self, meta: wire.Meta | None) -> tuple[datetime, int]:
+        """Return when a copy was written, and its version; long ago and 0 if it does not say."""
+        meta = meta or wire.Meta()
         updated = dates.read_date(meta.last_updated, self.zone)
         version = (meta.version_id or "").strip()
         return (
             updated.instant if updated and updated.instant else _LONG_AGO,
             int(version) if version.isdecimal() and len(version) < 19 else 0,  # noqa: PLR2004
-            entry.status == "entered-in-error",
-            bytes(entry.raw),
         )
 
 

@@ -121,7 +121,8 @@ def _patient(reader: Reader, answers: Mapping[str, KeyAnswer], patient_id: str) 
     is_another = Key.PATIENT in others and Key.PATIENT not in keys_of_own
     if not own or is_another:
         raise _patient_missing(answers.get(Key.PATIENT), is_another=bool(others))
-    return _patient_fact(reader, own[0])
+    newest = own[0] if len(own) == 1 else max(own, key=reader.age_of_patient)
+    return _patient_fact(reader, newest)
 
 
 def _patient_fact(reader: Reader, patient: Patient) -> PatientFact:
@@ -129,7 +130,7 @@ def _patient_fact(reader: Reader, patient: Patient) -> PatientFact:
         reference=f"Patient/{patient.id}",
         birth=reader.clipped(reader.date(patient.birth_date)),
         gender=plain_word(patient.gender) or None,
-        is_deceased=patient.deceased_boolean is True or bool(patient.deceased_date_time),
+        is_deceased=patient.is_deceased,
     )
 
 
