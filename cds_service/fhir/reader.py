@@ -113,7 +113,8 @@ class Reader:
         self.incomplete: dict[str, str] = {}
         """Why a key holds less than came."""
         self.kinds: dict[str, set[str]] = {}
-        """The kinds of entry that came under each key, those of other patients left out."""
+        """The kinds of entry that came as an answer under each key; those of other patients, and
+        what only came along, are left out."""
         self.entries: dict[str, dict[str, Entry]] = {kind: {} for kind in READ_TYPES}
         self.patients: list[tuple[str, wire.Patient]] = []
         """Every Patient that came, with the key it came under."""
@@ -140,14 +141,15 @@ class Reader:
         They are Observations with a code that no rule reads, and those there is no time for.
         """
         unread: list[RawResource] = []
+        kinds = self.kinds.setdefault(key, set())
         for number, resource in enumerate(resources):
             if number >= ALWAYS_READ and not self.has_time():
                 self.incomplete[key] = reasons.NOT_READ_IN_TIME
                 unread += map(raw_of, resources[number:])
                 break
-            raw, head = _headed(resource)
-            if not self._is_taken(key, raw, head):
-                unread.append(raw)
+            found = _headed(resource)
+            if not self._is_taken(key, found, kinds):
+                unread.append(found.raw)
         return unread
 
     def put_aside(self, key: str, reason: str, reference: str | None = None) -> None:
@@ -216,8 +218,9 @@ class Reader:
             return text
         return self.subjects.relative(text)
 
-    def _is_taken(self, key: str, raw: RawResource, head: wire.Head | None) -> bool:
-        """Take one resource; return False for an Observation with a code that no rule reads."""
+    def _is_taken(self, key: str, resource: Headed, kinds: set[str]) -> bool:
+        """Take one resource and note its kind; False for an Observation that no rule reads."""
+        raw, head = resource.raw, resource.head
         if head is None or head.resource_type is None:
             self.put_aside(key, reasons.UNREADABLE)
             self.incomplete.setdefault(key, reasons.UNREADABLE_ENTRY)
@@ -225,16 +228,26 @@ class Reader:
         kind = head.resource_type
         if kind not in READ_TYPES:
             self._take_other(key, raw, head)
+            if not (resource.is_beside or self._is_of_another(kind, head)):
+                kinds.add(kind)
             return True
         owner = self._owner(head)
         if owner is Owner.ANOTHER:
             self.put_aside(key, reasons.ANOTHER_PATIENT, kind)  # the type alone, not whose it is
             return True
-        self.kinds.setdefault(key, set()).add(kind)
+        if not resource.is_beside:
+            kinds.add(kind)
         is_read = kind != "Observation" or self.has_meaning(head) or bool(head.component)
         if is_read:
             self._take_entry(_entry(key, raw, head, kind), owner)
         return is_read
+
+    def _is_of_another(self, kind: str, head: wire.Head) -> bool:
+        """Whether a resource that is no part of the chart is, or is of, another patient."""
+        if kind == "Patient":
+            itself = wire.Reference(reference=f"Patient/{head.id or ''}")
+            return self.subjects.owner(itself) is Owner.ANOTHER
+        return self._owner(head) is Owner.ANOTHER
 
     def _owner(self, head: wire.Head) -> Owner:
         if head.focus and self.subjects.owner(*head.focus) is Owner.ANOTHER:
@@ -273,6 +286,11 @@ class Reader:
         else:
             self.put_aside(key, reasons.NOT_READ_HERE)
 
+    def _keep_medication(self, name: str, copy: wire.Medication) -> None:
+        other = self.medications.get(name)
+        if other is None or self._age_of_medication(copy) > self._age_of_medication(other):
+            self.medications[name] = copy
+
     def _take_entry(self, entry: Entry, owner: Owner) -> None:
         if owner is Owner.PATIENT:
             self._keep(entry)
@@ -286,11 +304,6 @@ class Reader:
         other = copies.get(entry.reference)
         if other is None or self._age(entry) > self._age(other):
             copies[entry.reference] = entry
-    def _keep_medication(self, name: str, copy: wire.Medication) -> None:
-        other = self.medications.get(name)
-        if other is None or self._age_of_medication(copy) > self._age_of_medication(other):
-            self.medications[name] = copy
-
 
     def _age(self, entry: Entry) -> tuple[datetime, int, bool, bytes]:
         """Order copies of one resource: newest last; without a version the retraction wins."""
@@ -317,10 +330,10 @@ class Reader:
         )
 
 
-def _headed(resource: RawResource | Headed) -> tuple[RawResource, wire.Head | None]:
+def _headed(resource: RawResource | Headed) -> Headed:
     if isinstance(resource, Headed):
-        return resource.raw, resource.head
-    return resource, read_resource(resource, wire.Head)
+        return resource
+    return Headed(resource, read_resource(resource, wire.Head))
 
 
 def _entry(key: str, raw: RawResource, head: wire.Head, kind: str) -> Entry:

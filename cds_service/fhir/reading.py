@@ -162,8 +162,8 @@ def _check_procedures(answers: Mapping[str, KeyAnswer]) -> None:
 
 def _gap(reader: Reader, key: str) -> str | None:
     """Return why a key that came whole does not hold all it should; None if it does."""
-    kinds = reader.kinds.get(key)
-    if kinds and TYPES.get(key) not in kinds:
+    wanted, kinds = TYPES.get(key), reader.kinds.get(key)
+    if wanted is not None and kinds and wanted not in kinds:
         return reasons.OTHER_KIND
     return reader.incomplete.get(key)
 

@@ -71,6 +71,15 @@ def early_hints(handler: Handler) -> None:
     handler.send_json(page(procedure()))
 
 
+def overlapping(handler: Handler) -> None:
+    """Send four operations in two pages, the second of them twice and the fourth never."""
+    found = [procedure(id=f"p{number}") for number in range(4)]
+    if "page=2" in handler.path:
+        handler.send_json(page(*found[1:3], total=4))
+    else:
+        handler.send_json(page(*found[:2], total=4, following="Procedure?page=2"))
+
+
 HTML = b"<html>Tomcat</html>"
 FAULTS: list[tuple[str, Callable[[Handler], None], State, str]] = [
     ("slow", fault_server.slow(2), State.NOT_SUPPLIED, reasons.SERVER_TOO_SLOW),
@@ -226,6 +235,14 @@ def test_pages_are_followed_to_the_end(gateway: Gateway, server: FaultServer) ->
     server.behaviours["Procedure"] = behaviour
     answer = gateway.answers(call(server), dev_profile(), deadline(3))[Key.PROCEDURES]
     assert (answer.supply.state, len(answer.resources)) == (State.SUPPLIED, 7)
+
+
+def test_pages_that_overlap_leave_a_gap(gateway: Gateway, server: FaultServer) -> None:
+    """A server that loses its place between two pages has not sent everything."""
+    server.behaviours["Procedure"] = overlapping
+    supply = gateway.answers(call(server), dev_profile(), deadline())[Key.PROCEDURES].supply
+    assert (supply.state, supply.reason) == (State.PARTIAL, reasons.FEWER_THAN_TOTAL)
+    assert len(server.asked("Procedure")) == 2
 
 
 def test_hints_before_the_answer_are_not_the_answer(gateway: Gateway, server: FaultServer) -> None:
