@@ -27,6 +27,8 @@ class Headed(Unshown, frozen=True, gc=False):
 
     raw: RawResource
     head: Head | None
+    is_beside: bool = False
+    """It came along with what was asked for, and answers nothing itself."""
 
 
 def raw_of(resource: RawResource | Headed) -> RawResource:

@@ -25,7 +25,9 @@ _EMPTY_LINE = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*(\d{1,12})[ \t]*\r?\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\ntransfer-encoding:[ \t]*chunked[ \t]*\r?\n", re.IGNORECASE)
-_NOT_YET = b"100"
+_INTERIM = b"1"
+"""The first digit of what comes before the answer; nothing of it is read (RFC 9110, 15.2)."""
+_OTHER_PROTOCOL = b"101"
 _OK = b"200"
 
 
@@ -52,6 +54,8 @@ class Arriving:
         self._lost: OSError | None = None
         self._most_bytes = most_bytes + _LONGEST_HEAD_BYTES
         self._came = bytearray()
+        self._begin = 0
+        """Where the answer begins, after interim ones."""
         self._at = 0
         """Where the head begins, then the body, then the next chunk."""
         self._is_head_read = False
@@ -96,7 +100,7 @@ class Arriving:
         if self._lost is not None:
             raise self._lost
         real = connection.sock
-        connection.sock = _AsIfFromSocket(bytes(self._came))
+        connection.sock = _AsIfFromSocket(bytes(memoryview(self._came)[self._begin :]))
         try:
             return connection.getresponse()
         finally:
@@ -126,13 +130,15 @@ class Arriving:
             head = bytes(self._came[self._at : found.end()])
             self._at = found.end()
             status = _STATUS.match(head)
-            if status is None or status[1] not in {_OK, _NOT_YET}:
-                self.is_whole = True  # of an answer that brings nothing, only the head is read
-                return
-            if status[1] == _OK:
+            if status is not None and status[1] == _OK:
                 self._read_head(head)
                 return
-        begins_well = self._came.startswith(_PROTOCOL[: len(self._came)])
+            if status is None or not _is_interim(status[1]):
+                self.is_whole = True  # of an answer that brings nothing, only the head is read
+                return
+            self._begin = self._at
+        there = len(self._came) - self._begin
+        begins_well = self._came.startswith(_PROTOCOL[:there], self._begin)
         self.is_whole = not begins_well or len(self._came) > _LONGEST_HEAD_BYTES
 
     def _read_head(self, head: bytes) -> None:
@@ -175,6 +181,11 @@ class _AsIfFromSocket:
 
     def close(self) -> None:
         """The real one is closed by whoever has it."""
+
+
+def _is_interim(status: bytes) -> bool:
+    """Whether the answer is still to come on this connection."""
+    return status.startswith(_INTERIM) and status != _OTHER_PROTOCOL
 
 
 def _chunk_size(line: bytes) -> int | None:

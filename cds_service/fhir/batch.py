@@ -32,6 +32,7 @@ class _Answer(wire.Base, frozen=True, kw_only=True):
 
 
 prepare(_Answer)
+_NOTHING = frozenset({b"", b"null"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,8 @@ class Part:
     """The answer to one search of a batch: its JSON, or why there is none."""
 
     body: bytes | None = field(default=None, repr=False)
+    outcome: bytes | None = field(default=None, repr=False)
+    """The OperationOutcome beside the JSON."""
     problem: str = reasons.NOT_FHIR_JSON
 
 
@@ -69,4 +72,7 @@ def _part(entry: _Entry) -> Part:
     if problem is not None:
         return Part(problem=problem)
     body = bytes(entry.resource)
-    return Part(body=body) if body.startswith(b"{") else Part()
+    if not body.startswith(b"{"):
+        return Part()
+    outcome = bytes(entry.response.outcome) if entry.response is not None else b""
+    return Part(body=body, outcome=None if outcome in _NOTHING else outcome)

@@ -2,11 +2,13 @@
 
 Tells apart everything that arrives under a key: nothing, null, a resource, a Bundle with entries
 or without, a bare OperationOutcome, a Bundle that carries one, a page with a next page, and what
-is no FHIR at all.  One odd entry never voids its page.
+is no FHIR at all.  One odd entry never voids its page, and what a Bundle inside a Bundle says of
+itself counts as much as what the outer one says.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,7 +27,7 @@ from cds_service.fhir.answers import (
     Unshown,
     joined_full_urls,
 )
-from cds_service.fhir.decoding import prepare, read_all, read_plain, read_resource
+from cds_service.fhir.decoding import prepare, read_all, read_part, read_plain, read_resource
 from cds_service.fhir.paging import MOST_RESOURCES
 from cds_service.fhir.queries import TYPES
 
@@ -47,6 +49,10 @@ _ACCESS_ISSUES = frozenset({"security", "login", "expired", "forbidden", "suppre
 _EPIC_NO_RESULTS = "4101"
 _EPIC_MORE_MAY_EXIST = "4119"
 _EPIC_ACCESS = frozenset({"4118", "4130", "4131"})
+_BESIDE = frozenset({"include", "outcome"})
+"""The modes of entries that are no answer to the search themselves."""
+_TOTAL = re.compile(rb'"?\s*(\d{1,18})(?:\.0+)?\s*"?')
+_DONE = frozenset({"200", "201"})
 
 
 class _Link(wire.Base, frozen=True, kw_only=True):
@@ -58,30 +64,39 @@ class _Search(wire.Base, frozen=True, kw_only=True):
     mode: str | None = None
 
 
+class _Response(wire.Base, frozen=True, kw_only=True):
+    """What the entry of a batch says of its part."""
+
+    status: str | None = None
+    outcome: Raw = Raw()
+
+
 class _Entry(wire.Base, frozen=True, kw_only=True):
     full_url: str | None = None
     resource: Raw = Raw()
     search: _Search | None = None
+    response: Raw = Raw()
 
 
 class _Top(wire.Base, frozen=True, kw_only=True):
-    """What a Bundle says of itself."""
+    """What any resource may say of itself."""
 
     resource_type: str | None = None
     id: str | None = None
     total: Raw = Raw()
+
+
+class _Bundle(_Top, frozen=True, kw_only=True):
+    """A Bundle; one of the shape it should have is read in one step."""
+
     link: tuple[_Link, ...] = ()
-
-
-class _PlainBundle(_Top, frozen=True, kw_only=True):
-    """A Bundle of the shape it should have: read in one step."""
-
-    entry: tuple[_Entry, ...] = ()
+    entry: tuple[_Entry | None, ...] = ()
 
 
 class _Envelope(_Top, frozen=True, kw_only=True):
-    """Any resource, or a Bundle of any shape: read entry by entry."""
+    """Any resource, or a Bundle of any shape: read link by link and entry by entry."""
 
+    link: Raw = Raw()
     entry: Raw = Raw()
 
 
@@ -92,19 +107,19 @@ class _Issue(wire.Base, frozen=True, kw_only=True):
 
 
 class _Outcome(wire.Base, frozen=True, kw_only=True):
-    issue: tuple[_Issue, ...] = ()
+    issue: Raw = Raw()
 
 
-prepare(_PlainBundle, _Envelope, _Entry, _Outcome)
+prepare(_Bundle, _Envelope, _Entry, _Response, _Link, _Outcome, _Issue)
 _NULL = Raw(b"null")
 _WRAPPERS = frozenset({"Bundle", "OperationOutcome"})
-_raw_entries = msgspec.json.Decoder(tuple[Raw, ...])
+_raw_items = msgspec.json.Decoder(tuple[Raw, ...])
 
 
 class Page(Unshown, frozen=True, kw_only=True):
     """One page of an answer.
 
-    ``matches`` counts the entries that answer the search, ``total`` is what the server counted.
+    ``matches`` names each entry that answers the search, ``total`` is what the server counted.
     ``problem`` is a reason why the page does not hold all it should.
     """
 
@@ -112,7 +127,8 @@ class Page(Unshown, frozen=True, kw_only=True):
     full_urls: Mapping[str, str] = NO_URLS
     left: tuple[RawResource, ...] = ()
     """Resources that are not looked at, because there are too many."""
-    matches: int = 0
+    matches: tuple[str | bytes, ...] = ()
+    """Copies and versions of one resource have one name."""
     total: int | None = None
     next_url: str | None = None
     problem: str | None = None
@@ -126,19 +142,30 @@ class Page(Unshown, frozen=True, kw_only=True):
 
 def read_page(key: str, raw: bytes) -> Page:
     """Return what *raw*, the JSON that came under *key*, holds."""
-    plain = read_plain(raw, _PlainBundle)
-    if plain is not None and plain.resource_type == "Bundle":
-        return _bundle_page(plain, plain.entry, TYPES.get(key))
-    envelope = read_resource(raw, _Envelope)
-    if envelope is None or envelope.resource_type is None:
+    wanted = TYPES.get(key)
+    found = _opened(raw)
+    if isinstance(found, _Bundle):
+        return _bundle_page(found, wanted)
+    if found is None or found.resource_type is None:
         return Page(problem=reasons.NOT_FHIR_JSON, is_unusable=True)
-    if envelope.resource_type == "OperationOutcome":
+    if found.resource_type == "OperationOutcome":
         return _outcome_page(raw)
-    if envelope.resource_type == "Bundle":
-        return _bundle_page(envelope, _entries(envelope), TYPES.get(key))
-    is_of_other_kind = envelope.resource_type != TYPES.get(key, envelope.resource_type)
-    problem = None if key == Key.PATIENT else reasons.SINGLE_RESOURCE
-    return Page(resources=(raw,), matches=1, problem=problem, is_of_other_kind=is_of_other_kind)
+    return Page(
+        resources=(raw,),
+        matches=(raw,),
+        problem=None if key == Key.PATIENT else reasons.SINGLE_RESOURCE,
+        is_of_other_kind=wanted is not None and found.resource_type != wanted,
+    )
+
+
+def with_outcome(page: Page, outcome: RawResource) -> Page:
+    """Return *page* without what *outcome*, an OperationOutcome beside it, takes away."""
+    problem, has_failed = judged(outcome)
+    return replace(
+        page,
+        problem=page.problem or problem,
+        is_unusable=page.is_unusable or (has_failed and not page.resources),
+    )
 
 
 def joined_answer(pages: Sequence[Page], cut: str | None = None) -> KeyAnswer:
@@ -149,15 +176,20 @@ def joined_answer(pages: Sequence[Page], cut: str | None = None) -> KeyAnswer:
     if page.is_unusable:
         return KeyAnswer.not_supplied(page.problem or reasons.NOT_FHIR_JSON)
     problem = page.problem or cut
-    if problem is None and page.matches < (page.total or 0):
+    if problem is None and _has_fewer(page.matches, page.total):
         problem = reasons.FEWER_THAN_TOTAL
     if problem is not None:
         supply = Supply(state=State.PARTIAL, reason=problem)
     else:
-        supply = _SUPPLIED if page.resources else _EMPTY
+        supply = _SUPPLIED if page.matches else _EMPTY
     return KeyAnswer(
         supply=supply, resources=page.resources, full_urls=page.full_urls, left=page.left
     )
+
+
+def _has_fewer(matches: Sequence[str | bytes], total: int | None) -> bool:
+    """Whether *matches* name fewer resources than *total*; the same one twice is one."""
+    return total is not None and (len(matches) < total or len(set(matches)) < total)
 
 
 _SUPPLIED = Supply(state=State.SUPPLIED)
@@ -171,7 +203,7 @@ def _joined(pages: Sequence[Page]) -> Page:
         resources=tuple(resource for page in pages for resource in page.resources),
         full_urls=joined_full_urls(page.full_urls for page in pages),
         left=tuple(resource for page in pages for resource in page.left),
-        matches=sum(page.matches for page in pages),
+        matches=tuple(name for page in pages for name in page.matches),
         problem=next((page.problem for page in pages if page.problem is not None), None),
     )
 
@@ -185,7 +217,8 @@ def merged_answer(answers: Sequence[KeyAnswer]) -> KeyAnswer:
         state = State.PARTIAL
     resources = tuple(resource for answer in answers for resource in answer.resources)
     if not failed:
-        state = State.SUPPLIED if resources else State.EMPTY
+        is_empty = all(answer.supply.state is State.EMPTY for answer in answers)
+        state = State.EMPTY if is_empty else State.SUPPLIED
     return KeyAnswer(
         supply=Supply(state=state, reason=failed[0].reason if failed else None),
         resources=resources,
@@ -200,13 +233,27 @@ class _Gathered:
     resources: list[RawResource | Headed] = field(default_factory=list)
     full_urls: dict[str, str] = field(default_factory=dict)
     left: list[RawResource] = field(default_factory=list)
-    matches: int = 0
+    matches: list[str | bytes] = field(default_factory=list)
     kinds: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     has_failed: bool = False
     entries: int = 0
 
-    def add_all(self, entries: Sequence[_Entry | None], depth: int) -> None:
+    def add_bundle(self, bundle: _Bundle, depth: int) -> tuple[int | None, str | None]:
+        """Take one Bundle; return how many matches it counts, and where its next page is.
+
+        That is None where it does not say so, or not readably, which is a problem.
+        """
+        self._add_all(bundle.entry, depth)
+        total, next_url = _total(bundle.total), _next_url(bundle.link)
+        if next_url == "":
+            self.problems.append(reasons.MORE_PAGES)
+        is_total_unclear = total is None and not _is_nothing(bundle.total)
+        if is_total_unclear or not all(map(_relation, bundle.link)):
+            self.problems.append(reasons.UNCLEAR_WHETHER_ALL)
+        return total, next_url or None
+
+    def _add_all(self, entries: Sequence[_Entry | None], depth: int) -> None:
         """Take the entries of one Bundle; beyond the most of a key none is looked at."""
         room = max(MOST_RESOURCES - self.entries, 0)
         if len(entries) > room:
@@ -218,6 +265,8 @@ class _Gathered:
             [_NULL if entry is None else entry.resource for entry in entries], wire.Head
         )
         for entry, head in zip(entries, heads, strict=True):
+            if entry is not None and entry.response and self._fails(entry.response):
+                continue
             if entry is None or (head is None and _is_nothing(entry.resource)):
                 self.problems.append(reasons.UNREADABLE_ENTRY)
             elif head is not None and head.resource_type in _WRAPPERS:
@@ -231,12 +280,33 @@ class _Gathered:
         else:
             self._add_outcome(raw)
 
-    def _add_bundle(self, raw: Raw, depth: int) -> None:
-        envelope = read_resource(raw, _Envelope)
-        if envelope is None or depth > _DEEPEST_BUNDLE:
+    def _fails(self, raw: Raw) -> bool:
+        """Whether an entry brings nothing by its own account, a ``response``, which is kept."""
+        if _is_nothing(raw):
+            return False
+        response = read_part(raw, _Response) or _Response()
+        status = (response.status or "").strip()[:3]
+        if not _is_nothing(response.outcome):
+            self._add_outcome(response.outcome)
+        if not (status.isascii() and status.isdecimal()):
             self.problems.append(reasons.UNREADABLE_ENTRY)
-        else:
-            self.add_all(_entries(envelope), depth)
+        elif status not in _DONE:
+            self.has_failed = True
+            self.problems.append(reasons.of_status(int(status)) or reasons.REPORTED_PROBLEM)
+            return True
+        return False
+
+    def _add_bundle(self, raw: Raw, depth: int) -> None:
+        bundle = _opened(raw)
+        if not isinstance(bundle, _Bundle) or depth > _DEEPEST_BUNDLE:
+            self.problems.append(reasons.UNREADABLE_ENTRY)
+            return
+        before = len(self.matches)
+        total, next_url = self.add_bundle(bundle, depth)
+        if next_url is not None:  # only pages of the whole answer are fetched
+            self.problems.append(reasons.MORE_PAGES)
+        elif _has_fewer(self.matches[before:], total):
+            self.problems.append(reasons.FEWER_THAN_TOTAL)
 
     def _add_outcome(self, raw: Raw) -> None:
         problem, has_failed = judged(raw)
@@ -245,35 +315,52 @@ class _Gathered:
             self.problems.append(problem)
 
     def _add_resource(self, entry: _Entry, head: wire.Head | None) -> None:
-        self.resources.append(Headed(entry.resource, head))
         kind = None if head is None else head.resource_type
-        if entry.search is None or (entry.search.mode or "match").strip() == "match":
-            self.matches += 1
+        name = f"{kind}/{head.id}" if head is not None and head.id and kind else None
+        mode = None if entry.search is None else entry.search.mode
+        if mode is None or mode == "match" or mode.strip().lower() not in _BESIDE:
+            self.resources.append(Headed(entry.resource, head))
+            self.matches.append(name or entry.full_url or bytes(entry.resource))
             if kind is not None:
                 self.kinds.add(kind)
-        if entry.full_url and head is not None and head.id and kind:
-            url, target = entry.full_url.strip(), f"{kind}/{head.id}"
-            is_new = self.full_urls.setdefault(url, target) == target
-            self.full_urls[url] = target if is_new else ""  # two places are none
+        else:
+            self.resources.append(Headed(entry.resource, head, is_beside=True))
+        if entry.full_url and name is not None:
+            url = entry.full_url.strip()
+            if self.full_urls.setdefault(url, name) != name:
+                self.full_urls[url] = ""  # two places are none
 
 
 def _is_nothing(resource: Raw) -> bool:
     return not resource or resource == _NULL
 
 
-def _bundle_page(bundle: _Top, entries: Sequence[_Entry | None], wanted: str | None) -> Page:
+def _opened(raw: RawResource) -> _Bundle | _Envelope | None:
+    """Return a Bundle of whatever shape, or another resource; None if it is no JSON object."""
+    plain = read_plain(raw, _Bundle)
+    if plain is not None and plain.resource_type == "Bundle":
+        return plain
+    envelope = read_resource(raw, _Envelope)
+    if envelope is None or envelope.resource_type != "Bundle":
+        return envelope
+    return _Bundle(
+        resource_type="Bundle",
+        total=envelope.total,
+        link=tuple(read_part(link, _Link) or _Link() for link in _items(envelope.link)),
+        entry=tuple(_entries(envelope)),
+    )
+
+
+def _bundle_page(bundle: _Bundle, wanted: str | None) -> Page:
     gathered = _Gathered()
-    gathered.add_all(entries, 1)
-    next_url = _next_url(bundle.link)
-    if next_url == "":
-        gathered.problems.append(reasons.MORE_PAGES)
+    total, next_url = gathered.add_bundle(bundle, 1)
     return Page(
         resources=tuple(gathered.resources),
         full_urls=gathered.full_urls,
         left=tuple(gathered.left),
-        matches=gathered.matches,
-        total=_whole_number(bundle.total),
-        next_url=next_url or None,
+        matches=tuple(gathered.matches),
+        total=total,
+        next_url=next_url,
         problem=next(iter(gathered.problems), None),
         is_unusable=gathered.has_failed and not gathered.resources,
         is_of_other_kind=bool(wanted and gathered.kinds and wanted not in gathered.kinds),
@@ -281,32 +368,39 @@ def _bundle_page(bundle: _Top, entries: Sequence[_Entry | None], wanted: str | N
 
 
 def _entries(envelope: _Envelope) -> list[_Entry | None]:
-    """Return the entries; a single object where a list belongs is one entry.
+    """Return the entries; those beyond the most of a key are only counted."""
+    raws = _items(envelope.entry)
+    beyond = [None] * max(len(raws) - MOST_RESOURCES, 0)
+    return [*read_all(raws[:MOST_RESOURCES], _Entry), *beyond]
 
-    Those beyond the most of a key are only counted.
-    """
-    text = bytes(envelope.entry)
-    if not text or text == b"null":
-        return []
-    if text.startswith(b"["):
+
+def _items(raw: Raw) -> Sequence[Raw]:
+    """Return each item of a list; a single one where a list belongs is a list of one."""
+    if _is_nothing(raw):
+        return ()
+    if bytes(raw).startswith(b"["):
         with suppress(msgspec.DecodeError, RecursionError, ValueError):
-            raws = _raw_entries.decode(envelope.entry)
-            beyond = [None] * max(len(raws) - MOST_RESOURCES, 0)
-            return [*read_all(raws[:MOST_RESOURCES], _Entry), *beyond]
-    return read_all((envelope.entry,), _Entry)
+            return _raw_items.decode(raw)
+    return (raw,)
 
 
-def _whole_number(raw: Raw) -> int | None:
-    text = bytes(raw).strip(b'" ')
-    return int(text) if text.isdigit() and len(text) < 10 else None  # noqa: PLR2004 - digits
+def _total(raw: Raw) -> int | None:
+    """Return the whole number that is written, as a number or as text."""
+    found = _TOTAL.fullmatch(bytes(raw))
+    return None if found is None else int(found[1])
 
 
 def _next_url(links: Iterable[_Link]) -> str | None:
     """Return the address of the next page; empty if there is a next page without one."""
     for link in links:
-        if (link.relation or "").strip().lower() == "next":
+        if _relation(link) == "next":
             return (link.url or "").strip()
     return None
+
+
+def _relation(link: _Link) -> str:
+    """Return what a link leads to; empty if it does not say so readably."""
+    return (link.relation or "").strip().lower()
 
 
 def _outcome_page(raw: bytes) -> Page:
@@ -318,12 +412,19 @@ def _outcome_page(raw: bytes) -> Page:
 
 def judged(raw: RawResource) -> tuple[str | None, bool]:
     """Return what an OperationOutcome takes away from its page, and whether all failed."""
-    outcome = read_resource(raw, _Outcome)
-    if outcome is None:
+    issues = _issues(raw)
+    if not issues:
         return reasons.REPORTED_PROBLEM, True
-    problems = [(_issue_problem(issue), _is_failure(issue)) for issue in outcome.issue]
+    problems = [(_issue_problem(issue), _is_failure(issue)) for issue in issues]
     problem = next((problem for problem, _ in problems if problem is not None), None)
     return problem, any(has_failed for _, has_failed in problems)
+
+
+def _issues(raw: RawResource) -> list[_Issue]:
+    """Return the issues; one that cannot be read says nothing, not even that it is harmless."""
+    outcome = read_resource(raw, _Outcome)
+    items = () if outcome is None else _items(outcome.issue)
+    return [read_part(item, _Issue) or _Issue() for item in items]
 
 
 def _is_failure(issue: _Issue) -> bool:
@@ -354,5 +455,4 @@ def _codes(issue: _Issue) -> frozenset[str]:
 
 
 def _is_no_results(raw: bytes) -> bool:
-    outcome = read_resource(raw, _Outcome)
-    return outcome is not None and any(_EPIC_NO_RESULTS in _codes(issue) for issue in outcome.issue)
+    return any(_EPIC_NO_RESULTS in _codes(issue) for issue in _issues(raw))

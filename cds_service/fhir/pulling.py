@@ -15,7 +15,7 @@ from cds_service.fhir.batch import Part, batch_body, batch_parts
 from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.http import FHIR_JSON, FORM, FetchFailedError, FhirServer, Question, Terms
 from cds_service.fhir.paging import Allowance, safe_next_url
-from cds_service.fhir.prefetch import Page, joined_answer, read_page
+from cds_service.fhir.prefetch import Page, joined_answer, read_page, with_outcome
 from cds_service.fhir.queries import Searches
 from cds_service.fhir.repeats import without_repeats
 from cds_service.fhir.side_by_side import Steps
@@ -178,7 +178,8 @@ class Batch:
 def _first_page(key: str, part: Part) -> tuple[Page, int] | str:
     if part.body is None:
         return part.problem
-    return without_repeats(read_page(key, part.body), part.body), len(part.body)
+    page = without_repeats(read_page(key, part.body), part.body)
+    return page if part.outcome is None else with_outcome(page, part.outcome), len(part.body)
 
 
 def first_pages(

@@ -14,6 +14,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
+from msgspec.json import encode
 
 from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.chart.facts import SetAside
@@ -21,7 +22,7 @@ from cds_service.fhir import dates, reasons, wire
 from cds_service.fhir.answers import Headed, KeyAnswer, RawResource, raw_of
 from cds_service.fhir.coding import Vocabulary
 from cds_service.fhir.decoding import read_part, read_resource
-from cds_service.fhir.subjects import Owner, Subjects, split_reference
+from cds_service.fhir.subjects import Owner, Subjects
 from cds_service.hooks.strict_json import check_part
 from cds_service.knowledge.model import Knowledge
 from cds_service.values import FhirDate
@@ -112,7 +113,8 @@ class Reader:
         self.incomplete: dict[str, str] = {}
         """Why a key holds less than came."""
         self.kinds: dict[str, set[str]] = {}
-        """The kinds of entry that came under each key, those of other patients left out."""
+        """The kinds of entry that came as an answer under each key; those of other patients, and
+        what only came along, are left out."""
         self.entries: dict[str, dict[str, Entry]] = {kind: {} for kind in READ_TYPES}
         self.patients: list[tuple[str, wire.Patient]] = []
         """Every Patient that came, with the key it came under."""
@@ -139,14 +141,15 @@ class Reader:
         They are Observations with a code that no rule reads, and those there is no time for.
         """
         unread: list[RawResource] = []
+        kinds = self.kinds.setdefault(key, set())
         for number, resource in enumerate(resources):
             if number >= ALWAYS_READ and not self.has_time():
                 self.incomplete[key] = reasons.NOT_READ_IN_TIME
                 unread += map(raw_of, resources[number:])
                 break
-            raw, head = _headed(resource)
-            if not self._is_taken(key, raw, head):
-                unread.append(raw)
+            found = _headed(resource)
+            if not self._is_taken(key, found, kinds):
+                unread.append(found.raw)
         return unread
 
     def put_aside(self, key: str, reason: str, reference: str | None = None) -> None:
@@ -204,18 +207,20 @@ class Reader:
         return dates.clipped(day, self.as_of)
 
     def relative(self, reference: wire.Reference | None) -> str | None:
-        """Return "Type/id" of *reference*, or None; contained ones keep their "#id"."""
+        """Return "Type/id" of *reference*, or None; contained ones keep their "#id".
+
+        None too for an entry of another server: its "Type/id" may be another entry here.
+        """
         if reference is None or reference.reference is None:
             return None
         text = reference.reference.strip()
         if text.startswith("#"):
             return text
-        text = self.subjects.full_urls.get(text, text)
-        _, kind, found_id = split_reference(text)
-        return None if kind is None or found_id is None else f"{kind}/{found_id}"
+        return self.subjects.relative(text)
 
-    def _is_taken(self, key: str, raw: RawResource, head: wire.Head | None) -> bool:
-        """Take one resource; return False for an Observation with a code that no rule reads."""
+    def _is_taken(self, key: str, resource: Headed, kinds: set[str]) -> bool:
+        """Take one resource and note its kind; False for an Observation that no rule reads."""
+        raw, head = resource.raw, resource.head
         if head is None or head.resource_type is None:
             self.put_aside(key, reasons.UNREADABLE)
             self.incomplete.setdefault(key, reasons.UNREADABLE_ENTRY)
@@ -223,16 +228,26 @@ class Reader:
         kind = head.resource_type
         if kind not in READ_TYPES:
             self._take_other(key, raw, head)
+            if not (resource.is_beside or self._is_of_another(kind, head)):
+                kinds.add(kind)
             return True
         owner = self._owner(head)
         if owner is Owner.ANOTHER:
             self.put_aside(key, reasons.ANOTHER_PATIENT, kind)  # the type alone, not whose it is
             return True
-        self.kinds.setdefault(key, set()).add(kind)
+        if not resource.is_beside:
+            kinds.add(kind)
         is_read = kind != "Observation" or self.has_meaning(head) or bool(head.component)
         if is_read:
             self._take_entry(_entry(key, raw, head, kind), owner)
         return is_read
+
+    def _is_of_another(self, kind: str, head: wire.Head) -> bool:
+        """Whether a resource that is no part of the chart is, or is of, another patient."""
+        if kind == "Patient":
+            itself = wire.Reference(reference=f"Patient/{head.id or ''}")
+            return self.subjects.owner(itself) is Owner.ANOTHER
+        return self._owner(head) is Owner.ANOTHER
 
     def _owner(self, head: wire.Head) -> Owner:
         if head.focus and self.subjects.owner(*head.focus) is Owner.ANOTHER:
@@ -267,9 +282,14 @@ class Reader:
         elif head.resource_type == "Medication":
             medication = read_resource(raw, wire.Medication)
             if medication is not None and head.id is not None:
-                self.medications[f"Medication/{head.id}"] = medication
+                self._keep_medication(f"Medication/{head.id}", medication)
         else:
             self.put_aside(key, reasons.NOT_READ_HERE)
+
+    def _keep_medication(self, name: str, copy: wire.Medication) -> None:
+        other = self.medications.get(name)
+        if other is None or self._age_of_medication(copy) > self._age_of_medication(other):
+            self.medications[name] = copy
 
     def _take_entry(self, entry: Entry, owner: Owner) -> None:
         if owner is Owner.PATIENT:
@@ -288,21 +308,32 @@ class Reader:
     def _age(self, entry: Entry) -> tuple[datetime, int, bool, bytes]:
         """Order copies of one resource: newest last; without a version the retraction wins."""
         copy = read_resource(entry.raw, wire.Copy)
-        meta = (copy.meta if copy is not None else None) or wire.Meta()
+        updated, version = self._written(copy.meta if copy is not None else None)
+        return updated, version, entry.status == "entered-in-error", bytes(entry.raw)
+
+    def age_of_patient(self, patient: wire.Patient) -> tuple[datetime, int, bool, bytes]:
+        """Order copies of the Patient: newest last; of equal age a death wins."""
+        updated, version = self._written(patient.meta)
+        return updated, version, patient.is_deceased, encode(patient)
+
+    def _age_of_medication(self, medication: wire.Medication) -> tuple[datetime, int, bytes]:
+        return (*self._written(medication.meta), encode(medication))
+
+    def _written(self, meta: wire.Meta | None) -> tuple[datetime, int]:
+        """Return when a copy was written, and its version; long ago and 0 if it does not say."""
+        meta = meta or wire.Meta()
         updated = dates.read_date(meta.last_updated, self.zone)
         version = (meta.version_id or "").strip()
         return (
             updated.instant if updated and updated.instant else _LONG_AGO,
             int(version) if version.isdecimal() and len(version) < 19 else 0,  # noqa: PLR2004
-            entry.status == "entered-in-error",
-            bytes(entry.raw),
         )
 
 
-def _headed(resource: RawResource | Headed) -> tuple[RawResource, wire.Head | None]:
+def _headed(resource: RawResource | Headed) -> Headed:
     if isinstance(resource, Headed):
-        return resource.raw, resource.head
-    return resource, read_resource(resource, wire.Head)
+        return resource
+    return Headed(resource, read_resource(resource, wire.Head))
 
 
 def _entry(key: str, raw: RawResource, head: wire.Head, kind: str) -> Entry:

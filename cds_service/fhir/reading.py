@@ -121,7 +121,8 @@ def _patient(reader: Reader, answers: Mapping[str, KeyAnswer], patient_id: str) 
     is_another = Key.PATIENT in others and Key.PATIENT not in keys_of_own
     if not own or is_another:
         raise _patient_missing(answers.get(Key.PATIENT), is_another=bool(others))
-    return _patient_fact(reader, own[0])
+    newest = own[0] if len(own) == 1 else max(own, key=reader.age_of_patient)
+    return _patient_fact(reader, newest)
 
 
 def _patient_fact(reader: Reader, patient: Patient) -> PatientFact:
@@ -129,7 +130,7 @@ def _patient_fact(reader: Reader, patient: Patient) -> PatientFact:
         reference=f"Patient/{patient.id}",
         birth=reader.clipped(reader.date(patient.birth_date)),
         gender=plain_word(patient.gender) or None,
-        is_deceased=patient.deceased_boolean is True or bool(patient.deceased_date_time),
+        is_deceased=patient.is_deceased,
     )
 
 
@@ -161,8 +162,8 @@ def _check_procedures(answers: Mapping[str, KeyAnswer]) -> None:
 
 def _gap(reader: Reader, key: str) -> str | None:
     """Return why a key that came whole does not hold all it should; None if it does."""
-    kinds = reader.kinds.get(key)
-    if kinds and TYPES.get(key) not in kinds:
+    wanted, kinds = TYPES.get(key), reader.kinds.get(key)
+    if wanted is not None and kinds and wanted not in kinds:
         return reasons.OTHER_KIND
     return reader.incomplete.get(key)
 

@@ -14,7 +14,7 @@ NO_ACCESS_TOKEN = "the EHR did not send it and gave no access token for its FHIR
 NOT_FHIR_JSON = "the answer was not FHIR JSON"
 SERVER_NOT_FHIR_JSON = "the FHIR server answered with something that is not FHIR JSON"
 SERVER_REFUSED = "the FHIR server refused access ({status})"
-SERVER_NOT_FOUND = "the FHIR server does not have it (404)"
+SERVER_NOT_FOUND = "the FHIR server does not have it ({status})"
 SERVER_FAILED = "the FHIR server failed ({status})"
 SERVER_BUSY = "the FHIR server was too busy ({status})"
 SERVER_REDIRECTED = "the FHIR server redirected the request, which is not followed"
@@ -29,6 +29,7 @@ OTHER_KIND = "the answer held another kind of entry than was asked for"
 BATCH_MIXED_UP = "the parts of the FHIR server's answer could not be told apart"
 SINGLE_RESOURCE = "a single resource came where a list was asked for"
 FEWER_THAN_TOTAL = "fewer entries came than the FHIR server counted"
+UNCLEAR_WHETHER_ALL = "the answer does not say readably whether that was all"
 MORE_PAGES = "there are more pages than could be read"
 NEXT_PAGE_ELSEWHERE = "the next page was on another server and was not fetched"
 UNREADABLE_ENTRY = "an entry could not be read"
@@ -75,7 +76,7 @@ def of_status(status: int) -> str | None:
     if status in _REFUSALS:
         return SERVER_REFUSED.format(status=status)
     if status in _ABSENCES:
-        return SERVER_NOT_FOUND
+        return SERVER_NOT_FOUND.format(status=status)
     if status in BUSY_STATUSES:
         return SERVER_BUSY.format(status=status)
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:

@@ -39,6 +39,8 @@ class Subjects:
         self._is_server_known = fhir_server is not None
         known = [*bases, *([fhir_server] if fhir_server is not None else [])]
         self._bases = frozenset(normalised_base(base) for base in known) - {None}
+        self._judged: dict[str, bool] = {}
+        """Which bases of references are known; a chart has few and names them often."""
         self.full_urls = full_urls
         """Where the ``fullUrl`` of any entry of the request leads."""
 
@@ -54,10 +56,20 @@ class Subjects:
                 decided = owner
         return decided
 
-    def _compared(self, text: str) -> Owner:
+    def relative(self, text: str) -> str | None:
+        """Return "Type/id" of the entry here that a reference leads to, or None."""
+        base, found_type, found_id = self._split(text)
+        if found_type is None or (base is not None and not self._is_known(base)):
+            return None
+        return f"{found_type}/{found_id}"
+
+    def _split(self, text: str) -> tuple[str | None, str | None, str | None]:
         if text.lower().startswith("urn:"):
             text = self.full_urls.get(text, "")
-        base, found_type, found_id = split_reference(text)
+        return split_reference(text)
+
+    def _compared(self, text: str) -> Owner:
+        base, found_type, found_id = self._split(text)
         if found_type != "Patient" or found_id is None:
             return Owner.UNKNOWN
         if found_id != self._patient_id:
@@ -67,10 +79,11 @@ class Subjects:
         return Owner.ANOTHER
 
     def _is_known(self, base: str) -> bool:
-        normalised = normalised_base(base)
-        if normalised in self._bases:
-            return True
-        return not self._is_server_known and normalised is not None
+        if base not in self._judged:
+            normalised = normalised_base(base)
+            is_any_known = not self._is_server_known and normalised is not None
+            self._judged[base] = normalised in self._bases or is_any_known
+        return self._judged[base]
 
 
 def split_reference(text: str) -> tuple[str | None, str | None, str | None]:

@@ -108,10 +108,16 @@ class Patient(Base, frozen=True, kw_only=True):
     """The fields read of a Patient."""
 
     id: str | None = None
+    meta: Meta | None = None
     birth_date: str | None = None
     gender: str | None = None
     deceased_boolean: bool | None = None
     deceased_date_time: str | None = None
+
+    @property
+    def is_deceased(self) -> bool:
+        """Whether the patient has died."""
+        return self.deceased_boolean is True or bool(self.deceased_date_time)
 
 
 class Procedure(Base, frozen=True, kw_only=True):
@@ -298,6 +304,7 @@ class Medication(Base, frozen=True, kw_only=True):
 
     resource_type: str | None = None
     id: str | None = None
+    meta: Meta | None = None
     code: CodeableConcept | None = None
     ingredient: tuple[Ingredient, ...] = ()
 

@@ -28,6 +28,11 @@ WHOLE = {
     "of a length in small letters": OK + LENGTH.lower() + BODY,
     "with lines that end in one sign": (OK + LENGTH).replace(b"\r", b"") + BODY,
     "after a Continue": b"HTTP/1.1 100 Continue\r\n\r\n" + OK + LENGTH + BODY,
+    "after Early Hints": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK + LENGTH + BODY,
+    "after hints and news of its making": b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n"
+    + b"HTTP/1.1 102 Processing\r\n\r\n" * 20
+    + b"HTTP/1.1 100 Continue\r\n\r\n"
+    + (OK + CHUNKED + b"\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)),
     "in one chunk": OK + CHUNKED + b"\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY),
     "in chunks with extensions and a trailer": OK
     + CHUNKED
@@ -47,6 +52,10 @@ NEVER_READ = {
     "another protocol": b"HTTP/2.0 200 OK\r\n\r\n",
     "a refusal whose page is long": b"HTTP/1.1 403 No\r\nContent-Length: 9999\r\n\r\n<html>",
     "nothing to say": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "another protocol on this connection": b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    "a refusal after a hint": b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 403 No\r\n\r\n",
+    "no HTTP after a hint": b"HTTP/1.1 103 Early Hints\r\n\r\n<html>",
+    "hints without end": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 6_000,
     "a chunk of no size": OK + CHUNKED + b"\r\nsize\r\n",
     "a chunk of less than nothing": OK + CHUNKED + b"\r\n-5\r\n",
     "a size that never ends": OK + CHUNKED + b"\r\n" + b"0" * 70_000,

@@ -62,13 +62,32 @@ def sends(body: object) -> Callable[[Handler], None]:
     return lambda handler: handler.send_json(body)
 
 
+ABSENT = "the FHIR server does not have it ({status})"
+
+
+def early_hints(handler: Handler) -> None:
+    """Send hints before the answer, as a proxy with HTTP/2 on its other side does."""
+    handler.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
+    handler.send_json(page(procedure()))
+
+
+def overlapping(handler: Handler) -> None:
+    """Send four operations in two pages, the second of them twice and the fourth never."""
+    found = [procedure(id=f"p{number}") for number in range(4)]
+    if "page=2" in handler.path:
+        handler.send_json(page(*found[1:3], total=4))
+    else:
+        handler.send_json(page(*found[:2], total=4, following="Procedure?page=2"))
+
+
 HTML = b"<html>Tomcat</html>"
 FAULTS: list[tuple[str, Callable[[Handler], None], State, str]] = [
     ("slow", fault_server.slow(2), State.NOT_SUPPLIED, reasons.SERVER_TOO_SLOW),
     ("drip", fault_server.drip, State.NOT_SUPPLIED, reasons.SERVER_TOO_SLOW),
     ("401", fault_server.status(401), State.NOT_SUPPLIED, "the FHIR server refused access (401)"),
     ("403", fault_server.status(403), State.NOT_SUPPLIED, "the FHIR server refused access (403)"),
-    ("404", fault_server.status(404), State.NOT_SUPPLIED, reasons.SERVER_NOT_FOUND),
+    ("404", fault_server.status(404), State.NOT_SUPPLIED, ABSENT.format(status=404)),
+    ("410", fault_server.status(410), State.NOT_SUPPLIED, ABSENT.format(status=410)),
     ("429", fault_server.status(429), State.NOT_SUPPLIED, "the FHIR server was too busy (429)"),
     ("500", fault_server.status(500), State.NOT_SUPPLIED, "the FHIR server failed (500)"),
     ("599", fault_server.status(599), State.NOT_SUPPLIED, "the FHIR server failed (5xx)"),
@@ -216,6 +235,23 @@ def test_pages_are_followed_to_the_end(gateway: Gateway, server: FaultServer) ->
     server.behaviours["Procedure"] = behaviour
     answer = gateway.answers(call(server), dev_profile(), deadline(3))[Key.PROCEDURES]
     assert (answer.supply.state, len(answer.resources)) == (State.SUPPLIED, 7)
+
+
+def test_pages_that_overlap_leave_a_gap(gateway: Gateway, server: FaultServer) -> None:
+    """A server that loses its place between two pages has not sent everything."""
+    server.behaviours["Procedure"] = overlapping
+    supply = gateway.answers(call(server), dev_profile(), deadline())[Key.PROCEDURES].supply
+    assert (supply.state, supply.reason) == (State.PARTIAL, reasons.FEWER_THAN_TOTAL)
+    assert len(server.asked("Procedure")) == 2
+
+
+def test_hints_before_the_answer_are_not_the_answer(gateway: Gateway, server: FaultServer) -> None:
+    """The operations come after them, and the connection stays of use."""
+    server.behaviours["Procedure"] = early_hints
+    for _ in range(2):
+        answers = gateway.answers(call(server), dev_profile(), deadline())
+        assert answers[Key.PROCEDURES].supply.state is State.SUPPLIED
+        assert not any(answer.supply.has_failed for answer in answers.values())
 
 
 @pytest.mark.parametrize("step", [0, 1], ids=["loop", "endless"])

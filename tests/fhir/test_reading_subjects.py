@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -232,6 +233,112 @@ def test_another_person_under_the_patient_key_is_refused_whoever_else_is_in_the_
         read(procedure(), patient={**PATIENT, "id": "bert"}, raw={Key.CONDITIONS: (own,)})
     assert refused.value.keys == (Key.PATIENT,)
     assert read(procedure(), patient=None, raw={Key.CONDITIONS: (own,)}).procedures
+
+
+def shuffled(read: ReadChart, *patients: Resource) -> set[tuple[object, bool]]:
+    """Return birth and death of the patient, whichever of *patients* comes first."""
+    found = set()
+    for order in permutations(json.dumps(one).encode() for one in patients):
+        patient = read(patient=None, raw={Key.PATIENT: order}).patient
+        found.add((patient.birth and patient.birth.latest.year, patient.is_deceased))
+    return found
+
+
+def version(number: int, **fields: object) -> Resource:
+    """Return a version of the patient, written in the year 2020 + *number*."""
+    meta = {"versionId": str(number), "lastUpdated": f"{2020 + number}-01-01T00:00:00Z"}
+    return {**PATIENT, "meta": meta, **fields}
+
+
+def test_newest_copy_of_the_patient_counts_in_any_order(read: ReadChart) -> None:
+    """A patient who has died since the first copy has died; a mistaken death is taken back."""
+    born = {"birthDate": "1980"}
+    assert shuffled(read, version(1), version(2, deceasedBoolean=True)) == {(1970, True)}
+    assert shuffled(read, version(1, deceasedBoolean=True), version(2, **born)) == {(1980, False)}
+    assert shuffled(read, PATIENT, version(1, **born), version(2)) == {(1970, False)}
+
+
+def test_of_copies_of_equal_age_the_one_that_tells_of_a_death_counts(read: ReadChart) -> None:
+    """Nothing says which is newer, and no card is made for somebody who may have died."""
+    dead = {"deceasedDateTime": "2026-01-01"}
+    assert shuffled(read, PATIENT, {**PATIENT, **dead}) == {(1970, True)}
+    assert shuffled(read, version(1), version(1, **dead), version(0)) == {(1970, True)}
+    twins = shuffled(read, version(1, birthDate="1980"), version(1, birthDate="1981"))
+    assert len(twins) == 1
+
+
+def drug(reference: str) -> Resource:
+    """Return an order of the patient for the drug that *reference* leads to."""
+    return {
+        "resourceType": "MedicationRequest",
+        "id": "m",
+        "status": "active",
+        "intent": "order",
+        "subject": {"reference": "Patient/anna"},
+        "medicationReference": {"reference": reference},
+    }
+
+
+OXYCODONE: Resource = {"resourceType": "Medication", "id": "5", "code": concept(RXNORM, "7804")}
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "Medication/5",
+        "https://ehr.example/fhir/Medication/5",
+        "https://EHR.example:443/fhir/Medication/5/_history/2",
+        "https://second.example/r4/Medication/5",
+        "urn:uuid:5",
+    ],
+)
+def test_drug_of_a_known_server_is_the_one_in_the_chart(read: ReadChart, reference: str) -> None:
+    """Relative, or below the FHIR server of the call or a base of the profile."""
+    drugs = {Key.MEDICATION_REQUESTS: (json.dumps(OXYCODONE).encode(),)}
+    chart = read(drug(reference), raw=drugs, full_urls={"urn:uuid:5": "Medication/5"})
+    assert [sorted(fact.concepts) for fact in chart.drugs] == [["opioid"]]
+    assert chart.supply_of(Key.MEDICATION_REQUESTS).state is State.SUPPLIED
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "https://other.example/fhir/Medication/5",
+        "http://ehr.example/fhir/Medication/5",
+        "https://ehr.example/Medication/5",
+        "https://ehr.example/fhir/other/Medication/5",
+        "https://ehr.example@other.example/fhir/Medication/5",
+    ],
+)
+def test_drug_of_another_server_is_not_the_one_in_the_chart(
+    read: ReadChart, reference: str
+) -> None:
+    """Drug 5 of another server may be any drug: it is not known, and that is said."""
+    drugs = {Key.MEDICATION_REQUESTS: (json.dumps(OXYCODONE).encode(),)}
+    chart = read(drug(reference), raw=drugs, full_urls={reference: "Medication/5"})
+    assert chart.drugs == ()
+    assert [item.reason for item in chart.set_aside] == [reasons.UNKNOWN_MEDICATION]
+    assert chart.supply_of(Key.MEDICATION_REQUESTS).state is State.PARTIAL
+    without_server = read(drug(reference), raw=drugs, fhir_server=None)
+    assert len(without_server.drugs) == ("@" not in reference)
+
+
+def test_reason_on_another_server_is_no_diagnosis_of_the_chart(read: ReadChart) -> None:
+    """An operation done elsewhere for their condition c1 was not done for our condition c1."""
+    ours = condition("27151001", code={"text": "L4-L5 herniation", **concept(SNOMED, "27151001")})
+    for base, count in (("https://ehr.example/fhir/", 1), ("https://other.example/fhir/", 0)):
+        link = {"reasonReference": [{"reference": f"{base}Condition/c1"}]}
+        (fact,) = read(ours, procedure(**link)).procedures
+        assert len(fact.reason_references) == count
+
+
+def test_newest_copy_of_a_drug_counts_in_any_order(read: ReadChart) -> None:
+    """What was prescribed as drug 5 is what the server says last of drug 5."""
+    old = {**OXYCODONE, "meta": {"versionId": "1"}}
+    new = {**OXYCODONE, "code": concept(RXNORM, "25480"), "meta": {"versionId": "2"}}
+    for order in permutations(json.dumps(one).encode() for one in (old, new)):
+        chart = read(drug("Medication/5"), raw={Key.MEDICATION_REQUESTS: order})
+        assert [sorted(fact.concepts) for fact in chart.drugs] == [["gabapentinoid"]]
 
 
 def test_a_missing_patient_is_refused(read: ReadChart) -> None:

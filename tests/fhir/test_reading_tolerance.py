@@ -6,18 +6,24 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cds_service.chart.facts import Chart
 from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.prefetch import joined_answer, read_page
+from cds_service.fhir.reading import read_chart
+from cds_service.knowledge.model import Knowledge
 from tests.fhir.chart_parts import (
     KEYS,
     LOINC,
+    PATIENT,
     SNOMED,
+    TODAY,
     ReadChart,
     Resource,
     concept,
@@ -25,6 +31,7 @@ from tests.fhir.chart_parts import (
     observation,
     procedure,
 )
+from tests.fhir.test_gateway_faults import page
 
 WORDS = st.sampled_from(
     [
@@ -224,6 +231,79 @@ def test_key_that_holds_only_another_kind_of_entry_is_not_known(read: ReadChart)
     for key in (Key.PROCEDURES, Key.CONDITIONS):
         supply = chart.supply_of(key)
         assert (supply.state, supply.reason) == (State.PARTIAL, reasons.OTHER_KIND)
+
+
+COVERAGE: Resource = {"resourceType": "Coverage", "id": "v", "status": "active"}
+HINT: Resource = {
+    "resourceType": "OperationOutcome",
+    "issue": [{"severity": "warning", "code": "informational"}],
+}
+
+
+def operations(knowledge: Knowledge, *pages: object) -> Chart:
+    """Return the chart of the patient, for whom *pages* came when operations were asked for."""
+    found = tuple(read_page(Key.PROCEDURES, json.dumps(one).encode()) for one in pages)
+    patient = read_page(Key.PATIENT, json.dumps(PATIENT).encode())
+    return read_chart(
+        {Key.PATIENT: joined_answer((patient,)), Key.PROCEDURES: joined_answer(found)},
+        patient_id="anna",
+        as_of=TODAY,
+        zone=ZoneInfo("UTC"),
+        knowledge=knowledge,
+        bases=frozenset(),
+        fhir_server=None,
+    )
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        page(PATIENT),
+        page({"resourceType": "Patient"}),
+        page(COVERAGE),
+        page(page(COVERAGE)),
+        page(HINT, PATIENT),
+        page({**procedure(), "resourceType": "procedure"}),
+        page(procedure(subject={"reference": "Patient/bert"}, resourceType="Claim"), COVERAGE),
+    ],
+    ids=[
+        "the patient",
+        "nobody",
+        "coverage",
+        "a Bundle of coverage",
+        "a hint too",
+        "small",
+        "mixed",
+    ],
+)
+def test_other_things_in_place_of_the_operations_are_not_no_operations(
+    knowledge: Knowledge, others: object
+) -> None:
+    """The server answered something else: whether the patient was operated on is not known."""
+    supply = operations(knowledge, others).supply_of(Key.PROCEDURES)
+    assert (supply.state, supply.reason) == (State.PARTIAL, reasons.OTHER_KIND)
+    supply = operations(knowledge, page(procedure()), others).supply_of(Key.PROCEDURES)
+    assert supply.state is State.SUPPLIED
+
+
+@pytest.mark.parametrize("other", [PATIENT, COVERAGE, condition("1")], ids=lambda one: one["id"])
+@pytest.mark.parametrize("mode", ["include", "outcome"])
+def test_what_came_along_with_no_operation_is_no_answer(
+    knowledge: Knowledge, other: Resource, mode: str
+) -> None:
+    """There is no operation, for certain; the server sent along what it was not asked for."""
+    entries = [{"resource": HINT}, {"resource": other, "search": {"mode": mode}}]
+    empty = {"resourceType": "Bundle", "total": 0, "entry": entries}
+    assert operations(knowledge, empty).supply_of(Key.PROCEDURES).state is State.EMPTY
+
+
+def test_what_is_of_another_patient_is_no_answer_of_another_kind(knowledge: Knowledge) -> None:
+    """It is set aside, and the rest of the key stays as it is."""
+    about_bert = {"subject": {"reference": "Patient/bert"}}
+    foreign = page(
+        {**PATIENT, "id": "bert"}, {**COVERAGE, **about_bert}, condition("1", **about_bert)
+    )
+    assert operations(knowledge, foreign).supply_of(Key.PROCEDURES).state is State.SUPPLIED
 
 
 def _real_resources() -> list[Resource]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from urllib.parse import parse_qs
 
 import pytest
@@ -21,6 +22,8 @@ from tests.fhir import fault_server
 from tests.fhir.chart_parts import PATIENT, observation, procedure
 from tests.fhir.fault_server import FaultServer, Handler
 from tests.fhir.test_gateway_faults import call, deadline, page, sends
+
+NO_OUTCOMES: Mapping[str, object] = {}
 
 
 @pytest.fixture
@@ -55,8 +58,13 @@ def test_searches_by_post_put_nothing_of_the_patient_into_a_url(
     assert all(form["patient"] == ["anna"] for form in forms)
 
 
-def batch_server(server: FaultServer, *, drops: int = 0) -> None:
-    """Let *server* answer a batch as it would answer each search; *drops* entries are left out."""
+def batch_server(
+    server: FaultServer, *, drops: int = 0, outcomes: Mapping[str, object] = NO_OUTCOMES
+) -> None:
+    """Let *server* answer a batch as it would answer each search.
+
+    *drops* entries are left out; *outcomes* stand beside what was found of a kind.
+    """
     found = {"Patient/anna": PATIENT}
 
     def behaviour(handler: Handler) -> None:
@@ -70,7 +78,8 @@ def batch_server(server: FaultServer, *, drops: int = 0) -> None:
                 body = page(procedure(), following=f"{server.base}/Procedure?page=2")
             elif path.startswith("Device"):
                 body, status = None, "403 Forbidden"
-            entries.append({"resource": body, "response": {"status": status}})
+            response = {"status": status, "outcome": outcomes.get(path.split("?")[0])}
+            entries.append({"resource": body, "response": response})
         handler.send_json(
             {"resourceType": "Bundle", "type": "batch-response", "entry": entries[drops:]}
         )
@@ -97,6 +106,37 @@ def test_one_batch_asks_for_everything_and_pages_go_on_alone(
     assert answers[Key.PROCEDURES].supply.state is State.SUPPLIED
     assert answers[Key.SCORES].supply.state is State.EMPTY
     assert answers[Key.DEVICES].supply.reason == "the FHIR server refused access (403)"
+
+
+def reported(severity: str, code: str) -> dict[str, object]:
+    """Return an OperationOutcome with one issue."""
+    issue = {"severity": severity, "code": code}
+    return {"resourceType": "OperationOutcome", "issue": [issue]}
+
+
+def test_what_the_server_says_beside_a_part_of_a_batch_counts(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """An error beside nothing is no empty list, and a warning may say that something is missing."""
+    outcomes = {
+        "Procedure": reported("error", "exception"),
+        "Condition": reported("error", "exception"),
+        "ServiceRequest": reported("warning", "incomplete"),
+        "MedicationRequest": reported("warning", "informational"),
+        "DiagnosticReport": "denied",
+    }
+    batch_server(server, outcomes=outcomes)
+    server.behaviours["Procedure"] = sends(page(procedure(id="p2")))
+    answers = batched(gateway, server)
+    states = {key: answers[key].supply.state for key in Key.DEFAULT[1:6]}
+    assert states == {
+        Key.PROCEDURES: State.PARTIAL,
+        Key.CONDITIONS: State.NOT_SUPPLIED,
+        Key.SERVICE_REQUESTS: State.PARTIAL,
+        Key.MEDICATION_REQUESTS: State.EMPTY,
+        Key.DIAGNOSTIC_REPORTS: State.NOT_SUPPLIED,
+    }
+    assert answers[Key.SERVICE_REQUESTS].supply.reason == reasons.REPORTED_PROBLEM
 
 
 def test_batch_answer_with_too_few_parts_is_not_used(gateway: Gateway, server: FaultServer) -> None:

@@ -369,5 +369,5 @@ def test_refusal_leaves_no_rest_on_the_connection(gateway: Gateway, server: Faul
     client = dev_profile()
     for _ in range(2):
         answers = gateway.answers(call(server), client, deadline())
-        assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_NOT_FOUND
+        assert answers[Key.CONDITIONS].supply.reason == reasons.of_status(404)
         assert answers[Key.PATIENT].supply.state is State.SUPPLIED
