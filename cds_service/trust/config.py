@@ -8,11 +8,12 @@ whole.  The environment and the command line are read elsewhere.
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -24,7 +25,7 @@ from jsonschema import Draft7Validator
 from jsonschema.exceptions import best_match
 
 from cds_service.errors import SettingsError
-from cds_service.trust.config_faults import fault, schema_fault
+from cds_service.trust.config_faults import fault, key_path, schema_fault
 from cds_service.trust.config_figures import FiguresSettings, read_figures
 from cds_service.trust.config_ledger import LedgerSettings, read_ledger
 from cds_service.trust.config_place import Place, Table
@@ -107,6 +108,7 @@ def load_config(path: Path) -> Config:
     worst = best_match(_validator().iter_errors(document))
     if worst is not None:
         raise schema_fault(path, worst)
+    _refuse_no_numbers(path, document)
     service_table = cast("Table", document["service"])
     place = Place(file=path, is_demo=service_table.get("mode") == "demo")
     service = _read_service(place, service_table)
@@ -252,6 +254,21 @@ def _read_toml(path: Path) -> dict[str, object]:
         raise fault(path, "the file", "it is not UTF-8.", "Save it as UTF-8.") from None
     except RecursionError:
         raise fault(path, "the file", "it is nested too deeply.", "Make it flat.") from None
+
+
+def _refuse_no_numbers(path: Path, document: Mapping[str, object]) -> None:
+    """Refuse nan and inf wherever the schema allows a number: nan is within every range of it."""
+    found: list[tuple[tuple[str | int, ...], object]] = [((), document)]
+    while found:
+        parts, value = found.pop()
+        if isinstance(value, dict):
+            found += (((*parts, key), member) for key, member in value.items())
+        elif isinstance(value, list):
+            found += (((*parts, place), member) for place, member in enumerate(value))
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise fault(
+                path, key_path(parts), "this is no number.", "Write a number in digits, such as 50."
+            )
 
 
 def _read_service(place: Place, table: Table) -> ServiceSettings:

@@ -231,6 +231,12 @@ WRONG = {
     ),
     "text for a number": (SERVICE + CLIENT + 'burst = "5"', "clients[0].burst"),
     "true for a number": (SERVICE + CLIENT + "burst = true", "clients[0].burst"),
+    "a rate that is no number": (
+        SERVICE + CLIENT + "rate_per_second = nan",
+        "clients[0].rate_per_second: this is no number. Write a number in digits",
+    ),
+    "a rate without end": (SERVICE + CLIENT + "rate_per_second = +inf", "clients[0].rate_per"),
+    "a deadline that is no number": (SERVICE + "deadline_ms = -nan", "service.deadline_ms"),
     "symmetric algorithm": (
         SERVICE + CLIENT + 'algorithms = ["HS256"]',
         "clients[0].algorithms[0]: the value is not one of the choices",
