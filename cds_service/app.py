@@ -251,7 +251,6 @@ def _authenticator(
         return OpenAccess(dev_profile(fhir_bases=settings.dev_fhir_bases))
     if settings.config_path is None:
         return ClosedAccess()
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
     verifier = Verifier(config, settings.state_dir, clock)
     verifier.warm()
     return verifier

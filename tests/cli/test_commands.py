@@ -158,6 +158,7 @@ WRONG_USE = {
     "an impossible port": (("serve", "--dev", "--port", "99999"), "1 to 65535"),
     "no deadline": (("serve", "--dev", "--deadline-ms", "0"), "50 to 30000"),
     "a file that is not there": (("serve", "--config", "/nowhere/x.toml"), "/nowhere/x.toml"),
+    "a file for state": (("serve", "--dev", "--state-dir", __file__), "a file stands"),
     "a day that is no day": (("evaluate", "--as-of", "2026-02-30", "-"), "--as-of"),
     "an unknown command": (("server",), "server"),
 }

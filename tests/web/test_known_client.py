@@ -76,13 +76,17 @@ def make_ehr(knowledge: Knowledge, rooms: SmallRooms, tmp_path: Path) -> Callabl
 
 
 def _known_ehr(
-    knowledge: Knowledge, rooms: SmallRooms, folder: Path, lines: tuple[str, ...]
+    knowledge: Knowledge,
+    rooms: SmallRooms,
+    folder: Path,
+    lines: tuple[str, ...],
+    state_dir: Path | None = None,
 ) -> Ehr:
     config, key = generate_demo_config(folder, "http://127.0.0.1:8090/fhir", URL)
     text = config.read_text(encoding="utf-8")
     config.write_text(text.replace("[service]", "\n".join(["[service]", *lines])), "utf-8")
     app = create_app(
-        Settings(config_path=config, state_dir=folder),
+        Settings(config_path=config, state_dir=state_dir or folder),
         clock=lambda: NOW,
         monotonic=lambda: 0.0,
         knowledge=knowledge,
@@ -98,6 +102,19 @@ def test_known_client_is_answered_and_its_token_works_once(ehr: Ehr, body: dict[
     again = ehr.call(body, token)
     assert again.status_code == 401
     assert issue_of(again)["details"]["text"] == "This call is not authorised."
+
+
+def test_process_that_begins_when_the_state_folder_is_gone_answers(
+    knowledge: Knowledge, rooms: SmallRooms, tmp_path: Path, body: dict[str, Any]
+) -> None:
+    """A worker that is replaced while the disk is away answers, and remembers tokens by itself."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    ehr = _known_ehr(knowledge, rooms, tmp_path, (), tmp_path / "file")
+    token = ehr.token(f"{URL}{SERVICE}")
+    assert [ehr.call(body, token).status_code for _ in range(2)] == [200, 401]
+    ready = ehr.client.get("/health/ready").get_json()
+    assert ready["replay_store"] == "lost, each process remembers alone"
+    assert "cannot be written" in ready["ledger"]
 
 
 def test_call_without_a_good_token_is_refused_before_its_body_is_read(ehr: Ehr) -> None:
