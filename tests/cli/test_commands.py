@@ -94,6 +94,15 @@ def test_evaluation_takes_what_is_missing_as_unknown_when_the_file_is_partial(
     assert suggestions("--partial") == 0
 
 
+def test_evaluation_reads_a_text_that_was_cut_inside_an_emoji() -> None:
+    """One cut text of an export does not void the chart."""
+    resources = [{"resourceType": "Patient", "id": "anna", "name": [{"text": "Anna \ud83d"}]}]
+    entries = [{"resource": each} for each in resources]
+    bundle = {"resourceType": "Bundle", "entry": entries}
+    result = run("evaluate", "-", sent=json.dumps(bundle))
+    assert result.exit_code == 0, result.output
+
+
 def _two_patients() -> str:
     first, second = persona("no-relief"), persona("improving")
     entries = [*first.bundle["entry"], *second.bundle["entry"]]

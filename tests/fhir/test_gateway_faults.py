@@ -161,6 +161,26 @@ def test_fault_of_one_search_leaves_the_others_and_says_why(
     assert {supply.state for supply in others} == {State.EMPTY}
 
 
+def test_half_an_emoji_in_a_text_of_the_server_is_one_unknown_character(
+    gateway: Gateway, server: FaultServer, knowledge: Knowledge
+) -> None:
+    """A text that was cut inside an emoji does not void the operations of the chart."""
+    sent = {**procedure(), "note": [{"text": "scar \ud83d"}]}
+    server.behaviours["Procedure"] = sends(page(sent))
+    answers = gateway.answers(call(server), dev_profile(), deadline(2))
+    assert answers[Key.PROCEDURES].supply.state is State.SUPPLIED
+    chart = read_chart(
+        answers,
+        patient_id="anna",
+        as_of=TODAY,
+        zone=ZoneInfo("UTC"),
+        knowledge=knowledge,
+        bases=frozenset(),
+        fhir_server=server.base,
+    )
+    assert len(chart.procedures) == 1
+
+
 @pytest.mark.parametrize("behaviour", [fault_server.bomb, fault_server.huge], ids=["bomb", "huge"])
 def test_enormous_answer_is_refused_as_too_much(
     gateway: Gateway, server: FaultServer, behaviour: Callable[[Handler], None]
