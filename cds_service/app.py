@@ -33,6 +33,7 @@ from cds_service.rendering.options import CardOptions, may_link
 from cds_service.rendering.templates_check import check_orders
 from cds_service.settings import Settings
 from cds_service.trust.config import Config, ConfigSource, ReloadingConfig, ServiceSettings
+from cds_service.trust.keysets import KeySets
 from cds_service.trust.profile import ClientProfile, dev_profile
 from cds_service.trust.verification import Verifier
 from cds_service.turns import seconds_since_arrival
@@ -251,7 +252,8 @@ def _authenticator(
         return OpenAccess(dev_profile(fhir_bases=settings.dev_fhir_bases))
     if settings.config_path is None:
         return ClosedAccess()
-    verifier = Verifier(config, settings.state_dir, clock)
+    key_sets = KeySets(places=settings.most_hook_calls)
+    verifier = Verifier(config, settings.state_dir, clock, key_sets=key_sets)
     verifier.warm()
     return verifier
 

@@ -11,7 +11,7 @@ import re
 
 _HALF_OR_PAIR = re.compile(
     rb"""
-    (?<!\\) ( (?:\\\\)*+ )                  # escaped backslashes are none of the escape that follows
+    (?<!\\) ( (?:\\\\)*+ )               # escaped backslashes are no part of the next escape
     \\u[dD] (?:
         ( [89abAB][0-9a-fA-F]{2} \\u[dD][c-fC-F][0-9a-fA-F]{2} )  # the rest of a whole character
         | [89a-fA-F][0-9a-fA-F]{2}
