@@ -45,7 +45,13 @@ from cds_service.web.limits import TokenBuckets
 from cds_service.web.pages import register_pages
 from cds_service.web.problems import register_problems
 from cds_service.web.refusing import register_refusal
-from cds_service.web.routes import HookParts, register_health, register_hooks, register_reference
+from cds_service.web.routes import (
+    HOOK_ADDRESSES,
+    HookParts,
+    register_health,
+    register_hooks,
+    register_reference,
+)
 
 WATCHING = "watching"
 """Under this name the application's extensions hold what watches it."""
@@ -253,7 +259,9 @@ def _authenticator(
     if settings.config_path is None:
         return ClosedAccess()
     key_sets = KeySets(places=settings.most_hook_calls)
-    verifier = Verifier(config, settings.state_dir, clock, key_sets=key_sets)
+    verifier = Verifier(
+        config, settings.state_dir, clock, key_sets=key_sets, endpoints=HOOK_ADDRESSES
+    )
     verifier.warm()
     return verifier
 

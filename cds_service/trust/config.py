@@ -28,8 +28,8 @@ from cds_service.errors import SettingsError
 from cds_service.trust.config_faults import fault, key_path, schema_fault
 from cds_service.trust.config_figures import FiguresSettings, read_figures
 from cds_service.trust.config_ledger import LedgerSettings, read_ledger
-from cds_service.trust.config_place import Place, Table
-from cds_service.trust.config_reading import own_base_url, read_client
+from cds_service.trust.config_place import Place, Table, texts_of
+from cds_service.trust.config_reading import own_base_url, read_client, web_origins
 from cds_service.trust.config_secrets import read_identity_key
 from cds_service.trust.profile import ClientProfile
 
@@ -286,9 +286,10 @@ def _read_service(place: Place, table: Table) -> ServiceSettings:
         if key not in {"identity_key_file", "state_dir", "site_cards", "public_base_url"}
     }
     plain["identity_key"] = identity_key or DEVELOPMENT_IDENTITY_KEY
-    for key in ("allowed_link_hosts", "cors_origins"):
-        if key in plain:
-            plain[key] = tuple(cast("list[str]", plain[key]))
+    if "allowed_link_hosts" in plain:
+        plain["allowed_link_hosts"] = texts_of(table, "allowed_link_hosts")
+    if "cors_origins" in plain:
+        plain["cors_origins"] = web_origins(place, "cors_origins", texts_of(table, "cors_origins"))
     plain["disabled_cards"] = frozenset(cast("list[str]", table.get("disabled_cards", [])))
     if place.is_demo:
         plain["accept_unreviewed_content"] = True
