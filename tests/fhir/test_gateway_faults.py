@@ -30,6 +30,8 @@ SEARCHES = 9
 def call(
     server: FaultServer | str,
     token: str | None = TOKEN,
+    *,
+    is_expired: bool = False,
     **prefetch: bytes | None,
 ) -> HookRequest:
     """Return a hook call for the patient."""
@@ -40,7 +42,8 @@ def call(
         patient_id="anna",
         user_id="Practitioner/1",
         fhir_server=base or None,
-        access_token=token,
+        access_token=None if is_expired else token,
+        is_token_expired=is_expired,
         prefetch=prefetch,
     )
 
@@ -334,6 +337,15 @@ def test_environment_does_not_decide_where_a_token_goes(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     answers = gateway.answers(call(server), dev_profile(), deadline())
     assert answers[Key.PATIENT].supply.state is State.SUPPLIED
+
+
+def test_token_that_came_too_late_is_said_and_no_server_is_asked(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """Even a server that is open to all is not asked: the EHR meant a token to go along."""
+    answers = gateway.answers(call(server, is_expired=True), dev_profile(), deadline())
+    assert {answer.supply.reason for answer in answers.values()} == {reasons.TOKEN_EXPIRED}
+    assert server.seen == []
 
 
 @pytest.mark.parametrize(
