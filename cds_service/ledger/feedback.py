@@ -260,13 +260,13 @@ def _new_answer(item: FeedbackItem, knowledge: Knowledge) -> NewAnswer:
 def _our_reason(item: FeedbackItem, knowledge: Knowledge) -> str | None:
     """Return our override reason for what was sent; CDS Hooks 3.0 codes are read as ours.
 
-    A code of any other system means something else; one without a system may be either.
+    The same code of any other system means something else; without a system it may be ours.
     """
     code, system = item.reason_code, (item.reason_system or "").strip()
-    if system in {"", OVERRIDE_SYSTEM} and code in knowledge.snooze_days:
-        return code
-    if system not in {"", NON_ADHERENCE_SYSTEM}:
+    if system not in {"", OVERRIDE_SYSTEM, NON_ADHERENCE_SYSTEM}:
         return None
+    if code in knowledge.snooze_days:
+        return code
     equivalents = knowledge.override_equivalents.items()
     return next((ours for ours, theirs in equivalents if code in theirs), None)
 
