@@ -33,6 +33,7 @@ from cds_service.rendering.options import CardOptions, may_link
 from cds_service.rendering.templates_check import check_orders
 from cds_service.settings import Settings
 from cds_service.trust.config import Config, ConfigSource, ReloadingConfig, ServiceSettings
+from cds_service.trust.keysets import KeySets
 from cds_service.trust.profile import ClientProfile, dev_profile
 from cds_service.trust.verification import Verifier
 from cds_service.turns import seconds_since_arrival
@@ -44,7 +45,13 @@ from cds_service.web.limits import TokenBuckets
 from cds_service.web.pages import register_pages
 from cds_service.web.problems import register_problems
 from cds_service.web.refusing import register_refusal
-from cds_service.web.routes import HookParts, register_health, register_hooks, register_reference
+from cds_service.web.routes import (
+    HOOK_ADDRESSES,
+    HookParts,
+    register_health,
+    register_hooks,
+    register_reference,
+)
 
 WATCHING = "watching"
 """Under this name the application's extensions hold what watches it."""
@@ -251,8 +258,10 @@ def _authenticator(
         return OpenAccess(dev_profile(fhir_bases=settings.dev_fhir_bases))
     if settings.config_path is None:
         return ClosedAccess()
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    verifier = Verifier(config, settings.state_dir, clock)
+    key_sets = KeySets(places=settings.most_hook_calls)
+    verifier = Verifier(
+        config, settings.state_dir, clock, key_sets=key_sets, endpoints=HOOK_ADDRESSES
+    )
     verifier.warm()
     return verifier
 

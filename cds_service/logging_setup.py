@@ -1,7 +1,8 @@
 """Logs: one JSON object a line on standard error, made of fixed field names only.
 
 Log lines of other packages are reduced to their name, level and the unfilled text, because the
-filled one can hold URLs, headers or values of a chart.
+filled one can hold URLs, headers or values of a chart.  Only what gunicorn's main process says of
+its workers is filled: it never sees a request.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from typing import TextIO
 import structlog
 
 _SILENT = ("werkzeug", "urllib3", "requests", "gunicorn.access", "asyncio")
+
+
+_FILLED = ("gunicorn.error", frozenset({"arbiter", "sock"}))
+"""Logger and modules of gunicorn's main process."""
 
 
 def set_up_logging(*, stream: TextIO | None = None) -> None:
@@ -71,7 +76,18 @@ def _log_reduced(record: logging.LogRecord) -> bool:
         record.levelno,
         "foreign_log_record",
         logger=record.name,
-        text=record.msg if isinstance(record.msg, str) and record.args else None,
+        text=_safe_text(record),
         exception=exception.__name__ if exception else None,
     )
     return False
+
+
+def _safe_text(record: logging.LogRecord) -> str | None:
+    """Return the text of *record* as far as it can hold nothing of a request."""
+    if not isinstance(record.msg, str) or not record.args:
+        return None
+    name, modules = _FILLED
+    if record.name != name or record.module not in modules:
+        return record.msg
+    filled = record.getMessage()
+    return record.msg if "\n" in filled else filled  # lines are a traceback, with its exception

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from cds_service.chart.supply import Key, State, Supply
 from cds_service.errors import RequestError
 from cds_service.fhir.answers import KeyAnswer
+from cds_service.hooks.whole_characters import with_whole_characters
 
 _KEY_OF_TYPE: Mapping[str, str] = {
     "Patient": Key.PATIENT,
@@ -103,7 +104,7 @@ class BundleFile:
 
 def _decoded(content: bytes) -> _Bundle:
     try:
-        bundle = msgspec.json.decode(content, type=_Bundle)
+        bundle = msgspec.json.decode(with_whole_characters(content), type=_Bundle)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise RequestError(
             "The file is not JSON of a FHIR Bundle. Give a Bundle with the patient's resources, "

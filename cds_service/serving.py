@@ -26,6 +26,7 @@ from gunicorn.http.errors import (  # type: ignore[import-untyped]
 
 from cds_service.errors import SettingsError
 from cds_service.settings import DEFAULT_HOST, Settings
+from cds_service.web.headers import cors_of_unreadable
 from cds_service.web.large_calls import Door
 from cds_service.web.problems import issue, operation_outcome
 from cds_service.web.shared_metrics import METRICS_FOLDER, forget_ended_processes
@@ -185,6 +186,7 @@ class _Worker(WaitingWorker):
             "Content-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n"
             "Cache-Control: no-store\r\n"
+            f"{cors_of_unreadable(self.wsgi)}"
             "X-Content-Type-Options: nosniff\r\n"
             "Connection: close\r\n\r\n"
         )

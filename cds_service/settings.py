@@ -104,6 +104,31 @@ def load_settings(options: Mapping[str, Option], environment: Mapping[str, str])
     return settings
 
 
+def make_state_dir(folder: Path) -> None:
+    """Make the folder for state, so that a service whose folder can never be does not start.
+
+    A folder that is there and cannot be written is none of these: the service answers without what
+    it would keep, and says so, until it can.
+
+    Raises:
+        SettingsError: There is no such folder and none can be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise _no_state_dir(folder, "a file stands where a folder is needed") from error
+    except OSError as error:
+        raise _no_state_dir(folder, os.strerror(error.errno or 0).lower()) from error
+
+
+def _no_state_dir(folder: Path, why: str) -> SettingsError:
+    return SettingsError(
+        f"--state-dir (or state_dir in the configuration file), {folder}: there is no such folder "
+        f"and none can be made here ({why}). Name a folder on a local disk that the service's user "
+        "may make or write."
+    )
+
+
 def process_environment() -> Mapping[str, str]:
     """Return the environment of this process."""
     return os.environ

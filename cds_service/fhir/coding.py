@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Iterable
+from functools import cache
 from itertools import islice
 
 from msgspec import Struct
@@ -54,8 +55,21 @@ LEVELS = {
 }
 MOST_UNMAPPED = 20
 _MOST_LOOKED_THROUGH = 1_000
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}:[\w./:#?=&%~-]{1,128}\|[\w.-]{1,32}", re.ASCII)
-"""A system that is a URI, and a code without blanks: no name of a person fits by accident."""
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}:[\w./:#~-]{1,128}\|[\w.-]{1,20}", re.ASCII)
+"""A system that is a URI without a query, and a short code without blanks, as terminology has."""
+_PERSONAL_CODE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{3}-[0-9]{2}-[0-9]{4}", re.ASCII)
+"""A day, or a US social security number."""
+_RECORDS = re.compile(
+    r"""
+    [0-9]{5}
+    | [0-9a-f]{8} (-[0-9a-f]{4}){3} -[0-9a-f]{12} (?!/codeset/)  # Oracle Health's tenants have one
+    | [/:#.] ( account | encounter | identifiers? | member | mrn? | namingsystem | nhs-number
+             | patients? | persons? | (us-)?ssn | visit ) ( [/:#.] | \Z )
+    """,
+    re.VERBOSE | re.IGNORECASE | re.ASCII,
+)
+_RECORDS_OF_OID = re.compile("[0-9]{8}", re.ASCII)
+"""Where a system may name a person or a record: a long number, a UUID, a telling word."""
 _SIDES = {"side-left": Side.LEFT, "side-right": Side.RIGHT, "side-both": Side.BOTH}
 _MODIFIED_CPT = re.compile(r"([0-9]{4}[0-9A-Z])[-: ](LT|RT|50)")
 _CPT_SIDES = {"LT": Side.LEFT, "RT": Side.RIGHT, "50": Side.BOTH}
@@ -95,14 +109,22 @@ class Vocabulary:
     def unmapped(self) -> tuple[str, ...]:
         """Return the codes looked up in vain, as "system|code", at most ``MOST_UNMAPPED``.
 
-        Codes of systems that ``cards/`` does not use come first: they are the site's own.
+        Codes of systems that ``cards/`` does not use come first: they are the site's own.  What
+        could be the identifier of a person is left out.
         """
         missed = (
             (system in SYSTEM_NAMES, f"{system}|{code}")
             for (system, code), meaning in islice(self._remembered.items(), _MOST_LOOKED_THROUGH)
             if meaning is _NOTHING and system and code and _CODE.fullmatch(f"{system}|{code}")
         )
-        return tuple(text for _, text in heapq.nsmallest(MOST_UNMAPPED, missed))
+        looks_like_terminology = cache(_looks_like_terminology)  # few systems, many codes
+        kept = (
+            each
+            for each in missed
+            if each[0] or looks_like_terminology(each[1].partition("|")[0])
+            if not _PERSONAL_CODE.fullmatch(each[1].rpartition("|")[2])
+        )
+        return tuple(text for _, text in heapq.nsmallest(MOST_UNMAPPED, kept))
 
     def of_coding(self, coding: Coding) -> CodeMeaning:
         """Return what one coding means."""
@@ -194,6 +216,12 @@ class Vocabulary:
                 is_exact = known.match is Match.EXACT and known.code == code
                 if known.system == system and is_exact:
                     yield known.display
+
+
+def _looks_like_terminology(system: str) -> bool:
+    """Whether *system* names codes, as far as one can see, and no person and no record."""
+    records = _RECORDS_OF_OID if system.startswith("urn:oid:") else _RECORDS
+    return records.search(system) is None
 
 
 def _plain_key(system: str, code: str) -> tuple[str, str]:

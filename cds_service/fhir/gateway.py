@@ -146,6 +146,8 @@ class Gateway:
             return reasons.SERVER_NOT_ALLOWED
         if urlsplit(base).scheme != "https" and not client.allows_loopback_fhir:
             return reasons.SERVER_NOT_ALLOWED
+        if request.is_token_expired:
+            return reasons.TOKEN_EXPIRED
         if request.access_token is None and not client.allows_open_fhir:
             return reasons.NO_ACCESS_TOKEN
         known = self._known(client, base)

@@ -34,6 +34,7 @@ from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.paging import Allowance
 from cds_service.fhir.side_by_side import Steps
 from cds_service.fhir.slots import Slot, Slots
+from cds_service.hooks.whole_characters import with_whole_characters
 
 _CHUNK_BYTES = 65_536
 _JSON_TYPES = frozenset(
@@ -266,7 +267,10 @@ class FhirServer:
         return FetchFailedError(reason, can_retry=True, wait_seconds=wait)
 
     def _body(self, response: BaseHTTPResponse, terms: Terms) -> bytes:
-        """Return the decoded body, in pieces as long as there is time; the first is always read."""
+        """Return the decoded body, in pieces as long as there is time; the first is always read.
+
+        Half characters are replaced, as in what the EHR sends.
+        """
         pieces: list[bytes] = []
         while piece := response.read1(_CHUNK_BYTES, decode_content=True):
             if not terms.allowance.takes_bytes(len(piece)):
@@ -275,7 +279,7 @@ class FhirServer:
             if pieces and not terms.deadline.leaves_time_to_read():
                 raise FetchFailedError(reasons.SERVER_TOO_SLOW)
             pieces.append(piece)
-        return b"".join(pieces)
+        return with_whole_characters(b"".join(pieces))
 
 
 def _close_all(connections: list[HTTPConnection]) -> None:

@@ -11,6 +11,7 @@ from http import HTTPStatus
 NOT_SENT = "the EHR did not send it and gave no FHIR server to ask"
 SERVER_NOT_ALLOWED = "the EHR did not send it and its FHIR server is not one we may ask"
 NO_ACCESS_TOKEN = "the EHR did not send it and gave no access token for its FHIR server"  # noqa: S105 - a sentence, not a secret
+TOKEN_EXPIRED = "the EHR did not send it and the access token for its FHIR server had expired"  # noqa: S105
 NOT_FHIR_JSON = "the answer was not FHIR JSON"
 SERVER_NOT_FHIR_JSON = "the FHIR server answered with something that is not FHIR JSON"
 SERVER_REFUSED = "the FHIR server refused access ({status})"

@@ -5,12 +5,12 @@ What an EHR sends along was checked with the request; this is for what its FHIR 
 
 from __future__ import annotations
 
-import jiter
 from msgspec.structs import replace
 
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import raw_of
 from cds_service.fhir.prefetch import Page
+from cds_service.hooks.strict_json import strictly_parsed
 
 _MOST_DOUBTFUL = 20
 """More such entries than these are no accident of one entry: the page is not used."""
@@ -36,7 +36,7 @@ def without_repeats(page: Page, body: bytes) -> Page:
 
 def _is_certain(text: bytes) -> bool:
     try:
-        jiter.from_json(text, allow_inf_nan=False, catch_duplicate_keys=True)
+        strictly_parsed(text)
     except ValueError:
         return False
     return True

@@ -6,9 +6,10 @@ place (``feedback[2]``), never by its content.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 
 from cds_service.errors import RequestError
@@ -20,6 +21,7 @@ MAX_ITEMS = 1000
 """How many items one call may carry."""
 
 _YEARS = range(1970, 2200)
+_LEAP_SECOND = re.compile(r"(.{16}):60(?:\.[0-9]+)?(Z|[+-].{5})")
 _EPIC_REASON = "com.epic.cdshooks.feedback.overrideReason.reasonCategory"
 
 
@@ -91,10 +93,7 @@ def _read_item(sent: object, place: str, reason_fields: Collection[str]) -> Feed
     if fault is not None:
         return Fault(path=place, message=fault.message)
     item = sent if isinstance(sent, dict) else {}
-    try:
-        acted_at = datetime.fromisoformat(str(item["outcomeTimestamp"]).upper())
-    except ValueError:
-        acted_at = None
+    acted_at = _moment(str(item["outcomeTimestamp"]).upper())
     if acted_at is None or acted_at.year not in _YEARS:
         return Fault(
             path=place,
@@ -116,6 +115,22 @@ def _read_item(sent: object, place: str, reason_fields: Collection[str]) -> Feed
         reason_code=code,
         user_comment=comment if isinstance(comment, str) else None,
     )
+
+
+def _moment(text: str) -> datetime | None:
+    """Return the moment of an RFC 3339 time in capitals, or None if there is no such moment.
+
+    Time:
+        To the microsecond; a leap second counts as the last microsecond of its minute.
+    """
+    leap = _LEAP_SECOND.fullmatch(text)
+    try:
+        moment = datetime.fromisoformat(text if leap is None else f"{leap[1]}:59.999999{leap[2]}")
+    except ValueError:
+        return None
+    in_utc = moment.astimezone(UTC) if moment.year in _YEARS else moment
+    is_last_minute = (in_utc.hour, in_utc.minute) == (23, 59)
+    return moment if leap is None or is_last_minute else None
 
 
 def _reason(override: Mapping[str, object]) -> tuple[str | None, str | None]:

@@ -43,6 +43,8 @@ class HookRequest:
     encounter_id: str | None = None
     fhir_server: str | None = None
     access_token: str | None = field(default=None, repr=False)
+    is_token_expired: bool = False
+    """Whether a token came that its own ``expires_in`` says is over; it is not kept."""
     prefetch: Mapping[str, bytes | None] = field(default_factory=dict, repr=False)
     as_of: date | None = None
 
@@ -70,6 +72,8 @@ def parse_request(body: bytes, *, service_id: str, allows_as_of: bool) -> HookRe
     request = _object(sent)
     context = _object(request["context"])
     patient_id = _bare_id(context["patientId"])
+    token = _access_token(request, patient_id)
+    is_expired = token is not None and _is_over(request)
     return HookRequest(
         hook=str(request["hook"]),
         hook_instance=str(request["hookInstance"]).lower(),
@@ -77,7 +81,8 @@ def parse_request(body: bytes, *, service_id: str, allows_as_of: bool) -> HookRe
         user_id=str(context["userId"]),
         encounter_id=_bare_id(context["encounterId"]) if context.get("encounterId") else None,
         fhir_server=str(request["fhirServer"]) if request.get("fhirServer") else None,
-        access_token=_access_token(request, patient_id),
+        access_token=None if is_expired else token,
+        is_token_expired=is_expired,
         prefetch=prefetch,
         as_of=_as_of(request, allows_as_of=allows_as_of),
     )
@@ -112,6 +117,12 @@ def _access_token(request: Mapping[str, object], patient_id: str) -> str | None:
             path="$.fhirAuthorization.patient",
         )
     return str(authorization["access_token"])
+
+
+def _is_over(request: Mapping[str, object]) -> bool:
+    """Whether the access token has no second left by what came with it."""
+    seconds = _object(request["fhirAuthorization"])["expires_in"]
+    return isinstance(seconds, int | float) and seconds <= 0
 
 
 class _Envelope(msgspec.Struct):

@@ -21,6 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from cds_service.errors import OverloadedError
 from cds_service.hooks.feedback import CardOutcome, FeedbackItem
 from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.publishing import NON_ADHERENCE_SYSTEM, OVERRIDE_SYSTEM
 from cds_service.ledger.calls import CallLedger, first_id, json_text
 from cds_service.ledger.database import LedgerLostError
 from cds_service.ledger.quickly import RowRefusedError
@@ -257,17 +258,17 @@ def _new_answer(item: FeedbackItem, knowledge: Knowledge) -> NewAnswer:
 
 
 def _our_reason(item: FeedbackItem, knowledge: Knowledge) -> str | None:
-    """Return our override reason for what was sent; CDS Hooks 3.0 codes are read as ours."""
-    if item.reason_code in knowledge.snooze_days:
-        return item.reason_code
-    return next(
-        (
-            ours
-            for ours, theirs in knowledge.override_equivalents.items()
-            if item.reason_code in theirs
-        ),
-        None,
-    )
+    """Return our override reason for what was sent; CDS Hooks 3.0 codes are read as ours.
+
+    The same code of any other system means something else; without a system it may be ours.
+    """
+    code, system = item.reason_code, (item.reason_system or "").strip()
+    if system not in {"", OVERRIDE_SYSTEM, NON_ADHERENCE_SYSTEM}:
+        return None
+    if code in knowledge.snooze_days:
+        return code
+    equivalents = knowledge.override_equivalents.items()
+    return next((ours for ours, theirs in equivalents if code in theirs), None)
 
 
 def _storable(text: str | None) -> str | None:

@@ -86,10 +86,13 @@ class ExplainedCall:
 def explained(
     connection: Connection, hook_instance: str, knowledge: Knowledge
 ) -> tuple[ExplainedCall, ...]:
-    """Return the calls with *hook_instance*, the latest first; none if the ledger has none."""
+    """Return the calls with *hook_instance*, the latest first; none if the ledger has none.
+
+    Its letters may be large or small, as in any UUID; the ledger has small ones.
+    """
     rows = connection.execute(
         select(CALL)
-        .where(CALL.c.hook_instance == hook_instance)
+        .where(CALL.c.hook_instance == hook_instance.lower())
         .order_by(CALL.c.id.desc())
         .limit(_MOST_CALLS)
     ).all()

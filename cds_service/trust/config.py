@@ -8,11 +8,12 @@ whole.  The environment and the command line are read elsewhere.
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -24,11 +25,11 @@ from jsonschema import Draft7Validator
 from jsonschema.exceptions import best_match
 
 from cds_service.errors import SettingsError
-from cds_service.trust.config_faults import fault, schema_fault
+from cds_service.trust.config_faults import fault, key_path, schema_fault
 from cds_service.trust.config_figures import FiguresSettings, read_figures
 from cds_service.trust.config_ledger import LedgerSettings, read_ledger
-from cds_service.trust.config_place import Place, Table
-from cds_service.trust.config_reading import own_base_url, read_client
+from cds_service.trust.config_place import Place, Table, texts_of
+from cds_service.trust.config_reading import own_base_url, read_client, web_origins
 from cds_service.trust.config_secrets import read_identity_key
 from cds_service.trust.profile import ClientProfile
 
@@ -107,6 +108,7 @@ def load_config(path: Path) -> Config:
     worst = best_match(_validator().iter_errors(document))
     if worst is not None:
         raise schema_fault(path, worst)
+    _refuse_no_numbers(path, document)
     service_table = cast("Table", document["service"])
     place = Place(file=path, is_demo=service_table.get("mode") == "demo")
     service = _read_service(place, service_table)
@@ -254,6 +256,21 @@ def _read_toml(path: Path) -> dict[str, object]:
         raise fault(path, "the file", "it is nested too deeply.", "Make it flat.") from None
 
 
+def _refuse_no_numbers(path: Path, document: Mapping[str, object]) -> None:
+    """Refuse nan and inf wherever the schema allows a number: nan is within every range of it."""
+    found: list[tuple[tuple[str | int, ...], object]] = [((), document)]
+    while found:
+        parts, value = found.pop()
+        if isinstance(value, dict):
+            found += (((*parts, key), member) for key, member in value.items())
+        elif isinstance(value, list):
+            found += (((*parts, place), member) for place, member in enumerate(value))
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise fault(
+                path, key_path(parts), "this is no number.", "Write a number in digits, such as 50."
+            )
+
+
 def _read_service(place: Place, table: Table) -> ServiceSettings:
     place.key_path = "service"
     identity_key = read_identity_key(place, table)
@@ -269,9 +286,10 @@ def _read_service(place: Place, table: Table) -> ServiceSettings:
         if key not in {"identity_key_file", "state_dir", "site_cards", "public_base_url"}
     }
     plain["identity_key"] = identity_key or DEVELOPMENT_IDENTITY_KEY
-    for key in ("allowed_link_hosts", "cors_origins"):
-        if key in plain:
-            plain[key] = tuple(cast("list[str]", plain[key]))
+    if "allowed_link_hosts" in plain:
+        plain["allowed_link_hosts"] = texts_of(table, "allowed_link_hosts")
+    if "cors_origins" in plain:
+        plain["cors_origins"] = web_origins(place, "cors_origins", texts_of(table, "cors_origins"))
     plain["disabled_cards"] = frozenset(cast("list[str]", table.get("disabled_cards", [])))
     if place.is_demo:
         plain["accept_unreviewed_content"] = True

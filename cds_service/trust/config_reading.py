@@ -6,6 +6,7 @@ Reads the files the configuration names; changes nothing.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,9 @@ from cds_service.trust.profile import (
     ClientProfile,
     Role,
 )
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+_USUAL_PORT = re.compile(r"https://.*:443|http://.*:80")
 
 
 def read_client(place: Place, table: Table) -> ClientProfile:
@@ -110,6 +114,24 @@ def own_base_url(place: Place, key: str, url: str) -> str:
     return url.removesuffix("/")
 
 
+def web_origins(place: Place, key: str, origins: tuple[str, ...]) -> tuple[str, ...]:
+    """Return *origins* if each is as a browser names the origin of a page, or is "*".
+
+    Raises:
+        SettingsError: One of them can never be what a browser sends.
+    """
+    for origin in origins:
+        is_origin = _ORIGIN.fullmatch(origin) and not _USUAL_PORT.fullmatch(origin)
+        if origin not in {"*", "null"} and not is_origin:
+            raise place.fault(
+                key,
+                "one of the origins can never match: a browser names the origin of a page by "
+                "scheme and host in small letters and the port if it is not the usual one.",
+                'Write it as https://ehr.example or https://ehr.example:8443, or "*" for all.',
+            )
+    return origins
+
+
 def _checked_base(place: Place, key: str, url: str) -> str:
     try:
         return normalise_base(url)
@@ -151,12 +173,14 @@ def ca_file_of(place: Place, table: Table) -> Path | None:
     """Return the file of certificate authorities under ``ca_file``.
 
     Raises:
-        SettingsError: It holds no certificate.
+        SettingsError: It is not there, or holds no certificate.
     """
     if "ca_file" not in table:
         return None
     path = place.path(text_of(table, "ca_file"))
     place.files.append(path)
+    if not path.is_file():
+        raise place.fault("ca_file", "there is no such file.", "Check its name.")
     try:
         ssl.create_default_context(cafile=str(path))
     except (OSError, ValueError) as error:
@@ -169,7 +193,14 @@ def ca_file_of(place: Place, table: Table) -> Path | None:
 def _proxy(place: Place, table: Table) -> str | None:
     if "outbound_proxy" not in table:
         return None
-    return _checked_base(place, "outbound_proxy", text_of(table, "outbound_proxy"))
+    try:
+        return normalise_base(text_of(table, "outbound_proxy"))
+    except AddressRefusedError as error:
+        raise place.fault(
+            "outbound_proxy",
+            "the URL of the proxy is refused: it is no plain http or https URL of host and port.",
+            "Write it as http://host:port.",
+        ) from error
 
 
 def _card_preferences(cards: Table) -> CardPreferences:

@@ -2,7 +2,8 @@
 
 Key sets come from the profile: written there, or fetched from the one URL written there.  No URL
 of a token is ever fetched.  A fetched set is kept while fetching fails, for a day; an unknown
-``kid`` makes us look once a minute, because clients rotate their keys.
+``kid`` makes us look once a minute, because clients rotate their keys.  Anybody can invent a
+``kid``, so only a few calls wait for the answer, and none whose key is known.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import requests
 import structlog
 from urllib3.exceptions import HTTPError
 
+from cds_service.errors import UnauthorizedError
 from cds_service.trust.keys import KeySet, VerificationKey, parse_key_set
 from cds_service.trust.profile import ClientProfile
 from cds_service.turns import resting
@@ -32,6 +35,8 @@ _STALE_SECONDS = 86_400.0
 _LOOK_AGAIN_SECONDS = 60.0
 _RETRY_SECONDS = 10.0
 _WAIT_SECONDS = 3.0
+_MOST_WAITING = 4
+_USUAL_PLACES = 30
 _LOG = structlog.get_logger("cds_service.trust.keysets")
 
 
@@ -97,15 +102,47 @@ def _life_seconds(cache_control: str) -> float:
     return min(max(stated, _SHORTEST_LIFE), _LONGEST_LIFE)
 
 
+class _WaitingRoom:
+    """The calls of this process that wait for a key set, of whichever client."""
+
+    def __init__(self, places: int) -> None:
+        self._most_for_first = max(1, places // 2)
+        self._most = min(_MOST_WAITING, self._most_for_first)
+        self._lock = threading.Lock()
+        self._waiting = 0
+
+    @contextmanager
+    def place(self, *, is_first: bool) -> Iterator[None]:
+        """Give one call a place; more of them while a client's first set is on its way.
+
+        Raises:
+            UnauthorizedError: There is none left.
+        """
+        with self._lock:
+            if self._waiting >= (self._most_for_first if is_first else self._most):
+                raise UnauthorizedError("enough calls wait for a key set that is being fetched")
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+
 class _FetchedKeys:
     """The key set behind one URL, fetched when needed by one thread at a time."""
 
     def __init__(
-        self, fetch: Callable[[], FetchedKeySet], monotonic: Callable[[], float], client_id: str
+        self,
+        fetch: Callable[[], FetchedKeySet],
+        monotonic: Callable[[], float],
+        client_id: str,
+        waiting_room: _WaitingRoom,
     ) -> None:
         self._fetch = fetch
         self._monotonic = monotonic
         self._client_id = client_id
+        self._waiting_room = waiting_room
         self._lock = threading.Lock()
         self._running: threading.Event | None = None
         self._runs_in = os.getpid()
@@ -114,11 +151,15 @@ class _FetchedKeys:
         self._next_look = float("-inf")
 
     def find(self, kid: str) -> VerificationKey | None:
-        """Return the key, looking again at its server if that can help."""
+        """Return the key, looking again at its server if that can help.
+
+        Raises:
+            UnauthorizedError: It is being looked for, and too many calls wait for that already.
+        """
         key = self._held_key(kid)
         fetching = self._start_if_due(is_unknown=key is None)
         if key is None and fetching is not None:
-            with resting():
+            with self._waiting_room.place(is_first=self._held is None), resting():
                 fetching.wait(_WAIT_SECONDS)
             key = self._held_key(kid)
         return key
@@ -174,15 +215,26 @@ class _FetchedKeys:
 
 
 class KeySets:
-    """The keys of all clients, each client's for itself."""
+    """The keys of all clients, each client's for itself.
 
-    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    Of the calls that are at work at once, ``places``, at most four wait for a key nobody knows,
+    and at most half for the first key set of a client; the others are refused at once.
+    """
+
+    def __init__(
+        self, *, places: int = _USUAL_PLACES, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._waiting_room = _WaitingRoom(places)
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._fetched: dict[tuple[str, str, str | None, Path | None], _FetchedKeys] = {}
 
     def find(self, client: ClientProfile, kid: str) -> VerificationKey | None:
-        """Return the key *kid* of this *client*; another client's key is never found."""
+        """Return the key *kid* of this *client*; another client's key is never found.
+
+        Raises:
+            UnauthorizedError: It is being looked for, and too many calls wait for that already.
+        """
         if client.jwks is not None:
             return client.jwks.keys.get(kid)
         if client.jwks_url is None:
@@ -203,5 +255,6 @@ class KeySets:
                     lambda: fetch_key_set(url, proxy=client.outbound_proxy, ca_file=client.ca_file),
                     self._monotonic,
                     client.id,
+                    self._waiting_room,
                 )
             return self._fetched[place]

@@ -38,8 +38,11 @@ class Verifier:
         clock: Clock,
         *,
         key_sets: KeySets | None = None,
+        endpoints: tuple[str, ...] = (),
     ) -> None:
+        """Know the clients of *config*; *endpoints* are the paths of ours a token may name too."""
         self._config = config
+        self._endpoints = endpoints
         self._clock = clock
         self._key_sets = key_sets if key_sets is not None else KeySets()
         self._used_tokens = ReplayStore(state_dir)
@@ -82,7 +85,8 @@ class Verifier:
         if key is None:
             raise UnauthorizedError("the client has no key with this kid")
         _check_signature(token, algorithm, key)
-        _check_audience(client, token, _own_urls(config, client, audiences))
+        asked = _own_urls(config, client, audiences)
+        _check_audience(client, token, asked, asked | _own_urls(config, client, self._endpoints))
         now = self._clock().timestamp()
         expires_at = _checked_times(client, token, now)
         self._claim(config, token, expires_at=expires_at, now=int(now))
@@ -158,13 +162,18 @@ def _own_urls(config: Config, client: ClientProfile, audiences: tuple[str, ...])
     return frozenset(f"{base}{path}" for base in bases for path in paths if path.startswith("/"))
 
 
-def _check_audience(client: ClientProfile, token: UnverifiedToken, own: frozenset[str]) -> None:
+def _check_audience(
+    client: ClientProfile, token: UnverifiedToken, asked: frozenset[str], ours: frozenset[str]
+) -> None:
+    """Refuse a token that is not for the endpoint *asked*, or also for one that is not *ours*."""
     stated = token.claims.get("aud")
-    members = stated if isinstance(stated, list) else [stated]
-    is_ours = [isinstance(member, str) and member in own for member in members]
-    if not any(is_ours):
+    members = [
+        member if isinstance(member, str) else None
+        for member in (stated if isinstance(stated, list) else [stated])
+    ]
+    if not any(member in asked for member in members):
         raise UnauthorizedError("aud is not this endpoint")
-    if not all(is_ours) and not client.allows_foreign_audience:
+    if not all(member in ours for member in members) and not client.allows_foreign_audience:
         raise UnauthorizedError("aud names another service too")
 
 

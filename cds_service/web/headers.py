@@ -10,6 +10,7 @@ from cds_service.hooks.discovery import SERVICE_ID
 from cds_service.web.limits import is_odd_address
 
 _HOOK_PATH = "/cds-services"
+_ALLOWED_ORIGINS = "allowed_origins"
 _CORS_MAX_AGE_SECONDS = 600
 
 _PAGE_POLICY = (
@@ -40,8 +41,18 @@ def register_headers(app: Flask, allowed_origins: Callable[[], tuple[str, ...]])
         _protect(response)
         return response
 
+    app.extensions[_ALLOWED_ORIGINS] = allowed_origins
     app.before_request(answer_early)
     app.after_request(complete)
+
+
+def cors_of_unreadable(app: Flask) -> str:
+    """Return the CORS line for an answer to what *app* cannot read: its address is not known.
+
+    The answer is always the same and tells nothing, so every page may read it, unless the site
+    lists the pages that may.
+    """
+    return "Access-Control-Allow-Origin: *\r\n" if "*" in app.extensions[_ALLOWED_ORIGINS]() else ""
 
 
 def _is_hook_address(path: str) -> bool:

@@ -16,6 +16,7 @@ from cds_service.errors import (
     RequestError,
     TooManyRequestsError,
 )
+from cds_service.hooks.whole_characters import with_whole_characters
 from cds_service.turns import resting
 
 MEDIA_TYPES = frozenset({"application/json", "application/fhir+json"})
@@ -60,6 +61,8 @@ def check_length_and_type(request: Request, max_body_bytes: int) -> None:
 def read_body(request: Request) -> bytes:
     """Return the body of a request that ``check_length_and_type`` let through.
 
+    Half characters are replaced; everything later reads these bytes.
+
     Raises:
         BodyTooLargeError: The body states no length and does not end below the limit; Werkzeug
             would pass on its beginning.
@@ -77,7 +80,7 @@ def read_body(request: Request) -> bytes:
     limit = request.max_content_length
     if limit is not None and len(body) >= limit:
         raise body_too_large()
-    return body
+    return with_whole_characters(body)
 
 
 def _may_be_slow(request: Request) -> bool:

@@ -37,6 +37,12 @@ from cds_service.web.problems import issue, operation_outcome
 _log = structlog.get_logger()
 _SERVICES = "/cds-services"
 _ONE_DAY_SECONDS = 86_400
+HOOK_ADDRESSES = (
+    _SERVICES,
+    f"{_SERVICES}/{SERVICE_ID}",
+    f"{_SERVICES}/{SERVICE_ID}/feedback",
+)
+"""Every address that a token may be for."""
 
 
 class FeedbackStore(Protocol):
@@ -73,7 +79,8 @@ def register_hooks(app: Flask, parts: HookParts) -> None:
         version = (client and client.discovery_version) or service.discovery_version
         named = None if version == "none" else version
         prefetch = parts.prefetch(client)
-        return _json(services_document(prefetch, version=named))
+        answer = _json(services_document(prefetch, version=named))
+        return answer if client is None else _not_stored(answer)  # it is for this client alone
 
     @app.post(f"{_SERVICES}/<service_id>")
     def call_service(service_id: str) -> Response:

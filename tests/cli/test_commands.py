@@ -94,6 +94,15 @@ def test_evaluation_takes_what_is_missing_as_unknown_when_the_file_is_partial(
     assert suggestions("--partial") == 0
 
 
+def test_evaluation_reads_a_text_that_was_cut_inside_an_emoji() -> None:
+    """One cut text of an export does not void the chart."""
+    resources = [{"resourceType": "Patient", "id": "anna", "name": [{"text": "Anna \ud83d"}]}]
+    entries = [{"resource": each} for each in resources]
+    bundle = {"resourceType": "Bundle", "entry": entries}
+    result = run("evaluate", "-", sent=json.dumps(bundle))
+    assert result.exit_code == 0, result.output
+
+
 def _two_patients() -> str:
     first, second = persona("no-relief"), persona("improving")
     entries = [*first.bundle["entry"], *second.bundle["entry"]]
@@ -158,6 +167,7 @@ WRONG_USE = {
     "an impossible port": (("serve", "--dev", "--port", "99999"), "1 to 65535"),
     "no deadline": (("serve", "--dev", "--deadline-ms", "0"), "50 to 30000"),
     "a file that is not there": (("serve", "--config", "/nowhere/x.toml"), "/nowhere/x.toml"),
+    "a file for state": (("serve", "--dev", "--state-dir", __file__), "a file stands"),
     "a day that is no day": (("evaluate", "--as-of", "2026-02-30", "-"), "--as-of"),
     "an unknown command": (("server",), "server"),
 }

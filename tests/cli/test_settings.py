@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cds_service.errors import SettingsError
-from cds_service.settings import Settings, load_settings
+from cds_service.settings import Settings, load_settings, make_state_dir
 from cds_service.trust.demo_profile import generate_demo_config
 
 
@@ -77,3 +77,25 @@ def test_demonstration_may_not_listen_anywhere_but_on_this_machine(config: Path,
     with pytest.raises(SettingsError, match=r"--host with mode"):
         load_settings({}, {"CDS_SERVICE_CONFIG": str(config), "CDS_SERVICE_HOST": host})
     assert load_settings({"config": str(config), "host": "::1"}, {}).host == "::1"
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_state_folder_that_can_never_be_is_refused(tmp_path: Path, name: str) -> None:
+    """A file in the place of the folder is told before anything listens, with what to do."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"state_dir.*a file stands.*Name a folder"):
+        make_state_dir(tmp_path / name)
+
+
+def test_state_folder_where_nobody_may_make_one_is_refused() -> None:
+    """The reason the system gives is said in words."""
+    with pytest.raises(SettingsError, match=r"/proc/state: .*no such file.*Name a folder"):
+        make_state_dir(Path("/proc/state"))
+
+
+def test_state_folder_is_made_for_the_service_alone(tmp_path: Path) -> None:
+    """What is kept is nobody else's to read; a folder that is there stays as it is."""
+    folder = tmp_path / "var" / "state"
+    make_state_dir(folder)
+    make_state_dir(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700

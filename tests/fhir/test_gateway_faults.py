@@ -30,6 +30,8 @@ SEARCHES = 9
 def call(
     server: FaultServer | str,
     token: str | None = TOKEN,
+    *,
+    is_expired: bool = False,
     **prefetch: bytes | None,
 ) -> HookRequest:
     """Return a hook call for the patient."""
@@ -40,7 +42,8 @@ def call(
         patient_id="anna",
         user_id="Practitioner/1",
         fhir_server=base or None,
-        access_token=token,
+        access_token=None if is_expired else token,
+        is_token_expired=is_expired,
         prefetch=prefetch,
     )
 
@@ -178,6 +181,26 @@ def test_fault_of_one_search_leaves_the_others_and_says_why(
     assert (supply.state, supply.reason) == (state, reason)
     others = [answers[key].supply for key in Key.DEFAULT[1:] if key != Key.CONDITIONS]
     assert {supply.state for supply in others} == {State.EMPTY}
+
+
+def test_half_an_emoji_in_a_text_of_the_server_is_one_unknown_character(
+    gateway: Gateway, server: FaultServer, knowledge: Knowledge
+) -> None:
+    """A text that was cut inside an emoji does not void the operations of the chart."""
+    sent = {**procedure(), "note": [{"text": "scar \ud83d"}]}
+    server.behaviours["Procedure"] = sends(page(sent))
+    answers = gateway.answers(call(server), dev_profile(), deadline(2))
+    assert answers[Key.PROCEDURES].supply.state is State.SUPPLIED
+    chart = read_chart(
+        answers,
+        patient_id="anna",
+        as_of=TODAY,
+        zone=ZoneInfo("UTC"),
+        knowledge=knowledge,
+        bases=frozenset(),
+        fhir_server=server.base,
+    )
+    assert len(chart.procedures) == 1
 
 
 @pytest.mark.parametrize("behaviour", [fault_server.bomb, fault_server.huge], ids=["bomb", "huge"])
@@ -350,6 +373,15 @@ def test_environment_does_not_decide_where_a_token_goes(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     answers = gateway.answers(call(server), dev_profile(), deadline())
     assert answers[Key.PATIENT].supply.state is State.SUPPLIED
+
+
+def test_token_that_came_too_late_is_said_and_no_server_is_asked(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """Even a server that is open to all is not asked: the EHR meant a token to go along."""
+    answers = gateway.answers(call(server, is_expired=True), dev_profile(), deadline())
+    assert {answer.supply.reason for answer in answers.values()} == {reasons.TOKEN_EXPIRED}
+    assert server.seen == []
 
 
 @pytest.mark.parametrize(

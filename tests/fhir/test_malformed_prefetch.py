@@ -21,7 +21,7 @@ MALFORMED = {
         '{"resourceType": "Procedure", "id": "1", "id": "2"}}]}'
     ),
     "a number with a leading zero": '{"a": 01}',
-    "half a character": '{"a": "\\ud800"}',
+    "half an escape": '{"a": "\\ud80"}',
 }
 
 

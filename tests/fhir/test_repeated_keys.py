@@ -37,6 +37,14 @@ def pulled(knowledge: Knowledge, server: FaultServer, body: bytes) -> Mapping[st
     return answers
 
 
+def test_number_of_any_length_is_no_doubt(knowledge: Knowledge, server: FaultServer) -> None:
+    """An operation with a number of 5,000 digits in a field nobody reads is an operation."""
+    long = json.dumps(procedure()).encode()[:-1] + b', "x": ' + b"9" * 5_000 + b"}"
+    body = json.dumps(page()).encode().replace(b"[]", b'[{"resource": ' + long + b"}]", 1)
+    supply = pulled(knowledge, server, body)[Key.PROCEDURES].supply
+    assert (supply.state, supply.reason) == (State.SUPPLIED, None)
+
+
 @pytest.mark.parametrize("odd", [DOUBTFUL, DEEP], ids=["two subjects", "bottomless"])
 def test_entry_that_two_readers_could_read_differently_is_not_used(
     knowledge: Knowledge, server: FaultServer, odd: bytes

@@ -39,6 +39,31 @@ def test_accepted_card_is_kept_with_its_suggestions() -> None:
     assert item.acted_at == datetime(2026, 11, 20, 21, 38, 11, 454_000, tzinfo=UTC)
 
 
+MOMENTS = {
+    "2016-12-31T23:59:60Z": datetime(2016, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+    "1990-12-31t15:59:60.25-08:00": datetime(1990, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+    "2026-11-21T10:00:00.1234567890123Z": datetime(2026, 11, 21, 10, 0, 0, 123_456, tzinfo=UTC),
+    "2026-11-21T10:00:00.12345678901234567890+02:00": datetime(
+        2026, 11, 21, 8, 0, 0, 123_456, tzinfo=UTC
+    ),
+}
+
+
+@pytest.mark.parametrize(("sent", "moment"), MOMENTS.items(), ids=MOMENTS.keys())
+def test_every_time_of_rfc_3339_is_read(sent: str, moment: datetime) -> None:
+    """A leap second and a clock with many digits are times at which a user acts."""
+    [item] = _parse({**OVERRIDDEN, "outcomeTimestamp": sent}).items
+    assert item.acted_at == moment
+
+
+@pytest.mark.parametrize(
+    "sent", ["2026-11-21T10:30:60Z", "2026-11-21T23:59:61Z", "2026-11-21T23:59:60+02:00"]
+)
+def test_second_that_no_minute_has_is_refused(sent: str) -> None:
+    """Leap seconds end a day in UTC; any other sixtieth second is a fault of the sender."""
+    assert not _parse({**OVERRIDDEN, "outcomeTimestamp": sent}).items
+
+
 REASONS: dict[str, tuple[dict[str, Any], tuple[str | None, str | None]]] = {
     "no reason": ({}, (None, None)),
     "coding": (

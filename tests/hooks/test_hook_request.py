@@ -59,6 +59,16 @@ def test_whole_request_is_read_field_by_field() -> None:
     assert request.as_of is None
 
 
+@pytest.mark.parametrize("seconds", [0, -1, -300.0])
+def test_token_whose_time_is_over_is_not_used(seconds: float) -> None:
+    """A late token opens nothing, so it is not sent anywhere; the call itself is good."""
+    body = _changed(lambda b: b["fhirAuthorization"].update(expires_in=seconds))
+    request = _parse(body)
+    assert request.access_token is None
+    assert request.is_token_expired
+    assert not _parse(WHOLE).is_token_expired
+
+
 def test_prefetch_values_stay_as_they_were_sent() -> None:
     """A value keeps its bytes, JSON null becomes None, a key not sent is not there."""
     prefetch = _parse(WHOLE).prefetch

@@ -51,6 +51,31 @@ def test_body_is_refused_without_echo_when_it_is_not_strict_json(body: bytes) ->
     assert refusal.value.path == "$"
 
 
+LONG = b"9" * 5_000
+
+
+@pytest.mark.parametrize(
+    "number",
+    [LONG, b"-" + LONG, b"0." + LONG, LONG + b".5"],
+    ids=["whole", "minus", "less", "more"],
+)
+def test_number_of_any_length_is_json(number: bytes) -> None:
+    """A number nobody reads may have 5,000 digits; texts of digits beside it stay whole."""
+    body = b'{"a": ' + number + b', "b": [' + number + b'], "c": "\\"' + LONG + b'", "d": 7}'
+    read = parse_json(body)
+    assert isinstance(read, dict)
+    assert (read["c"], read["d"]) == ('"' + LONG.decode(), 7)
+
+
+@pytest.mark.parametrize(
+    "rest", [b', "a": 2}', b", }", b', "b": NaN}', b', "b: ' + b'\\"' * 50_000]
+)
+def test_long_number_hides_no_other_fault(rest: bytes) -> None:
+    """A repeated key behind it is found, and a text that does not end is refused at once."""
+    with pytest.raises(RequestError):
+        parse_json(b'{"a": ' + LONG + rest)
+
+
 def _nested(depth: int) -> bytes:
     """Return objects and lists in turn, *depth* of them open at once."""
     opening = "".join('{"a":' if level % 2 else "[" for level in range(depth))

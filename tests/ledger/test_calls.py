@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
+
+import pytest
 
 from cds_service.catalogue.orders import read_order_catalogue
 from cds_service.knowledge.model import Knowledge
@@ -144,3 +147,53 @@ def test_codes_that_no_value_set_knows_are_kept_without_their_words(clinic: Clin
     assert len(unmapped) <= 20
     assert "Jane" not in call["unmapped"]
     assert "Laminectomy" not in call["unmapped"]
+
+
+PERSONAL = {
+    "a system that ends in a record number": ("http://hospital.example/MRN/12345", "x"),
+    "a record number in letters and digits": ("https://hospital.example/codes/MRN0012345", "x"),
+    "a system of record numbers": ("http://hospital.example/mrn", "5551234"),
+    "a system with a UUID": (
+        "https://hospital.example/ec2458f2-1e24-41c8-b71b-0e701af7583d",
+        "x",
+    ),
+    "a system of patients": ("urn:hospital:patient", "x-7"),
+    "a long number in an OID": ("urn:oid:2.25.329800735698586629295641978511506172918", "x"),
+    "a query": ("http://hospital.example/codes?patient=7", "x"),
+    "a long code": ("urn:oid:1.2.3", "a" * 21),
+    "a day": ("urn:oid:1.2.3", "1970-01-01"),
+    "a social security number": ("urn:oid:1.2.3", "078-05-1120"),
+}
+
+
+@pytest.mark.parametrize(("system", "code"), PERSONAL.values(), ids=PERSONAL.keys())
+def test_unknown_code_that_may_be_an_identifier_is_not_kept(
+    clinic: Clinic, system: str, code: str
+) -> None:
+    """Some charts write a record number where a code belongs; the ledger does not keep it."""
+    chart = deepcopy(chart_of("no-relief"))
+    first = chart["procedures"]["entry"][0]["resource"]["code"]["coding"]
+    first.append({"system": system, "code": code})
+    clinic.open(prefetch=chart)
+    [call] = clinic.rows(CALL)
+    assert f"{system}|{code}" not in json.loads(call["unmapped"])
+
+
+TERMINOLOGY = (
+    "urn:oid:1.2.840.114350.1.13.296.2.7.2.696580",
+    "http://terminology.hl7.org/CodeSystem/v2-0203",
+    "http://hl7.org/fhir/sid/icd-9-cm",
+    "https://fhir.example/ec2458f2-1e24-41c8-b71b-0e701af7583d/codeSet/72",
+    "urn:hospital:orders",
+)
+
+
+@pytest.mark.parametrize("system", TERMINOLOGY)
+def test_unknown_code_of_a_system_like_any_other_is_kept(clinic: Clinic, system: str) -> None:
+    """Analysts need the codes of the site and of systems the content does not use."""
+    chart = deepcopy(chart_of("no-relief"))
+    first = chart["procedures"]["entry"][0]["resource"]["code"]["coding"]
+    first.append({"system": system, "code": "LAMI-7"})
+    clinic.open(prefetch=chart)
+    [call] = clinic.rows(CALL)
+    assert f"{system}|LAMI-7" in json.loads(call["unmapped"])

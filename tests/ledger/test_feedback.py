@@ -49,10 +49,31 @@ def test_override_is_kept_with_its_reason_and_its_showing(clinic: Clinic) -> Non
         ),
         ({"overrideReasons": {"extension": {EPIC: "contraindicated"}}}, "contraindicated"),
         ({"overrideReason": {"reason": {"system": "urn:site", "code": "x-7"}}}, None),
+        (
+            {
+                "overrideReason": {
+                    "reason": {"system": "http://other.system", "code": "already-planned"}
+                }
+            },
+            None,
+        ),
+        (
+            {"overrideReason": {"reason": {"system": "urn:site", "code": "action-completed"}}},
+            None,
+        ),
         ({"overrideReason": {"userComment": "seen last week"}}, None),
         ({}, None),
     ],
-    ids=["3.0 code", "3.0 coding", "Epic", "site's own code", "comment only", "nothing"],
+    ids=[
+        "3.0 code",
+        "3.0 coding",
+        "Epic",
+        "site's own code",
+        "our code of another system",
+        "3.0 code of another system",
+        "comment only",
+        "nothing",
+    ],
 )
 def test_reason_is_read_in_every_shape(
     clinic: Clinic, override: dict[str, Any], ours: str | None

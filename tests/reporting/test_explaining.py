@@ -78,6 +78,14 @@ def test_call_nobody_made_is_said_so(clinic: Clinic) -> None:
     assert clinic.client.get(f"/explain/{new_uuid()}").status_code == 404
 
 
+def test_call_is_found_whichever_letters_its_id_has(clinic: Clinic) -> None:
+    """An EHR that logs its ids in capitals means the same call."""
+    name = new_uuid()
+    clinic.client.post(SERVICE, json=hook_call(chart_of("no-relief"), name.upper()))
+    assert f"Call {name} " in explain(clinic, name.upper()).output
+    assert clinic.client.get(f"/explain/{name.upper()}").status_code == 200
+
+
 def test_page_tells_the_same_and_shows_nothing_of_the_chart(clinic: Clinic) -> None:
     """Verdicts, reasons, references: no name, no date, no value, no patient id."""
     chart, name = chart_of("no-relief", "canary-77"), new_uuid()

@@ -231,6 +231,12 @@ WRONG = {
     ),
     "text for a number": (SERVICE + CLIENT + 'burst = "5"', "clients[0].burst"),
     "true for a number": (SERVICE + CLIENT + "burst = true", "clients[0].burst"),
+    "a rate that is no number": (
+        SERVICE + CLIENT + "rate_per_second = nan",
+        "clients[0].rate_per_second: this is no number. Write a number in digits",
+    ),
+    "a rate without end": (SERVICE + CLIENT + "rate_per_second = +inf", "clients[0].rate_per"),
+    "a deadline that is no number": (SERVICE + "deadline_ms = -nan", "service.deadline_ms"),
     "symmetric algorithm": (
         SERVICE + CLIENT + 'algorithms = ["HS256"]',
         "clients[0].algorithms[0]: the value is not one of the choices",
@@ -287,7 +293,22 @@ WRONG = {
     ),
     "time zone": (SERVICE + CLIENT + 'time_zone = "Mars/Olympus"', "no such time zone"),
     "time zone path": (SERVICE + CLIENT + 'time_zone = "../../etc/passwd"', "no such time zone"),
-    "certificates": (SERVICE + CLIENT + 'ca_file = "none.pem"', "certificate"),
+    "certificates that are not there": (
+        SERVICE + CLIENT + 'ca_file = "none.pem"',
+        "clients[0].ca_file: there is no such file",
+    ),
+    "certificates that are none": (SERVICE + CLIENT + 'ca_file = "cds.toml"', "no certificate"),
+    "origin without a scheme": (
+        SERVICE + 'cors_origins = ["ehr.example"]' + CLIENT,
+        "service.cors_origins: one of the origins can never match",
+    ),
+    "origin with a slash": (SERVICE + 'cors_origins = ["https://ehr.example/"]', "never match"),
+    "origin with a large letter": (SERVICE + 'cors_origins = ["https://EHR.example"]', "small"),
+    "origin with the usual port": (SERVICE + 'cors_origins = ["https://x.example:443"]', "usual"),
+    "proxy of another kind": (
+        SERVICE + CLIENT + 'outbound_proxy = "socks5://proxy:1080"',
+        "plain http or https URL of host and port. Write it as http://host:port.",
+    ),
     "proxy with a user": (SERVICE + CLIENT + 'outbound_proxy = "http://u:p@proxy"', "is refused"),
     "link host as a URL": (
         SERVICE + 'allowed_link_hosts = ["https://doi.org"]' + CLIENT,
@@ -323,6 +344,16 @@ def test_wrong_file_is_refused_with_the_place_and_the_cure(
     assert "c0ffee" not in told
     assert "§" not in told
     assert "u:p" not in told
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "null", "https://ehr.example", "http://localhost:4200", "https://[::1]:8443"],
+)
+def test_origin_that_a_browser_sends_is_accepted(write: Write, origin: str) -> None:
+    """Scheme, host and port as browsers write them, and the two words with their own meaning."""
+    config = load_config(write(f'{SERVICE}cors_origins = ["{origin}"]'))
+    assert config.service.cors_origins == (origin,)
 
 
 def test_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

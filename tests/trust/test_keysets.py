@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import requests
 import responses
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from cds_service.errors import UnauthorizedError
 from cds_service.trust.keysets import KeySetFetchError, KeySets, fetch_key_set
 from cds_service.trust.profile import ClientProfile
 from tests.trust.conftest import public_jwk
@@ -186,15 +187,79 @@ def test_many_tokens_at_once_cost_one_call(
     server.add_callback(responses.GET, URL, slow)
     found: list[object] = []
     threads = [
-        threading.Thread(target=lambda: found.append(key_sets.find(CLIENT, "a"))) for _ in range(16)
+        threading.Thread(target=lambda: found.append(key_sets.find(CLIENT, "a"))) for _ in range(15)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 16
+    assert len(found) == 15
     assert None not in found
     assert len(server.calls) == 1
+
+
+@pytest.fixture
+def slow_server(
+    server: responses.RequestsMock, ec_key: ec.EllipticCurvePrivateKey
+) -> Iterator[Callable[[], None]]:
+    """Return what makes the server of the key set hang until the test is over."""
+    may_end = threading.Event()
+
+    def hang(_request: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
+        may_end.wait(20)
+        return 200, {}, json.dumps(document(ec_key, "a"))
+
+    def make_slow() -> None:
+        server.upsert(responses.CallbackResponse(responses.GET, URL, hang))
+
+    yield make_slow
+    may_end.set()
+    settle()
+
+
+def _ask_for(key_sets: KeySets, count: int) -> tuple[list[threading.Thread], list[str]]:
+    """Let *count* tokens with invented kids come at once; return those that wait, and refusals."""
+    refused: list[str] = []
+
+    def ask() -> None:
+        try:
+            key_sets.find(CLIENT, "invented")
+        except UnauthorizedError as error:
+            refused.append(error.reason)
+
+    threads = [threading.Thread(target=ask) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)  # those that wait do so for three seconds
+    return [each for each in threads if each.is_alive()], refused
+
+
+def test_invented_kids_do_not_fill_the_service_while_the_key_server_is_slow(
+    key_sets: KeySets,
+    server: responses.RequestsMock,
+    slow_server: Callable[[], None],
+    ec_key: ec.EllipticCurvePrivateKey,
+) -> None:
+    """Four strangers wait, the others are refused at once, and the known EHR never waits."""
+    server.get(URL, json=document(ec_key, "a"))
+    assert key_sets.find(CLIENT, "a") is not None
+    slow_server()
+    waiting, refused = _ask_for(key_sets, 60)
+    assert (len(waiting), len(refused)) == (4, 56)
+    assert set(refused) == {"enough calls wait for a key set that is being fetched"}
+    started = time.monotonic()
+    assert key_sets.find(CLIENT, "a") is not None
+    assert time.monotonic() - started < 0.1
+
+
+@pytest.mark.parametrize(("places", "most"), [(30, 15), (2, 1), (1, 1)])
+def test_half_of_the_places_may_wait_for_the_first_key_set(
+    slow_server: Callable[[], None], places: int, most: int
+) -> None:
+    """After the start nobody's key is known, so more calls wait, but other EHRs keep room."""
+    slow_server()
+    waiting, refused = _ask_for(KeySets(places=places), 20)
+    assert (len(waiting), len(refused)) == (most, 20 - most)
 
 
 def test_keys_of_one_client_are_not_found_for_another(

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 import responses
@@ -16,7 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cds_service.errors import UnauthorizedError
+from cds_service.trust.config import Config, ServiceSettings
 from cds_service.trust.profile import ClientProfile
+from cds_service.trust.verification import Verifier
 from tests.trust.conftest import (
     BASE,
     ENDPOINT,
@@ -350,6 +353,23 @@ def test_feedback_token_may_name_the_feedback_or_the_service_url(
     service.accepts(ehr.sign(aud=ENDPOINT), both)
     service.accepts(ehr.sign(aud=[ENDPOINT, ENDPOINT + "/feedback"]), both)
     refusal(service, ehr.sign(aud=ENDPOINT + "/feedback"), (PATH,))
+
+
+def test_audience_may_name_several_endpoints_of_ours(service: Service, ehr: Ehr) -> None:
+    """Every member is ours, so no waiver is needed; one must be the endpoint that is called."""
+    feedback = f"{PATH}/feedback"
+    config = Config(service=ServiceSettings(public_base_url=BASE), clients=(service.client,))
+    verifier = Verifier(
+        config,
+        service.state_dir,
+        lambda: datetime.fromtimestamp(service.now, UTC),
+        endpoints=("/cds-services", PATH, feedback),
+    )
+    verifier.authenticate(ehr.sign(aud=[ENDPOINT, BASE + feedback]), (PATH,))
+    verifier.authenticate(ehr.sign(aud=[BASE + "/cds-services", ENDPOINT]), (PATH,))
+    for members in ([BASE + feedback], [ENDPOINT, BASE + "/else"], [ENDPOINT, None]):
+        with pytest.raises(UnauthorizedError):
+            verifier.authenticate(ehr.sign(aud=members), (PATH,))
 
 
 def test_audience_may_use_another_base_url_of_the_client(service: Service, ehr: Ehr) -> None:

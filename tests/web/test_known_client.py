@@ -25,6 +25,7 @@ from cds_service.trust.demo_profile import (
     DEMO_KEY_ID,
     generate_demo_config,
 )
+from cds_service.web.headers import cors_of_unreadable
 from tests.web.small_rooms import SERVICE, SmallRooms, issue_of
 
 URL = "http://127.0.0.1:8080"
@@ -39,8 +40,8 @@ class Ehr:
     private_key: str
     used: int = 0
 
-    def token(self, audience: str) -> str:
-        """Return a fresh token for one endpoint."""
+    def token(self, audience: str | list[str]) -> str:
+        """Return a fresh token for one endpoint, or for several."""
         self.used += 1
         claims = {
             "iss": DEMO_ISSUER,
@@ -76,13 +77,17 @@ def make_ehr(knowledge: Knowledge, rooms: SmallRooms, tmp_path: Path) -> Callabl
 
 
 def _known_ehr(
-    knowledge: Knowledge, rooms: SmallRooms, folder: Path, lines: tuple[str, ...]
+    knowledge: Knowledge,
+    rooms: SmallRooms,
+    folder: Path,
+    lines: tuple[str, ...],
+    state_dir: Path | None = None,
 ) -> Ehr:
     config, key = generate_demo_config(folder, "http://127.0.0.1:8090/fhir", URL)
     text = config.read_text(encoding="utf-8")
     config.write_text(text.replace("[service]", "\n".join(["[service]", *lines])), "utf-8")
     app = create_app(
-        Settings(config_path=config, state_dir=folder),
+        Settings(config_path=config, state_dir=state_dir or folder),
         clock=lambda: NOW,
         monotonic=lambda: 0.0,
         knowledge=knowledge,
@@ -100,6 +105,19 @@ def test_known_client_is_answered_and_its_token_works_once(ehr: Ehr, body: dict[
     assert issue_of(again)["details"]["text"] == "This call is not authorised."
 
 
+def test_process_that_begins_when_the_state_folder_is_gone_answers(
+    knowledge: Knowledge, rooms: SmallRooms, tmp_path: Path, body: dict[str, Any]
+) -> None:
+    """A worker that is replaced while the disk is away answers, and remembers tokens by itself."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    ehr = _known_ehr(knowledge, rooms, tmp_path, (), tmp_path / "file")
+    token = ehr.token(f"{URL}{SERVICE}")
+    assert [ehr.call(body, token).status_code for _ in range(2)] == [200, 401]
+    ready = ehr.client.get("/health/ready").get_json()
+    assert ready["replay_store"] == "lost, each process remembers alone"
+    assert "cannot be written" in ready["ledger"]
+
+
 def test_call_without_a_good_token_is_refused_before_its_body_is_read(ehr: Ehr) -> None:
     """A stranger's wrong body gets 401, not a lesson about JSON."""
     for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Basic eDp5"}):
@@ -112,6 +130,38 @@ def test_call_without_a_good_token_is_refused_before_its_body_is_read(ehr: Ehr) 
 def test_token_for_another_address_is_refused(ehr: Ehr, body: dict[str, Any]) -> None:
     """A token for discovery does not open the service."""
     assert ehr.call(body, ehr.token(f"{URL}/cds-services")).status_code == 401
+
+
+def test_token_for_the_service_and_its_feedback_opens_the_service(
+    ehr: Ehr, body: dict[str, Any]
+) -> None:
+    """An EHR that signs one token for both addresses names nobody else."""
+    token = ehr.token([f"{URL}{SERVICE}", f"{URL}{SERVICE}/feedback"])
+    assert ehr.call(body, token).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        ((), "Access-Control-Allow-Origin: *\r\n"),
+        (('cors_origins = ["https://ehr.example"]',), ""),
+    ],
+)
+def test_page_may_read_what_is_said_of_unreadable_http(
+    make_ehr: Callable[..., Ehr], lines: tuple[str, ...], line: str
+) -> None:
+    """A browser shows the refusal to the page, unless the site lists the pages that may call."""
+    assert cors_of_unreadable(make_ehr(*lines).client.application) == line
+
+
+def test_discovery_for_one_client_is_not_stored(make_ehr: Callable[..., Ehr]) -> None:
+    """What one client is told stays out of every cache on the way; what all are told need not."""
+    ehr = make_ehr("discovery_requires_token = true")
+    bearer = {"Authorization": f"Bearer {ehr.token(f'{URL}/cds-services')}"}
+    told = ehr.client.get("/cds-services", headers=bearer)
+    assert told.status_code == 200
+    assert told.headers["Cache-Control"] == "no-store"
+    assert "Cache-Control" not in make_ehr().client.get("/cds-services").headers
 
 
 @pytest.mark.parametrize("address", [f"{SERVICE}/feedback", SERVICE])

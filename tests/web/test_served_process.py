@@ -160,6 +160,7 @@ def test_unreadable_http_is_an_operation_outcome_and_stays_out_of_the_log(
     head, body = server.talk(request_bytes)
     assert head.startswith(b"HTTP/1.1 " + status)
     assert json.loads(body)["resourceType"] == "OperationOutcome"
+    assert b"\r\nAccess-Control-Allow-Origin: *\r\n" in head
     assert CANARY.encode() not in head + body
     assert CANARY not in server.log.read_text()
 
