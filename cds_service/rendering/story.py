@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cds_service.chart.facts import MrStatus, OrderFact
+from cds_service.chart.facts import OrderFact
 from cds_service.chart.supply import Key, State
 from cds_service.evaluation.answers import PassedOver
 from cds_service.evaluation.assessment import Assessment, Explanation, Term, Verdict, Word
@@ -17,6 +17,7 @@ from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course, Score, SiteCourse
 from cds_service.evaluation.rules.scans import CONTRAST
+from cds_service.evaluation.rules.wording import implant_term
 from cds_service.evaluation.workup import Dated
 from cds_service.rendering.wording import Wording, listed, number
 from cds_service.values import Side, lazy
@@ -146,12 +147,11 @@ class Story:
         if case is None:
             return []
         cautions = case.cautions
-        lines = []
-        for implant in cautions.implants:
-            status = "unsafe" if implant.mr_status is MrStatus.UNSAFE else "unknown"
-            kind = "phrase" if implant.kind in self.wording.knowledge.phrases else "value-set"
-            words = Term(kind=kind, id=implant.kind)
-            lines.append(self.line(f"caution-implant-{status}", implant=words))
+        implants = {(i.kind, i.mr_status.value): None for i in cautions.implants_on_record}
+        lines = [
+            self.line(f"caution-implant-{status}", implant=implant_term(kind))
+            for kind, status in implants
+        ]
         egfr = case.measures.latest("egfr")
         if egfr is not None and cautions.has_low_egfr:
             lines.append(self.line("caution-egfr", value=egfr.value, date=egfr.on))

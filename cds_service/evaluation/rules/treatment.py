@@ -30,6 +30,7 @@ from cds_service.evaluation.rules.weighing import (
     weigh,
 )
 from cds_service.evaluation.rules.wording import (
+    implant_term,
     pain_references,
     score_evidence,
     sign_evidence,
@@ -268,8 +269,9 @@ def _stimulator_notes(case: Case) -> tuple[Note, ...]:
         notes.append(Note(key="scs-anticoagulant"))
     if case.cautions.takes_antiplatelet.is_yes:
         notes.append(Note(key="scs-antiplatelet"))
-    if any(implant.kind == "implant-pacemaker" for implant in case.cautions.implants):
-        notes.append(Note(key="scs-pacemaker"))
+    implants = tuple(implant_term(kind) for kind in case.cautions.powered_implants)
+    if implants:
+        notes.append(Note(key="scs-device", words={"implant": implants}))
     distressed = [
         name
         for name in ("pcs", "phq9")

@@ -19,6 +19,11 @@ def sign_term(sign: Sign) -> Term:
     return Term(kind="value-set", id=sign.concept)
 
 
+def implant_term(kind: str) -> Term:
+    """Return the words of a kind of implant: a value set, or an implant nobody knows the kind of."""
+    return Term(kind="phrase" if kind == "implant" else "value-set", id=kind)
+
+
 def sign_evidence(signs: Iterable[Sign]) -> tuple[Evidence, ...]:
     """Return signs as evidence."""
     return tuple(
