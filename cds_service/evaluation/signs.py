@@ -74,13 +74,16 @@ class Signs(Struct, frozen=True, dict=True):
         """Return the latest abnormal examination result of *concept* unless a later one is normal.
 
         Missing data:
-            Findings not completely supplied: none, because the latest value cannot be told.
+            Of findings not completely supplied the latest abnormal one that was read: it is a fact,
+            and a normal one denies nothing, because the latest value cannot be told.
         """
         examined = self.chart.observed.get(concept)
-        if not examined or Key.FINDINGS in self.unread:
+        if not examined:
             return ()
         abnormal = [self._sign(o, concept) for o in examined if o.choice & _ABNORMAL]
         normal = [self._on(o.effective) for o in examined if "answer-normal" in o.choice]
+        if Key.FINDINGS in self.unread:
+            normal = []
         latest = max(abnormal, key=lambda sign: (sign.on, sign.reference), default=None)
         if latest is None or any(on > latest.on for on in normal):
             return ()
@@ -104,7 +107,7 @@ class Signs(Struct, frozen=True, dict=True):
             if observation.value is not None and not observation.choice:
                 continue  # a measurement states no finding
             for concept in observation.concepts | observation.choice:
-                if _records(observation, concept):
+                if is_stated(observation, concept):
                     yield self._sign(observation, concept)
 
     def _condition_sign(self, condition: ConditionFact, concept: str) -> Sign:
@@ -142,7 +145,7 @@ class Signs(Struct, frozen=True, dict=True):
         return self.operation.dss(on)
 
 
-def _records(observation: ObservationFact, concept: str) -> bool:
+def is_stated(observation: ObservationFact, concept: str) -> bool:
     """Return whether an observation states the finding itself (not a scale or a measurement)."""
     if concept in observation.choice:
         return True

@@ -19,12 +19,19 @@ from cds_service.values import FhirDate, Side
 _FINAL = frozenset({"final", "amended", "corrected"})
 _MEASURED = frozenset(units.SCALES)
 _PAIN = frozenset({"pain-score", "pain-vas"})
+_STRENGTH = "mrc-grade"
 _MUSCLE_COMPONENT = "muscle-component"
 _MUSCLE_PREFIX = "muscle-"
 _SITES = ("site-", "level-")
 _PLACING = (*_SITES, "side-", _MUSCLE_PREFIX)
 """Beginnings of concepts that say where; a site's local code may say them along with what."""
 _NUMBER = re.compile(r"\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*(?:/\s*(\d{1,3}))?\s*", re.ASCII)
+_GRADE = re.compile(
+    r"\s*(?:MRC\s*)?(?:grade\s*)?([0-5])\s*"
+    r"(?:[-+\u2013\u2212]\s*(?:/\s*5\s*)?|/\s*5\s*[-+\u2013\u2212]?\s*)?",
+    re.ASCII | re.IGNORECASE,
+)
+"""A strength as people write it: "3", "4-", "4+/5"; a sign after the number is passed over."""
 _ITEM_ANSWERS = {
     "answer-not-at-all": Decimal(0),
     "answer-several-days": Decimal(1),
@@ -53,7 +60,10 @@ _OF_CAUDA_EQUINA = frozenset(
         *("incomplete-bladder-emptying", "faecal-incontinence"),
     }
 )
-"""Findings that may be an emergency; an answer we cannot read leaves a gap that is said."""
+"""Findings that may be an emergency; an answer we cannot read leaves a gap that is said.
+
+So does a strength that nobody can read.
+"""
 _FINDINGS = _OF_CAUDA_EQUINA | {
     *("sensory-deficit", "motor-weakness", "motor-paresis", "motor-paraplegia"),
     *("wound-problem", "postoperative-fever"),
@@ -132,10 +142,13 @@ def _observation(
         return ()
     if entry.status not in _FINAL:
         is_error = entry.status == "entered-in-error"
-        reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR if is_error else reasons.NOT_FINAL)
+        if is_error:
+            reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
+        else:
+            reader.put_entry_aside(entry, reasons.NOT_FINAL, concepts=_told(parts))
         return ()
     effective = _effective(reader, found)
-    if not reader.is_possible(entry, effective):
+    if not reader.is_possible(entry, effective, kind.concepts):
         return ()
     effective = reader.clipped(effective)
     muscle = kind.muscle or _component_muscle(reader, found)
@@ -143,12 +156,24 @@ def _observation(
     return [fact for fact in facts if fact is not None]
 
 
+def _told(parts: Iterable[_Part]) -> frozenset[str]:
+    return frozenset(name for part in parts for name in part.concepts)
+
+
 def _effective(reader: Reader, found: wire.Observation) -> FhirDate | None:
     return (
         reader.date(found.effective_date_time, found.effective_instant)
         or reader.period(found.effective_period)
+        or _only_event(reader, found.effective_timing)
         or reader.date(found.issued)
     )
+
+
+def _only_event(reader: Reader, timing: wire.Moments | None) -> FhirDate | None:
+    """Return the moment of a timing; several leave open which one the value belongs to."""
+    if timing is None or len(timing.event) != 1:
+        return None
+    return reader.date(*timing.event)
 
 
 def _parts(reader: Reader, found: wire.Observation, kind: _Kind) -> Sequence[_Part]:
@@ -225,11 +250,16 @@ def _fact(  # noqa: PLR0913 - what a fact consists of
         if OTHER_ANSWER in choice:
             was_answered = part.valued.data_absent_reason is None
             matters = was_answered and not part.concepts.isdisjoint(_OF_CAUDA_EQUINA)
-            reader.put_entry_aside(entry, reasons.ANSWER_NOT_READ, matters=matters)
+            _put_aside(reader, entry, part, reasons.ANSWER_NOT_READ, matters=matters)
             return None
+    is_strength = _STRENGTH in part.concepts
+    if is_strength and muscle is None and _is_no_leg(reader, kind):
+        reader.put_entry_aside(entry, reasons.NOT_A_LEG)
+        return None
     number = _number(part, choice, kind.unit)
     if isinstance(number, str):
-        reader.put_entry_aside(entry, number)
+        matters = is_strength and part.valued.data_absent_reason is None
+        _put_aside(reader, entry, part, number, matters=matters)
         return None
     return ObservationFact(
         reference=entry.reference,
@@ -242,6 +272,19 @@ def _fact(  # noqa: PLR0913 - what a fact consists of
         side=kind.side,
         muscle=muscle,
     )
+
+
+def _put_aside(reader: Reader, entry: Entry, part: _Part, reason: str, *, matters: bool) -> None:
+    reader.put_entry_aside(entry, reason, matters=matters, concepts=part.concepts)
+
+
+def _is_no_leg(reader: Reader, kind: _Kind) -> bool:
+    """Return whether code, body site or words clearly place a strength outside the legs."""
+    place = Place(vocabulary=reader.vocabulary, code=kind.code, body_sites=(kind.body_site,))
+    words = place.own_texts
+    if "site-leg" in place.sites or wording.names_leg(words):
+        return False
+    return "site-other" in place.sites or wording.names_arm(words)
 
 
 def _number(part: _Part, choice: frozenset[str], unit: str | None) -> units.Measured | str | None:
@@ -257,6 +300,8 @@ def _number(part: _Part, choice: frozenset[str], unit: str | None) -> units.Meas
         if counted:
             return units.Measured(value=max(counted))
     quantity = _quantity(part.valued)
+    if quantity is None and concept == _STRENGTH:
+        quantity = _written_grade(part.valued)
     if quantity is not None and unit and not (quantity.code or quantity.unit):
         quantity = replace(quantity, unit=unit)
     return reasons.NO_VALUE if quantity is None else units.measured(concept, quantity)
@@ -273,6 +318,14 @@ def _quantity(valued: wire.Valued) -> wire.Quantity | None:
     if written is None:
         return None
     return wire.Quantity(value=Decimal(written[1]), unit=f"/{written[2]}" if written[2] else None)
+
+
+def _written_grade(valued: wire.Valued) -> wire.Quantity | None:
+    """Return a strength written as "4-" or "2+/5": the number before the sign."""
+    answer = valued.value_codeable_concept
+    text = valued.value_string or (answer.text if answer is not None else None)
+    written = _GRADE.fullmatch(text) if text else None
+    return wire.Quantity(value=Decimal(written[1])) if written else None
 
 
 def _choice(reader: Reader, valued: wire.Valued) -> frozenset[str]:

@@ -255,10 +255,13 @@ class Story:
             "side": Term(kind="phrase", id=f"side-{deficit.side.value}"),
             "grade": deficit.grade,
         }
-        if deficit.onset is None or deficit.seen_day is None:
+        if deficit.seen_day is None:
             return self.line("fact-deficit-undated", **words)
-        words |= {"date": case.day(deficit.onset), "seen": case.day(deficit.seen_day)}
-        return self.line(phrase, **words)
+        seen = deficit.written or case.day(deficit.seen_day)
+        if deficit.onset is None and phrase == "fact-deficit":
+            return self.line("fact-deficit-half-dated", date=seen, **words)
+        onset = {} if deficit.onset is None else {"date": case.day(deficit.onset)}
+        return self.line(phrase, seen=seen, **onset, **words)
 
     @lazy
     def _workup(self) -> list[str]:

@@ -20,7 +20,7 @@ def sign_term(sign: Sign) -> Term:
 
 
 def implant_term(kind: str) -> Term:
-    """Return the words of a kind of implant: a value set, or an implant nobody knows the kind of."""
+    """Return the words of a kind of implant: of its value set, or of "an implant"."""
     return Term(kind="phrase" if kind == "implant" else "value-set", id=kind)
 
 
