@@ -23,7 +23,7 @@ class Sign(Struct, frozen=True, kw_only=True):
     Time:
         ``day`` is in days since surgery, ``age`` how many days ago.  A finding without any date, or
         dated only to a month or year, counts as of its last possible day (none: today) and has
-        ``is_dated`` false.
+        ``is_dated`` false; ``when`` is the date as the chart gives it.
     """
 
     concept: str
@@ -35,6 +35,7 @@ class Sign(Struct, frozen=True, kw_only=True):
     is_condition: bool
     names_spine: bool = False
     recorded_day: int | None = None
+    when: FhirDate | None = None
     display: str | None = None
 
 
@@ -123,6 +124,7 @@ class Signs(Struct, frozen=True, dict=True):
             is_condition=True,
             names_spine=condition.names_spine,
             recorded_day=self._day(recorded.latest) if recorded else None,
+            when=condition.when,
             display=condition.display,
         )
 
@@ -136,6 +138,7 @@ class Signs(Struct, frozen=True, dict=True):
             is_dated=observation.effective is not None and observation.effective.is_exact,
             reference=observation.reference,
             is_condition=False,
+            when=observation.effective,
         )
 
     def _on(self, when: FhirDate | None) -> date:

@@ -106,7 +106,9 @@ class Explanation:
             unit = wording.knowledge.phrases.get(f"unit-{entry.label}", "")
             label = f"{label}: {number(entry.value)} {unit}".strip()
         if entry.day is None:
-            return line("fact-entry-undated", label=label)
+            if entry.written is None:
+                return line("fact-entry-undated", label=label)
+            return line("fact-entry", label=label, date=entry.written)
         if entry.converted_from is None:
             return line("fact-entry", label=label, date=entry.day)
         original = entry.converted_from

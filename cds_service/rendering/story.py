@@ -129,7 +129,7 @@ class Story:
         if entry.limit is not None:
             words["limit"] = self.wording.threshold(entry.limit)
         reason = self.line(f"why-not-{entry.why}", **words)
-        return f"{name} {entry.on.isoformat()} ({reason})"
+        return f"{name} {entry.written} ({reason})"
 
     def cautions(self, orders: frozenset[str] = frozenset()) -> list[str]:
         """Return what speaks against a scan, contrast, x-rays or a needle in this patient.
@@ -204,10 +204,12 @@ class Story:
         found = operation.sides
         sides = [self._phrase(f"side-{s.value}") for s in Side if s in found] if found else []
         known = [*sorted(operation.levels), *sides]
+        performed = [stage.performed for stage in operation.stages if stage.performed is not None]
+        half = [when.written for when in performed if not when.is_exact]
         return self.line(
             "fact-operation",
-            date=operation.day,
-            dss=case.dss,
+            date=next(iter(half), operation.day),
+            dss=case.dss if case.other_dss is None else f"{case.dss} to {case.other_dss}",
             types=types or Term(kind="phrase", id="type-unknown"),
             place=f", {', '.join(known)}" if known else "",
             surgeries=operation.surgery_count,
@@ -280,7 +282,7 @@ class Story:
         if ordered:
             lines.append(self.line("fact-ordered", tests="; ".join(ordered)))
         lines += self._not_counted(case)
-        reports = {event.on.isoformat() for test in _READ for event in workup.done(test)}
+        reports = {event.written for test in _READ for event in workup.done(test)}
         if reports:
             dates = listed(sorted(reports, reverse=True), _SHOWN_DATES)
             lines.append(self.line("report-not-read", dates=dates))
@@ -290,7 +292,7 @@ class Story:
         """Return "lumbar MRI 2026-01-20 (before surgery)", latest first."""
         before = self._phrase("why-not-before-surgery")
         dates = [
-            f"{event.on.isoformat()} ({before})" if event.day < 0 else event.on.isoformat()
+            f"{event.written} ({before})" if event.day < 0 else event.written
             for event in reversed(events)
         ]
         return f"{self._phrase(f'test-{test}')} {listed(dates, _SHOWN_DATES)}"
@@ -317,7 +319,7 @@ class Story:
             counted = {event.reference for event in case.workup.orders(test)}
             dates = sorted(
                 (
-                    f"{order.authored.latest.isoformat()} ({self._why_no_order(case, order)})"
+                    f"{order.authored.written} ({self._why_no_order(case, order)})"
                     for order in case.chart.orders
                     if test in order.concepts
                     and order.authored is not None

@@ -47,7 +47,7 @@ def propose_mri(finding: Finding, case: Case, wish: ScanWish) -> Finding:
         scans = _scans(case)
         existing = scans[-1] if scans and scans[-1].day >= wish.since_day else None
         if existing is not None:
-            note = Note(key="mri-read-now", words={"date": existing.on})
+            note = Note(key="mri-read-now", words={"date": existing.written})
             return replace(finding, notes=(*finding.notes, note))
         earlier = case.workup.among(scans, (), from_day=wish.since_day)
         finding = replace(finding, passed_over=(*finding.passed_over, *earlier.passed_over))
