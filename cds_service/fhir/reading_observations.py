@@ -26,6 +26,8 @@ _SITES = ("site-", "level-")
 _PLACING = (*_SITES, "side-", _MUSCLE_PREFIX)
 """Beginnings of concepts that say where; a site's local code may say them along with what."""
 _NUMBER = re.compile(r"\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*(?:/\s*(\d{1,3}))?\s*", re.ASCII)
+_LONGEST_NUMBER = 40
+"""Characters of a number written as text, blanks included; the patterns are slow on long texts."""
 _GRADE = re.compile(
     r"\s*(?:MRC\s*)?(?:grade\s*)?([0-5])\s*"
     r"(?:[-+\u2013\u2212]\s*(?:/\s*5\s*)?|/\s*5\s*[-+\u2013\u2212]?\s*)?",
@@ -54,19 +56,19 @@ _WORDED_ANSWERS = {
     "reduced": "answer-reduced",
 }
 """Answers without any code; nothing else is read from words."""
-_OF_CAUDA_EQUINA = frozenset(
+_EMERGENCIES = frozenset(
     {
         *("saddle-sensation", "anal-tone", "urinary-retention", "urinary-incontinence"),
         *("incomplete-bladder-emptying", "faecal-incontinence"),
+        *("motor-paresis", "motor-paraplegia"),
     }
 )
 """Findings that may be an emergency; an answer we cannot read leaves a gap that is said.
 
 So does a strength that nobody can read.
 """
-_FINDINGS = _OF_CAUDA_EQUINA | {
-    *("sensory-deficit", "motor-weakness", "motor-paresis", "motor-paraplegia"),
-    *("wound-problem", "postoperative-fever"),
+_FINDINGS = _EMERGENCIES | {
+    *("sensory-deficit", "motor-weakness", "wound-problem", "postoperative-fever"),
 }
 """What is there or not; an answer we cannot read is neither."""
 
@@ -249,7 +251,7 @@ def _fact(  # noqa: PLR0913 - what a fact consists of
         choice = choice or _answered_otherwise(part.valued)
         if OTHER_ANSWER in choice:
             was_answered = part.valued.data_absent_reason is None
-            matters = was_answered and not part.concepts.isdisjoint(_OF_CAUDA_EQUINA)
+            matters = was_answered and not part.concepts.isdisjoint(_EMERGENCIES)
             _put_aside(reader, entry, part, reasons.ANSWER_NOT_READ, matters=matters)
             return None
     is_strength = _STRENGTH in part.concepts
@@ -314,7 +316,7 @@ def _quantity(valued: wire.Valued) -> wire.Quantity | None:
     for bare in (valued.value_integer, valued.value_decimal):
         if bare is not None:
             return wire.Quantity(value=bare)
-    written = _NUMBER.fullmatch(valued.value_string) if valued.value_string else None
+    written = _fully_matched(_NUMBER, valued.value_string)
     if written is None:
         return None
     return wire.Quantity(value=Decimal(written[1]), unit=f"/{written[2]}" if written[2] else None)
@@ -324,8 +326,12 @@ def _written_grade(valued: wire.Valued) -> wire.Quantity | None:
     """Return a strength written as "4-" or "2+/5": the number before the sign."""
     answer = valued.value_codeable_concept
     text = valued.value_string or (answer.text if answer is not None else None)
-    written = _GRADE.fullmatch(text) if text else None
+    written = _fully_matched(_GRADE, text)
     return wire.Quantity(value=Decimal(written[1])) if written else None
+
+
+def _fully_matched(pattern: re.Pattern[str], text: str | None) -> re.Match[str] | None:
+    return pattern.fullmatch(text) if text and len(text) <= _LONGEST_NUMBER else None
 
 
 def _choice(reader: Reader, valued: wire.Valued) -> frozenset[str]:
