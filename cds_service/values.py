@@ -33,6 +33,15 @@ class FhirDate(Struct, frozen=True, kw_only=True):
         """Whether the chart states a single day."""
         return self.earliest == self.latest
 
+    @property
+    def written(self) -> str:
+        """The date as the chart writes it: a day, a month ("2026-04") or a year."""
+        first, last = self.earliest.isoformat(), self.latest.isoformat()
+        for length in (len("YYYY-MM-DD"), len("YYYY-MM"), len("YYYY")):
+            if first[:length] == last[:length]:
+                return first[:length]
+        return f"{first[:4]} to {last[:4]}"
+
     @staticmethod
     def on(day: date) -> FhirDate:
         """Return the exact *day*."""

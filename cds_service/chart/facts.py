@@ -180,11 +180,15 @@ class AllergyFact(Struct, frozen=True, kw_only=True):
 
 
 class SetAside(Struct, frozen=True, kw_only=True):
-    """An entry that was not used: which key, why in our own words, and its reference if any."""
+    """An entry that was not used: which key, why in our own words, and its reference if any.
+
+    ``concepts`` say what an observation that was found would have told.
+    """
 
     key: str
     reason: str
     reference: str | None = None
+    concepts: frozenset[str] = frozenset()
 
 
 _NOT_ASKED = Supply(state=State.NOT_ASKED)

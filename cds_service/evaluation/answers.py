@@ -18,7 +18,8 @@ class PassedOver:
     """A test, visit or order that was found and does not count, and why.
 
     ``why`` ends the name of a phrase (``why-not-...``).  ``first``: it would count from this day
-    on.  ``limit``: the threshold its age does not meet.
+    on.  ``limit``: the threshold its age does not meet.  ``written`` is its date as the chart gives
+    it; ``on`` is the last possible day of half a date.
     """
 
     on: date
@@ -26,6 +27,7 @@ class PassedOver:
     reference: str
     is_order: bool
     why: str
+    written: str = field(compare=False)
     first: date | None = field(default=None, compare=False)
     limit: str | None = field(default=None, compare=False)
 

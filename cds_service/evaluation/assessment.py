@@ -71,11 +71,16 @@ class Evidence(Struct, frozen=True, kw_only=True):
     Units:
         ``value`` is in the unit of its concept; ``converted_from`` is what the chart says where
         that is another unit.
+
+    Time:
+        ``day`` is None where the chart gives no day; ``written`` is the month or year it gives
+        instead.
     """
 
     reference: str
     label: str
     day: date | None
+    written: str | None = None
     value: Decimal | None = None
     converted_from: str | None = None
 

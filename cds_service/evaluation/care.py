@@ -16,7 +16,7 @@ from cds_service.evaluation.limits import Limits
 from cds_service.evaluation.measures import Measures
 from cds_service.evaluation.signs import Signs
 from cds_service.evaluation.workup import VISIT_KEYS, Dated, Workup
-from cds_service.values import lazy
+from cds_service.values import FhirDate, lazy
 
 DRUG_KEYS = (Key.MEDICATION_REQUESTS, Key.MEDICATION_STATEMENTS)
 TRIAL_CLASSES = (
@@ -35,7 +35,7 @@ _ONE_DAY = timedelta(days=1)
 class Clearance(Struct, frozen=True, kw_only=True):
     """The surgeon's answer to whether physiotherapy may begin; of one day's answers no counts."""
 
-    on: date
+    when: FhirDate
     is_given: bool
     reference: str
 
@@ -118,15 +118,14 @@ class Care(Struct, frozen=True, dict=True):
         if self.workup.unread((Key.FINDINGS,)):
             return None
         answers = [
-            (o.effective.latest, "answer-present" not in o.choice, o.reference)
+            Clearance(
+                when=o.effective, is_given="answer-present" in o.choice, reference=o.reference
+            )
             for o in self.chart.observed.get("surgeon-clearance", ())
             if o.choice and o.effective is not None
         ]
-        since = [answer for answer in answers if self.operation.dss(answer[0]) >= 0]
-        if not since:
-            return None
-        on, is_refused, reference = max(since)
-        return Clearance(on=on, is_given=not is_refused, reference=reference)
+        since = [answer for answer in answers if self.operation.dss(answer.when.latest) >= 0]
+        return max(since, key=lambda a: (a.when.latest, not a.is_given, a.reference), default=None)
 
     @lazy
     def is_therapy_cleared(self) -> Answer:

@@ -26,8 +26,11 @@ _PREGNANT = frozenset({"pregnancy", "answer-present"})
 _TOLD = _PREGNANT | {"not-pregnant", "answer-no", "answer-absent"}
 
 
+_HOLDING_MRI = frozenset({MrStatus.UNSAFE, MrStatus.UNKNOWN})
+
+
 class Implant(Struct, frozen=True, kw_only=True):
-    """An implant that holds back an MRI order; ``kind`` is a value set id or "implant"."""
+    """An implant on record; ``kind`` is a value set id, or "implant" where nobody knows it."""
 
     kind: str
     mr_status: MrStatus
@@ -46,11 +49,15 @@ class Cautions(Struct, frozen=True, dict=True):
     @lazy
     def implants(self) -> tuple[Implant, ...]:
         """Return the implants documented unsafe in the scanner or of unknown status."""
+        return tuple([i for i in self.implants_on_record if i.mr_status in _HOLDING_MRI])
+
+    @lazy
+    def implants_on_record(self) -> tuple[Implant, ...]:
+        """Return every implant whatever its MR status, the unsafe ones first."""
         implants = [
             Implant(kind=_kind(d.concepts), mr_status=d.mr_status, reference=d.reference)
             for d in self.chart.devices
-            if d.mr_status is MrStatus.UNSAFE
-            or (d.mr_status is MrStatus.UNKNOWN and d.concepts & _IMPLANTS)
+            if d.mr_status is MrStatus.UNSAFE or d.concepts & _IMPLANTS
         ]
         described = {kind for device in self.chart.devices for kind in device.concepts}
         coded = [(sign.concept, sign.reference) for sign in self.signs.conditions(*IMPLANTS)]
@@ -78,6 +85,12 @@ class Cautions(Struct, frozen=True, dict=True):
             for procedure in self.chart.procedures
             if procedure.reference != implanted.reference
         )
+
+    @lazy
+    def powered_implants(self) -> tuple[str, ...]:
+        """Return the kinds of implants that stimulation may disturb: all but clips, each once."""
+        kinds = [i.kind for i in self.implants_on_record if i.kind != "implant-clip"]
+        return tuple(dict.fromkeys(kinds))
 
     @lazy
     def is_mri_unsafe(self) -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date
 
 from msgspec import Struct
 
@@ -12,7 +11,7 @@ from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, found
 from cds_service.evaluation.episode import Operation
 from cds_service.evaluation.limits import Limits
-from cds_service.values import Side
+from cds_service.values import FhirDate, Side
 
 
 class Indication(Struct, frozen=True, kw_only=True):
@@ -21,8 +20,8 @@ class Indication(Struct, frozen=True, kw_only=True):
     levels: frozenset[str]
     sides: frozenset[Side]
     references: tuple[str, ...]
-    on: date | None
-    """The day the problem was recorded, if it is one entry of the problem list."""
+    when: FhirDate | None
+    """The date the problem was recorded, if it is one entry of the problem list."""
 
 
 class LevelCheck(Struct, frozen=True, kw_only=True):
@@ -67,9 +66,9 @@ def _stated(chart: Chart, operation: Operation) -> Indication | None:
     if not levels and not known_sides:
         return None
     references = tuple(sorted(condition.reference for condition in named))
-    days = {condition.when.latest for condition in named if condition.when is not None}
-    on = days.pop() if len(days) == 1 else None
-    return Indication(levels=levels, sides=known_sides, references=references, on=on)
+    days = {condition.when.latest: condition.when for condition in named if condition.when}
+    when = next(iter(days.values())) if len(days) == 1 else None
+    return Indication(levels=levels, sides=known_sides, references=references, when=when)
 
 
 def _sole_problem(chart: Chart, operation: Operation, limits: Limits) -> Indication | None:
@@ -86,7 +85,7 @@ def _sole_problem(chart: Chart, operation: Operation, limits: Limits) -> Indicat
         return None
     sides = frozenset({problem.side} if problem.side is not None else ())
     return Indication(
-        levels=problem.levels, sides=sides, references=(problem.reference,), on=recorded.latest
+        levels=problem.levels, sides=sides, references=(problem.reference,), when=recorded
     )
 
 

@@ -23,7 +23,7 @@ class Sign(Struct, frozen=True, kw_only=True):
     Time:
         ``day`` is in days since surgery, ``age`` how many days ago.  A finding without any date, or
         dated only to a month or year, counts as of its last possible day (none: today) and has
-        ``is_dated`` false.
+        ``is_dated`` false; ``when`` is the date as the chart gives it.
     """
 
     concept: str
@@ -35,6 +35,7 @@ class Sign(Struct, frozen=True, kw_only=True):
     is_condition: bool
     names_spine: bool = False
     recorded_day: int | None = None
+    when: FhirDate | None = None
     display: str | None = None
 
 
@@ -74,13 +75,16 @@ class Signs(Struct, frozen=True, dict=True):
         """Return the latest abnormal examination result of *concept* unless a later one is normal.
 
         Missing data:
-            Findings not completely supplied: none, because the latest value cannot be told.
+            Of findings not completely supplied the latest abnormal one that was read: it is a fact,
+            and a normal one denies nothing, because the latest value cannot be told.
         """
         examined = self.chart.observed.get(concept)
-        if not examined or Key.FINDINGS in self.unread:
+        if not examined:
             return ()
         abnormal = [self._sign(o, concept) for o in examined if o.choice & _ABNORMAL]
         normal = [self._on(o.effective) for o in examined if "answer-normal" in o.choice]
+        if Key.FINDINGS in self.unread:
+            normal = []
         latest = max(abnormal, key=lambda sign: (sign.on, sign.reference), default=None)
         if latest is None or any(on > latest.on for on in normal):
             return ()
@@ -104,7 +108,7 @@ class Signs(Struct, frozen=True, dict=True):
             if observation.value is not None and not observation.choice:
                 continue  # a measurement states no finding
             for concept in observation.concepts | observation.choice:
-                if _records(observation, concept):
+                if is_stated(observation, concept):
                     yield self._sign(observation, concept)
 
     def _condition_sign(self, condition: ConditionFact, concept: str) -> Sign:
@@ -120,6 +124,7 @@ class Signs(Struct, frozen=True, dict=True):
             is_condition=True,
             names_spine=condition.names_spine,
             recorded_day=self._day(recorded.latest) if recorded else None,
+            when=condition.when,
             display=condition.display,
         )
 
@@ -133,6 +138,7 @@ class Signs(Struct, frozen=True, dict=True):
             is_dated=observation.effective is not None and observation.effective.is_exact,
             reference=observation.reference,
             is_condition=False,
+            when=observation.effective,
         )
 
     def _on(self, when: FhirDate | None) -> date:
@@ -142,7 +148,7 @@ class Signs(Struct, frozen=True, dict=True):
         return self.operation.dss(on)
 
 
-def _records(observation: ObservationFact, concept: str) -> bool:
+def is_stated(observation: ObservationFact, concept: str) -> bool:
     """Return whether an observation states the finding itself (not a scale or a measurement)."""
     if concept in observation.choice:
         return True

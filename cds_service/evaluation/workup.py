@@ -12,7 +12,7 @@ from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import YES, Answer, PassedOver, found
 from cds_service.evaluation.episode import Operation
 from cds_service.evaluation.limits import Limits
-from cds_service.values import lazy
+from cds_service.values import FhirDate, lazy
 
 DONE_KEYS = (Key.PROCEDURES, Key.DIAGNOSTIC_REPORTS, Key.IMAGING_STUDIES)
 VISIT_KEYS = (Key.PROCEDURES, Key.ENCOUNTERS)
@@ -23,14 +23,29 @@ _Entry = ProcedureFact | ReportFact | EncounterFact | OrderFact
 
 
 class Dated(Struct, frozen=True, kw_only=True):
-    """A test, visit or order with its day since surgery and how many days ago that was."""
+    """A test, visit or order with its day since surgery and how many days ago that was.
+
+    Time:
+        Half a date (a month or a year) counts on its last possible day; cards say what is
+        ``written``.
+    """
 
     day: int
     age: int
-    on: date
+    when: FhirDate
     reference: str
     concept: str
     is_order: bool = False
+
+    @property
+    def on(self) -> date:
+        """The day it counts on."""
+        return self.when.latest
+
+    @property
+    def written(self) -> str:
+        """Its date as the chart gives it."""
+        return self.when.written
 
     def passed_over(
         self, why: str, *, first: date | None = None, limit: str | None = None
@@ -42,6 +57,7 @@ class Dated(Struct, frozen=True, kw_only=True):
             reference=self.reference,
             is_order=self.is_order,
             why=why,
+            written=self.written,
             first=first,
             limit=limit,
         )
@@ -76,12 +92,12 @@ class Workup(Struct, frozen=True, dict=True):
             return ()
         wanted = frozenset(concepts)
         events = [
-            self._dated(procedure.performed.latest, procedure, wanted)
+            self._dated(procedure.performed, procedure, wanted)
             for procedure in self.chart.procedures
             if procedure.concepts & wanted and procedure.performed is not None
         ]
         events += [
-            self._dated(report.effective.latest, report, wanted)
+            self._dated(report.effective, report, wanted)
             for report in self.chart.reports
             if report.concepts & wanted and report.is_final and report.effective is not None
         ]
@@ -102,7 +118,7 @@ class Workup(Struct, frozen=True, dict=True):
         wanted = frozenset(concepts)
         events = list(self.done(*concepts))
         events += [
-            self._dated(encounter.started.latest, encounter, wanted)
+            self._dated(encounter.started, encounter, wanted)
             for encounter in self.chart.encounters
             if encounter.concepts & wanted and encounter.started is not None
         ]
@@ -120,12 +136,12 @@ class Workup(Struct, frozen=True, dict=True):
             return ()
         wanted = frozenset(concepts)
         events = [
-            self._dated(order.authored.latest, order, wanted, is_order=True)
+            self._dated(order.authored, order, wanted, is_order=True)
             for order in self.chart.orders
             if order.concepts & wanted and order.authored is not None and self._is_open(order)
         ]
         events += [
-            self._dated(report.effective.latest, report, wanted, is_order=True)
+            self._dated(report.effective, report, wanted, is_order=True)
             for report in self.chart.reports
             if report.concepts & wanted and not report.is_final and report.effective is not None
         ]
@@ -191,12 +207,13 @@ class Workup(Struct, frozen=True, dict=True):
         return self.limits.met("draft-age", (self.limits.as_of - order.authored.latest).days)
 
     def _dated(
-        self, on: date, entry: _Entry, wanted: frozenset[str], *, is_order: bool = False
+        self, when: FhirDate, entry: _Entry, wanted: frozenset[str], *, is_order: bool = False
     ) -> Dated:
+        on = when.latest
         return Dated(
             day=self.operation.dss(on),
             age=(self.limits.as_of - on).days,
-            on=on,
+            when=when,
             reference=entry.reference,
             concept=min(entry.concepts & wanted),
             is_order=is_order,

@@ -152,13 +152,28 @@ class Reader:
                 unread.append(found.raw)
         return unread
 
-    def put_aside(self, key: str, reason: str, reference: str | None = None) -> None:
-        """Remember that an entry is not used."""
-        self.set_aside.append(SetAside(key=key, reason=reason, reference=reference))
+    def put_aside(
+        self,
+        key: str,
+        reason: str,
+        reference: str | None = None,
+        concepts: frozenset[str] = frozenset(),
+    ) -> None:
+        """Remember that an entry about *concepts* is not used."""
+        self.set_aside.append(
+            SetAside(key=key, reason=reason, reference=reference, concepts=concepts)
+        )
 
-    def put_entry_aside(self, entry: Entry, reason: str, *, matters: bool = False) -> None:
+    def put_entry_aside(
+        self,
+        entry: Entry,
+        reason: str,
+        *,
+        matters: bool = False,
+        concepts: frozenset[str] = frozenset(),
+    ) -> None:
         """Remember that *entry* is not used; if it *matters* its key is incomplete."""
-        self.put_aside(entry.key, reason, entry.reference)
+        self.put_aside(entry.key, reason, entry.reference, concepts)
         if matters:
             self.incomplete.setdefault(entry.key, reasons.UNREADABLE_ENTRY)
 
@@ -188,15 +203,17 @@ class Reader:
         """Return the day a period ends, else starts."""
         return dates.period_day(period, self.zone, self.as_of)
 
-    def is_possible(self, entry: Entry, day: FhirDate | None) -> bool:
+    def is_possible(
+        self, entry: Entry, day: FhirDate | None, concepts: frozenset[str] = frozenset()
+    ) -> bool:
         """Whether *day* lies between birth and today; an entry that does not is set aside."""
         if day is None:
             return True
         if day.earliest > self.as_of:
-            self.put_entry_aside(entry, reasons.FUTURE)
+            self.put_entry_aside(entry, reasons.FUTURE, concepts=concepts)
             return False
         if self.birth is not None and day.latest < self.birth.earliest:
-            self.put_entry_aside(entry, reasons.BEFORE_BIRTH)
+            self.put_entry_aside(entry, reasons.BEFORE_BIRTH, concepts=concepts)
             return False
         return True
 

@@ -25,6 +25,7 @@ _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
     }.items()
 }
 _OUTSIDE_THE_BODY = re.compile(r"\b(?:external|wearable)\b", re.IGNORECASE)
+_INSIDE_THE_BODY = re.compile(r"implant", re.IGNORECASE)
 _NOT_SAFE = re.compile(
     r"\b(?:not|non)[ -]*MRI?[ -]*(?:safe|conditional)|\bMRI?[ -]*unsafe", re.IGNORECASE
 )
@@ -38,7 +39,10 @@ _PAST_ALLERGY = frozenset({"inactive", "resolved"})
 
 
 def read_devices(reader: Reader) -> tuple[DeviceFact, ...]:
-    """Return the implants in place, by code or - because a missed one can hurt - by words."""
+    """Return the implants in place, by code or - because a missed one can hurt - by words.
+
+    A device of a kind nobody knows counts if it is documented unsafe in the scanner.
+    """
     facts = (_device(reader, entry) for entry in reader.of_kind("Device"))
     return tuple(sorted((fact for fact in facts if fact), key=lambda fact: fact.reference))
 
@@ -60,14 +64,21 @@ def _device(reader: Reader, entry: Entry) -> DeviceFact | None:
             for name, pattern in _IMPLANT_WORDS.items()
             if any(pattern.search(text) for text in words)
         }
-    if not concepts:
+    mr_status = _mr_status((*_all_words(found.safety), *words))
+    if not concepts and (mr_status is not MrStatus.UNSAFE or _is_outside(words)):
         return None
     return DeviceFact(
         reference=entry.reference,
         concepts=concepts,
-        mr_status=_mr_status((*_all_words(found.safety), *words)),
+        mr_status=mr_status,
         label=_label(reader, concepts),
     )
+
+
+def _is_outside(words: tuple[str, ...]) -> bool:
+    """Return whether *words* say that the device is worn, and not that a part is implanted."""
+    is_worn = any(_OUTSIDE_THE_BODY.search(text) for text in words)
+    return is_worn and not any(_INSIDE_THE_BODY.search(text) for text in words)
 
 
 def _words(found: wire.Device) -> tuple[str, ...]:

@@ -19,12 +19,21 @@ from cds_service.values import FhirDate, Side
 _FINAL = frozenset({"final", "amended", "corrected"})
 _MEASURED = frozenset(units.SCALES)
 _PAIN = frozenset({"pain-score", "pain-vas"})
+_STRENGTH = "mrc-grade"
 _MUSCLE_COMPONENT = "muscle-component"
 _MUSCLE_PREFIX = "muscle-"
 _SITES = ("site-", "level-")
 _PLACING = (*_SITES, "side-", _MUSCLE_PREFIX)
 """Beginnings of concepts that say where; a site's local code may say them along with what."""
 _NUMBER = re.compile(r"\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*(?:/\s*(\d{1,3}))?\s*", re.ASCII)
+_LONGEST_NUMBER = 40
+"""Characters of a number written as text, blanks included; the patterns are slow on long texts."""
+_GRADE = re.compile(
+    r"\s*(?:MRC\s*)?(?:grade\s*)?([0-5])\s*"
+    r"(?:[-+\u2013\u2212]\s*(?:/\s*5\s*)?|/\s*5\s*[-+\u2013\u2212]?\s*)?",
+    re.ASCII | re.IGNORECASE,
+)
+"""A strength as people write it: "3", "4-", "4+/5"; a sign after the number is passed over."""
 _ITEM_ANSWERS = {
     "answer-not-at-all": Decimal(0),
     "answer-several-days": Decimal(1),
@@ -47,16 +56,19 @@ _WORDED_ANSWERS = {
     "reduced": "answer-reduced",
 }
 """Answers without any code; nothing else is read from words."""
-_OF_CAUDA_EQUINA = frozenset(
+_EMERGENCIES = frozenset(
     {
         *("saddle-sensation", "anal-tone", "urinary-retention", "urinary-incontinence"),
         *("incomplete-bladder-emptying", "faecal-incontinence"),
+        *("motor-paresis", "motor-paraplegia"),
     }
 )
-"""Findings that may be an emergency; an answer we cannot read leaves a gap that is said."""
-_FINDINGS = _OF_CAUDA_EQUINA | {
-    *("sensory-deficit", "motor-weakness", "motor-paresis", "motor-paraplegia"),
-    *("wound-problem", "postoperative-fever"),
+"""Findings that may be an emergency; an answer we cannot read leaves a gap that is said.
+
+So does a strength that nobody can read.
+"""
+_FINDINGS = _EMERGENCIES | {
+    *("sensory-deficit", "motor-weakness", "wound-problem", "postoperative-fever"),
 }
 """What is there or not; an answer we cannot read is neither."""
 
@@ -132,10 +144,13 @@ def _observation(
         return ()
     if entry.status not in _FINAL:
         is_error = entry.status == "entered-in-error"
-        reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR if is_error else reasons.NOT_FINAL)
+        if is_error:
+            reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
+        else:
+            reader.put_entry_aside(entry, reasons.NOT_FINAL, concepts=_told(parts))
         return ()
     effective = _effective(reader, found)
-    if not reader.is_possible(entry, effective):
+    if not reader.is_possible(entry, effective, kind.concepts):
         return ()
     effective = reader.clipped(effective)
     muscle = kind.muscle or _component_muscle(reader, found)
@@ -143,12 +158,24 @@ def _observation(
     return [fact for fact in facts if fact is not None]
 
 
+def _told(parts: Iterable[_Part]) -> frozenset[str]:
+    return frozenset(name for part in parts for name in part.concepts)
+
+
 def _effective(reader: Reader, found: wire.Observation) -> FhirDate | None:
     return (
         reader.date(found.effective_date_time, found.effective_instant)
         or reader.period(found.effective_period)
+        or _only_event(reader, found.effective_timing)
         or reader.date(found.issued)
     )
+
+
+def _only_event(reader: Reader, timing: wire.Moments | None) -> FhirDate | None:
+    """Return the moment of a timing; several leave open which one the value belongs to."""
+    if timing is None or len(timing.event) != 1:
+        return None
+    return reader.date(*timing.event)
 
 
 def _parts(reader: Reader, found: wire.Observation, kind: _Kind) -> Sequence[_Part]:
@@ -224,12 +251,17 @@ def _fact(  # noqa: PLR0913 - what a fact consists of
         choice = choice or _answered_otherwise(part.valued)
         if OTHER_ANSWER in choice:
             was_answered = part.valued.data_absent_reason is None
-            matters = was_answered and not part.concepts.isdisjoint(_OF_CAUDA_EQUINA)
-            reader.put_entry_aside(entry, reasons.ANSWER_NOT_READ, matters=matters)
+            matters = was_answered and not part.concepts.isdisjoint(_EMERGENCIES)
+            _put_aside(reader, entry, part, reasons.ANSWER_NOT_READ, matters=matters)
             return None
+    is_strength = _STRENGTH in part.concepts
+    if is_strength and muscle is None and _is_no_leg(reader, kind):
+        reader.put_entry_aside(entry, reasons.NOT_A_LEG)
+        return None
     number = _number(part, choice, kind.unit)
     if isinstance(number, str):
-        reader.put_entry_aside(entry, number)
+        matters = is_strength and part.valued.data_absent_reason is None
+        _put_aside(reader, entry, part, number, matters=matters)
         return None
     return ObservationFact(
         reference=entry.reference,
@@ -242,6 +274,19 @@ def _fact(  # noqa: PLR0913 - what a fact consists of
         side=kind.side,
         muscle=muscle,
     )
+
+
+def _put_aside(reader: Reader, entry: Entry, part: _Part, reason: str, *, matters: bool) -> None:
+    reader.put_entry_aside(entry, reason, matters=matters, concepts=part.concepts)
+
+
+def _is_no_leg(reader: Reader, kind: _Kind) -> bool:
+    """Return whether code, body site or words clearly place a strength outside the legs."""
+    place = Place(vocabulary=reader.vocabulary, code=kind.code, body_sites=(kind.body_site,))
+    words = place.own_texts
+    if "site-leg" in place.sites or wording.names_leg(words):
+        return False
+    return "site-other" in place.sites or wording.names_arm(words)
 
 
 def _number(part: _Part, choice: frozenset[str], unit: str | None) -> units.Measured | str | None:
@@ -257,6 +302,8 @@ def _number(part: _Part, choice: frozenset[str], unit: str | None) -> units.Meas
         if counted:
             return units.Measured(value=max(counted))
     quantity = _quantity(part.valued)
+    if quantity is None and concept == _STRENGTH:
+        quantity = _written_grade(part.valued)
     if quantity is not None and unit and not (quantity.code or quantity.unit):
         quantity = replace(quantity, unit=unit)
     return reasons.NO_VALUE if quantity is None else units.measured(concept, quantity)
@@ -269,10 +316,22 @@ def _quantity(valued: wire.Valued) -> wire.Quantity | None:
     for bare in (valued.value_integer, valued.value_decimal):
         if bare is not None:
             return wire.Quantity(value=bare)
-    written = _NUMBER.fullmatch(valued.value_string) if valued.value_string else None
+    written = _fully_matched(_NUMBER, valued.value_string)
     if written is None:
         return None
     return wire.Quantity(value=Decimal(written[1]), unit=f"/{written[2]}" if written[2] else None)
+
+
+def _written_grade(valued: wire.Valued) -> wire.Quantity | None:
+    """Return a strength written as "4-" or "2+/5": the number before the sign."""
+    answer = valued.value_codeable_concept
+    text = valued.value_string or (answer.text if answer is not None else None)
+    written = _fully_matched(_GRADE, text)
+    return wire.Quantity(value=Decimal(written[1])) if written else None
+
+
+def _fully_matched(pattern: re.Pattern[str], text: str | None) -> re.Match[str] | None:
+    return pattern.fullmatch(text) if text and len(text) <= _LONGEST_NUMBER else None
 
 
 def _choice(reader: Reader, valued: wire.Valued) -> frozenset[str]:

@@ -52,6 +52,7 @@ UNIT_NOT_READ = "its unit is not one this service reads"
 NO_VALUE = "it has no value this service reads"
 ANSWER_NOT_READ = "its answer is not one this service reads"
 OTHER_SITE = "the pain score is for another part of the body"
+NOT_A_LEG = "the muscle strength is of another part of the body than a leg"
 UNKNOWN_MEDICATION = "the drug it refers to was not supplied"
 NOT_READ_HERE = "this service does not read this kind of entry"
 

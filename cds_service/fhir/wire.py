@@ -175,12 +175,19 @@ class Component(Valued, frozen=True, kw_only=True):
     """One part of an Observation."""
 
 
+class Moments(Base, frozen=True, kw_only=True):
+    """The moments a Timing lists."""
+
+    event: tuple[str, ...] = ()
+
+
 class Observation(Valued, frozen=True, kw_only=True):
     """The fields read of an Observation."""
 
     effective_date_time: str | None = None
     effective_instant: str | None = None
     effective_period: Period | None = None
+    effective_timing: Moments | None = None
     issued: str | None = None
     body_site: CodeableConcept | None = None
     component: tuple[Component, ...] = ()

@@ -34,6 +34,11 @@ _ELSEWHERE = re.compile(
     r"buttocks?|groin|upper (?:limb|extremity))\b",
     re.IGNORECASE,
 )
+_ARM = re.compile(
+    r"\b(?:upper (?:limb|extremit(?:y|ies))s?|(?:fore|upper )?arms?|shoulders?|elbows?|wrists?|"
+    r"hands?|fingers?|thumbs?)\b",
+    re.IGNORECASE,
+)
 _LEFT = re.compile(r"\bleft\b", re.IGNORECASE)
 _RIGHT = re.compile(r"\bright\b", re.IGNORECASE)
 _ANY_SIDE = re.compile(r"left|right|bilateral|both", re.IGNORECASE)
@@ -107,6 +112,11 @@ def names_spine(texts: Iterable[str]) -> bool:
 def names_leg(texts: Iterable[str]) -> bool:
     """Whether *texts* name the lower limb or a part of it."""
     return any(_LEG_SITE.search(text) for text in texts)
+
+
+def names_arm(texts: Iterable[str]) -> bool:
+    """Whether *texts* name the upper limb or a part of it."""
+    return any(_ARM.search(text) for text in texts)
 
 
 def names_stimulation(texts: Iterable[str]) -> bool:

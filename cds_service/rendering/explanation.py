@@ -106,7 +106,9 @@ class Explanation:
             unit = wording.knowledge.phrases.get(f"unit-{entry.label}", "")
             label = f"{label}: {number(entry.value)} {unit}".strip()
         if entry.day is None:
-            return line("fact-entry-undated", label=label)
+            if entry.written is None:
+                return line("fact-entry-undated", label=label)
+            return line("fact-entry", label=label, date=entry.written)
         if entry.converted_from is None:
             return line("fact-entry", label=label, date=entry.day)
         original = entry.converted_from
@@ -124,10 +126,7 @@ class Explanation:
         if assessment.case is None:
             sentences.append(phrases["limits-ask"])
         else:
-            missing = _not_coded(assessment.case)
-            if missing:
-                signs = listed([phrases[phrase] for phrase in missing])
-                sentences.append(self._story.line("limits-not-coded", signs=signs))
+            sentences += self._not_coded(assessment.case)
         faulty = [finding for finding in assessment.findings if finding.is_faulty]
         if faulty:
             sentences.append(phrases["limits-faulty"])
@@ -135,18 +134,36 @@ class Explanation:
             sentences.append(phrases["limits-unreviewed"])
         return " ".join(sentences)
 
+    def _not_coded(self, case: Case) -> list[str]:
+        """Return what to ask, because no finding says it or the one that does was not used."""
+        open_ones = _not_told(_told(case))
+        seen = frozenset(name for entry in case.chart.set_aside for name in entry.concepts)
+        missing = _not_told(seen, open_ones)
+        unused = [phrase for phrase in open_ones if phrase not in missing]
+        asked = {"limits-not-coded": missing, "limits-not-used": unused}
+        return [
+            self._story.line(key, signs=listed([self._phrases[phrase] for phrase in signs]))
+            for key, signs in asked.items()
+            if signs
+        ]
 
-def _not_coded(case: Case) -> list[str]:
-    """Return what no coded finding since the operation answers, by phrase."""
+
+def _told(case: Case) -> frozenset[str]:
+    """Return what the entries since the operation are about; one without a date may be of it."""
     since = case.operation.day
     told: set[str] = set()
     for observation in case.chart.observations:
-        if observation.effective is not None and observation.effective.latest >= since:
+        if observation.effective is None or observation.effective.latest >= since:
             told |= observation.concepts
     for condition in case.chart.conditions:
-        if condition.is_active and condition.when is not None and condition.when.latest >= since:
+        if condition.is_active and (condition.when is None or condition.when.latest >= since):
             told |= condition.concepts
-    return [phrase for phrase, concepts in _ASKED.items() if told.isdisjoint(concepts)]
+    return frozenset(told)
+
+
+def _not_told(told: frozenset[str], asked: Iterable[str] = tuple(_ASKED)) -> list[str]:
+    """Return the phrases of *asked* that nothing of *told* answers."""
+    return [phrase for phrase in asked if told.isdisjoint(_ASKED[phrase])]
 
 
 def _orders(finding: Finding) -> frozenset[str]:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cds_service.chart.facts import MrStatus, OrderFact
+from cds_service.chart.facts import OrderFact
 from cds_service.chart.supply import Key, State
 from cds_service.evaluation.answers import PassedOver
 from cds_service.evaluation.assessment import Assessment, Explanation, Term, Verdict, Word
@@ -17,6 +17,7 @@ from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course, Score, SiteCourse
 from cds_service.evaluation.rules.scans import CONTRAST
+from cds_service.evaluation.rules.wording import implant_term
 from cds_service.evaluation.workup import Dated
 from cds_service.rendering.wording import Wording, listed, number
 from cds_service.values import Side, lazy
@@ -128,7 +129,7 @@ class Story:
         if entry.limit is not None:
             words["limit"] = self.wording.threshold(entry.limit)
         reason = self.line(f"why-not-{entry.why}", **words)
-        return f"{name} {entry.on.isoformat()} ({reason})"
+        return f"{name} {entry.written} ({reason})"
 
     def cautions(self, orders: frozenset[str] = frozenset()) -> list[str]:
         """Return what speaks against a scan, contrast, x-rays or a needle in this patient.
@@ -146,12 +147,11 @@ class Story:
         if case is None:
             return []
         cautions = case.cautions
-        lines = []
-        for implant in cautions.implants:
-            status = "unsafe" if implant.mr_status is MrStatus.UNSAFE else "unknown"
-            kind = "phrase" if implant.kind in self.wording.knowledge.phrases else "value-set"
-            words = Term(kind=kind, id=implant.kind)
-            lines.append(self.line(f"caution-implant-{status}", implant=words))
+        implants = {(i.kind, i.mr_status.value): None for i in cautions.implants_on_record}
+        lines = [
+            self.line(f"caution-implant-{status}", implant=implant_term(kind))
+            for kind, status in implants
+        ]
         egfr = case.measures.latest("egfr")
         if egfr is not None and cautions.has_low_egfr:
             lines.append(self.line("caution-egfr", value=egfr.value, date=egfr.on))
@@ -204,10 +204,12 @@ class Story:
         found = operation.sides
         sides = [self._phrase(f"side-{s.value}") for s in Side if s in found] if found else []
         known = [*sorted(operation.levels), *sides]
+        performed = [stage.performed for stage in operation.stages if stage.performed is not None]
+        half = [when.written for when in performed if not when.is_exact]
         return self.line(
             "fact-operation",
-            date=operation.day,
-            dss=case.dss,
+            date=next(iter(half), operation.day),
+            dss=case.dss if case.other_dss is None else f"{case.dss} to {case.other_dss}",
             types=types or Term(kind="phrase", id="type-unknown"),
             place=f", {', '.join(known)}" if known else "",
             surgeries=operation.surgery_count,
@@ -255,10 +257,13 @@ class Story:
             "side": Term(kind="phrase", id=f"side-{deficit.side.value}"),
             "grade": deficit.grade,
         }
-        if deficit.onset is None or deficit.seen_day is None:
+        if deficit.seen_day is None:
             return self.line("fact-deficit-undated", **words)
-        words |= {"date": case.day(deficit.onset), "seen": case.day(deficit.seen_day)}
-        return self.line(phrase, **words)
+        seen = deficit.written or case.day(deficit.seen_day)
+        if deficit.onset is None and phrase == "fact-deficit":
+            return self.line("fact-deficit-half-dated", date=seen, **words)
+        onset = {} if deficit.onset is None else {"date": case.day(deficit.onset)}
+        return self.line(phrase, seen=seen, **onset, **words)
 
     @lazy
     def _workup(self) -> list[str]:
@@ -277,7 +282,7 @@ class Story:
         if ordered:
             lines.append(self.line("fact-ordered", tests="; ".join(ordered)))
         lines += self._not_counted(case)
-        reports = {event.on.isoformat() for test in _READ for event in workup.done(test)}
+        reports = {event.written for test in _READ for event in workup.done(test)}
         if reports:
             dates = listed(sorted(reports, reverse=True), _SHOWN_DATES)
             lines.append(self.line("report-not-read", dates=dates))
@@ -287,7 +292,7 @@ class Story:
         """Return "lumbar MRI 2026-01-20 (before surgery)", latest first."""
         before = self._phrase("why-not-before-surgery")
         dates = [
-            f"{event.on.isoformat()} ({before})" if event.day < 0 else event.on.isoformat()
+            f"{event.written} ({before})" if event.day < 0 else event.written
             for event in reversed(events)
         ]
         return f"{self._phrase(f'test-{test}')} {listed(dates, _SHOWN_DATES)}"
@@ -314,7 +319,7 @@ class Story:
             counted = {event.reference for event in case.workup.orders(test)}
             dates = sorted(
                 (
-                    f"{order.authored.latest.isoformat()} ({self._why_no_order(case, order)})"
+                    f"{order.authored.written} ({self._why_no_order(case, order)})"
                     for order in case.chart.orders
                     if test in order.concepts
                     and order.authored is not None

@@ -113,12 +113,12 @@ def _row_json(finding: Finding) -> dict[str, object]:
 
 
 def _passed_json(entry: PassedOver) -> dict[str, object]:
-    return {"reference": entry.reference, "day": entry.on.isoformat(), "why": entry.why}
+    return {"reference": entry.reference, "day": entry.written, "why": entry.why}
 
 
 def _evidence_json(entry: Evidence) -> dict[str, object]:
     return {
         "reference": entry.reference,
         "label": entry.label,
-        "day": entry.day.isoformat() if entry.day else None,
+        "day": entry.day.isoformat() if entry.day else entry.written,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 
 import pytest
@@ -70,6 +71,16 @@ def test_score_written_out_of_its_highest_is_read(
     """A strength of "3/5" is a grade 3; out of another number it is another scale."""
     found = read(observation("x", code=code, valueString=text)).observations
     assert [fact.value for fact in found] == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize("start", ["5", "3/5", "4 -"])
+def test_number_lost_in_a_long_text_costs_no_time(read: ReadChart, start: str) -> None:
+    """A number followed by a hundred thousand blanks is no number, and that is seen at once."""
+    text = f"{start}{' ' * 100_000}x"
+    began = time.perf_counter()
+    chart = read(observation("x", code=concept(LOCAL, "mrc-grade"), valueString=text))
+    assert chart.observations == ()
+    assert time.perf_counter() - began < 5
 
 
 @pytest.mark.parametrize(
@@ -334,9 +345,13 @@ def test_finding_with_an_answer_nobody_reads_is_neither(read: ReadChart, answer:
         (SADDLE, {"valueCodeableConcept": concept("urn:oid:1.2.3", "Y")}, State.PARTIAL),
         (RETENTION, {"dataAbsentReason": {"text": "not asked"}}, State.SUPPLIED),
         (concept(SNOMED, "44077006"), {"valueString": "left big toe"}, State.SUPPLIED),
+        (concept(SNOMED, "6077001"), {"valueString": "slightly"}, State.PARTIAL),
+        (concept(SNOMED, "60389000"), {"valueString": "incomplete"}, State.PARTIAL),
+        (concept(LOCAL, "mrc-grade"), {"valueString": "weak"}, State.PARTIAL),
+        (concept(LOCAL, "mrc-grade"), {"dataAbsentReason": {"text": "tired"}}, State.SUPPLIED),
     ],
 )
-def test_unread_answer_to_a_sign_of_the_cauda_equina_is_a_gap(
+def test_unread_answer_to_a_sign_of_an_emergency_is_a_gap(
     read: ReadChart, code: Resource, answer: Resource, state: State
 ) -> None:
     """It may be the emergency, so the service is not silent; others are only set aside."""

@@ -317,14 +317,17 @@ def test_rest_of_one_answer_is_never_taken_for_the_next(
         handler.send_json(PATIENT)
         time.sleep(0.02)
         handler.wfile.write(foreign)
+        written.release()
 
+    written = threading.Semaphore(0)
     server.behaviours["Patient"] = behaviour
     client = dev_profile()
     prefetch = dict.fromkeys(Key.DEFAULT[1:])
     for _ in range(3):
         answer = gateway.answers(call(server, **prefetch), client, deadline())[Key.PATIENT]
         assert b'"bert"' not in b"".join(map(bytes, answer.resources))  # type: ignore[arg-type]
-        time.sleep(0.05)
+        assert written.acquire(timeout=2)
+        time.sleep(0.01)
 
 
 def test_rest_that_came_with_an_answer_ends_the_connection(

@@ -86,10 +86,20 @@ def read_bladder(case: Case) -> Bladder:
 
 
 def _residual(case: Case) -> Measure | None:
-    if not case.measures.latest_meets("pvr", "pvr-volume", "red-flag-recent").is_yes:
+    """Return the latest residual volume if it is large and recent.
+
+    Missing data:
+        Of findings not completely supplied the latest large volume that was read; a smaller one
+        denies nothing.
+    """
+    volumes = case.measures.series("pvr")
+    if case.measures.unread("pvr"):
+        volumes = tuple([v for v in volumes if case.limits.met("pvr-volume", v.value)])
+    latest = volumes[-1] if volumes else None
+    if latest is None or not case.limits.met("pvr-volume", latest.value):
         return None
-    latest = case.measures.latest("pvr")
-    return latest if latest is not None and case.operation.dss(latest.on) >= 0 else None
+    is_recent = case.limits.met("red-flag-recent", latest.age)
+    return latest if is_recent and case.operation.dss(latest.on) >= 0 else None
 
 
 def recent_deficits(case: Case) -> list[Deficit]:

@@ -130,7 +130,7 @@ def _cautions(case: Case) -> tuple[Note, ...]:
     notes = []
     if case.cautions.is_bleeding_risk.is_yes:
         notes.append(Note(key="emg-bleeding"))
-    if case.cautions.implants:
+    if case.cautions.implants_on_record:
         notes.append(Note(key="emg-device"))
     return tuple(notes)
 

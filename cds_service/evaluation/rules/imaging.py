@@ -114,7 +114,7 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
         if order.day < from_day and case.limits.met("order-lookback", order.age)
     ]
     if older:
-        note = Note(key="mri-upgrade", words={"date": older[-1].on})
+        note = Note(key="mri-upgrade", words={"date": older[-1].written})
         return replace(finding, notes=(*finding.notes, note))
     return propose_mri(finding, case, ScanWish(priority="urgent", offers_both=True))
 
@@ -206,7 +206,7 @@ def failure_imaging(case: Case, earlier: Earlier) -> Finding:
     if has_baseline:
         variant = "worsening" if case.pain.course is Course.WORSENING else "default"
     older = case.workup.done(MRI)
-    notes = [Note(key="mri-not-adequate", words={"date": older[-1].on})] if older else []
+    notes = [Note(key="mri-not-adequate", words={"date": older[-1].written})] if older else []
     finding = replace(
         finding,
         variant=variant,

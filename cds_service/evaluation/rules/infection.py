@@ -28,6 +28,7 @@ from cds_service.evaluation.rules.wording import (
     condition_references,
     measure_evidence,
     score_evidence,
+    sign_date,
     sign_evidence,
 )
 from cds_service.evaluation.signs import Sign
@@ -288,7 +289,7 @@ def infection_hint(case: Case, earlier: Earlier) -> Finding:
     words: dict[str, Word] = {"dss": case.dss, "sign": _terms(picture)}
     notes: list[Note] = []
     if is_old:
-        words["date"] = picture.old[0].on
+        words["date"] = sign_date(picture.old[0])
     if undated or (single and not any(hint.is_dated for hint in picture.hints)):
         notes.append(Note(key="date-not-recorded"))
     if single and _pair_only_late(case, picture):

@@ -9,6 +9,7 @@ from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.readings import once
 from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, since_surgery, weigh
+from cds_service.evaluation.rules.wording import dated_evidence
 
 
 @once
@@ -87,10 +88,10 @@ def _notes(case: Case) -> tuple[Note, ...]:
 def _evidence(case: Case) -> tuple[Evidence, ...]:
     drugs = (*case.care.opioids, *case.care.taken("benzodiazepine"))
     return tuple(
-        Evidence(
-            reference=drug.reference,
-            label="opioid" if "opioid" in drug.concepts else "benzodiazepine",
-            day=drug.started.latest if drug.started is not None else None,
+        dated_evidence(
+            drug.reference,
+            "opioid" if "opioid" in drug.concepts else "benzodiazepine",
+            drug.started,
         )
         for drug in drugs
     )

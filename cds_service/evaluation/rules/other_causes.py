@@ -8,13 +8,14 @@ from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import any_of, found, of
-from cds_service.evaluation.assessment import Evidence, Finding, Term, Word
+from cds_service.evaluation.assessment import Finding, Term, Word
 from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.rules.electrodiagnosis import earliest_unserved
 from cds_service.evaluation.rules.referrals import propose_referrals
 from cds_service.evaluation.rules.weighing import Earlier, is_met, since_surgery, weigh
 from cds_service.evaluation.rules.wording import (
+    dated_evidence,
     deficit_evidence,
     deficit_words,
     measure_evidence,
@@ -191,7 +192,7 @@ def smoking(case: Case, earlier: Earlier) -> Finding:
         return finding
     signs = case.signs.of("smoker")
     observed = [
-        Evidence(reference=o.reference, label="smoking status", day=o.effective.latest)
+        dated_evidence(o.reference, "smoking status", o.effective)
         for o in case.chart.observed.get("smoking-status", ())
         if "smoker" in o.choice and o.effective is not None
     ]

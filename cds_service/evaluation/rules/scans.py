@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from cds_service.chart.facts import MrStatus
 from cds_service.chart.supply import Key
-from cds_service.evaluation.assessment import Finding, Note, Proposal, Term
+from cds_service.evaluation.assessment import Finding, Note, Proposal
 from cds_service.evaluation.case import MRI, Case
+from cds_service.evaluation.rules.wording import implant_term
 from cds_service.evaluation.workup import Dated
 
 CONTRAST = "mri-lumbar-without-and-with-contrast"
@@ -46,7 +47,7 @@ def propose_mri(finding: Finding, case: Case, wish: ScanWish) -> Finding:
         scans = _scans(case)
         existing = scans[-1] if scans and scans[-1].day >= wish.since_day else None
         if existing is not None:
-            note = Note(key="mri-read-now", words={"date": existing.on})
+            note = Note(key="mri-read-now", words={"date": existing.written})
             return replace(finding, notes=(*finding.notes, note))
         earlier = case.workup.among(scans, (), from_day=wish.since_day)
         finding = replace(finding, passed_over=(*finding.passed_over, *earlier.passed_over))
@@ -87,12 +88,8 @@ def implant_note(case: Case) -> Note:
     """Return the note that names the implant holding back the MRI."""
     implant = case.cautions.implants[0]
     is_unsafe = implant.mr_status is MrStatus.UNSAFE
-    kind = (
-        Term(kind="phrase", id="implant")
-        if implant.kind == "implant"
-        else (Term(kind="value-set", id=implant.kind))
-    )
-    return Note(key="implant-unsafe" if is_unsafe else "implant-unknown", words={"implant": kind})
+    key = "implant-unsafe" if is_unsafe else "implant-unknown"
+    return Note(key=key, words={"implant": implant_term(implant.kind)})
 
 
 def _scans(case: Case) -> list[Dated]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import date
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -24,11 +23,13 @@ from cds_service.evaluation.rules.imaging import is_mri_wanted
 from cds_service.evaluation.rules.referrals import propose_referrals
 from cds_service.evaluation.rules.weighing import Earlier, is_met, passed_over, weigh
 from cds_service.evaluation.rules.wording import (
+    dated_evidence,
     deficit_evidence,
     pain_references,
     score_evidence,
     sign_evidence,
 )
+from cds_service.values import FhirDate
 
 REFERRAL = ("spine-surgery-referral", "spine-surgery-visit")
 
@@ -58,15 +59,14 @@ def level_check(case: Case, earlier: Earlier) -> Finding:
         indicator=Indicator.WARNING,
         words={"dss": case.dss, "operation": recorded[0], "indication": recorded[1]},
         evidence=(
-            *_level_evidence(case.operation.references, case.operation.day),
-            *_level_evidence(check.indication.references, check.indication.on),
+            *_level_evidence(case.operation.references, FhirDate.on(case.operation.day)),
+            *_level_evidence(check.indication.references, check.indication.when),
         ),
     )
 
 
-def _level_evidence(references: Iterable[str], day: date | None) -> tuple[Evidence, ...]:
-    label = "recorded level and side"
-    return tuple(Evidence(reference=r, label=label, day=day) for r in references)
+def _level_evidence(references: Iterable[str], when: FhirDate | None) -> tuple[Evidence, ...]:
+    return tuple(dated_evidence(r, "recorded level and side", when) for r in references)
 
 
 def _levels(levels: frozenset[str]) -> tuple[Term, ...]:

@@ -30,6 +30,8 @@ from cds_service.evaluation.rules.weighing import (
     weigh,
 )
 from cds_service.evaluation.rules.wording import (
+    dated_evidence,
+    implant_term,
     pain_references,
     score_evidence,
     sign_evidence,
@@ -119,7 +121,7 @@ def _clearance_evidence(case: Case) -> tuple[Evidence, ...]:
     clearance = case.care.clearance
     if clearance is None:
         return ()
-    return (Evidence(reference=clearance.reference, label="surgeon-clearance", day=clearance.on),)
+    return (dated_evidence(clearance.reference, "surgeon-clearance", clearance.when),)
 
 
 def _therapy_notes(case: Case) -> tuple[Note, ...]:
@@ -128,7 +130,7 @@ def _therapy_notes(case: Case) -> tuple[Note, ...]:
     clearance = case.care.clearance
     if clearance is not None:
         key = "therapy-cleared" if clearance.is_given else "therapy-not-cleared"
-        notes.append(Note(key=key, words={"date": clearance.on}))
+        notes.append(Note(key=key, words={"date": clearance.when.written}))
     is_complex = (
         operation.is_fusion
         or case.limits.met("levels-several", operation.level_count or 1)
@@ -249,7 +251,7 @@ def stimulator_evaluation(case: Case, earlier: Earlier) -> Finding:
     mri = case.workup.done(MRI)
     notes = list(_stimulator_notes(case))
     if mri:
-        notes.insert(0, Note(key="confirm-mri", words={"date": mri[-1].on}))
+        notes.insert(0, Note(key="confirm-mri", words={"date": mri[-1].written}))
     finding = replace(
         finding,
         words={"dss": case.dss, "score": case.leg or Decimal(0), "days": leg_run_days(case)},
@@ -268,8 +270,9 @@ def _stimulator_notes(case: Case) -> tuple[Note, ...]:
         notes.append(Note(key="scs-anticoagulant"))
     if case.cautions.takes_antiplatelet.is_yes:
         notes.append(Note(key="scs-antiplatelet"))
-    if any(implant.kind == "implant-pacemaker" for implant in case.cautions.implants):
-        notes.append(Note(key="scs-pacemaker"))
+    implants = tuple(implant_term(kind) for kind in case.cautions.powered_implants)
+    if implants:
+        notes.append(Note(key="scs-device", words={"implant": implants}))
     distressed = [
         name
         for name in ("pcs", "phq9")

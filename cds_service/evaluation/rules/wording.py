@@ -12,6 +12,7 @@ from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Score
 from cds_service.evaluation.readings import once
 from cds_service.evaluation.signs import Sign
+from cds_service.values import FhirDate
 
 
 def sign_term(sign: Sign) -> Term:
@@ -19,12 +20,26 @@ def sign_term(sign: Sign) -> Term:
     return Term(kind="value-set", id=sign.concept)
 
 
+def implant_term(kind: str) -> Term:
+    """Return the words of a kind of implant: of its value set, or of "an implant"."""
+    return Term(kind="phrase" if kind == "implant" else "value-set", id=kind)
+
+
+def dated_evidence(reference: str, label: str, when: FhirDate | None) -> Evidence:
+    """Return an entry as evidence, dated as the chart dates it."""
+    if when is None or when.is_exact:
+        return Evidence(reference=reference, label=label, day=when.latest if when else None)
+    return Evidence(reference=reference, label=label, day=None, written=when.written)
+
+
+def sign_date(sign: Sign) -> str:
+    """Return the date of a sign as the chart gives it; without one the day it counts on."""
+    return sign.when.written if sign.when is not None else sign.on.isoformat()
+
+
 def sign_evidence(signs: Iterable[Sign]) -> tuple[Evidence, ...]:
     """Return signs as evidence."""
-    return tuple(
-        Evidence(reference=s.reference, label=s.concept, day=s.on if s.is_dated else None)
-        for s in signs
-    )
+    return tuple([dated_evidence(sign.reference, sign.concept, sign.when) for sign in signs])
 
 
 def deficit_evidence(case: Case, deficits: Iterable[Deficit]) -> tuple[Evidence, ...]:
@@ -34,6 +49,7 @@ def deficit_evidence(case: Case, deficits: Iterable[Deficit]) -> tuple[Evidence,
             reference=reference,
             label=f"{deficit.muscle} {deficit.grade.normalize():f}/5, {deficit.side.value}",
             day=case.day(deficit.onset) if deficit.onset is not None else None,
+            written=deficit.written,
         )
         for deficit in deficits
         for reference in deficit.references

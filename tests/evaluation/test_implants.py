@@ -1,0 +1,114 @@
+"""An implant is named with what the chart says of it in the MR scanner."""
+
+from __future__ import annotations
+
+import pytest
+
+from cds_service.knowledge.model import Knowledge
+from cds_service.vignettes.charts import Resource
+from cds_service.vignettes.concepts import SNOMED
+from tests.evaluation.whole_charts import answered_with, coded, device
+
+UNSAFE = {"safety": [{"text": "MR Unsafe"}]}
+NO_RELIEF = {"day": 120, "operation": "discectomy", "leg": {-14: 8, 115: 7}}
+WEAK = {
+    "day": 80,
+    "operation": "discectomy",
+    "strength": [{"day": 30, "side": "left", "muscle": "big toe extensor", "grade": 4}],
+}
+FOR_STIMULATION = {
+    "day": 200,
+    "operation": "decompression",
+    "leg": {-1: 7, 60: 7, 110: 7, 195: 6},
+    "questionnaires": {"DN4": {190: 6}},
+    "done": {"MRI": 120, "physiotherapy": [60, 180], "pain clinic": 170},
+    "ordered": {"spine surgeon": 160},
+    "drugs": [{"drug": "gabapentinoid", "from": 60}, {"drug": "NSAID", "from": 60}],
+}
+PACEMAKER = coded(SNOMED, "424921004")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": {"text": "Cochlear implant"}},
+        {"deviceName": [{"name": "Brand 7", "type": "user-friendly-name"}]},
+        {"type": {"coding": [{"system": "https://hospital.example", "code": "X1"}]}},
+        {"type": {"text": "Cochlear implant with external processor"}},
+    ],
+)
+def test_unsafe_implant_of_an_unknown_kind_holds_back_the_mri(
+    knowledge: Knowledge, fields: Resource
+) -> None:
+    """Whatever it is, what is documented MR unsafe does not go into the scanner."""
+    answered = answered_with(knowledge, NO_RELIEF, device(**fields, **UNSAFE))
+    assert list(answered.shown) == ["IMG-ALT", "PT-REF"]
+    detail = str(answered.card("IMG-ALT")["detail"])
+    assert "Implant - an implant, documented MR unsafe" in detail
+    assert "Cochlear" not in detail
+    emergency = {"day": 20, "operation": "discectomy", "findings": {"cauda equina syndrome": 19}}
+    answered = answered_with(knowledge, emergency, device(**fields, **UNSAFE))
+    assert answered.shown["RF-CES"].proposals == ()
+    assert "No MRI order: an implant, MR status unsafe" in str(answered.card("RF-CES")["detail"])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": {"text": "Wearable monitor"}, **UNSAFE},
+        {"type": {"text": "Knee prosthesis"}, "safety": [{"text": "MR Conditional"}]},
+        {"type": {"text": "Cochlear implant"}, **UNSAFE, "status": "inactive"},
+    ],
+)
+def test_device_worn_outside_or_not_unsafe_or_out_of_use_changes_nothing(
+    knowledge: Knowledge, fields: Resource
+) -> None:
+    """A kind of device nobody knows counts only where the chart warns of it."""
+    answered = answered_with(knowledge, NO_RELIEF, device(**fields))
+    assert list(answered.shown) == ["IMG-MRI-NR", "PT-REF"]
+    assert "implant" not in str(answered.card("IMG-MRI-NR")["detail"]).split("**Cautions**")[-1]
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ("MR Conditional", "MR conditional: check the conditions of scan region and lead"),
+        ("MR Safe", "documented MR safe"),
+    ],
+)
+def test_implant_that_may_be_scanned_is_named_and_the_mri_is_proposed(
+    knowledge: Knowledge, status: str, words: str
+) -> None:
+    """The radiographer must know of the pacemaker; the order stays."""
+    found = device(type=PACEMAKER, safety=[{"text": status}])
+    answered = answered_with(knowledge, NO_RELIEF, found)
+    assert answered.shown["IMG-MRI-NR"].proposals
+    assert f"Cardiac pacemaker: {words}" in str(answered.card("IMG-MRI-NR")["detail"])
+
+
+@pytest.mark.parametrize("status", ["MR Conditional", "MR Safe", "MR Unsafe", None])
+def test_implant_is_told_to_the_laboratory_whatever_the_scanner_does_to_it(
+    knowledge: Knowledge, status: str | None
+) -> None:
+    """Stimulation near a pacemaker has nothing to do with the MR scanner."""
+    safety = {"safety": [{"text": status}]} if status else {}
+    answered = answered_with(knowledge, WEAK, device(type=PACEMAKER, **safety))
+    assert "emg-device" in {note.key for note in answered.shown["EMG-MOTOR"].notes}
+
+
+@pytest.mark.parametrize("kind", ["Pacemaker", "Implantable defibrillator", "Intrathecal pump"])
+@pytest.mark.parametrize("status", ["MR Conditional", "MR Safe", "MR Unsafe", None])
+def test_implant_is_told_before_a_stimulator_is_considered(
+    knowledge: Knowledge, kind: str, status: str | None
+) -> None:
+    """Two devices can disturb each other, also where both may be scanned."""
+    safety = {"safety": [{"text": status}]} if status else {}
+    answered = answered_with(knowledge, FOR_STIMULATION, device(type={"text": kind}, **safety))
+    assert "check interference" in str(answered.card("SCS-EVAL")["detail"])
+
+
+def test_clip_disturbs_no_stimulator(knowledge: Knowledge) -> None:
+    """An aneurysm clip has no current."""
+    clip = device(type={"text": "Aneurysm clip"}, safety=[{"text": "MR Safe"}])
+    answered = answered_with(knowledge, FOR_STIMULATION, clip)
+    assert "interference" not in str(answered.card("SCS-EVAL")["detail"])

@@ -1,0 +1,126 @@
+"""A card shows the month or year that the chart gives, never a day nobody wrote."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Any
+
+import pytest
+
+from cds_service.knowledge.model import Knowledge
+from cds_service.values import FhirDate
+from cds_service.vignettes.charts import Resource
+from cds_service.vignettes.concepts import LOCAL, LOINC, SNOMED
+from cds_service.vignettes.running import Answered
+from tests.evaluation.whole_charts import LEFT, answered_with, coded, observed, strength
+
+MRI = coded(LOINC, "24967-2")
+NO_RELIEF = {"day": 120, "operation": "discectomy", "leg": {-14: 8, 115: 7}}
+LAST_DAYS = re.compile(r"2026-04-30|2026-05-31|2025-12-31|2026-06-15")
+
+
+def detail(answered: Answered, card: str) -> str:
+    """Return summary and text of *card*."""
+    shown = answered.card(card)
+    return f"{shown['summary']}\n{shown['detail']}"
+
+
+@pytest.mark.parametrize(
+    ("earliest", "latest", "written"),
+    [
+        (date(2025, 1, 1), date(2025, 12, 31), "2025"),
+        (date(2025, 4, 1), date(2025, 4, 30), "2025-04"),
+        (date(2026, 6, 1), date(2026, 6, 15), "2026-06"),
+        (date(2026, 1, 1), date(2026, 6, 15), "2026"),
+        (date(2025, 12, 30), date(2026, 1, 2), "2025 to 2026"),
+        (date(2025, 4, 30), date(2025, 4, 30), "2025-04-30"),
+    ],
+)
+def test_date_is_written_as_precisely_as_it_is_known(
+    earliest: date, latest: date, written: str
+) -> None:
+    """Years and months stay years and months, also where today cuts them."""
+    assert FhirDate(earliest=earliest, latest=latest).written == written
+
+
+@pytest.mark.parametrize(
+    ("onset", "said"), [("2025", "since 2025:"), ("2026-01", "since 2026-01:")]
+)
+def test_old_infection_is_on_record_since_the_year_the_chart_gives(
+    knowledge: Knowledge, onset: str, said: str
+) -> None:
+    """An onset of "2025" is not the last day of 2025."""
+    infection = {
+        "resourceType": "Condition",
+        "code": coded(SNOMED, "302935008"),
+        "onsetDateTime": onset,
+    }
+    answered = answered_with(knowledge, {"day": 500, "operation": "discectomy"}, infection)
+    text = detail(answered, "RF-INF-W")
+    assert said in text
+    assert f"({onset})" in text
+    assert not LAST_DAYS.search(text)
+
+
+def _report(effective: str) -> Resource:
+    return {
+        "resourceType": "DiagnosticReport",
+        "status": "final",
+        "code": MRI,
+        "effectiveDateTime": effective,
+    }
+
+
+def test_test_done_in_a_month_is_shown_with_the_month(knowledge: Knowledge) -> None:
+    """It counts on the last day of April, but nobody wrote that day."""
+    facts: dict[str, Any] = {**NO_RELIEF, "day": 60, "leg": {-14: 8, 1: 1, 58: 7}}
+    for month in ("2026-05", "2026-04"):
+        answered = answered_with(knowledge, facts, _report(month))
+        text = detail(answered, next(iter(answered.shown)))
+        assert f"lumbar MRI {month}" in text
+        assert f"Reports of {month} not read" in text
+        assert not LAST_DAYS.search(text)
+
+
+def test_mri_to_read_now_is_named_with_its_month(knowledge: Knowledge) -> None:
+    """Done in the month of the sign, as the chart says."""
+    facts = {"day": 30, "operation": "discectomy", "findings": {"cauda equina syndrome": 20}}
+    text = detail(answered_with(knowledge, facts, _report("2026-06")), "RF-CES")
+    assert "An MRI of 2026-06 is on record" in text
+    assert not LAST_DAYS.search(text)
+
+
+def test_weakness_of_a_month_is_shown_with_the_month(knowledge: Knowledge) -> None:
+    """The month is said, and that the exact date is missing."""
+    grade = {"valueInteger": 3}
+    facts = {"day": 80, "operation": "discectomy"}
+    weak = strength(grade, LEFT, effectiveDateTime="2026-05")
+    text = detail(answered_with(knowledge, facts, weak), "IMG-MRI-DEF")
+    assert "exact date not recorded (2026-05)" in text
+    assert not LAST_DAYS.search(text)
+
+
+def test_weakness_of_a_month_long_ago_is_shown_with_the_month(knowledge: Knowledge) -> None:
+    """Not current any more, but to be examined again."""
+    facts = {"day": 300, "operation": "discectomy", "leg": {-14: 8, 295: 7}}
+    weak = strength({"valueInteger": 3}, LEFT, effectiveDateTime="2025-11")
+    text = detail(answered_with(knowledge, facts, weak), "IMG-MRI-NR")
+    assert "last exam 2025-11: re-examine" in text.replace("big toe extensor, left", "")
+
+
+def test_clearance_and_smoking_of_a_month_are_shown_with_the_month(knowledge: Knowledge) -> None:
+    """Whatever a card rests on is dated as the chart dates it."""
+    code = coded(LOCAL, "surgeon-clearance-pt")
+    allowed = observed(code, valueBoolean=True, effectiveDateTime="2026-05")
+    text = detail(answered_with(knowledge, NO_RELIEF, allowed), "PT-REF")
+    assert "The surgeon allowed physiotherapy on 2026-05" in text
+    assert not LAST_DAYS.search(text)
+
+
+def test_operation_of_a_month_is_shown_with_the_month(knowledge: Knowledge) -> None:
+    """The days since surgery are a span then."""
+    facts = {"day": 200, "operation": "discectomy", "leg": {-60: 8, 195: 7}}
+    answered = answered_with(knowledge, {**facts, "operation date": "month"})
+    text = detail(answered, next(iter(answered.shown)))
+    assert "Operation 2025-11 (197 to 226 days ago)" in text
