@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import date
+from heapq import nlargest
+
 from msgspec import Struct
 
 from cds_service.chart.facts import Chart, MrStatus, ProcedureFact
@@ -76,15 +79,21 @@ class Cautions(Struct, frozen=True, dict=True):
 
     def _is_removed(self, implanted: ProcedureFact) -> bool:
         """Return whether a stimulator was taken out on or after the day of *implanted*."""
-        if implanted.performed is None:
-            return False
-        return any(
-            "scs-removal" in procedure.concepts
-            and procedure.performed is not None
-            and procedure.performed.earliest >= implanted.performed.latest
-            for procedure in self.chart.procedures
-            if procedure.reference != implanted.reference
+        return implanted.performed is not None and any(
+            day >= implanted.performed.latest
+            for day, reference in self._last_removals
+            if reference != implanted.reference
         )
+
+    @lazy
+    def _last_removals(self) -> list[tuple[date, str]]:
+        """Return day and reference of the last two removals: one may be the implanting itself."""
+        removals = (
+            (procedure.performed.earliest, procedure.reference)
+            for procedure in self.chart.procedures
+            if "scs-removal" in procedure.concepts and procedure.performed is not None
+        )
+        return nlargest(2, removals)
 
     @lazy
     def powered_implants(self) -> tuple[str, ...]:
