@@ -24,6 +24,7 @@ from cds_service.evaluation.rules.wording import (
     deficit_evidence,
     deficit_notes,
     deficit_words,
+    denial_notes,
     pain_references,
     sign_evidence,
 )
@@ -162,7 +163,8 @@ def _emg_holds(case: Case) -> list[Named]:
 def radicular_emg(case: Case, earlier: Earlier) -> Finding:
     """EMG-RAD: leg pain that the MRI does not explain, with sensory loss or a neuropathy."""
     del earlier
-    sensory = case.signs.of("sensory-deficit", "competing-neuropathy")
+    numbness = case.signs.standing("sensory-deficit")
+    neuropathy = case.signs.of("competing-neuropathy")
     requires = [
         ("no new weakness", ~case.motor.any(case.motor.stable)),
         since_surgery(case, "workup-day"),
@@ -172,7 +174,7 @@ def radicular_emg(case: Case, earlier: Earlier) -> Finding:
         ),
         (
             "a sensory deficit or a competing neuropathy",
-            case.signs.has("sensory-deficit", "competing-neuropathy"),
+            found(bool(numbness or neuropathy), case.signs.unread),
         ),
     ]
     finding = weigh("EMG-RAD", case, requires, lambda: _emg_holds(case))
@@ -181,8 +183,8 @@ def radicular_emg(case: Case, earlier: Earlier) -> Finding:
     finding = replace(
         finding,
         words={"dss": case.dss},
-        notes=_cautions(case),
-        evidence=sign_evidence(sensory),
+        notes=(*denial_notes(case, numbness), *_cautions(case)),
+        evidence=sign_evidence((*numbness, *neuropathy)),
         reason_references=pain_references(case),
         reason_code="radiculopathy",
     )

@@ -60,6 +60,18 @@ def condition_references(signs: Iterable[Sign]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(sign.reference for sign in signs if sign.is_condition))
 
 
+def denial_notes(case: Case, signs: Iterable[Sign]) -> tuple[Note, ...]:
+    """Return that an examination found none of *signs*, which the problem list still holds.
+
+    Nothing if one of them was found or recorded since.
+    """
+    denied = [case.signs.denied_on(sign) for sign in signs]
+    days = [day for day in denied if day is not None]
+    if not days or len(days) < len(denied):
+        return ()
+    return (Note(key="denied", words={"date": max(days)}),)
+
+
 def deficit_words(case: Case, deficit: Deficit) -> dict[str, int | Decimal | Term]:
     """Return the words every card about a deficit may use."""
     words: dict[str, int | Decimal | Term] = {
