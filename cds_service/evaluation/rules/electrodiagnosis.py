@@ -12,6 +12,7 @@ from cds_service.evaluation.answers import Answer, all_of, found, of
 from cds_service.evaluation.assessment import Finding, Indicator, Note, Proposal
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.motor import Deficit
+from cds_service.evaluation.pain import Driver
 from cds_service.evaluation.rules.weighing import (
     Earlier,
     Named,
@@ -25,6 +26,7 @@ from cds_service.evaluation.rules.wording import (
     deficit_notes,
     deficit_words,
     denial_notes,
+    pain_reason,
     pain_references,
     sign_evidence,
 )
@@ -186,6 +188,6 @@ def radicular_emg(case: Case, earlier: Earlier) -> Finding:
         notes=(*denial_notes(case, numbness), *_cautions(case)),
         evidence=sign_evidence((*numbness, *neuropathy)),
         reason_references=pain_references(case),
-        reason_code="radiculopathy",
+        reason_code=pain_reason(case, Driver.LEG),
     )
     return _order_emg(finding, case, None)

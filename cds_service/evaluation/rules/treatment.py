@@ -30,6 +30,7 @@ from cds_service.evaluation.rules.weighing import (
     weigh,
 )
 from cds_service.evaluation.rules.wording import (
+    pain_reason,
     pain_references,
     score_evidence,
     sign_evidence,
@@ -45,10 +46,6 @@ def _score_words(case: Case) -> dict[str, Word]:
     words["site"] = Term(kind="phrase", id=f"site-{worst.driver.value}")
     words["score"] = worst.current.value
     return words
-
-
-def _reason_code(case: Case) -> str:
-    return "post-laminectomy-syndrome" if case.at("workup-day").is_yes else "radiculopathy"
 
 
 def physiotherapy(case: Case, earlier: Earlier) -> Finding:
@@ -91,7 +88,7 @@ def physiotherapy(case: Case, earlier: Earlier) -> Finding:
             *_clearance_evidence(case),
         ),
         reason_references=pain_references(case),
-        reason_code=_reason_code(case),
+        reason_code=pain_reason(case, worst.driver if worst else None),
     )
     return propose_referrals(finding, case, "physiotherapy-referral")
 

@@ -9,9 +9,11 @@ from cds_service.evaluation.assessment import Evidence, Note, Term
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.measures import Measure
 from cds_service.evaluation.motor import Deficit
-from cds_service.evaluation.pain import Score
+from cds_service.evaluation.pain import Driver, Score
 from cds_service.evaluation.readings import once
 from cds_service.evaluation.signs import Sign
+
+_REASONS = {Driver.LEG: "radiculopathy", Driver.BACK: "low-back-pain"}
 
 
 def sign_term(sign: Sign) -> Term:
@@ -106,6 +108,17 @@ def score_evidence(scores: Iterable[Score], label: str) -> tuple[Evidence, ...]:
             for reference in score.references
         ]
     )
+
+
+def pain_reason(case: Case, driver: Driver | None) -> str:
+    """Return the reason of an order for pain at the site of *driver* when no diagnosis is recorded.
+
+    Time:
+        From ``workup-day`` on the syndrome; before it what is known: leg, back, or only symptoms.
+    """
+    if case.at("workup-day").is_yes:
+        return "post-laminectomy-syndrome"
+    return _REASONS.get(driver, "symptoms")
 
 
 @once
