@@ -174,7 +174,7 @@ class Story:
         is_scanned = any(order.startswith(_SCANS) for order in orders)
         if is_scanned and case.cautions.is_pregnancy_unknown:
             yield "caution-pregnancy-missing"
-        if not orders.isdisjoint(_NEEDLES) and case.cautions.is_bleeding_risk.is_unknown:
+        if not orders.isdisjoint(_NEEDLES) and case.cautions.is_bleeding_risk.unread:
             yield "caution-bleeding-missing"
 
     def explained(self, explanations: Iterable[Explanation]) -> list[str]:

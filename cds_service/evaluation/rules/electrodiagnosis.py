@@ -26,6 +26,7 @@ from cds_service.evaluation.rules.wording import (
     deficit_notes,
     deficit_words,
     denial_notes,
+    drug_notes,
     pain_reason,
     pain_references,
     sign_evidence,
@@ -130,7 +131,7 @@ def _order_emg(finding: Finding, case: Case, unserved: Unserved | None) -> Findi
 
 
 def _cautions(case: Case) -> tuple[Note, ...]:
-    notes = []
+    notes = [*drug_notes(case)]
     if case.cautions.is_bleeding_risk.is_yes:
         notes.append(Note(key="emg-bleeding"))
     if case.cautions.implants:

@@ -19,6 +19,7 @@ from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
 from cds_service.evaluation.rules.wording import (
     condition_references,
     deficit_evidence,
+    drug_notes,
     measure_evidence,
     score_evidence,
     sign_evidence,
@@ -36,7 +37,9 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
     coded = _coded_haematoma(case, "haematoma-spinal")
     wound = _coded_haematoma(case, "haematoma-other")
     by_pain = _early_pain(case)
-    answer = by_pain | found(bool(coded or wound), case.workup.unread((Key.CONDITIONS,)))
+    by_code = found(bool(coded or wound), case.workup.unread((Key.CONDITIONS,)))
+    is_asked = by_pain.is_unknown and not by_code.is_yes and _hangs_on_drugs(case)
+    answer = of(flag=True) if is_asked else by_pain | by_code
     finding = weigh(
         "RF-EDH",
         case,
@@ -50,6 +53,9 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
     )
     if not finding.is_met:
         return finding
+    finding = replace(finding, notes=drug_notes(case))
+    if is_asked:
+        return _asked(replace(finding, unread=by_pain.unread), case)
     is_pain = by_pain.is_yes
     signs = coded or (() if is_pain else wound)
     is_dated = (is_pain and _is_second_sign_dated(case)) or any(sign.is_dated for sign in signs)
@@ -63,7 +69,7 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
         stands_alone=is_critical,
         variant=variant,
         words={"dss": case.dss, **({"score": latest_scores[0].value} if latest_scores else {})},
-        notes=() if is_dated else (Note(key="date-not-recorded"),),
+        notes=finding.notes if is_dated else (*finding.notes, Note(key="date-not-recorded")),
         evidence=(
             *sign_evidence((*coded, *wound)),
             *score_evidence(latest_scores, "pain score"),
@@ -74,6 +80,29 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
     )
     since = latest_scores[0].day if latest_scores else day
     return propose_mri(finding, case, ScanWish(priority="stat", since_day=since))
+
+
+def _hangs_on_drugs(case: Case) -> bool:
+    """Return whether only prescriptions that could not be identified leave the pain part open."""
+    return (
+        bool(case.chart.unidentified_drugs)
+        and _severe_pain(case).is_yes
+        and _has_sudden_rise(case)
+        and not case.cautions.is_bleeding_risk.unread
+    )
+
+
+def _asked(finding: Finding, case: Case) -> Finding:
+    """Return the card that asks for anticoagulants: a warning, and no order before the answer."""
+    scores = _latest_scores(case)
+    return replace(
+        finding,
+        indicator=Indicator.WARNING,
+        variant="asked",
+        words={"dss": case.dss, "score": scores[0].value},
+        evidence=score_evidence(scores, "pain score"),
+        is_order_withheld=True,
+    )
 
 
 def _coded_haematoma(case: Case, concept: str) -> tuple[Sign, ...]:

@@ -17,6 +17,7 @@ from cds_service.evaluation.rules.wording import (
     deficit_evidence,
     deficit_notes,
     deficit_words,
+    drug_notes,
     pain_reason,
     pain_references,
     score_evidence,
@@ -327,9 +328,15 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
     if risk.is_yes:
         notes = (*finding.notes, Note(key="bleeding-plain-ct"))
         return replace(finding, variant="bleeding", notes=notes)
+    asked = drug_notes(case)
+    if asked:
+        notes = (*finding.notes, *asked, Note(key="no-myelogram-yet"))
+        finding = replace(finding, notes=notes, is_order_withheld=True)
     unread = case.workup.unread(SCAN_KEYS) | risk.unread
     if unread:
         return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
+    if asked:
+        return finding
     priority = "urgent" if is_urgent else "routine"
     myelogram = Proposal(orders=("ct-myelogram-lumbar",), priority=priority, is_recommended=True)
     return replace(finding, proposals=(myelogram,))

@@ -13,7 +13,7 @@ from cds_service.evaluation.pain import Driver, Score
 from cds_service.evaluation.readings import once
 from cds_service.evaluation.signs import Sign
 
-_REASONS = {Driver.LEG: "radiculopathy", Driver.BACK: "low-back-pain"}
+_REASONS: dict[Driver | None, str] = {Driver.LEG: "radiculopathy", Driver.BACK: "low-back-pain"}
 
 
 def sign_term(sign: Sign) -> Term:
@@ -72,6 +72,14 @@ def denial_notes(case: Case, signs: Iterable[Sign]) -> tuple[Note, ...]:
     if not days or len(days) < len(denied):
         return ()
     return (Note(key="denied", words={"date": max(days)}),)
+
+
+def drug_notes(case: Case) -> tuple[Note, ...]:
+    """Return that prescriptions could not be identified, unless a bleeding risk is known anyway."""
+    count = case.chart.unidentified_drugs
+    if not count or case.cautions.is_bleeding_risk.is_yes:
+        return ()
+    return (Note(key="drugs-unidentified", words={"count": count}),)
 
 
 def deficit_words(case: Case, deficit: Deficit) -> dict[str, int | Decimal | Term]:
