@@ -17,7 +17,7 @@ from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course, Score, SiteCourse
 from cds_service.evaluation.rules.scans import CONTRAST
-from cds_service.evaluation.workup import Dated
+from cds_service.evaluation.workup import Dated, Workup
 from cds_service.rendering.wording import Wording, listed, number
 from cds_service.values import Side, lazy
 
@@ -277,6 +277,7 @@ class Story:
         if ordered:
             lines.append(self.line("fact-ordered", tests="; ".join(ordered)))
         lines += self._not_counted(case)
+        lines += self._undated(workup)
         reports = {event.on.isoformat() for test in _READ for event in workup.done(test)}
         if reports:
             dates = listed(sorted(reports, reverse=True), _SHOWN_DATES)
@@ -325,6 +326,19 @@ class Story:
             if dates:
                 shown.append(f"{self._phrase(f'test-{test}')} {listed(dates, _SHOWN_DATES)}")
         return [self.line("fact-not-counted", tests="; ".join(shown))] if shown else []
+
+    def _undated(self, workup: Workup) -> list[str]:
+        """Return the tests, visits and orders on record that have no date."""
+        if not workup.undated:
+            return []
+        done = [self._phrase(f"test-{t}") for t in _TESTS + _VISITS if (t, False) in workup.undated]
+        ordered = [
+            self.line("passed-order", test=self._phrase(f"test-{test}"))
+            for test in _ORDERS
+            if (test, True) in workup.undated
+        ]
+        tests = "; ".join(done + ordered)
+        return [self.line("fact-undated", tests=tests)] if tests else []
 
     def _why_no_order(self, case: Case, order: OrderFact) -> str:
         day = case.operation.dss(order.authored.latest) if order.authored is not None else 0
