@@ -16,7 +16,7 @@ from cds_service.evaluation.assessment import Assessment, Explanation, Term, Ver
 from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course, Score, SiteCourse
-from cds_service.evaluation.rules.scans import CONTRAST
+from cds_service.evaluation.rules.scans import CONTRAST, PLAIN
 from cds_service.evaluation.workup import Dated, Workup
 from cds_service.rendering.wording import Wording, listed, number
 from cds_service.values import Side, lazy
@@ -133,12 +133,12 @@ class Story:
     def cautions(self, orders: frozenset[str] = frozenset()) -> list[str]:
         """Return what speaks against a scan, contrast, x-rays or a needle in this patient.
 
-        *orders* are those the card proposes; what is unknown and matters for them is said too.
+        *orders* are those the card proposes; what matters for them alone is said too.
         """
         case = self.assessment.case
         if case is None or not orders:
             return self._known_cautions
-        return self._known_cautions + [self.line(each) for each in self._unknown(case, orders)]
+        return self._known_cautions + [self.line(each) for each in self._before(case, orders)]
 
     @lazy
     def _known_cautions(self) -> list[str]:
@@ -164,8 +164,11 @@ class Story:
         }
         return lines + [self.line(phrase) for phrase, holds in flags.items() if holds]
 
-    def _unknown(self, case: Case, orders: frozenset[str]) -> Iterator[str]:
-        """Yield what is not known and should be asked before one of *orders*, by phrase."""
+    def _before(self, case: Case, orders: frozenset[str]) -> Iterator[str]:
+        """Yield what should be told or asked before one of *orders*, by phrase."""
+        is_mri = not orders.isdisjoint((CONTRAST, PLAIN))
+        if is_mri and case.signs.conditions("claustrophobia"):
+            yield "caution-claustrophobia"
         if CONTRAST in orders:
             if case.measures.latest("egfr") is None or case.measures.unread("egfr"):
                 yield "caution-egfr-missing"

@@ -36,6 +36,8 @@ from cds_service.evaluation.rules.wording import (
     sign_evidence,
 )
 
+_DAYS_OF_A_MONTH = 30
+
 
 def _score_words(case: Case) -> dict[str, Word]:
     """Return the words for the worst current score."""
@@ -158,6 +160,16 @@ def leg_run_days(case: Case) -> int:
     return case.dss - first
 
 
+def _run_months(case: Case) -> int:
+    """Return how many whole months the run of high leg scores reaches back.
+
+    Units:
+        Months of a twelfth of 365 days; never fewer than ``scs-run`` has months of 30 days.
+    """
+    least = case.limits.days("scs-run") // _DAYS_OF_A_MONTH
+    return max(least, leg_run_days(case) * 12 // 365)
+
+
 def _is_scanned(case: Case) -> Answer:
     return case.has_mri | case.has_ct(case.limits.days("mri-readable-day"))
 
@@ -249,7 +261,12 @@ def stimulator_evaluation(case: Case, earlier: Earlier) -> Finding:
         notes.insert(0, Note(key="confirm-mri", words={"date": mri[-1].on}))
     finding = replace(
         finding,
-        words={"dss": case.dss, "score": case.leg or Decimal(0), "days": leg_run_days(case)},
+        words={
+            "dss": case.dss,
+            "score": case.leg or Decimal(0),
+            "days": leg_run_days(case),
+            "months": _run_months(case),
+        },
         notes=tuple(notes),
         evidence=score_evidence((*leg.before, *leg.series), "leg pain"),
         reason_references=pain_references(case),
