@@ -336,7 +336,7 @@ class Story:
             return []
         done = [self._phrase(f"test-{t}") for t in _TESTS + _VISITS if (t, False) in workup.undated]
         ordered = [
-            self.line("passed-order", test=self._phrase(f"test-{test}"))
+            self._phrase("passed-order").replace("{test}", self._phrase(f"test-{test}"))
             for test in _ORDERS
             if (test, True) in workup.undated
         ]

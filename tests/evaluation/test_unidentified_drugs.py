@@ -75,6 +75,9 @@ def test_no_myelogram_is_proposed_while_an_anticoagulant_cannot_be_excluded(
     """The card stays and says why; with every prescription known the myelogram is proposed."""
     assert _answered(knowledge, UNSAFE).card("IMG-ALT").get("suggestions") is None
     detail = _detail(_answered(knowledge, UNSAFE), "IMG-ALT")
+    headline = str(_answered(knowledge, UNSAFE).card("IMG-ALT")["summary"])
+    assert "ask about anticoagulants" in headline
+    assert detail.startswith("**Ask about anticoagulants")
     assert "no myelogram is proposed" in detail
     assert "could not be read" not in detail
     assert _answered(knowledge, UNSAFE, 0).card("IMG-ALT")["suggestions"]

@@ -331,7 +331,7 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
     asked = drug_notes(case)
     if asked:
         notes = (*finding.notes, *asked, Note(key="no-myelogram-yet"))
-        finding = replace(finding, notes=notes, is_order_withheld=True)
+        finding = replace(finding, variant="asked", notes=notes, is_order_withheld=True)
     unread = case.workup.unread(SCAN_KEYS) | risk.unread
     if unread:
         return replace(finding, unread=finding.unread | unread, is_order_withheld=True)

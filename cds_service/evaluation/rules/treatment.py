@@ -35,8 +35,7 @@ from cds_service.evaluation.rules.wording import (
     score_evidence,
     sign_evidence,
 )
-
-_DAYS_OF_A_MONTH = 30
+from cds_service.values import whole_months
 
 
 def _score_words(case: Case) -> dict[str, Word]:
@@ -160,16 +159,6 @@ def leg_run_days(case: Case) -> int:
     return case.dss - first
 
 
-def _run_months(case: Case) -> int:
-    """Return how many whole months the run of high leg scores reaches back.
-
-    Units:
-        Months of a twelfth of 365 days; never fewer than ``scs-run`` has months of 30 days.
-    """
-    least = case.limits.days("scs-run") // _DAYS_OF_A_MONTH
-    return max(least, leg_run_days(case) * 12 // 365)
-
-
 def _is_scanned(case: Case) -> Answer:
     return case.has_mri | case.has_ct(case.limits.days("mri-readable-day"))
 
@@ -265,7 +254,7 @@ def stimulator_evaluation(case: Case, earlier: Earlier) -> Finding:
             "dss": case.dss,
             "score": case.leg or Decimal(0),
             "days": leg_run_days(case),
-            "months": _run_months(case),
+            "months": whole_months(leg_run_days(case)),
         },
         notes=tuple(notes),
         evidence=score_evidence((*leg.before, *leg.series), "leg pain"),
