@@ -48,6 +48,15 @@ class FhirDate(Struct, frozen=True, kw_only=True):
         return FhirDate(earliest=day, latest=day)
 
 
+def whole_months(days: int) -> int:
+    """Return *days* as whole months, rounded down.
+
+    Units:
+        Months of a twelfth of 365 days, each reached up to two days early: 180 days are six.
+    """
+    return (days * 12 + 30) // 365
+
+
 class Side(Enum):
     """A side of the body."""
 

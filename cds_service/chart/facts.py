@@ -207,6 +207,8 @@ class Chart(Struct, frozen=True, kw_only=True, dict=True):
     devices: tuple[DeviceFact, ...] = ()
     encounters: tuple[EncounterFact, ...] = ()
     allergies: tuple[AllergyFact, ...] = ()
+    unidentified_drugs: int = 0
+    """Active prescriptions whose drug neither an RxNorm code nor a name that may count names."""
     supply: Mapping[str, Supply] = {}
     set_aside: tuple[SetAside, ...] = ()
     unmapped: tuple[str, ...] = ()

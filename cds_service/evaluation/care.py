@@ -251,13 +251,27 @@ class Care(Struct, frozen=True, dict=True):
 
     @lazy
     def mme(self) -> Decimal | None:
-        """Return the daily morphine milligram equivalents, None when a dose cannot be computed."""
-        doses = [drug.mme_per_day for drug in self.opioids if "buprenorphine" not in drug.concepts]
-        known = [dose for dose in doses if dose is not None]
+        """Return the daily morphine milligram equivalents, or the least they are.
+
+        Missing data:
+            With a dose that cannot be computed (``uncounted_doses``) the sum of the others is the
+            least; None unless that is high already.
+        """
+        known = [dose for dose in self._doses if dose is not None]
         total = sum(known, Decimal(0))
-        if len(known) < len(doses) and not self.limits.met("mme-high", total):
+        if self.uncounted_doses and not self.limits.met("mme-high", total):
             return None
         return total if known else None
+
+    @lazy
+    def uncounted_doses(self) -> int:
+        """Return how many active opioids have a dose that cannot be computed."""
+        return self._doses.count(None)
+
+    @lazy
+    def _doses(self) -> list[Decimal | None]:
+        """Return the daily dose of every active opioid that has morphine equivalents."""
+        return [drug.mme_per_day for drug in self.opioids if "buprenorphine" not in drug.concepts]
 
     # Person
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from cds_service.chart.facts import Chart, MrStatus, ProcedureFact
 from cds_service.chart.supply import Key
 from cds_service.evaluation.age import is_aged
-from cds_service.evaluation.answers import Answer, any_of, found
+from cds_service.evaluation.answers import Answer, found
 from cds_service.evaluation.care import Care
 from cds_service.evaluation.limits import Limits
 from cds_service.evaluation.measures import Measures
@@ -26,6 +26,8 @@ IMPLANTS = (
 )
 _IMPLANTS = frozenset(IMPLANTS)
 _PREGNANT = frozenset({"pregnancy", "answer-present"})
+_UNKNOWN = Answer(None)
+"""Cannot tell, although every part of the chart was read."""
 _TOLD = _PREGNANT | {"not-pregnant", "answer-no", "answer-absent"}
 
 
@@ -180,8 +182,13 @@ class Cautions(Struct, frozen=True, dict=True):
 
     @lazy
     def is_anticoagulated(self) -> Answer:
-        """Return whether an anticoagulant is taken."""
-        return any_of((self.care.is_taken("anticoagulant"), self.signs.has("anticoagulant-flag")))
+        """Return whether an anticoagulant is taken.
+
+        Missing data:
+            A prescription that could not be identified may be one: cannot tell.
+        """
+        known = self.care.is_taken("anticoagulant") | self.signs.has("anticoagulant-flag")
+        return known | _UNKNOWN if self.chart.unidentified_drugs else known
 
     @lazy
     def takes_antiplatelet(self) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date
+from datetime import date, timedelta
 
 from msgspec import Struct
 
@@ -12,9 +12,12 @@ from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, found
 from cds_service.evaluation.episode import Operation
 from cds_service.evaluation.limits import Limits
-from cds_service.values import FhirDate, lazy
+from cds_service.values import FhirDate, Side, lazy
 
 _ABNORMAL = frozenset({"answer-reduced", "answer-absent"})
+_DENIED = frozenset({"answer-no", "answer-absent", "answer-normal"})
+"""Answers that say a finding which is there or not is not there."""
+_ANY_SIDE = (None, Side.UNSPECIFIED, Side.BOTH)
 
 
 class Sign(Struct, frozen=True, kw_only=True):
@@ -37,6 +40,11 @@ class Sign(Struct, frozen=True, kw_only=True):
     recorded_day: int | None = None
     when: FhirDate | None = None
     display: str | None = None
+    side: Side | None = None
+
+    def may_be(self, other: Sign) -> bool:
+        """Return whether both may be of one side of the body."""
+        return self.side is other.side or self.side in _ANY_SIDE or other.side in _ANY_SIDE
 
 
 class Signs(Struct, frozen=True, dict=True):
@@ -90,6 +98,50 @@ class Signs(Struct, frozen=True, dict=True):
             return ()
         return (latest,)
 
+    def standing(self, concept: str) -> tuple[Sign, ...]:
+        """Return the findings of *concept* that no later examination denies, oldest first.
+
+        The problem list stands by itself: see ``denied_on``.
+
+        Missing data:
+            Findings not completely supplied: conditions only, because the latest examination
+            cannot be told.
+        """
+        signs = self.of(concept)
+        if Key.FINDINGS in self.unread:
+            return tuple([sign for sign in signs if sign.is_condition])
+        return tuple([sign for sign in signs if sign.is_condition or self.denied_on(sign) is None])
+
+    def denied_on(self, sign: Sign) -> date | None:
+        """Return the latest day on which an examination found none after *sign* was recorded.
+
+        Time:
+            On a day after it, and dated to the day: of two answers of one day the finding counts.
+        """
+        on = sign.on
+        if sign.recorded_day is not None:
+            on = max(on, self.operation.day + timedelta(days=sign.recorded_day))
+        denials = [
+            day
+            for day, side in self._denials(sign.concept)
+            if day > on and (side in _ANY_SIDE or side is sign.side)
+        ]
+        return max(denials, default=None)
+
+    def _denials(self, concept: str) -> list[tuple[date, Side | None]]:
+        """Return the days on which an examination found no *concept*, and on which side."""
+        answers = [
+            (examined.effective.latest, examined.side)
+            for examined in self.chart.observed.get(concept, ())
+            if not examined.choice.isdisjoint(_DENIED)
+            and examined.effective is not None
+            and examined.effective.is_exact
+        ]
+        if not answers:
+            return []
+        found_on = {sign.on for sign in self.of(concept) if not sign.is_condition}
+        return [answer for answer in answers if answer[0] not in found_on]
+
     @lazy
     def _by_concept(self) -> Mapping[str, list[Sign]]:
         signs: dict[str, list[Sign]] = {}
@@ -126,6 +178,7 @@ class Signs(Struct, frozen=True, dict=True):
             recorded_day=self._day(recorded.latest) if recorded else None,
             when=condition.when,
             display=condition.display,
+            side=condition.side,
         )
 
     def _sign(self, observation: ObservationFact, concept: str) -> Sign:
@@ -139,6 +192,7 @@ class Signs(Struct, frozen=True, dict=True):
             reference=observation.reference,
             is_condition=False,
             when=observation.effective,
+            side=observation.side,
         )
 
     def _on(self, when: FhirDate | None) -> date:

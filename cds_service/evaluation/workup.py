@@ -163,6 +163,23 @@ class Workup(Struct, frozen=True, dict=True):
         events = (*self.orders(*concepts), *later)
         return self.among(events, REFERRAL_KEYS, from_day=from_day, newest=newest)
 
+    @lazy
+    def undated(self) -> frozenset[tuple[str, bool]]:
+        """Return what is on record without any date, and whether as an order; it never counts."""
+        chart = self.chart
+        done = [entry.concepts for entry in chart.procedures if entry.performed is None]
+        done += [entry.concepts for entry in chart.encounters if entry.started is None]
+        ordered = [entry.concepts for entry in chart.orders if entry.authored is None]
+        for report in chart.reports:
+            if report.effective is None:
+                (done if report.is_final else ordered).append(report.concepts)
+        return frozenset(
+            (concept, is_order)
+            for is_order, entries in ((False, done), (True, ordered))
+            for concepts in entries
+            for concept in concepts
+        )
+
     def _nothing(self, keys: Iterable[str]) -> Answer:
         """Return the answer when nothing is on record: no, unless *keys* may hold something."""
         return found(flag=False, unread=self.unread(keys))

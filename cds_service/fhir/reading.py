@@ -94,6 +94,7 @@ def _chart(reader: Reader, answers: Mapping[str, KeyAnswer], patient: PatientFac
     reader.birth = patient.birth
     encounters = read_encounters(reader)
     conditions = read_conditions(reader)
+    drugs, unidentified = read_drugs(reader)
     return Chart(
         patient=patient,
         procedures=read_procedures(reader, conditions, encounters),
@@ -101,7 +102,8 @@ def _chart(reader: Reader, answers: Mapping[str, KeyAnswer], patient: PatientFac
         observations=read_observations(reader),
         orders=read_orders(reader, conditions),
         reports=read_reports(reader),
-        drugs=read_drugs(reader),
+        drugs=drugs,
+        unidentified_drugs=unidentified,
         devices=read_devices(reader),
         encounters=encounters,
         allergies=read_allergies(reader),

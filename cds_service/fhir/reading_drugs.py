@@ -24,14 +24,19 @@ _SUPPLY_DAYS = {"d": 1, "day": 1, "days": 1, "wk": 7, "week": 7, "weeks": 7, "mo
 _LONGEST_SUPPLY_DAYS = 3660
 
 
-def read_drugs(reader: Reader) -> tuple[DrugFact, ...]:
-    """Return ordered and stated drugs; drafts, cancelled and never taken ones are no facts."""
+def read_drugs(reader: Reader) -> tuple[tuple[DrugFact, ...], int]:
+    """Return ordered and stated drugs, and how many active ones could not be identified.
+
+    Drafts, cancelled and never taken ones are no facts.
+    """
     entries = chain(reader.of_kind("MedicationRequest"), reader.of_kind("MedicationStatement"))
-    facts = (_drug(reader, entry) for entry in entries)
-    return tuple(sorted((fact for fact in facts if fact), key=lambda fact: fact.reference))
+    found = [fact for entry in entries if (fact := _drug(reader, entry)) is not None]
+    known = [fact for fact in found if fact.concepts]
+    return tuple(sorted(known, key=lambda fact: fact.reference)), len(found) - len(known)
 
 
 def _drug(reader: Reader, entry: Entry) -> DrugFact | None:
+    """Return a drug that rules ask for, or without any concept one that nothing identifies."""
     if entry.status == "entered-in-error":
         reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
         return None
@@ -45,7 +50,8 @@ def _drug(reader: Reader, entry: Entry) -> DrugFact | None:
     if "buprenorphine" in concepts and _holds_naloxone(named, reader.knowledge):
         concepts |= {"buprenorphine-with-naloxone"}
     started = _started(reader, entry, found)
-    if not concepts or not reader.is_possible(entry, started):
+    is_wanted = concepts or (entry.status == "active" and not any(rxnorm_codes(named)))
+    if not is_wanted or not reader.is_possible(entry, started):
         return None
     if not entry.status:
         reader.put_entry_aside(entry, reasons.UNREADABLE, matters=True)

@@ -38,6 +38,7 @@ PLACEHOLDERS: Mapping[str, int] = {
     "measure": 22,
     "missing": 80,
     "mme": 6,
+    "months": 4,
     "muscle": 17,
     "onset": 5,
     "operation": 22,

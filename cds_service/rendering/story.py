@@ -16,9 +16,9 @@ from cds_service.evaluation.assessment import Assessment, Explanation, Term, Ver
 from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course, Score, SiteCourse
-from cds_service.evaluation.rules.scans import CONTRAST
+from cds_service.evaluation.rules.scans import CONTRAST, PLAIN
 from cds_service.evaluation.rules.wording import implant_term
-from cds_service.evaluation.workup import Dated
+from cds_service.evaluation.workup import Dated, Workup
 from cds_service.rendering.wording import Wording, listed, number
 from cds_service.values import Side, lazy
 
@@ -134,12 +134,12 @@ class Story:
     def cautions(self, orders: frozenset[str] = frozenset()) -> list[str]:
         """Return what speaks against a scan, contrast, x-rays or a needle in this patient.
 
-        *orders* are those the card proposes; what is unknown and matters for them is said too.
+        *orders* are those the card proposes; what matters for them alone is said too.
         """
         case = self.assessment.case
         if case is None or not orders:
             return self._known_cautions
-        return self._known_cautions + [self.line(each) for each in self._unknown(case, orders)]
+        return self._known_cautions + [self.line(each) for each in self._before(case, orders)]
 
     @lazy
     def _known_cautions(self) -> list[str]:
@@ -164,8 +164,11 @@ class Story:
         }
         return lines + [self.line(phrase) for phrase, holds in flags.items() if holds]
 
-    def _unknown(self, case: Case, orders: frozenset[str]) -> Iterator[str]:
-        """Yield what is not known and should be asked before one of *orders*, by phrase."""
+    def _before(self, case: Case, orders: frozenset[str]) -> Iterator[str]:
+        """Yield what should be told or asked before one of *orders*, by phrase."""
+        is_mri = not orders.isdisjoint((CONTRAST, PLAIN))
+        if is_mri and case.signs.conditions("claustrophobia"):
+            yield "caution-claustrophobia"
         if CONTRAST in orders:
             if case.measures.latest("egfr") is None or case.measures.unread("egfr"):
                 yield "caution-egfr-missing"
@@ -174,7 +177,7 @@ class Story:
         is_scanned = any(order.startswith(_SCANS) for order in orders)
         if is_scanned and case.cautions.is_pregnancy_unknown:
             yield "caution-pregnancy-missing"
-        if not orders.isdisjoint(_NEEDLES) and case.cautions.is_bleeding_risk.is_unknown:
+        if not orders.isdisjoint(_NEEDLES) and case.cautions.is_bleeding_risk.unread:
             yield "caution-bleeding-missing"
 
     def explained(self, explanations: Iterable[Explanation]) -> list[str]:
@@ -282,6 +285,7 @@ class Story:
         if ordered:
             lines.append(self.line("fact-ordered", tests="; ".join(ordered)))
         lines += self._not_counted(case)
+        lines += self._undated(workup)
         reports = {event.written for test in _READ for event in workup.done(test)}
         if reports:
             dates = listed(sorted(reports, reverse=True), _SHOWN_DATES)
@@ -330,6 +334,19 @@ class Story:
             if dates:
                 shown.append(f"{self._phrase(f'test-{test}')} {listed(dates, _SHOWN_DATES)}")
         return [self.line("fact-not-counted", tests="; ".join(shown))] if shown else []
+
+    def _undated(self, workup: Workup) -> list[str]:
+        """Return the tests, visits and orders on record that have no date."""
+        if not workup.undated:
+            return []
+        done = [self._phrase(f"test-{t}") for t in _TESTS + _VISITS if (t, False) in workup.undated]
+        ordered = [
+            self._phrase("passed-order").replace("{test}", self._phrase(f"test-{test}"))
+            for test in _ORDERS
+            if (test, True) in workup.undated
+        ]
+        tests = "; ".join(done + ordered)
+        return [self.line("fact-undated", tests=tests)] if tests else []
 
     def _why_no_order(self, case: Case, order: OrderFact) -> str:
         day = case.operation.dss(order.authored.latest) if order.authored is not None else 0

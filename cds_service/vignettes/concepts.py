@@ -125,6 +125,7 @@ CONDITIONS: Mapping[str, Choices] = {
     "pregnancy": (*_codes(SNOMED, "77386006"), *_codes(ICD, "Z33.1")),
     "smoker": (*_codes(SNOMED, "77176002"), *_codes(ICD, "F17.210")),
     "arachnoiditis": (*_codes(SNOMED, "8217007"), *_codes(ICD, "G96.12")),
+    "claustrophobia": (*_codes(SNOMED, "19887002"), *_codes(ICD, "F40.240")),
     "gadolinium allergy": _codes(LOCAL, "gadolinium-allergy"),
 }
 

@@ -15,7 +15,7 @@ from cds_service.fhir.prefetch import joined_answer, read_page
 from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.model import Knowledge
 from cds_service.offline import BundleFile
-from tests.fhir.chart_parts import PATIENT, RXNORM, TODAY, Resource, concept
+from tests.fhir.chart_parts import PATIENT, RXNORM, SNOMED, TODAY, Resource, concept
 
 COMBINED = "buprenorphine-with-naloxone"
 
@@ -109,3 +109,48 @@ def test_medication_of_a_patient_file_tells_what_an_order_refers_to(knowledge: K
     assert [fact.concepts for fact in chart.drugs] == [frozenset({"opioid"})]
     assert chart.supply_of(Key.MEDICATION_REQUESTS).state is State.SUPPLIED
     assert chart.set_aside == ()
+
+
+NDC, ATC = "http://hl7.org/fhir/sid/ndc", "http://www.whocc.no/atc"
+
+
+@pytest.mark.parametrize(
+    ("medication", "plainly", "by_name"),
+    [
+        ({"text": "Warfarin 5 mg daily"}, 1, 0),
+        ({"text": "Metformin 500 mg"}, 1, 1),
+        (concept(NDC, "0056-0172-70", "Coumadin 5 mg tablet"), 1, 1),
+        (concept(ATC, "B01AA03"), 1, 1),
+        (concept(SNOMED, "48603004"), 1, 1),
+        (concept(RXNORM, ""), 1, 1),
+        (concept(RXNORM, "6809", "metformin"), 0, 0),
+        (concept(RXNORM, "11289", "warfarin"), 0, 0),
+    ],
+)
+def test_prescription_that_nothing_identifies_is_counted(
+    knowledge: Knowledge, medication: Resource, plainly: int, by_name: int
+) -> None:
+    """A drug with an RxNorm code is known, ours or not; without one and without a hit it is not."""
+    sent = answers_with(drug(medicationCodeableConcept=medication))
+    assert chart_of(sent, knowledge).unidentified_drugs == plainly
+    assert chart_of(sent, knowledge, by_name=True).unidentified_drugs == by_name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "stopped"},
+        {"status": "draft"},
+        {"status": "entered-in-error"},
+        {"intent": "plan"},
+        {"authoredOn": "2026-11-21"},
+        {"subject": {"reference": "Patient/bertha"}},
+    ],
+)
+def test_prescription_that_is_not_taken_now_is_not_counted(
+    knowledge: Knowledge, change: Resource
+) -> None:
+    """Only what is taken now could be an anticoagulant that matters today."""
+    words = {"text": "Warfarin 5 mg daily"}
+    sent = answers_with({**drug(medicationCodeableConcept=words), **change})
+    assert chart_of(sent, knowledge).unidentified_drugs == 0

@@ -36,7 +36,9 @@ STATED = [
     ("NEURO-PERM", "(> 1 year)", "S0-08"),
 ]
 _PLACEHOLDER = re.compile(r"\{[^}]*\}")
-_SCALE = re.compile(r"\{(?:score|grade)\}/\d+|\(0-10, each by itself\)|PHQ-9 item 9|PHQ-9")
+_SCALE = re.compile(
+    r"\{months\} months|\{(?:score|grade)\}/\d+|\(0-10, each by itself\)|PHQ-9 item 9|PHQ-9"
+)
 _NUMBER = re.compile(
     r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|half)\s+(?:in|days?|weeks?|months?|years?)\b"
     r"|\b(?:weeks?|months?|years?|hours?)\b",

@@ -246,6 +246,8 @@ MUST_MEAN = [
     ("tca", RXN, "7531"),
     ("spine-surgery-visit", SCT, "394610002"),
     ("pain-clinic-contact", SCT, "394882004"),
+    ("claustrophobia", SCT, "19887002"),
+    ("claustrophobia", ICD, "F40.240"),
     ("dementia", SCT, "52448006"),
     ("dementia", ICD, "F03.90"),
     ("psychosis", SCT, "69322001"),

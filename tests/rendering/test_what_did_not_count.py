@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from cds_service.chart.facts import EncounterFact, ProcedureFact
+from cds_service.chart.facts import EncounterFact, OrderFact, ProcedureFact, ReportFact
 from cds_service.evaluation.assess import assess
 from cds_service.knowledge.model import Knowledge
 from cds_service.values import FhirDate
@@ -178,3 +178,73 @@ def test_nothing_is_named_where_nothing_was_found(knowledge: Knowledge) -> None:
     """A patient without any earlier order or visit reads no line about them."""
     answered = _answered(UNRELIEVED, knowledge)
     assert all(_line(answered, card) == "" for card in answered.shown)
+
+
+UNDATED = "On record without a date, and so not counted: "
+MRI_ORDER = OrderFact(
+    reference="ServiceRequest/1",
+    concepts=frozenset({"mri-lumbar"}),
+    status="active",
+    authored=None,
+)
+MRI_REPORT = ReportFact(
+    reference="DiagnosticReport/1",
+    concepts=frozenset({"mri-lumbar"}),
+    effective=None,
+    is_final=True,
+)
+THERAPY = ProcedureFact(
+    reference="Procedure/pt", concepts=frozenset({"physiotherapy-contact"}), performed=None
+)
+VISIT = EncounterFact(
+    reference="Encounter/1",
+    concepts=frozenset({"spine-surgery-visit"}),
+    started=None,
+    is_inpatient=False,
+)
+
+
+@pytest.mark.parametrize(
+    ("part", "entry", "said"),
+    [
+        ("orders", MRI_ORDER, "lumbar MRI ordered."),
+        ("orders", replace(MRI_ORDER, status="draft"), "lumbar MRI ordered."),
+        ("reports", MRI_REPORT, "lumbar MRI."),
+        ("reports", replace(MRI_REPORT, is_final=False), "lumbar MRI ordered."),
+        ("procedures", THERAPY, "physiotherapy."),
+        ("encounters", VISIT, "spine surgeon visit."),
+    ],
+)
+def test_what_has_no_date_is_named_and_counts_for_nothing(
+    part: str, entry: object, said: str, knowledge: Knowledge
+) -> None:
+    """An MRI, an order, a therapy or a visit without a date is not kept quiet."""
+    chart = chart_of(UNRELIEVED, knowledge)
+    chart = replace(chart, **{part: (*getattr(chart, part), entry)})
+    answered = Answered(assess(chart, knowledge, AS_OF), knowledge)
+    assert set(answered.shown) == {"IMG-MRI-NR", "PT-REF"}
+    for card in answered.shown:
+        assert f"{UNDATED}{said}".lower() in str(answered.card(card)["detail"]).lower()
+
+
+def test_several_entries_without_a_date_are_named_once_each(knowledge: Knowledge) -> None:
+    """Two orders of an MRI and a report of one: the order and the scan, each once."""
+    chart = chart_of(UNRELIEVED, knowledge)
+    chart = replace(
+        chart,
+        orders=(MRI_ORDER, replace(MRI_ORDER, reference="ServiceRequest/2")),
+        reports=(MRI_REPORT,),
+        procedures=(*chart.procedures, THERAPY),
+    )
+    answered = Answered(assess(chart, knowledge, AS_OF), knowledge)
+    said = f"{UNDATED}lumbar MRI; physiotherapy; lumbar MRI ordered."
+    assert said.lower() in str(answered.card("PT-REF")["detail"]).lower()
+
+
+def test_operation_without_a_date_is_not_listed_among_the_tests(knowledge: Knowledge) -> None:
+    """Only tests, visits and orders that cards name are listed; nothing where all have dates."""
+    chart = chart_of({**UNRELIEVED, "done": {"MRI": 60}}, knowledge)
+    other = ProcedureFact(reference="Procedure/x", concepts=frozenset({"fusion"}), performed=None)
+    chart = replace(chart, procedures=(*chart.procedures, other))
+    answered = Answered(assess(chart, knowledge, AS_OF), knowledge)
+    assert UNDATED not in str(answered.card("PT-REF")["detail"])

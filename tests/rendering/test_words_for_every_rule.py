@@ -135,6 +135,7 @@ LONGEST: dict[str, Word] = {
     "volume": Decimal(1000),
     "mme": Decimal("1000.25"),
     "days": 36500,
+    "months": 1200,
     "low": 36500,
     "onset": 36500,
     "date": date(2026, 12, 31),

@@ -12,6 +12,7 @@ from cds_service.evaluation.answers import Answer, all_of, found, of
 from cds_service.evaluation.assessment import Finding, Indicator, Note, Proposal
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.motor import Deficit
+from cds_service.evaluation.pain import Driver
 from cds_service.evaluation.rules.weighing import (
     Earlier,
     Named,
@@ -24,6 +25,9 @@ from cds_service.evaluation.rules.wording import (
     deficit_evidence,
     deficit_notes,
     deficit_words,
+    denial_notes,
+    drug_notes,
+    pain_reason,
     pain_references,
     sign_evidence,
 )
@@ -127,7 +131,7 @@ def _order_emg(finding: Finding, case: Case, unserved: Unserved | None) -> Findi
 
 
 def _cautions(case: Case) -> tuple[Note, ...]:
-    notes = []
+    notes = [*drug_notes(case)]
     if case.cautions.is_bleeding_risk.is_yes:
         notes.append(Note(key="emg-bleeding"))
     if case.cautions.implants_on_record:
@@ -162,7 +166,8 @@ def _emg_holds(case: Case) -> list[Named]:
 def radicular_emg(case: Case, earlier: Earlier) -> Finding:
     """EMG-RAD: leg pain that the MRI does not explain, with sensory loss or a neuropathy."""
     del earlier
-    sensory = case.signs.of("sensory-deficit", "competing-neuropathy")
+    numbness = case.signs.standing("sensory-deficit")
+    neuropathy = case.signs.of("competing-neuropathy")
     requires = [
         ("no new weakness", ~case.motor.any(case.motor.stable)),
         since_surgery(case, "workup-day"),
@@ -172,7 +177,7 @@ def radicular_emg(case: Case, earlier: Earlier) -> Finding:
         ),
         (
             "a sensory deficit or a competing neuropathy",
-            case.signs.has("sensory-deficit", "competing-neuropathy"),
+            found(bool(numbness or neuropathy), case.signs.unread),
         ),
     ]
     finding = weigh("EMG-RAD", case, requires, lambda: _emg_holds(case))
@@ -181,9 +186,9 @@ def radicular_emg(case: Case, earlier: Earlier) -> Finding:
     finding = replace(
         finding,
         words={"dss": case.dss},
-        notes=_cautions(case),
-        evidence=sign_evidence(sensory),
+        notes=(*denial_notes(case, numbness), *_cautions(case)),
+        evidence=sign_evidence((*numbness, *neuropathy)),
         reason_references=pain_references(case),
-        reason_code="radiculopathy",
+        reason_code=pain_reason(case, Driver.LEG),
     )
     return _order_emg(finding, case, None)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from cds_service.chart.facts import Site
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import NO, Answer, any_of, found, of
-from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note
+from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note, Term, Word
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.pain import Driver, Score, pain_scores
 from cds_service.evaluation.readings import once
@@ -19,9 +19,11 @@ from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
 from cds_service.evaluation.rules.wording import (
     condition_references,
     deficit_evidence,
+    drug_notes,
     measure_evidence,
     score_evidence,
     sign_evidence,
+    sign_term,
 )
 from cds_service.evaluation.signs import Sign
 
@@ -36,11 +38,11 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
     coded = _coded_haematoma(case, "haematoma-spinal")
     wound = _coded_haematoma(case, "haematoma-other")
     by_pain = _early_pain(case)
-    answer = by_pain | found(bool(coded or wound), case.workup.unread((Key.CONDITIONS,)))
+    by_code = found(bool(coded or wound), case.workup.unread((Key.CONDITIONS,)))
     finding = weigh(
         "RF-EDH",
         case,
-        [("signs of an epidural haematoma", answer)],
+        [("signs of an epidural haematoma", by_pain | by_code)],
         lambda: [
             (
                 "a cauda equina or weakness emergency is already shown",
@@ -50,6 +52,7 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
     )
     if not finding.is_met:
         return finding
+    finding = replace(finding, notes=drug_notes(case))
     is_pain = by_pain.is_yes
     signs = coded or (() if is_pain else wound)
     is_dated = (is_pain and _is_second_sign_dated(case)) or any(sign.is_dated for sign in signs)
@@ -57,13 +60,16 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
     variant = "default" if is_pain else "coded" if coded else "wound"
     day = case.operation.dss(case.as_of) if is_pain else signs[-1].day
     latest_scores = _latest_scores(case) if is_pain else ()
+    words: dict[str, Word] = {"dss": case.dss}
+    if latest_scores:
+        words |= {"score": latest_scores[0].value, "signs": _second_signs(case)}
     finding = replace(
         finding,
         indicator=Indicator.CRITICAL if is_critical else Indicator.WARNING,
         stands_alone=is_critical,
         variant=variant,
-        words={"dss": case.dss, **({"score": latest_scores[0].value} if latest_scores else {})},
-        notes=() if is_dated else (Note(key="date-not-recorded"),),
+        words=words,
+        notes=finding.notes if is_dated else (*finding.notes, Note(key="date-not-recorded")),
         evidence=(
             *sign_evidence((*coded, *wound)),
             *score_evidence(latest_scores, "pain score"),
@@ -129,6 +135,23 @@ def _second_haematoma_sign(case: Case) -> Answer:
             rise,
         )
     )
+
+
+def _second_signs(case: Case) -> tuple[Term, ...]:
+    """Return what holds beside severe pain, in words, each kind once."""
+    bladder = read_bladder(case)
+    signs = [sign_term(sign) for sign in bladder.signs]
+    if case.motor.new:
+        signs.insert(0, Term(kind="phrase", id="new-leg-weakness"))
+    if bladder.residual is not None:
+        signs.append(Term(kind="value-set", id="pvr"))
+    if _has_sudden_rise(case):
+        risks = {
+            "rise-anticoagulant": case.cautions.is_anticoagulated,
+            "rise-coagulopathy": case.cautions.has_coagulopathy,
+        }
+        signs += [Term(kind="phrase", id=name) for name, risk in risks.items() if risk.is_yes]
+    return tuple(dict.fromkeys(signs))
 
 
 def _second_sign_evidence(case: Case) -> tuple[Evidence, ...]:

@@ -17,6 +17,8 @@ from cds_service.evaluation.rules.wording import (
     deficit_evidence,
     deficit_notes,
     deficit_words,
+    drug_notes,
+    pain_reason,
     pain_references,
     score_evidence,
 )
@@ -170,7 +172,7 @@ def return_imaging(case: Case, earlier: Earlier) -> Finding:
         words["low"] = leading.last_low
         words["interval"] = onset - leading.last_low
     is_urgent = case.leg_fires("pain-severe").is_yes
-    finding = replace(finding, words=words, reason_code="radiculopathy")
+    finding = replace(finding, words=words, reason_code=pain_reason(case, case.pain.driver))
     return _with_mri(finding, case, "urgent" if is_urgent else "routine")
 
 
@@ -316,7 +318,9 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
         words=_score_words(case),
         notes=(implant_note(case), *_reading_caveat(case)),
         reason_references=pain_references(case),
-        reason_code="radiculopathy",
+        reason_code=(
+            "motor-weakness" if by_deficit.is_yes else pain_reason(case, case.pain.driver)
+        ),
     )
     if not is_unsafe:
         return finding
@@ -324,9 +328,15 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
     if risk.is_yes:
         notes = (*finding.notes, Note(key="bleeding-plain-ct"))
         return replace(finding, variant="bleeding", notes=notes)
+    asked = drug_notes(case)
+    if asked:
+        notes = (*finding.notes, *asked, Note(key="no-myelogram-yet"))
+        finding = replace(finding, variant="asked", notes=notes, is_order_withheld=True)
     unread = case.workup.unread(SCAN_KEYS) | risk.unread
     if unread:
         return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
+    if asked:
+        return finding
     priority = "urgent" if is_urgent else "routine"
     myelogram = Proposal(orders=("ct-myelogram-lumbar",), priority=priority, is_recommended=True)
     return replace(finding, proposals=(myelogram,))

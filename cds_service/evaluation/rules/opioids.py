@@ -48,12 +48,14 @@ def high_risk_opioid(case: Case, earlier: Earlier) -> Finding:
         return finding
     mme = case.care.mme
     has_benzodiazepine = bool(case.care.taken("benzodiazepine"))
+    is_least = bool(case.care.uncounted_doses)
     words = _words(case)
-    variant = "default"
     if mme is None or not case.limits.met("mme-high", mme):
         variant = "benzodiazepine"
     elif has_benzodiazepine:
-        variant = "both"
+        variant = "both-least" if is_least else "both"
+    else:
+        variant = "least" if is_least else "default"
     words["benzo"] = Term(kind="phrase", id="with-benzodiazepine")
     return replace(
         finding,
@@ -78,6 +80,8 @@ def _notes(case: Case) -> tuple[Note, ...]:
     notes = []
     if case.care.mme is None:
         notes.append(Note(key="mme-unknown"))
+    elif case.care.uncounted_doses:
+        notes.append(Note(key="mme-least", words={"count": case.care.uncounted_doses}))
     if any(drug.is_daily_maximum for drug in case.care.opioids):
         notes.append(Note(key="mme-daily-maximum"))
     has_naloxone = case.care.is_taken("naloxone").is_yes

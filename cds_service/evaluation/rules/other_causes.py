@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
@@ -18,6 +16,7 @@ from cds_service.evaluation.rules.wording import (
     dated_evidence,
     deficit_evidence,
     deficit_words,
+    denial_notes,
     measure_evidence,
     pain_references,
     sign_evidence,
@@ -53,26 +52,16 @@ def second_diagnosis(case: Case, earlier: Earlier) -> Finding:
     )
 
 
-def _old_sensory(case: Case) -> list[Sign]:
-    """Return sensory deficits from before or soon after the operation that are still active."""
-    signs = case.signs.of("sensory-deficit")
-    if not signs:
-        return []
-    old = [
-        sign
-        for sign in signs
-        if case.limits.met("neuro-onset-last", sign.day)
-        and (sign.is_condition or case.limits.met("neuro-permanent-day", sign.day))
-    ]
-    return old + _late_sensory_observations(case, signs)
+def _lasting_numbness(case: Case) -> list[Sign]:
+    """Return the records of numbness that began early and is still there, oldest first.
 
-
-def _late_sensory_observations(case: Case, signs: Iterable[Sign]) -> list[Sign]:
-    """Return observed deficits seen late whose first observation was early."""
-    observed = [sign for sign in signs if not sign.is_condition]
-    early = [s for s in observed if case.limits.met("neuro-onset-last", s.day)]
-    late = [s for s in observed if case.limits.met("neuro-permanent-day", s.day)]
-    return late if early else []
+    Still there: on the problem list, or found late and not denied since.
+    """
+    standing = case.signs.standing("sensory-deficit")
+    early = [s for s in standing if case.limits.met("neuro-onset-last", s.day)]
+    late = [s for s in standing if s.is_condition or case.limits.met("neuro-permanent-day", s.day)]
+    pairs = [(one, other) for one in early for other in late if one.may_be(other)]
+    return [sign for sign in standing if any(sign in pair for pair in pairs)]
 
 
 def _old_weakness(case: Case) -> list[Deficit]:
@@ -99,7 +88,7 @@ def _is_worked_up(case: Case, earlier: Earlier, deficit: Deficit) -> bool:
 
 def permanent_symptoms(case: Case, earlier: Earlier) -> Finding:
     """NEURO-PERM: numbness or weakness that has lasted more than a year."""
-    sensory = _old_sensory(case)
+    sensory = _lasting_numbness(case)
     weakness = [d for d in _old_weakness(case) if not _is_worked_up(case, earlier, d)]
     unread = case.signs.unread | case.motor.unread
     requires = [
@@ -118,13 +107,16 @@ def permanent_symptoms(case: Case, earlier: Earlier) -> Finding:
         finding,
         variant="default" if confirmed else "problem-list",
         words=words,
+        notes=() if confirmed else denial_notes(case, sensory),
         evidence=(*sign_evidence(sensory), *deficit_evidence(case, weakness)),
     )
 
 
 def _is_confirmed(case: Case, sign: Sign) -> bool:
+    """Return whether *sign* was recorded or found late, and not denied since."""
     day = sign.day if not sign.is_condition else sign.recorded_day
-    return day is not None and case.limits.met("neuro-permanent-day", day)
+    is_late = day is not None and case.limits.met("neuro-permanent-day", day)
+    return is_late and case.signs.denied_on(sign) is None
 
 
 def distress(case: Case, earlier: Earlier) -> Finding:

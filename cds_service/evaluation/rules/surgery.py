@@ -25,6 +25,7 @@ from cds_service.evaluation.rules.weighing import Earlier, is_met, passed_over, 
 from cds_service.evaluation.rules.wording import (
     dated_evidence,
     deficit_evidence,
+    pain_reason,
     pain_references,
     score_evidence,
     sign_evidence,
@@ -289,5 +290,8 @@ def _evidence(case: Case, reasons: list[Reason]) -> tuple[Evidence, ...]:
 def _reason_code(case: Case, reasons: list[Reason]) -> str:
     if any(reason.id == "weakness" for reason in reasons):
         return "motor-weakness"
-    is_early = any(reason.id == "severe" for reason in reasons) or case.at("workup-day").is_no
-    return "radiculopathy" if is_early else "post-laminectomy-syndrome"
+    if any(reason.id == "severe" for reason in reasons):
+        return pain_reason(case, Driver.LEG)
+    if any(reason.id == "return" for reason in reasons):
+        return pain_reason(case, case.pain.driver)
+    return pain_reason(case, case.worst.driver if case.worst else None)

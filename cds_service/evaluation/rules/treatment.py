@@ -32,10 +32,12 @@ from cds_service.evaluation.rules.weighing import (
 from cds_service.evaluation.rules.wording import (
     dated_evidence,
     implant_term,
+    pain_reason,
     pain_references,
     score_evidence,
     sign_evidence,
 )
+from cds_service.values import whole_months
 
 
 def _score_words(case: Case) -> dict[str, Word]:
@@ -47,10 +49,6 @@ def _score_words(case: Case) -> dict[str, Word]:
     words["site"] = Term(kind="phrase", id=f"site-{worst.driver.value}")
     words["score"] = worst.current.value
     return words
-
-
-def _reason_code(case: Case) -> str:
-    return "post-laminectomy-syndrome" if case.at("workup-day").is_yes else "radiculopathy"
 
 
 def physiotherapy(case: Case, earlier: Earlier) -> Finding:
@@ -93,7 +91,7 @@ def physiotherapy(case: Case, earlier: Earlier) -> Finding:
             *_clearance_evidence(case),
         ),
         reason_references=pain_references(case),
-        reason_code=_reason_code(case),
+        reason_code=pain_reason(case, worst.driver if worst else None),
     )
     return propose_referrals(finding, case, "physiotherapy-referral")
 
@@ -254,7 +252,12 @@ def stimulator_evaluation(case: Case, earlier: Earlier) -> Finding:
         notes.insert(0, Note(key="confirm-mri", words={"date": mri[-1].written}))
     finding = replace(
         finding,
-        words={"dss": case.dss, "score": case.leg or Decimal(0), "days": leg_run_days(case)},
+        words={
+            "dss": case.dss,
+            "score": case.leg or Decimal(0),
+            "days": leg_run_days(case),
+            "months": whole_months(leg_run_days(case)),
+        },
         notes=tuple(notes),
         evidence=score_evidence((*leg.before, *leg.series), "leg pain"),
         reason_references=pain_references(case),

@@ -9,10 +9,12 @@ from cds_service.evaluation.assessment import Evidence, Note, Term
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.measures import Measure
 from cds_service.evaluation.motor import Deficit
-from cds_service.evaluation.pain import Score
+from cds_service.evaluation.pain import Driver, Score
 from cds_service.evaluation.readings import once
 from cds_service.evaluation.signs import Sign
 from cds_service.values import FhirDate
+
+_REASONS: dict[Driver | None, str] = {Driver.LEG: "radiculopathy", Driver.BACK: "low-back-pain"}
 
 
 def sign_term(sign: Sign) -> Term:
@@ -76,6 +78,26 @@ def condition_references(signs: Iterable[Sign]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(sign.reference for sign in signs if sign.is_condition))
 
 
+def denial_notes(case: Case, signs: Iterable[Sign]) -> tuple[Note, ...]:
+    """Return that an examination found none of *signs*, which the problem list still holds.
+
+    Nothing if one of them was found or recorded since.
+    """
+    denied = [case.signs.denied_on(sign) for sign in signs]
+    days = [day for day in denied if day is not None]
+    if not days or len(days) < len(denied):
+        return ()
+    return (Note(key="denied", words={"date": max(days)}),)
+
+
+def drug_notes(case: Case) -> tuple[Note, ...]:
+    """Return that prescriptions could not be identified, unless a bleeding risk is known anyway."""
+    count = case.chart.unidentified_drugs
+    if not count or case.cautions.is_bleeding_risk.is_yes:
+        return ()
+    return (Note(key="drugs-unidentified", words={"count": count}),)
+
+
 def deficit_words(case: Case, deficit: Deficit) -> dict[str, int | Decimal | Term]:
     """Return the words every card about a deficit may use."""
     words: dict[str, int | Decimal | Term] = {
@@ -110,6 +132,17 @@ def score_evidence(scores: Iterable[Score], label: str) -> tuple[Evidence, ...]:
             for reference in score.references
         ]
     )
+
+
+def pain_reason(case: Case, driver: Driver | None) -> str:
+    """Return the reason of an order for pain at the site of *driver* when no diagnosis is recorded.
+
+    Time:
+        From ``workup-day`` on the syndrome; before it what is known: leg, back, or only symptoms.
+    """
+    if case.at("workup-day").is_yes:
+        return "post-laminectomy-syndrome"
+    return _REASONS.get(driver, "symptoms")
 
 
 @once

@@ -1,0 +1,110 @@
+"""A prescription that no code names may be an anticoagulant: where that matters, it is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from cds_service.evaluation.assess import assess
+from cds_service.evaluation.assessment import Indicator, Verdict
+from cds_service.knowledge.model import Knowledge
+from cds_service.vignettes.charts import Facts
+from cds_service.vignettes.running import AS_OF, Answered, chart_of
+from tests.changing import replace
+
+SAID = "Active prescriptions that could not be identified: 2"
+UNSAFE: Facts = {
+    "day": 120,
+    "operation": "discectomy",
+    "leg": {-14: 8, 115: 7},
+    "implant": {"what": "pacemaker", "in the scanner": "unsafe"},
+}
+WEAK: Facts = {
+    "day": 60,
+    "operation": "discectomy",
+    "leg": {-14: 8, 55: 2},
+    "strength": [{"day": 30, "side": "left", "muscle": "tibialis anterior", "grade": 4}],
+}
+NUMB: Facts = {
+    "day": 120,
+    "operation": "discectomy",
+    "leg": {-14: 8, 115: 7},
+    "done": {"MRI": 60},
+    "findings": {"polyneuropathy": 100},
+}
+RISING: Facts = {"day": 2, "operation": "discectomy", "back": {1: 4, 2: 9}}
+RETAINING: Facts = {**RISING, "findings": {"urinary retention": 1}}
+WARFARIN: Facts = {"drugs": [{"drug": "anticoagulant", "from": -20}]}
+BLEEDING: Facts = {"findings": {"coagulopathy": -100}}
+
+
+def _answered(knowledge: Knowledge, facts: Facts, unidentified: int = 2) -> Answered:
+    chart = replace(chart_of(facts, knowledge), unidentified_drugs=unidentified)
+    return Answered(assess(chart, knowledge, AS_OF), knowledge)
+
+
+def _detail(answered: Answered, card: str) -> str:
+    return str(answered.card(card)["detail"])
+
+
+@pytest.mark.parametrize(
+    ("facts", "card"),
+    [(UNSAFE, "IMG-ALT"), (WEAK, "EMG-MOTOR"), (NUMB, "EMG-RAD"), (RETAINING, "RF-EDH")],
+)
+def test_card_that_depends_on_anticoagulants_says_what_could_not_be_identified(
+    knowledge: Knowledge, facts: Facts, card: str
+) -> None:
+    """One sentence, with the number; none where every prescription is known."""
+    assert _detail(_answered(knowledge, facts), card).count("could not be identified") == 1
+    assert SAID in _detail(_answered(knowledge, facts), card)
+    assert "could not be identified" not in _detail(_answered(knowledge, facts, 0), card)
+
+
+@pytest.mark.parametrize("known", [WARFARIN, BLEEDING])
+def test_nothing_is_asked_where_a_bleeding_risk_is_known(
+    knowledge: Knowledge, known: Facts
+) -> None:
+    """With warfarin or a clotting disorder on record the card already says so."""
+    answered = _answered(knowledge, {**UNSAFE, **known})
+    assert answered.shown["IMG-ALT"].variant == "bleeding"
+    assert "could not be identified" not in _detail(answered, "IMG-ALT")
+
+
+def test_no_myelogram_is_proposed_while_an_anticoagulant_cannot_be_excluded(
+    knowledge: Knowledge,
+) -> None:
+    """The card stays and says why; with every prescription known the myelogram is proposed."""
+    assert _answered(knowledge, UNSAFE).card("IMG-ALT").get("suggestions") is None
+    detail = _detail(_answered(knowledge, UNSAFE), "IMG-ALT")
+    headline = str(_answered(knowledge, UNSAFE).card("IMG-ALT")["summary"])
+    assert "ask about anticoagulants" in headline
+    assert detail.startswith("**Ask about anticoagulants")
+    assert "no myelogram is proposed" in detail
+    assert "could not be read" not in detail
+    assert _answered(knowledge, UNSAFE, 0).card("IMG-ALT")["suggestions"]
+
+
+def test_emg_is_proposed_all_the_same(knowledge: Knowledge) -> None:
+    """Anticoagulants are a caution of an EMG, not a reason to hold it back."""
+    assert _answered(knowledge, WEAK).card("EMG-MOTOR")["suggestions"]
+
+
+def test_a_rise_of_pain_is_no_emergency_because_a_drug_is_unknown(knowledge: Knowledge) -> None:
+    """Back pain 4, then 9 on day 2: an emergency under warfarin, else nobody can tell."""
+    known = _answered(knowledge, {**RISING, **WARFARIN}, 0).shown["RF-EDH"]
+    assert known.indicator is Indicator.CRITICAL
+    verdicts = {
+        unidentified: {
+            finding.card: finding.verdict
+            for finding in _answered(knowledge, RISING, unidentified).assessment.findings
+        }["RF-EDH"]
+        for unidentified in (0, 2)
+    }
+    assert verdicts == {0: Verdict.NOT_MET, 2: Verdict.CANNOT_TELL}
+
+
+def test_other_cards_say_nothing_of_unidentified_prescriptions(knowledge: Knowledge) -> None:
+    """Physiotherapy and the surgeon do not depend on them."""
+    answered = _answered(knowledge, NUMB)
+    others = {card: _detail(answered, card) for card in answered.shown if card != "EMG-RAD"}
+    assert others
+    assert [card for card, detail in others.items() if "could not be identified" in detail] == []
