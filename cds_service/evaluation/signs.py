@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import date, timedelta
 
 from msgspec import Struct
@@ -42,9 +43,11 @@ class Sign(Struct, frozen=True, kw_only=True):
     display: str | None = None
     side: Side | None = None
 
-    def may_be(self, other: Sign) -> bool:
-        """Return whether both may be of one side of the body."""
-        return self.side is other.side or self.side in _ANY_SIDE or other.side in _ANY_SIDE
+    def may_be_on(self, sides: AbstractSet[Side | None]) -> bool:
+        """Return whether it may be of one of *sides* of the body."""
+        if self.side in _ANY_SIDE:
+            return bool(sides)
+        return self.side in sides or not sides.isdisjoint(_ANY_SIDE)
 
 
 class Signs(Struct, frozen=True, dict=True):
@@ -121,26 +124,30 @@ class Signs(Struct, frozen=True, dict=True):
         on = sign.on
         if sign.recorded_day is not None:
             on = max(on, self.operation.day + timedelta(days=sign.recorded_day))
-        denials = [
-            day
-            for day, side in self._denials(sign.concept)
-            if day > on and (side in _ANY_SIDE or side is sign.side)
-        ]
-        return max(denials, default=None)
+        denials = self._last_denials(sign.concept)
+        days = [denials[side] for side in {*_ANY_SIDE, sign.side} if side in denials]
+        return max((day for day in days if day > on), default=None)
 
-    def _denials(self, concept: str) -> list[tuple[date, Side | None]]:
-        """Return the days on which an examination found no *concept*, and on which side."""
-        answers = [
-            (examined.effective.latest, examined.side)
-            for examined in self.chart.observed.get(concept, ())
-            if not examined.choice.isdisjoint(_DENIED)
-            and examined.effective is not None
-            and examined.effective.is_exact
-        ]
-        if not answers:
-            return []
-        found_on = {sign.on for sign in self.of(concept) if not sign.is_condition}
-        return [answer for answer in answers if answer[0] not in found_on]
+    def _last_denials(self, concept: str) -> Mapping[Side | None, date]:
+        """Return the last day on which an examination found no *concept*, by side."""
+        if concept not in self._denials:
+            found_on = {sign.on for sign in self.of(concept) if not sign.is_condition}
+            answers = [
+                (examined.effective.latest, examined.side)
+                for examined in self.chart.observed.get(concept, ())
+                if not examined.choice.isdisjoint(_DENIED)
+                and examined.effective is not None
+                and examined.effective.is_exact
+                and examined.effective.latest not in found_on
+            ]
+            by_day = sorted(answers, key=lambda answer: answer[0])
+            self._denials[concept] = {side: day for day, side in by_day}
+        return self._denials[concept]
+
+    @lazy
+    def _denials(self) -> dict[str, Mapping[Side | None, date]]:
+        """The denials asked for so far."""
+        return {}
 
     @lazy
     def _by_concept(self) -> Mapping[str, list[Sign]]:

@@ -58,10 +58,22 @@ def _lasting_numbness(case: Case) -> list[Sign]:
     Still there: on the problem list, or found late and not denied since.
     """
     standing = case.signs.standing("sensory-deficit")
-    early = [s for s in standing if case.limits.met("neuro-onset-last", s.day)]
-    late = [s for s in standing if s.is_condition or case.limits.met("neuro-permanent-day", s.day)]
-    pairs = [(one, other) for one in early for other in late if one.may_be(other)]
-    return [sign for sign in standing if any(sign in pair for pair in pairs)]
+    early = {s.side for s in standing if _began_early(case, s)}
+    late = {s.side for s in standing if _is_there_late(case, s)}
+    return [
+        sign
+        for sign in standing
+        if (_began_early(case, sign) and sign.may_be_on(late))
+        or (_is_there_late(case, sign) and sign.may_be_on(early))
+    ]
+
+
+def _began_early(case: Case, sign: Sign) -> bool:
+    return case.limits.met("neuro-onset-last", sign.day)
+
+
+def _is_there_late(case: Case, sign: Sign) -> bool:
+    return sign.is_condition or case.limits.met("neuro-permanent-day", sign.day)
 
 
 def _old_weakness(case: Case) -> list[Deficit]:
