@@ -22,6 +22,7 @@ import msgspec
 import orjson
 
 from benchmarks import bodies
+from benchmarks.many_of_a_kind import steepest
 from benchmarks.processes import ROOT, peak_bytes, reset_peak
 from cds_service.evaluation import assess as assessing
 from cds_service.evaluation.assessment import Finding
@@ -48,8 +49,8 @@ class Rooms:
     """The rooms that a chart passes."""
 
     def __init__(self) -> None:
-        self._knowledge = load_knowledge()
-        self._gateway = Gateway(self._knowledge, time.monotonic)
+        self.knowledge = load_knowledge()
+        self._gateway = Gateway(self.knowledge, time.monotonic)
         self._client = dev_profile()
         self._options = CardOptions(
             client_id="bench", public_base_url="http://localhost", identity_key=bytes(32)
@@ -67,14 +68,14 @@ class Rooms:
             patient_id=request.patient_id,
             as_of=TODAY,
             zone=ZoneInfo("UTC"),
-            knowledge=self._knowledge,
+            knowledge=self.knowledge,
             bases=frozenset(),
             fhir_server=None,
             sent=request.prefetch,
         )
-        assessment = assessing.assess(chart, self._knowledge, TODAY)
+        assessment = assessing.assess(chart, self.knowledge, TODAY)
         context = CardContext(patient_id=request.patient_id)
-        cards = render_cards(assessment, self._knowledge, self._options, context)
+        cards = render_cards(assessment, self.knowledge, self._options, context)
         return msgspec.json.encode({"cards": cards})
 
 
@@ -89,6 +90,12 @@ def main() -> None:
         "cards": len(fired(rooms)),
         "charts": [_chart(rooms, size) for size in sizes],
         "rules": _rules(rooms),
+        "steepest": steepest(
+            bodies.sized_body(2_000, TODAY),
+            rooms.knowledge,
+            TODAY,
+            lambda body: rooms.cards(rooms.request(body)),
+        ),
     }
     print(json.dumps(found))  # noqa: T201 - read by benchmarks/run.py
 
