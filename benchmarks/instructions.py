@@ -67,6 +67,7 @@ def _run(work: str, times: int) -> None:
 
     body = bodies.sized_body(SIZE, in_process.TODAY)
     rooms = in_process.Rooms()
+    in_process.collect_as_served()
     for _ in range(times):
         if work == "core":
             rooms.cards(rooms.request(body))
