@@ -76,7 +76,7 @@ def read_infection(case: Case) -> InfectionPicture:
     axial = case.workup.unread((Key.SCORES,)) if any(hint.is_major for hint in known) else set()
     return InfectionPicture(
         coded=tuple(fresh),
-        old=tuple(sign for sign in coded if sign not in fresh),
+        old=tuple([s for s in coded if not case.limits.met("infection-coded-age", s.age)]),
         hints=known,
         unread=case.signs.unread | axial,
     )
