@@ -83,7 +83,7 @@ def test_implant_that_may_be_scanned_is_named_and_the_mri_is_proposed(
     found = device(type=PACEMAKER, safety=[{"text": status}])
     answered = answered_with(knowledge, NO_RELIEF, found)
     assert answered.shown["IMG-MRI-NR"].proposals
-    assert f"Cardiac pacemaker: {words}" in str(answered.card("IMG-MRI-NR")["detail"])
+    assert f"Cardiac pacemaker, {words}" in str(answered.card("IMG-MRI-NR")["detail"])
 
 
 @pytest.mark.parametrize("status", ["MR Conditional", "MR Safe", "MR Unsafe", None])
