@@ -59,6 +59,8 @@ def test_thirty_two_threads_and_one_token_give_one_acceptance(tmp_path: Path) ->
         [ReplayStore(tmp_path / "many") for _ in range(32)],
     ):
         start, accepted = threading.Barrier(32), []
+        for store in stores:
+            store.open()
 
         def use(store: ReplayStore, start: threading.Barrier, accepted: list[bool]) -> None:
             start.wait()
