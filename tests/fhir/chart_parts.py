@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from cds_service.chart.facts import Chart
 from cds_service.chart.supply import Key
+from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.queries import Searches
+from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.model import Knowledge
 from tests.everything_written import FAMILY_NAME
 
@@ -36,6 +39,38 @@ PATIENT: Resource = {
     "birthDate": "1970-05-01",
 }
 TODAY = date(2026, 11, 20)
+
+
+def chart_read(
+    answers: Mapping[str, KeyAnswer],
+    knowledge: Knowledge,
+    *,
+    fhir_server: str | None = None,
+    **chosen: Any,  # noqa: ANN401 - of whatever else read_chart takes
+) -> Chart:
+    """Return the chart of the patient that *answers* hold."""
+    return read_chart(
+        answers,
+        patient_id="anna",
+        as_of=TODAY,
+        zone=ZoneInfo("UTC"),
+        knowledge=knowledge,
+        bases=frozenset(),
+        fhir_server=fhir_server,
+        **chosen,
+    )
+
+
+def drug_order(**medication: object) -> Resource:
+    """Return an active order of a drug."""
+    return {
+        "resourceType": "MedicationRequest",
+        "id": "m1",
+        "status": "active",
+        "intent": "order",
+        "subject": {"reference": "Patient/anna"},
+        **medication,
+    }
 
 
 def concept(system: str, code: str, text: str | None = None) -> Resource:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -12,41 +11,31 @@ from cds_service.chart.facts import Chart
 from cds_service.chart.supply import Key, State
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.prefetch import joined_answer, read_page
-from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.model import Knowledge
 from cds_service.offline import BundleFile
-from tests.fhir.chart_parts import PATIENT, RXNORM, SNOMED, TODAY, Resource, concept
+from tests.fhir.chart_parts import (
+    PATIENT,
+    RXNORM,
+    SNOMED,
+    Resource,
+    chart_read,
+    concept,
+    drug_order,
+)
 
 COMBINED = "buprenorphine-with-naloxone"
 
 
 def drug(**medication: object) -> Resource:
-    """Return an active order of a drug."""
-    return {
-        "resourceType": "MedicationRequest",
-        "id": "m1",
-        "status": "active",
-        "intent": "order",
-        "subject": {"reference": "Patient/anna"},
-        "authoredOn": "2026-10-01",
-        **medication,
-    }
+    """Return an active order of a drug, written seven weeks ago."""
+    return drug_order(**{"authoredOn": "2026-10-01", **medication})
 
 
 def chart_of(
     answers: Mapping[str, KeyAnswer], knowledge: Knowledge, *, by_name: bool = False
 ) -> Chart:
     """Return the chart of the patient."""
-    return read_chart(
-        answers,
-        patient_id="anna",
-        as_of=TODAY,
-        zone=ZoneInfo("UTC"),
-        knowledge=knowledge,
-        bases=frozenset(),
-        fhir_server=None,
-        matches_drug_names=by_name,
-    )
+    return chart_read(answers, knowledge, matches_drug_names=by_name)
 
 
 def answers_with(request: Resource) -> Mapping[str, KeyAnswer]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -13,13 +12,12 @@ from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.gateway import Gateway, PullRecord
-from cds_service.fhir.reading import read_chart
 from cds_service.hooks.request import HookRequest
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.profile import ClientProfile, dev_profile
 from tests.everything_written import ACCESS_TOKEN
 from tests.fhir import fault_server
-from tests.fhir.chart_parts import PATIENT, TODAY, Resource, observation, procedure
+from tests.fhir.chart_parts import PATIENT, Resource, chart_read, observation, procedure
 from tests.fhir.fault_server import FaultServer, Handler
 
 TOKEN = ACCESS_TOKEN
@@ -191,13 +189,9 @@ def test_half_an_emoji_in_a_text_of_the_server_is_one_unknown_character(
     server.behaviours["Procedure"] = sends(page(sent))
     answers = gateway.answers(call(server), dev_profile(), deadline(2))
     assert answers[Key.PROCEDURES].supply.state is State.SUPPLIED
-    chart = read_chart(
+    chart = chart_read(
         answers,
-        patient_id="anna",
-        as_of=TODAY,
-        zone=ZoneInfo("UTC"),
-        knowledge=knowledge,
-        bases=frozenset(),
+        knowledge,
         fhir_server=server.base,
     )
     assert len(chart.procedures) == 1
@@ -321,13 +315,9 @@ def test_another_patient_on_the_second_page_is_never_a_fact(
 
     server.behaviours["Procedure"] = behaviour
     answers = gateway.answers(call(server), dev_profile(), deadline())
-    chart = read_chart(
+    chart = chart_read(
         answers,
-        patient_id="anna",
-        as_of=TODAY,
-        zone=ZoneInfo("UTC"),
-        knowledge=knowledge,
-        bases=frozenset(),
+        knowledge,
         fhir_server=server.base,
     )
     assert [fact.reference for fact in chart.procedures] == ["Procedure/p1"]

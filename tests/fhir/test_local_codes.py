@@ -6,7 +6,6 @@ import json
 import re
 from decimal import Decimal
 from urllib.parse import parse_qs, urlsplit
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -16,7 +15,6 @@ from cds_service.chart.supply import Key, State, Supply
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.gateway import Gateway
 from cds_service.fhir.queries import USER_KEY, observation_codes, templates
-from cds_service.fhir.reading import read_chart
 from cds_service.fhir.users import user_roles
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.dialect import reading_form
@@ -26,8 +24,8 @@ from tests.changing import replace
 from tests.fhir.chart_parts import (
     KEYS,
     PATIENT,
-    TODAY,
     Resource,
+    chart_read,
     concept,
     observation,
     procedure,
@@ -64,17 +62,12 @@ def chart(knowledge: Knowledge, *resources: Resource, code_map: CodeMap = MAP) -
     found: dict[str, list[bytes]] = {key: [] for key in KEYS.values()}
     for resource in (PATIENT, *resources):
         found[KEYS[resource["resourceType"]]].append(json.dumps(resource).encode())
-    return read_chart(
+    return chart_read(
         {
             key: KeyAnswer(supply=Supply(state=State.SUPPLIED), resources=tuple(bodies))
             for key, bodies in found.items()
         },
-        patient_id="anna",
-        as_of=TODAY,
-        zone=ZoneInfo("UTC"),
-        knowledge=knowledge,
-        bases=frozenset(),
-        fhir_server=None,
+        knowledge,
         code_map=code_map,
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from itertools import permutations
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -12,7 +11,6 @@ from cds_service.chart.supply import Key, State
 from cds_service.errors import DataNotAvailableError
 from cds_service.fhir import reasons
 from cds_service.fhir.prefetch import joined_answer, read_page
-from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.model import Knowledge
 from tests.fhir.chart_parts import (
     CPT,
@@ -20,11 +18,12 @@ from tests.fhir.chart_parts import (
     PATIENT,
     RXNORM,
     SNOMED,
-    TODAY,
     ReadChart,
     Resource,
+    chart_read,
     concept,
     condition,
+    drug_order,
     observation,
     procedure,
 )
@@ -269,14 +268,7 @@ def test_of_copies_of_equal_age_the_one_that_tells_of_a_death_counts(read: ReadC
 
 def drug(reference: str) -> Resource:
     """Return an order of the patient for the drug that *reference* leads to."""
-    return {
-        "resourceType": "MedicationRequest",
-        "id": "m",
-        "status": "active",
-        "intent": "order",
-        "subject": {"reference": "Patient/anna"},
-        "medicationReference": {"reference": reference},
-    }
+    return drug_order(id="m", medicationReference={"reference": reference})
 
 
 OXYCODONE: Resource = {"resourceType": "Medication", "id": "5", "code": concept(RXNORM, "7804")}
@@ -385,17 +377,12 @@ def test_urn_that_names_two_patients_names_nobody(knowledge: Knowledge) -> None:
         operation = {"resource": procedure(subject={"reference": "urn:uuid:1"})}
         bundle = {"resourceType": "Bundle", "entry": [*patients, operation]}
         page = read_page(Key.PROCEDURES, json.dumps(bundle).encode())
-        chart = read_chart(
+        chart = chart_read(
             {
                 Key.PATIENT: joined_answer((read_page(Key.PATIENT, json.dumps(PATIENT).encode()),)),
                 Key.PROCEDURES: joined_answer((page,)),
             },
-            patient_id="anna",
-            as_of=TODAY,
-            zone=ZoneInfo("UTC"),
-            knowledge=knowledge,
-            bases=frozenset(),
-            fhir_server=None,
+            knowledge,
         )
         assert chart.procedures == ()
         assert chart.supply_of(Key.PROCEDURES).state is State.PARTIAL

@@ -6,7 +6,6 @@ import json
 import os
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,16 +15,15 @@ from cds_service.chart.facts import Chart
 from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.prefetch import joined_answer, read_page
-from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.model import Knowledge
 from tests.fhir.chart_parts import (
     KEYS,
     LOINC,
     PATIENT,
     SNOMED,
-    TODAY,
     ReadChart,
     Resource,
+    chart_read,
     concept,
     condition,
     observation,
@@ -244,14 +242,9 @@ def operations(knowledge: Knowledge, *pages: object) -> Chart:
     """Return the chart of the patient, for whom *pages* came when operations were asked for."""
     found = tuple(read_page(Key.PROCEDURES, json.dumps(one).encode()) for one in pages)
     patient = read_page(Key.PATIENT, json.dumps(PATIENT).encode())
-    return read_chart(
+    return chart_read(
         {Key.PATIENT: joined_answer((patient,)), Key.PROCEDURES: joined_answer(found)},
-        patient_id="anna",
-        as_of=TODAY,
-        zone=ZoneInfo("UTC"),
-        knowledge=knowledge,
-        bases=frozenset(),
-        fhir_server=None,
+        knowledge,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -13,11 +12,10 @@ from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.gateway import Gateway
-from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.profile import dev_profile
 from tests.fhir import fault_server
-from tests.fhir.chart_parts import TODAY, procedure
+from tests.fhir.chart_parts import chart_read, procedure
 from tests.fhir.fault_server import FaultServer
 from tests.fhir.test_gateway_faults import call, deadline, page
 
@@ -51,13 +49,9 @@ def test_entry_that_two_readers_could_read_differently_is_not_used(
 ) -> None:
     """An operation with two subjects is nobody's; the patient's other operation counts."""
     body = GOOD.replace(b'"entry": [', b'"entry": [{"resource": ' + odd + b"}, ")
-    chart = read_chart(
+    chart = chart_read(
         pulled(knowledge, server, body),
-        patient_id="anna",
-        as_of=TODAY,
-        zone=ZoneInfo("UTC"),
-        knowledge=knowledge,
-        bases=frozenset(),
+        knowledge,
         fhir_server=server.base,
     )
     assert [fact.reference for fact in chart.procedures] == ["Procedure/p1"]
