@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from cds_service.chart.facts import ProcedureFact
+from cds_service.evaluation.assess import assess
 from cds_service.knowledge.model import Knowledge
+from cds_service.values import FhirDate
 from cds_service.vignettes.charts import Resource
 from cds_service.vignettes.concepts import SNOMED
+from cds_service.vignettes.running import AS_OF, Answered, chart_of
+from tests.changing import replace
 from tests.evaluation.whole_charts import answered_with, coded, device
 
 UNSAFE = {"safety": [{"text": "MR Unsafe"}]}
@@ -112,3 +119,37 @@ def test_clip_disturbs_no_stimulator(knowledge: Knowledge) -> None:
     clip = device(type={"text": "Aneurysm clip"}, safety=[{"text": "MR Safe"}])
     answered = answered_with(knowledge, FOR_STIMULATION, clip)
     assert "interference" not in str(answered.card("SCS-EVAL")["detail"])
+
+
+def _procedure(name: str, day: int, *concepts: str) -> ProcedureFact:
+    """Return an operation *day* days after the discectomy."""
+    return ProcedureFact(
+        reference=f"Procedure/{name}",
+        concepts=frozenset(concepts),
+        performed=FhirDate.on(AS_OF - timedelta(days=120 - day)),
+    )
+
+
+PLACED, REMOVED = "implant-neurostimulator", "scs-removal"
+
+
+@pytest.mark.parametrize(
+    ("procedures", "is_there"),
+    [
+        ((_procedure("a", 10, PLACED),), True),
+        ((_procedure("a", 10, PLACED), _procedure("b", 10, REMOVED)), False),
+        ((_procedure("a", 10, PLACED), _procedure("b", 9, REMOVED)), True),
+        ((_procedure("a", 10, PLACED, REMOVED),), True),
+        ((_procedure("b", 10, PLACED, REMOVED), _procedure("a", 10, REMOVED)), False),
+    ],
+)
+def test_stimulator_is_there_until_another_entry_removes_it(
+    knowledge: Knowledge,
+    procedures: tuple[ProcedureFact, ...],
+    is_there: bool,  # noqa: FBT001 - a case
+) -> None:
+    """On the same day or later; a code for "revision or removal" does not remove what it places."""
+    found = chart_of(NO_RELIEF, knowledge)
+    found = replace(found, procedures=(*found.procedures, *procedures))
+    shown = Answered(assess(found, knowledge, AS_OF), knowledge).shown
+    assert bool(shown["IMG-MRI-NR"].proposals if "IMG-MRI-NR" in shown else ()) is not is_there

@@ -161,6 +161,20 @@ def test_early_numbness_of_one_leg_is_not_lasting_because_the_other_is_numb(
     assert row(knowledge, chart(knowledge, OPERATED, *seen)).verdict is Verdict.NOT_MET
 
 
+def test_numbness_whose_side_is_not_said_may_be_that_of_either_leg(knowledge: Knowledge) -> None:
+    """The left leg was numb on day 50; on day 370 numbness is found, nobody wrote where."""
+    early, late = examined(50, side=Side.LEFT), examined(370)
+    assert row(knowledge, chart(knowledge, OPERATED, early, late)).is_met
+    assert row(knowledge, chart(knowledge, OPERATED, late)).verdict is Verdict.NOT_MET
+
+
+def test_entry_recorded_on_the_day_of_a_denial_is_not_denied(knowledge: Knowledge) -> None:
+    """Nobody knows which came first that day; from the next day on the examination counts."""
+    for day, notes in ((390, 0), (391, 1)):
+        seen = chart(knowledge, OPERATED, listed(50), listed(390), examined(day, NO))
+        assert len(row(knowledge, seen).notes) == notes
+
+
 def test_denial_of_the_same_day_or_of_an_unknown_day_ends_nothing(knowledge: Knowledge) -> None:
     """Of two answers of one day the finding counts, and a denial without a day is not the last."""
     seen = (examined(50), examined(380))
@@ -199,3 +213,6 @@ def test_emg_card_says_that_an_examination_denies_the_problem_list(knowledge: Kn
     seen = chart(knowledge, SCANNED, *entries)
     card = Answered(assess(seen, knowledge, AS_OF), knowledge).card("EMG-RAD")
     assert f"examination of {on(110, 120)} found none" in str(card["detail"])
+    again = chart(knowledge, SCANNED, *entries, listed(115, now=120))
+    card = Answered(assess(again, knowledge, AS_OF), knowledge).card("EMG-RAD")
+    assert "found none" not in str(card["detail"])

@@ -74,6 +74,7 @@ def test_no_myelogram_is_proposed_while_an_anticoagulant_cannot_be_excluded(
 ) -> None:
     """The card stays and says why; with every prescription known the myelogram is proposed."""
     assert _answered(knowledge, UNSAFE).card("IMG-ALT").get("suggestions") is None
+    assert _answered(knowledge, UNSAFE).shown["IMG-ALT"].proposals == ()
     detail = _detail(_answered(knowledge, UNSAFE), "IMG-ALT")
     headline = str(_answered(knowledge, UNSAFE).card("IMG-ALT")["summary"])
     assert "ask about anticoagulants" in headline

@@ -49,7 +49,7 @@ def _explanations(facts: Facts, **more: object) -> set[str]:
 def test_nerve_pain_without_a_target_needs_everything_read(key: str) -> None:
     """A missing structural target is claimed only when problem list and reports were read."""
     assert "neuropathic" in _explanations(NERVE_PAIN)
-    assert "neuropathic" not in _explanations(NERVE_PAIN, **{"supplied in part": [key]})
+    assert "neuropathic" not in _explanations(NERVE_PAIN, **{"supplied in part": [Key.CONDITIONS]})
 
 
 def test_contrast_with_unread_kidney_values_says_so() -> None:
@@ -82,10 +82,10 @@ PREGNANT = "Pregnancy on record"
 UNKNOWN_IF_PREGNANT = "Pregnancy status not found"
 
 
-def _told_of_pregnancy(*answers: tuple[int, str]) -> str:
+def _told_of_pregnancy(*answers: tuple[int, str], **more: object) -> str:
     """Return the MRI card of a woman of 40 with these answers, each as many days ago."""
     knowledge = load_knowledge()
-    chart = chart_of(UNRELIEVED, knowledge)
+    chart = chart_of({**UNRELIEVED, **more}, knowledge)
     statuses = [
         ObservationFact(
             reference=f"Observation/status-{number}",
@@ -120,6 +120,13 @@ def test_an_answer_that_says_unknown_settles_nothing(answer: str) -> None:
     assert UNKNOWN_IF_PREGNANT in _told_of_pregnancy((5, answer))
     assert PREGNANT in _told_of_pregnancy((30, "pregnancy"), (5, answer))
     assert UNKNOWN_IF_PREGNANT not in _told_of_pregnancy((30, "not-pregnant"), (5, answer))
+
+
+def test_a_no_that_was_read_settles_nothing_while_a_pregnancy_may_be_unread() -> None:
+    """It may stand in the part of the problem list that is missing."""
+    no = (5, "not-pregnant")
+    assert UNKNOWN_IF_PREGNANT not in _told_of_pregnancy(no)
+    assert UNKNOWN_IF_PREGNANT in _told_of_pregnancy(no, **{"supplied in part": [Key.CONDITIONS]})
 
 
 def test_the_latest_answer_about_pregnancy_counts() -> None:

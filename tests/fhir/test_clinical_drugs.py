@@ -119,6 +119,8 @@ def taken(amount: float, unit: str, **more: object) -> Resource:
         ("1049221", taken(325, "mg"), None),
         ("856987", taken(2, "tablets"), "30"),  # acetaminophen 300 / hydrocodone 5
         ("856987", taken(600, "mg"), None),
+        ("848768", taken(1, "tablet"), "21.780"),  # aspirin 325 / oxycodone 4.84
+        ("848768", taken(325, "mg"), None),
         ("835603", taken(1, "capsule"), "30.0"),  # tramadol 50 mg
         ("245134", taken(1, "patch"), None),  # fentanyl 25
         ("1053651", taken(1, "tablet"), None),  # fentanyl under the tongue: the factor is a patch's

@@ -173,8 +173,11 @@ def test_too_many_suggestions_are_one_fault(suggestions: list[object]) -> None:
     assert "acceptedSuggestions: has more than 100 entries" in fault.message
 
 
-def test_of_a_thousand_faults_a_hundred_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each costs more to word than an honest item costs to read."""
+@pytest.mark.parametrize(("longest", "looked_at"), [(1000, 100), (999, 1)])
+def test_of_a_thousand_faults_a_hundred_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch, longest: int, looked_at: int
+) -> None:
+    """Each costs more to word than an item costs to read; of a list too long none is looked at."""
     worded: list[object] = []
     word = validation._fault
 
@@ -184,12 +187,16 @@ def test_of_a_thousand_faults_a_hundred_are_looked_at(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(validation, "_fault", count)
     schema = Draft7Validator(
-        {"items": {"type": "string", "description": "Send a word."}, "type": "array"}
+        {
+            "description": "Send words.",
+            "maxItems": longest,
+            "items": {"type": "string", "description": "Send a word."},
+        }
     )
     fault = validation.first_fault(schema, [5] * 1000)
     assert fault is not None
-    assert fault.path == "$[0]"
-    assert len(worded) == 100
+    assert fault.path == ("$[0]" if looked_at > 1 else "$")
+    assert len(worded) == looked_at
 
 
 def test_call_with_an_empty_array_keeps_nothing_and_refuses_nothing() -> None:
