@@ -164,7 +164,9 @@ def test_early_numbness_of_one_leg_is_not_lasting_because_the_other_is_numb(
 def test_numbness_whose_side_is_not_said_may_be_that_of_either_leg(knowledge: Knowledge) -> None:
     """The left leg was numb on day 50; on day 370 numbness is found, nobody wrote where."""
     early, late = examined(50, side=Side.LEFT), examined(370)
-    assert row(knowledge, chart(knowledge, OPERATED, early, late)).is_met
+    found = row(knowledge, chart(knowledge, OPERATED, early, late))
+    assert found.is_met
+    assert [entry.reference for entry in found.evidence] == [early.reference, late.reference]
     assert row(knowledge, chart(knowledge, OPERATED, late)).verdict is Verdict.NOT_MET
 
 
