@@ -11,7 +11,7 @@ from itertools import count, islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cds_service.ledger.database import Database, LedgerLostError
@@ -42,6 +42,8 @@ _SNOOZES = select(
     SNOOZE.c.id, SNOOZE.c.card, SNOOZE.c.scope, SNOOZE.c.scope_key, SNOOZE.c.until, SNOOZE.c.reason
 ).where(SNOOZE.c.patient == bindparam("patient"))
 _END_SNOOZE = delete(SNOOZE).where(SNOOZE.c.id == bindparam("snooze"))
+_TOUCH = text("PRAGMA user_version = 0")
+"""A write that changes nothing: the first one after a start makes SQLite's journal, and waits."""
 
 
 class CallLedger:
@@ -63,7 +65,7 @@ class CallLedger:
         return len(self._waiting)
 
     def prepare(self) -> None:
-        """Open the ledger before the first call needs it; nothing is written."""
+        """Open the ledger before the first call needs it; no row is written."""
         self.snoozes("nobody")
         self.database.prepare_calls(_prepare)
 
@@ -153,9 +155,11 @@ def _day(value: date | str) -> date:
 
 
 def _prepare(quick: Quick) -> None:
-    """Word what every call writes, for no call."""
+    """Word what every call writes, for no call, and let SQLite begin its journal."""
     for insert in _INSERTS[quick.dialect.name]:
         quick.write(insert, [])
+    if quick.dialect.name == "sqlite":
+        quick.read(_TOUCH, {})
 
 
 def _write(quick: Quick, batch: list[tuple[_Row, list[_Row], list[_Row]]]) -> None:

@@ -100,6 +100,16 @@ def test_ledger_that_is_prepared_has_no_call(database: Database) -> None:
     assert quickly._worded.cache_info().misses == before
 
 
+def test_first_call_does_not_wait_for_the_journal(database: Database) -> None:
+    """SQLite makes its journal and waits for the disk at the first write: that is before it."""
+    journal = Path(f"{database.place.file}-wal")
+    ledger = CallLedger(database)
+    ledger.snoozes(PATIENT)
+    assert not journal.stat().st_size
+    ledger.prepare()
+    assert journal.stat().st_size
+
+
 def test_ledger_that_cannot_be_opened_is_prepared_later(tmp_path: Path) -> None:
     """A fault of the ledger is no fault of the start."""
     (tmp_path / "state").write_text("in the way")
