@@ -6,18 +6,25 @@ import secrets
 import threading
 from collections import deque
 from contextlib import nullcontext
-from datetime import date
+from datetime import date, datetime
 from itertools import count, islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, delete, select, text
+from sqlalchemy import bindparam, delete, literal_column, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cds_service.ledger.database import Database, LedgerLostError
 from cds_service.ledger.place import CALLS
 from cds_service.ledger.quickly import Quick, RowRefusedError
-from cds_service.ledger.records import CallCounts, CallRecord, Scope, Showing
+from cds_service.ledger.records import (
+    CallCounts,
+    CallRecord,
+    Scope,
+    Showing,
+    State,
+    milliseconds,
+)
 from cds_service.ledger.snoozes import Snooze
 from cds_service.ledger.tables import CALL, SHOWING, SNOOZE
 from cds_service.turns import resting
@@ -41,6 +48,16 @@ _INSERTS = {
 _SNOOZES = select(
     SNOOZE.c.id, SNOOZE.c.card, SNOOZE.c.scope, SNOOZE.c.scope_key, SNOOZE.c.until, SNOOZE.c.reason
 ).where(SNOOZE.c.patient == bindparam("patient"))
+_SHOWN = (
+    select(CALL.c.id)
+    .join(SHOWING, SHOWING.c.call_id == CALL.c.id)
+    .where(
+        SHOWING.c.card_uuid == bindparam("card_uuid"),
+        SHOWING.c.state == literal_column(f"'{State.SHOWN.value}'"),
+        CALL.c.received_at >= bindparam("since"),
+        CALL.c.received_at < bindparam("before"),
+    )
+)
 _END_SNOOZE = delete(SNOOZE).where(SNOOZE.c.id == bindparam("snooze"))
 _TOUCH = text("PRAGMA user_version = 0")
 """A write that changes nothing: the first one after a start makes SQLite's journal, and waits."""
@@ -117,6 +134,22 @@ class CallLedger:
             )
             for name, card, scope, key, until, reason in rows
         )
+
+    def was_shown(self, card_uuid: str, since: datetime, before: datetime) -> bool:
+        """Return whether this card was shown from *since* on and before *before*.
+
+        Not if it cannot be read: nothing is held back then.
+        """
+        moments = {"since": milliseconds(since), "before": milliseconds(before)}
+        try:
+            with self._meanwhile():
+                rows = self.database.read(
+                    lambda quick: quick.read(_SHOWN, {"card_uuid": card_uuid, **moments})
+                )
+        except LedgerLostError:
+            self._count(CallCounts(snoozes_unread=1))
+            return False
+        return bool(rows)
 
     def _write_batch(self, most: int) -> None:
         batch = list(islice(self._waiting, most))

@@ -30,6 +30,8 @@ _STATES: Mapping[str, tuple[State, Why]] = {
     selection.SILENT: (State.SILENT, Why.SILENT_CARD),
     selection.OVERRIDDEN: (State.HELD_BACK, Why.OVERRIDDEN),
     selection.ACCEPTED: (State.HELD_BACK, Why.ACCEPTED),
+    selection.SHOWN_LATELY: (State.HELD_BACK, Why.SHOWN_LATELY),
+    selection.INPATIENT: (State.HELD_BACK, Why.INPATIENT),
     selection.WITHHELD: (State.WITHHELD_FROM_ROLE, Why.ROLE),
     selection.ALONE: (State.HELD_BACK, Why.EMERGENCY),
     selection.HOSPICE: (State.HELD_BACK, Why.HOSPICE),

@@ -35,6 +35,7 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.ledger.patients import is_silent, operation_key, patient_key
 from cds_service.ledger.recording import completed, held_back, showings_of
 from cds_service.ledger.records import CallRecord, Outcome, milliseconds
+from cds_service.ledger.repeating import held_reminders
 from cds_service.ledger.snoozes import Snooze, fulfilled
 from cds_service.rendering.cards import Rendered
 from cds_service.rendering.identity import CardNames
@@ -82,13 +83,16 @@ Render = Callable[[Assessment, Knowledge, CardOptions, CardContext], Rendered]
 
 
 class CallLedger(Protocol):
-    """Where calls are kept; neither method raises, whatever becomes of the database."""
+    """Where calls are kept; no method raises, whatever becomes of the database."""
 
     def keep(self, call: CallRecord, ended_snoozes: tuple[int, ...] = ()) -> None:
         """Keep *call*; a snooze in *ended_snoozes* is over."""
 
     def snoozes(self, patient: str) -> tuple[Snooze, ...]:
         """Return what may hold cards of *patient* (a hash) back."""
+
+    def was_shown(self, card_uuid: str, since: datetime, before: datetime) -> bool:
+        """Return whether this card was shown from *since* on and before *before*."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +177,15 @@ class Road:
         )
         operation = operation_key(options.identity_key, patient=patient, assessment=assessment)
         snoozes = self.ledger.snoozes(patient) if assessment.findings else ()
+        reminders = held_reminders(
+            assessment,
+            chart,
+            names,
+            self.ledger.was_shown,
+            knowledge=self.knowledge,
+            encounter_id=request.encounter_id,
+            now=call.received_at.astimezone(call.client.time_zone),
+        )
         held = held_back(assessment, snoozes, names, operation=operation, knowledge=self.knowledge)
         call.watch.lap("holding")
         context = CardContext(
@@ -182,6 +195,7 @@ class Road:
             fhir_server=request.fhir_server,
             held={
                 **dict.fromkeys(call.client.cards.silent_cards, SILENT),
+                **reminders,
                 **held,
                 **dict.fromkeys(hidden_cards(call.client.roles, call.user_roles), WITHHELD),
             },

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from cds_service.hooks.feedback import FeedbackItem
 from cds_service.ledger.records import CallRecord, KeptFeedback
@@ -32,6 +33,10 @@ class ObservedCalls:
     def snoozes(self, patient: str) -> tuple[Snooze, ...]:
         """Return what may hold cards of *patient* (a hash) back."""
         return self.ledger.snoozes(patient)
+
+    def was_shown(self, card_uuid: str, since: datetime, before: datetime) -> bool:
+        """Return whether this card was shown from *since* on and before *before*."""
+        return self.ledger.was_shown(card_uuid, since, before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,7 @@ data-window-early-last at_or_below 140 d
 data-window-late-first at_or_above 270 d
 data-window-late-last at_or_below 455 d
 data-window-diagnosis-last at_or_below 3650 d
+data-again at_or_above 30 d
 level-indication-age at_or_below 90 d
 early-watch-first at_or_above 14 d
 recurrence-first-onset at_or_above 8 d

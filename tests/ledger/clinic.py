@@ -40,10 +40,9 @@ def chart_of(persona: str, patient: str | None = None) -> Json:
     for key, kind in KINDS.items():
         entries = [{"resource": each} for each in chosen.resources if each["resourceType"] == kind]
         found[key] = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
-    if patient is None:
-        return found
-    renamed: Json = json.loads(json.dumps(found).replace(chosen.patient_id, patient))
-    return renamed
+    text = json.dumps(found)  # a copy: the tests change their charts
+    own: Json = json.loads(text if patient is None else text.replace(chosen.patient_id, patient))
+    return own
 
 
 def new_uuid() -> str:

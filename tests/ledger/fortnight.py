@@ -51,6 +51,8 @@ DAYS = 14
 TICKS_A_DAY = 10
 SILENT_CARD = "PSYCH"
 SILENT_PERCENT = 30
+REMINDER = "DATA-PAIN"
+REMINDER_DAYS = 30
 KNOWLEDGE = load_knowledge()
 EPIC = "com.epic.cdshooks.feedback.overrideReason.reasonCategory"
 NEWER = "http://terminology.hl7.org/CodeSystem/non-adherence-reason-codes"
@@ -127,6 +129,7 @@ class House:
         self._charts = {each: chart_of(persona, each) for each, persona in self.patients.items()}
         self._held: dict[str, list[tuple[str, date, str | None]]] = {}
         self._silent: dict[str, bool] = {}
+        self._reminded: dict[str, date] = {}
         self._late: list[Json] = []
         self._session = requests.Session()
         self._sent = 0
@@ -152,6 +155,8 @@ class House:
         hidden = {SILENT_CARD} & wanted(persona, day) - held if self.name == "south" else set()
         shown -= hidden
         is_silent = self._is_silent(patient, is_empty=not cards, should_show=bool(shown))
+        if REMINDER in shown and not is_silent:
+            self._reminded[patient] = day
         if not is_silent and set(cards) != shown:
             self.books.wrong.append(f"{persona} {day}: {sorted(cards)}, not {sorted(shown)}")
         self._count(persona, day, shown, held, hidden, is_silent=is_silent)
@@ -166,6 +171,9 @@ class House:
                 continue
             if uuid is None or uuid == self._uuid(finding, patient):
                 found.add(card)
+        reminded = self._reminded.get(patient, day)
+        if REMINDER in wanted(persona, day) and 0 < (day - reminded).days < REMINDER_DAYS:
+            found.add(REMINDER)
         return found
 
     def _uuid(self, finding: Finding, patient: str) -> str:

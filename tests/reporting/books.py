@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.ledger.fortnight import Books
 
 DAYS = 14
-HELD = {"overridden", "accepted"}
+HELD = {"overridden", "accepted", "shown lately"}
 SILENT = {"silent card", "silent patient"}
 
 
