@@ -11,7 +11,7 @@ from itertools import count, islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, delete, literal_column, select, text
+from sqlalchemy import Integer, Select, bindparam, delete, exists, literal_column, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cds_service.ledger.database import Database, LedgerLostError
@@ -48,15 +48,13 @@ _INSERTS = {
 _SNOOZES = select(
     SNOOZE.c.id, SNOOZE.c.card, SNOOZE.c.scope, SNOOZE.c.scope_key, SNOOZE.c.until, SNOOZE.c.reason
 ).where(SNOOZE.c.patient == bindparam("patient"))
-_SHOWN = (
-    select(CALL.c.id)
-    .join(SHOWING, SHOWING.c.call_id == CALL.c.id)
-    .where(
-        SHOWING.c.card_uuid == bindparam("card_uuid"),
-        SHOWING.c.state == literal_column(f"'{State.SHOWN.value}'"),
-        CALL.c.received_at >= bindparam("since"),
-        CALL.c.received_at < bindparam("before"),
-    )
+_SHOWN: Select[int] = select(literal_column("1", Integer)).where(
+    exists()
+    .where(SHOWING.c.card_uuid == bindparam("card_uuid"))
+    .where(SHOWING.c.state == literal_column(f"'{State.SHOWN.value}'"))
+    .where(CALL.c.id == SHOWING.c.call_id)
+    .where(CALL.c.received_at >= bindparam("since"))
+    .where(CALL.c.received_at < bindparam("before"))
 )
 _END_SNOOZE = delete(SNOOZE).where(SNOOZE.c.id == bindparam("snooze"))
 _TOUCH = text("PRAGMA user_version = 0")
