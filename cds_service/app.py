@@ -74,9 +74,10 @@ def system_now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 - app.py is the one reader of the clock
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - what a service depends on
     settings: Settings,
     *,
+    config: ConfigSource | None = None,
     clock: Callable[[], datetime] = system_now,
     monotonic: Callable[[], float] = time.monotonic,
     knowledge: Knowledge | None = None,
@@ -86,6 +87,7 @@ def create_app(
 
     Args:
         settings: How this process runs.
+        config: What knows the configuration; the file of *settings* is read when not given.
         clock: Returns this moment, time zone aware.
         monotonic: Returns seconds of a clock that never goes back.
         knowledge: The clinical content; read from ``cards/`` when not given.
@@ -95,7 +97,7 @@ def create_app(
         SettingsError: The configuration is wrong, or clients would get content nobody reviewed.
         KnowledgeError: A file in ``cards/`` is wrong.
     """
-    config = config_source(settings)
+    config = config if config is not None else config_source(settings)
     knowledge = knowledge if knowledge is not None else load_content(config.current())
     is_unreviewed = is_content_unreviewed(knowledge)
     config.require(partial(check_config, knowledge=knowledge))
@@ -134,9 +136,9 @@ def create_app(
     return app
 
 
-def create_serving_app(settings: Settings, knowledge: Knowledge) -> Flask:
+def create_serving_app(settings: Settings, config: ConfigSource, knowledge: Knowledge) -> Flask:
     """Return the service for a process of its own: with a thread that keeps the ledger's house."""
-    app = create_app(settings, knowledge=knowledge)
+    app = create_app(settings, config=config, knowledge=knowledge)
     app.extensions[LEDGER].keep_house()
     app.extensions[WATCHING].shared.keep_writing()
     return app

@@ -128,9 +128,10 @@ def _serve(settings: Settings, add_routes: Callable[[Flask], None]) -> None:
     """Serve until a signal ends the process, with what *add_routes* adds."""
     set_up_logging()
     make_state_dir(settings.state_dir)
-    config = config_source(settings).current()
+    source = config_source(settings)
+    config = source.current()
     knowledge = load_content(config)
-    check_config(config, knowledge)
+    source.require(partial(check_config, knowledge=knowledge))
     if settings.is_dev:
         click.secho(_DEV_WARNING, err=True, bold=True)
     elif not config.clients:
@@ -146,7 +147,7 @@ def _serve(settings: Settings, add_routes: Callable[[Flask], None]) -> None:
         )
 
     def make_app() -> Flask:
-        app = create_serving_app(settings, knowledge)
+        app = create_serving_app(settings, source, knowledge)
         add_routes(app)
         # In each worker process: what it shares with the main one is copied when first used.
         rehearse_if_possible(knowledge, system_now().date(), time.monotonic)
@@ -156,6 +157,7 @@ def _serve(settings: Settings, add_routes: Callable[[Flask], None]) -> None:
         settings,
         make_app,
         partial(click.echo, f"Listening at {settings.address}/cds-services", err=True),
+        keep_up=source.current,
         metrics_port=config.figures.metrics_port,
     )
 

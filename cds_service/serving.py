@@ -48,11 +48,14 @@ def serve(
     make_app: Callable[[], Flask],
     announce: Callable[[], None],
     *,
+    keep_up: Callable[[], object] = lambda: None,
     metrics_port: int | None = None,
 ) -> None:
     """Serve until a signal ends the process; *make_app* runs once in each worker process.
 
     *announce* is called when the service listens; at *metrics_port* of this machine it listens too.
+    *keep_up* is called about once a second in the main process: new worker processes begin with
+    what that process knows then.
 
     Raises:
         SettingsError: The address is taken or is not one of this machine.
@@ -64,7 +67,7 @@ def serve(
     _Worker.answer_seconds = settings.deadline_ms / 1000
     _Worker.most_hook_calls = settings.most_hook_calls
     _Worker.door = Door()
-    _Server(settings, make_app, announce, metrics_port).run()
+    _Server(settings, make_app, announce, keep_up, metrics_port).run()
 
 
 def _refuse_taken_address(host: str, port: int, option: str) -> None:
@@ -89,12 +92,14 @@ class _Server(BaseApplication):  # type: ignore[misc]
         settings: Settings,
         make_app: Callable[[], Flask],
         announce: Callable[[], None],
+        keep_up: Callable[[], object],
         metrics_port: int | None,
     ) -> None:
         self._settings = settings
         self._metrics_port = metrics_port
         self._make_app = make_app
         self._announce = announce
+        self.keep_up = keep_up
         super().__init__()
 
     def load_config(self) -> None:
@@ -131,9 +136,26 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def _metrics_addresses(self) -> list[str]:
         return [] if self._metrics_port is None else [f"{DEFAULT_HOST}:{self._metrics_port}"]
 
+    def run(self) -> None:
+        """Serve; returns never, the main process ends by itself."""
+        _Arbiter(self).run()
+
     def load(self) -> Flask:
         """Return the application; gunicorn calls this in each worker process."""
         return self._make_app()
+
+
+class _Arbiter(Arbiter):  # type: ignore[misc]
+    """gunicorn's main process."""
+
+    def manage_workers(self) -> None:
+        """See that there are as many worker processes as there should be; called every second."""
+        try:
+            self.app.keep_up()
+        except Exception as error:  # noqa: BLE001 - no fault may end the main process
+            kind = type(error).__name__
+            structlog.get_logger().error("unexpected_exception", exception=kind)
+        super().manage_workers()
 
 
 def _choose_who_takes_large(arbiter: Arbiter, worker: WaitingWorker) -> None:
@@ -165,6 +187,9 @@ class _QuietLogger(Logger):  # type: ignore[misc]
         self._access_log_enabled = False
         self.error_log.setLevel(logging.WARNING)
         self.error_log.propagate = True
+        # Called without gunicorn's step between, so that each record names the module that speaks.
+        log = self.error_log
+        self.critical, self.error, self.warning = log.critical, log.error, log.warning
 
 
 class _Worker(WaitingWorker):

@@ -15,6 +15,7 @@ from cds_service import cli
 from cds_service.app import LEDGER, create_app
 from cds_service.knowledge.model import Knowledge
 from cds_service.settings import Settings
+from cds_service.trust.config import ConfigSource
 
 
 def main() -> None:
@@ -24,8 +25,8 @@ def main() -> None:
     def now() -> datetime:
         return datetime.fromisoformat(clock.read_text(encoding="ascii"))
 
-    def make(settings: Settings, knowledge: Knowledge) -> Flask:
-        app = create_app(settings, clock=now, knowledge=knowledge)
+    def make(settings: Settings, config: ConfigSource, knowledge: Knowledge) -> Flask:
+        app = create_app(settings, config=config, clock=now, knowledge=knowledge)
         app.extensions[LEDGER].keep_house()
         return app
 

@@ -137,6 +137,12 @@ class Service:
                 pass
             return received
 
+    def workers(self) -> list[int]:
+        """Return the worker processes, the oldest first."""
+        root = self.process.pid
+        found = Path(f"/proc/{root}/task/{root}/children").read_text(encoding="ascii").split()
+        return sorted(int(each) for each in found)
+
     def reasons(self) -> list[str]:
         """Return why calls were refused, as the log says."""
         lines = self.log.read_text(encoding="utf-8").splitlines()

@@ -1,0 +1,147 @@
+"""Worker processes come and go while the service runs, whatever the configuration file says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from cds_service.hooks.request import AS_OF_EXTENSION
+from tests.security.lab import Ehr, Service, free_port, hook_body, running_service
+
+REPLACED_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Site:
+    """A service in production, the EHR it knows, and its configuration file."""
+
+    service: Service
+    ehr: Ehr
+    file: Path
+    config: str
+
+    def call(self, **changed: object) -> int:
+        """Return the status of a call of the EHR."""
+        return self.service.post(self.ehr.token(), hook_body(**changed)).status_code
+
+    def write(self, config: str, *, expect: str) -> None:
+        """Write the file, and wait until two processes have looked at it and logged *expect*.
+
+        They are the main process and the one that answers; that for large calls is asked nothing.
+        """
+        self.file.write_text(config, encoding="utf-8")
+        _wait_until(lambda: self.call() > 0 and self.service.log.read_text().count(expect) > 1)
+
+    def replace(self) -> None:
+        """Kill each worker process, and wait until others are there in their place."""
+        before = self.service.workers()
+        for process in before:
+            os.kill(process, signal.SIGKILL)
+        _wait_until(
+            lambda: (
+                not set(before) & set(self.service.workers())
+                and len(self.service.workers()) == len(before)
+                and requests.get(f"{self.service.url}/health/live", timeout=5).ok
+            )
+        )
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """Run the service as a site would."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    ehr = Ehr(url)
+    config = "\n".join(
+        [
+            f'[service]\npublic_base_url = "{url}"\nidentity_key = "{"5a" * 32}"',
+            'state_dir = "state"\naccept_unreviewed_content = true\nworkers = 1',
+            ehr.profile("hospital", "rate_per_second = 10000\nburst = 10000"),
+        ]
+    )
+    with running_service(tmp_path, config, port=port) as service:
+        yield Site(service=service, ehr=ehr, file=tmp_path / "cds.toml", config=config)
+
+
+def test_new_process_begins_with_the_last_right_configuration(site: Site) -> None:
+    """A file that is wrong is refused by every process, also by one that begins now."""
+    site.write(f"burts = 1\n{site.config}", expect="configuration refused")
+    site.replace()
+    assert site.call() == 200
+    assert site.service.process.poll() is None
+
+
+def test_new_process_begins_with_what_changed_before_the_file_was_spoiled(site: Site) -> None:
+    """What was changed while the service ran stays changed."""
+    moved = site.config.replace(site.ehr.issuer, "https://another.example")
+    site.write(moved, expect="configuration read again")
+    site.write(f"burts = 1\n{moved}", expect="configuration refused")
+    site.replace()
+    assert site.call() == 401
+
+
+def test_new_process_does_not_change_the_mode(site: Site) -> None:
+    """A demonstration answers for other days; a service in production never becomes one."""
+    demo = site.config.replace("[service]", '[service]\nmode = "demo"')
+    site.write(demo, expect="configuration refused")
+    site.replace()
+    assert site.call() == 200
+    assert site.call(extension={AS_OF_EXTENSION: "2026-01-01"}) == 400
+
+
+def test_signal_to_replace_all_processes_while_the_file_is_wrong(site: Site) -> None:
+    """SIGHUP replaces the processes; the configuration before stays."""
+    site.write(f"burts = 1\n{site.config}", expect="configuration refused")
+    before = set(site.service.workers())
+    site.service.process.send_signal(signal.SIGHUP)
+    _wait_until(lambda: not before & set(site.service.workers()))
+    assert site.call() == 200
+
+
+def test_log_says_which_process_was_killed(site: Site) -> None:
+    """What ended, and by what, is said in full."""
+    killed = site.service.workers()[0]
+    site.replace()
+    assert f"Worker (pid:{killed}) was sent SIGKILL!" in site.service.log.read_text()
+
+
+def test_service_that_stops_refuses_new_connections_at_once(site: Site) -> None:
+    """Nobody new waits while the service gives a slow client its last seconds."""
+    with socket.create_connection(("127.0.0.1", site.service.port)) as silent:
+        silent.sendall(b"GET ")
+        time.sleep(0.5)
+        site.service.process.terminate()
+        _wait_until(lambda: _is_refused(site.service), seconds=2)
+        assert site.service.process.poll() is None
+
+
+def _is_refused(service: Service) -> bool:
+    try:
+        return not requests.get(f"{service.url}/health/live", timeout=0.5).ok
+    except requests.ConnectionError as error:
+        return "refused" in str(error)
+    except requests.Timeout:
+        return False
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float = REPLACED_SECONDS) -> None:
+    ends_at = time.monotonic() + seconds
+    while not _holds(condition):
+        assert time.monotonic() < ends_at, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def _holds(condition: Callable[[], bool]) -> bool:
+    """Whether *condition* holds; not while no process answers."""
+    try:
+        return condition()
+    except requests.ConnectionError:
+        return False
