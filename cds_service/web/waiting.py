@@ -41,6 +41,7 @@ _HANGING_UP_SECONDS = 2.0
 _MOST_HANGING_UP = 200
 _SEND_BUFFER_BYTES = 524_288
 _PIECE_BYTES = 65_536
+_LINE_END = b"\r\n"
 _HEAD_END = b"\r\n\r\n"
 _NICENESS_OF_LARGE = 10
 """Where processors are scarce, the process for large calls gets what the others leave."""
@@ -75,6 +76,8 @@ class _Connection(TConn):  # type: ignore[misc]
         """Keep a piece of a call, and see whether its whole head is there now."""
         start = max(0, len(self.early) - len(_HEAD_END) + 1)
         self.early += piece
+        if self.early.startswith(_LINE_END):
+            del self.early[: len(_LINE_END)]  # HTTP allows an empty line before a call
         if self.is_head_whole:
             return
         end = self.early.find(_HEAD_END, start)
@@ -158,6 +161,19 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
                 self.poller.register(self.door.taking, selectors.EVENT_READ, self._take_large)
             else:
                 self.poller.unregister(self.door.taking)
+        if not self.alive:
+            self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        """Serve who is waiting for us already, and let go of the listening sockets.
+
+        New connections go to another process that listens, or are refused when none is left.
+        """
+        for listener in self.sockets:
+            if not self.takes_large:
+                self.accept(listener)
+            listener.close()
+        self.sockets: list[socket.socket] = []
 
     def _take_large(self, _door: socket.socket) -> None:
         """Take one connection that another process handed over."""

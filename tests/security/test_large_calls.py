@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,13 +39,6 @@ def _large_body(size: int = LARGE_BODY_BYTES) -> dict[str, Any]:
     return {**hook_body(), "extension": {"org.example.padding": "x" * size}}
 
 
-def _workers(service: Service) -> list[int]:
-    """Return the worker processes, the oldest first."""
-    root = service.process.pid
-    found = Path(f"/proc/{root}/task/{root}/children").read_text(encoding="ascii").split()
-    return sorted(int(each) for each in found)
-
-
 @contextmanager
 def _stopped(process: int) -> Iterator[None]:
     os.kill(process, signal.SIGSTOP)
@@ -74,7 +67,7 @@ def test_small_calls_are_answered_while_the_process_for_large_ones_stands_still(
     assert service.post(ehr.token(), _large_body()).status_code == 200
     answers: list[requests.Response] = []
     call = threading.Thread(target=lambda: answers.append(service.post(ehr.token(), _large_body())))
-    with _stopped(_workers(service)[-1]):
+    with _stopped(service.workers()[-1]):
         call.start()
         time.sleep(0.5)
         for _ in range(5):
@@ -89,9 +82,9 @@ def test_process_for_large_calls_is_replaced_when_it_is_killed(lone: tuple[Servi
     service, ehr = lone
     for _ in range(3):
         for position in (0, -1):
-            os.kill(_workers(service)[position], signal.SIGKILL)
+            os.kill(service.workers()[position], signal.SIGKILL)
             ends_at = time.monotonic() + 15
-            while len(_workers(service)) < 2 and time.monotonic() < ends_at:
+            while len(service.workers()) < 2 and time.monotonic() < ends_at:
                 time.sleep(0.05)
             assert _answered(service, ehr, hook_body()) == 200
             assert _answered(service, ehr, _large_body()) == 200
@@ -105,6 +98,19 @@ def _answered(service: Service, ehr: Ehr, body: dict[str, Any]) -> int:
         except requests.ConnectionError:
             time.sleep(0.2)
     pytest.fail("no process answers")
+
+
+def test_large_call_after_an_empty_line_is_large_all_the_same(lone: tuple[Service, Ehr]) -> None:
+    """HTTP allows an empty line before a call; it goes to the process for large calls too."""
+    service, ehr = lone
+    body = json.dumps(_large_body()).encode()
+    head = (
+        f"\r\nPOST {SERVICE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {ehr.token()}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    answer = service.talk(head.encode() + body, seconds=10)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nConnection: close\r\n" in answer.partition(b"\r\n\r\n")[0]
 
 
 def test_body_over_the_limit_is_refused_by_either_process(lone: tuple[Service, Ehr]) -> None:
