@@ -41,6 +41,8 @@ _JSON_TYPES = frozenset(
     {"application/fhir+json", "application/json", "application/json+fhir", "text/json"}
 )
 _SHORTEST_SECONDS = 0.001
+_LONGEST_OPENING_SECONDS = 2.0
+"""A connection may stand too late for the call that wanted it, and serve the next one."""
 _HEADERS = {
     "Accept": "application/fhir+json",
     "Accept-Encoding": "gzip",
@@ -171,7 +173,7 @@ class FhirServer:
         return body
 
     def _once(self, question: Question, terms: Terms, slot: Slot) -> Steps[bytes]:
-        connection = yield from self._connection(terms)
+        connection = yield from self._connection()
         if terms.deadline.has_passed:  # our turn came late; nobody waits for an answer
             self._idle.append(connection)
             raise FetchFailedError(reasons.SERVER_TOO_SLOW)
@@ -188,8 +190,10 @@ class FhirServer:
             response = arriving.response(connection)
             self._judge(response)
             body = self._body(response, terms)
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            if isinstance(error, GeneratorExit):  # the deadline fell
+                self._open_for_next()
             raise
         if arriving.is_clean and connection.sock is not None:
             self._idle.append(connection)
@@ -200,20 +204,15 @@ class FhirServer:
             raise FetchFailedError(reasons.SERVER_NOT_FHIR_JSON)
         return body
 
-    def _connection(self, terms: Terms) -> Steps[HTTPConnection]:
+    def _connection(self) -> Steps[HTTPConnection]:
         """Return a connection that stood idle, or a new one that a thread has opened."""
         with contextlib.suppress(IndexError):
             connection = self._idle.pop()
-            if connection.is_connected:
+            if _still_stands(connection):
                 return connection
             connection.close()
             _close_all(self._idle)  # the server hung up, and those have stood idle for longer
-        connection = self._connector()
-        connection.timeout = max(terms.deadline.remaining_seconds(), _SHORTEST_SECONDS)
-        try:
-            opened = self._openers.submit(connection.connect)
-        except RuntimeError:  # no thread can be had: none is left, or the process ends
-            raise NewConnectionError(connection, "no thread") from None
+        connection, opened = self._opening()
         try:
             yield opened
         except GeneratorExit:
@@ -222,6 +221,21 @@ class FhirServer:
             raise
         opened.result()
         return connection
+
+    def _open_for_next(self) -> None:
+        """Open a connection that the next call need not wait for."""
+        with contextlib.suppress(HTTPError, OSError):
+            connection, opened = self._opening()
+            opened.add_done_callback(partial(self._keep_opened, connection))
+
+    def _opening(self) -> tuple[HTTPConnection, Future[None]]:
+        """Return a new connection, and what ends when a thread has opened it."""
+        connection = self._connector()
+        connection.timeout = _LONGEST_OPENING_SECONDS
+        try:
+            return connection, self._openers.submit(connection.connect)
+        except RuntimeError:  # no thread can be had: none is left, or the process ends
+            raise NewConnectionError(connection, "no thread") from None
 
     def _keep_opened(self, connection: HTTPConnection, opened: Future[None]) -> None:
         if opened.exception() is None:
@@ -280,6 +294,21 @@ class FhirServer:
                 raise FetchFailedError(reasons.SERVER_TOO_SLOW)
             pieces.append(piece)
         return with_whole_characters(b"".join(pieces))
+
+
+def _still_stands(connection: HTTPConnection) -> bool:
+    """Whether the server has neither hung up nor said anything unasked.
+
+    What TLS says for itself, such as the tickets after it was set up, is no answer.
+    """
+    try:
+        connection.sock.settimeout(0)
+        connection.sock.recv(1)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return True
+    except (AttributeError, OSError):
+        return False
+    return False
 
 
 def _close_all(connections: list[HTTPConnection]) -> None:
