@@ -47,6 +47,7 @@ READ_TYPES = frozenset(
 _CODED_TYPES = frozenset(
     {"Condition", "Observation", "ServiceRequest", "DiagnosticReport", "AllergyIntolerance"}
 )
+_READ_BY_CODE = (_CODED_TYPES | {"Procedure"}) - {"AllergyIntolerance"}
 ALWAYS_READ = 500
 """Entries of each kind that are read however late it is: more than most charts have."""
 _ID = re.compile(r"[A-Za-z0-9\-._]{1,64}", re.ASCII)
@@ -177,6 +178,13 @@ class Reader:
         if matters:
             self.incomplete.setdefault(entry.key, reasons.UNREADABLE_ENTRY)
 
+    def put_modified_aside(self, entry: Entry) -> None:
+        """Set aside an entry with a modifier; it leaves a gap if a rule might have read it."""
+        is_retracted = entry.status == "entered-in-error"
+        self.put_entry_aside(
+            entry, reasons.MODIFIED, matters=not is_retracted and self._may_be_read(entry)
+        )
+
     def of_kind(self, kind: str) -> Iterator[Entry]:
         """Yield the entries of one resource type; those there is no time for leave a gap."""
         entries = iter(self.entries[kind].values())
@@ -189,7 +197,13 @@ class Reader:
             yield entry
 
     def decoded(self, entry: Entry, kind: type[Wire]) -> Wire | None:
-        """Return *entry* as *kind*; what cannot be read is set aside and leaves a gap."""
+        """Return *entry* as *kind*; what cannot be read is set aside and leaves a gap.
+
+        A modifier extension may turn the meaning of its entry round, and none is known here.
+        """
+        if entry.head.modifier_extension:
+            self.put_modified_aside(entry)
+            return None
         found = read_resource(entry.raw, kind)
         if found is None:
             self.put_entry_aside(entry, reasons.UNREADABLE, matters=True)
@@ -290,6 +304,11 @@ class Reader:
             found = self.vocabulary.has_meaning(read_part(text, wire.CodeableConcept))
             self._meaningful[text] = found
         return found
+
+    def _may_be_read(self, entry: Entry) -> bool:
+        """Whether an entry has a code of a value set or parts, or is read by more than its code."""
+        is_by_code = entry.kind in _READ_BY_CODE
+        return not is_by_code or self.has_meaning(entry.head) or bool(entry.head.component)
 
     def _take_other(self, key: str, raw: RawResource, head: wire.Head) -> None:
         if head.resource_type == "Patient":

@@ -135,6 +135,9 @@ def _observation(
     found = reader.decoded(entry, wire.Observation)
     if found is None:
         return ()
+    if any(part.modifier_extension for part in found.component):
+        reader.put_modified_aside(entry)
+        return ()
     kind = kinds.get((found.code, found.body_site))
     if kind is None:
         kind = _kind(reader, found.code, found.body_site)
