@@ -300,6 +300,9 @@ class Drug(Base, frozen=True, kw_only=True):
     dosage_instruction: tuple[Dosage, ...] = ()
     dosage: tuple[Dosage, ...] = ()
     dispense_request: DispenseRequest | None = None
+    based_on: tuple[Reference, ...] = ()
+    derived_from: tuple[Reference, ...] = ()
+    prior_prescription: Reference | None = None
     contained: tuple[Raw, ...] = ()
 
 
