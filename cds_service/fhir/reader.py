@@ -258,7 +258,7 @@ class Reader:
             return True
         kind = head.resource_type
         if kind not in READ_TYPES:
-            self._take_other(key, raw, head)
+            self._take_other(key, resource, head)
             if not (resource.is_beside or self._is_of_another(kind, head)):
                 kinds.add(kind)
             return True
@@ -310,7 +310,9 @@ class Reader:
         is_by_code = entry.kind in _READ_BY_CODE
         return not is_by_code or self.has_meaning(entry.head) or bool(entry.head.component)
 
-    def _take_other(self, key: str, raw: RawResource, head: wire.Head) -> None:
+    def _take_other(self, key: str, resource: Headed, head: wire.Head) -> None:
+        """Take what is no entry of the chart; what only came along and is not read is no loss."""
+        raw = resource.raw
         if head.resource_type == "Patient":
             patient = read_resource(raw, wire.Patient)
             if patient is not None:
@@ -319,7 +321,7 @@ class Reader:
             medication = read_resource(raw, wire.Medication)
             if medication is not None and head.id is not None:
                 self._keep_medication(f"Medication/{head.id}", medication)
-        else:
+        elif not resource.is_beside:
             self.put_aside(key, reasons.NOT_READ_HERE)
 
     def _keep_medication(self, name: str, copy: wire.Medication) -> None:
