@@ -116,6 +116,33 @@ def test_side_and_level_come_from_codes(read: ReadChart) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "side"),
+    [
+        ("63030-62", None),
+        ("63030-80", None),
+        ("63030 78", None),
+        ("63030:RT:62", Side.RIGHT),
+        ("63030-59-LT", Side.LEFT),
+        ("63030, 50, 62", Side.BOTH),
+        ("63030-LT-RT", Side.BOTH),
+    ],
+)
+def test_operation_with_other_modifiers_is_an_operation(
+    read: ReadChart, code: str, side: Side | None
+) -> None:
+    """With a second surgeon, an assistant, a return to theatre, whatever stands beside it."""
+    (fact,) = read(procedure(code, CPT)).procedures
+    assert "discectomy" in fact.concepts
+    assert fact.side is side
+
+
+@pytest.mark.parametrize("code", ["63030-53", "63030-LT-73", "63030:74", "63030-", "63030-62X"])
+def test_operation_that_was_broken_off_is_none(read: ReadChart, code: str) -> None:
+    """A modifier says that it was not done; and what is no modifier leaves no code we know."""
+    assert read(procedure(code, CPT)).procedures == ()
+
+
+@pytest.mark.parametrize(
     ("fields", "performed"),
     [
         ({"performedDateTime": "2026-05-04T23:30:00-05:00"}, (date(2026, 5, 5), date(2026, 5, 5))),
