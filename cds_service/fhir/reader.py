@@ -51,6 +51,7 @@ _READ_BY_CODE = (_CODED_TYPES | {"Procedure"}) - {"AllergyIntolerance"}
 ALWAYS_READ = 500
 """Entries of each kind that are read however late it is: more than most charts have."""
 _ID = re.compile(r"[A-Za-z0-9\-._]{1,64}", re.ASCII)
+_OTHER_PEOPLE = frozenset({"RelatedPerson", "Person", "Practitioner", "PractitionerRole", "Group"})
 _DECIDING = (Owner.ANOTHER, Owner.PATIENT)
 """What a reference to another patient says decides; then what one to the patient says."""
 _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
@@ -268,6 +269,9 @@ class Reader:
             return True
         if not resource.is_beside:
             kinds.add(kind)
+        if any(map(self._is_other_person, head.focus)):
+            self.put_aside(key, reasons.OTHER_PERSON, kind)
+            return True
         is_read = kind != "Observation" or self.has_meaning(head) or bool(head.component)
         if is_read:
             self._take_entry(_entry(key, raw, head, kind), owner)
@@ -279,6 +283,11 @@ class Reader:
             itself = wire.Reference(reference=f"Patient/{head.id or ''}")
             return self.subjects.owner(itself) is Owner.ANOTHER
         return self._owner(head) is Owner.ANOTHER
+
+    def _is_other_person(self, focus: wire.Reference) -> bool:
+        """Whether what an Observation is about is no patient: a relative, say."""
+        target = self.relative(focus) or ""
+        return target.partition("/")[0] in _OTHER_PEOPLE
 
     def _owner(self, head: wire.Head) -> Owner:
         if head.focus and self.subjects.owner(*head.focus) is Owner.ANOTHER:
