@@ -40,10 +40,13 @@ def test_prescription_renewed_since_says_how_long_and_not_how_much(
         reference="MedicationRequest/earlier",
         started=FhirDate.on(AS_OF - timedelta(days=60)),
         mme_per_day=Decimal(30),
+        is_daily_maximum=True,
         is_repeated=is_repeated,
     )
     chart = replace(chart, drugs=(changed(latest, mme_per_day=Decimal(30)), earlier))
     answered = Answered(assess(chart, knowledge, AS_OF), knowledge)
     assert card in answered.shown
+    text = str(answered.card(card)["detail"])
+    assert ("the daily maximum was used" in text) is not is_repeated
     if dose is not None:
         assert dose in str(answered.card(card)["summary"])
