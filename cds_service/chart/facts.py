@@ -142,7 +142,8 @@ class DrugFact(Struct, frozen=True, kw_only=True):
 
     ``started`` is authoredOn (statements: effective start); ``ended`` the end of a stated validity,
     effective or supply period.  ``mme_per_day`` is None when it cannot be computed;
-    ``is_daily_maximum`` says the dose was a range or as needed.
+    ``is_daily_maximum`` says the dose was a range or as needed, ``is_repeated`` that another
+    active fact of the same drug gives the dose.
     """
 
     reference: str
@@ -152,6 +153,7 @@ class DrugFact(Struct, frozen=True, kw_only=True):
     ended: FhirDate | None = None
     mme_per_day: Decimal | None = None
     is_daily_maximum: bool = False
+    is_repeated: bool = False
 
 
 class DeviceFact(Struct, frozen=True, kw_only=True):

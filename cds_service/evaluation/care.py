@@ -270,8 +270,12 @@ class Care(Struct, frozen=True, dict=True):
 
     @lazy
     def _doses(self) -> list[Decimal | None]:
-        """Return the daily dose of every active opioid that has morphine equivalents."""
-        return [drug.mme_per_day for drug in self.opioids if "buprenorphine" not in drug.concepts]
+        """Return the daily dose of every active opioid that has morphine equivalents, each once."""
+        return [
+            drug.mme_per_day
+            for drug in self.opioids
+            if not drug.is_repeated and "buprenorphine" not in drug.concepts
+        ]
 
     # Person
 

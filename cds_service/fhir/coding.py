@@ -71,7 +71,10 @@ _RECORDS = re.compile(
 _RECORDS_OF_OID = re.compile("[0-9]{8}", re.ASCII)
 """Where a system may name a person or a record: a long number, a UUID, a telling word."""
 _SIDES = {"side-left": Side.LEFT, "side-right": Side.RIGHT, "side-both": Side.BOTH}
-_MODIFIED_CPT = re.compile(r"([0-9]{4}[0-9A-Z])[-: ](LT|RT|50)")
+_MODIFIED_CPT = re.compile(r"([0-9]{4}[0-9A-Z])((?:[-:, ]{1,2}[0-9A-Z]{2}){1,4})")
+_CPT_MODIFIER = re.compile("[0-9A-Z]{2}")
+_CPT_DISCONTINUED = frozenset({"53", "73", "74"})
+"""What was begun or planned and not done: no operation."""
 _CPT_SIDES = {"LT": Side.LEFT, "RT": Side.RIGHT, "50": Side.BOTH}
 _CAPITALS = frozenset({"ICD-10-CM", "ICD-10-PCS", "OPCS-4"})
 _UNDOTTED = {
@@ -263,7 +266,12 @@ def _system_name(system: str) -> str | None:
 def _cleaned(system: str, code: str) -> tuple[str, Side | None]:
     code = code.strip()
     if system == "CPT" and (modified := _MODIFIED_CPT.fullmatch(code)):
-        return modified[1], _CPT_SIDES[modified[2]]
+        modifiers = frozenset(_CPT_MODIFIER.findall(modified[2]))
+        if modifiers & _CPT_DISCONTINUED:
+            return code, None
+        return modified[1], wording.joined_side(
+            _CPT_SIDES[m] for m in modifiers & _CPT_SIDES.keys()
+        )
     if system in _CAPITALS:
         code = code.upper()
     undotted = _UNDOTTED.get(system)

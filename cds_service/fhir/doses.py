@@ -125,6 +125,8 @@ def morphine_equivalent(
 
 def _instruction(found: Factor, instruction: wire.Dosage) -> DailyDose | None:
     """Return what one instruction says, or the most it allows a day where that is less."""
+    if instruction.modifier_extension:
+        return None
     written = _written(found, instruction)
     most = None if found.is_per_hour else _most_a_day(found, instruction.max_dose_per_period)
     if most is None:

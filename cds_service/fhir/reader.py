@@ -47,9 +47,11 @@ READ_TYPES = frozenset(
 _CODED_TYPES = frozenset(
     {"Condition", "Observation", "ServiceRequest", "DiagnosticReport", "AllergyIntolerance"}
 )
+_READ_BY_CODE = (_CODED_TYPES | {"Procedure"}) - {"AllergyIntolerance"}
 ALWAYS_READ = 500
 """Entries of each kind that are read however late it is: more than most charts have."""
 _ID = re.compile(r"[A-Za-z0-9\-._]{1,64}", re.ASCII)
+_OTHER_PEOPLE = frozenset({"RelatedPerson", "Person", "Practitioner", "PractitionerRole", "Group"})
 _DECIDING = (Owner.ANOTHER, Owner.PATIENT)
 """What a reference to another patient says decides; then what one to the patient says."""
 _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
@@ -177,6 +179,13 @@ class Reader:
         if matters:
             self.incomplete.setdefault(entry.key, reasons.UNREADABLE_ENTRY)
 
+    def put_modified_aside(self, entry: Entry) -> None:
+        """Set aside an entry with a modifier; it leaves a gap if a rule might have read it."""
+        is_retracted = entry.status == "entered-in-error"
+        self.put_entry_aside(
+            entry, reasons.MODIFIED, matters=not is_retracted and self._may_be_read(entry)
+        )
+
     def of_kind(self, kind: str) -> Iterator[Entry]:
         """Yield the entries of one resource type; those there is no time for leave a gap."""
         entries = iter(self.entries[kind].values())
@@ -189,7 +198,13 @@ class Reader:
             yield entry
 
     def decoded(self, entry: Entry, kind: type[Wire]) -> Wire | None:
-        """Return *entry* as *kind*; what cannot be read is set aside and leaves a gap."""
+        """Return *entry* as *kind*; what cannot be read is set aside and leaves a gap.
+
+        A modifier extension may turn the meaning of its entry round, and none is known here.
+        """
+        if entry.head.modifier_extension:
+            self.put_modified_aside(entry)
+            return None
         found = read_resource(entry.raw, kind)
         if found is None:
             self.put_entry_aside(entry, reasons.UNREADABLE, matters=True)
@@ -244,7 +259,7 @@ class Reader:
             return True
         kind = head.resource_type
         if kind not in READ_TYPES:
-            self._take_other(key, raw, head)
+            self._take_other(key, resource, head)
             if not (resource.is_beside or self._is_of_another(kind, head)):
                 kinds.add(kind)
             return True
@@ -254,6 +269,9 @@ class Reader:
             return True
         if not resource.is_beside:
             kinds.add(kind)
+        if any(map(self._is_other_person, head.focus)):
+            self.put_aside(key, reasons.OTHER_PERSON, kind)
+            return True
         is_read = kind != "Observation" or self.has_meaning(head) or bool(head.component)
         if is_read:
             self._take_entry(_entry(key, raw, head, kind), owner)
@@ -265,6 +283,11 @@ class Reader:
             itself = wire.Reference(reference=f"Patient/{head.id or ''}")
             return self.subjects.owner(itself) is Owner.ANOTHER
         return self._owner(head) is Owner.ANOTHER
+
+    def _is_other_person(self, focus: wire.Reference) -> bool:
+        """Whether what an Observation is about is no patient: a relative, say."""
+        target = self.relative(focus) or ""
+        return target.partition("/")[0] in _OTHER_PEOPLE
 
     def _owner(self, head: wire.Head) -> Owner:
         if head.focus and self.subjects.owner(*head.focus) is Owner.ANOTHER:
@@ -291,7 +314,14 @@ class Reader:
             self._meaningful[text] = found
         return found
 
-    def _take_other(self, key: str, raw: RawResource, head: wire.Head) -> None:
+    def _may_be_read(self, entry: Entry) -> bool:
+        """Whether an entry has a code of a value set or parts, or is read by more than its code."""
+        is_by_code = entry.kind in _READ_BY_CODE
+        return not is_by_code or self.has_meaning(entry.head) or bool(entry.head.component)
+
+    def _take_other(self, key: str, resource: Headed, head: wire.Head) -> None:
+        """Take what is no entry of the chart; what only came along and is not read is no loss."""
+        raw = resource.raw
         if head.resource_type == "Patient":
             patient = read_resource(raw, wire.Patient)
             if patient is not None:
@@ -300,7 +330,7 @@ class Reader:
             medication = read_resource(raw, wire.Medication)
             if medication is not None and head.id is not None:
                 self._keep_medication(f"Medication/{head.id}", medication)
-        else:
+        elif not resource.is_beside:
             self.put_aside(key, reasons.NOT_READ_HERE)
 
     def _keep_medication(self, name: str, copy: wire.Medication) -> None:

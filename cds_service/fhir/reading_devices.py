@@ -24,13 +24,20 @@ _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
         "implant-pump": r"intrathecal|implant(?:ed|able)[\w -]*\bpump",
     }.items()
 }
-_OUTSIDE_THE_BODY = re.compile(r"\b(?:external|wearable)\b", re.IGNORECASE)
+_OUTSIDE_THE_BODY = re.compile(r"\b(?:external|wearable|transcutaneous|TENS)\b", re.IGNORECASE)
 _INSIDE_THE_BODY = re.compile(r"implant", re.IGNORECASE)
+_SCANNER = "(?:MRI?|magnetic resonance)[ _-]*"
 _NOT_SAFE = re.compile(
-    r"\b(?:not|non)[ -]*MRI?[ -]*(?:safe|conditional)|\bMRI?[ -]*unsafe", re.IGNORECASE
+    rf"\b(?:not|non)[ _-]*{_SCANNER}(?:safe|conditional)|\b{_SCANNER}unsafe", re.IGNORECASE
 )
-_CONDITIONAL = re.compile(r"\bMRI?[ -]*conditional", re.IGNORECASE)
-_SAFE = re.compile(r"\bMRI?[ -]*safe", re.IGNORECASE)
+_CONDITIONAL = re.compile(rf"\b{_SCANNER}conditional", re.IGNORECASE)
+_SAFE = re.compile(rf"\b{_SCANNER}safe", re.IGNORECASE)
+_SAFETY_CODES: Mapping[str, str] = {
+    "C106045": "MR safe",
+    "C106046": "MR conditional",
+    "C106047": "MR unsafe",
+}
+"""The codes of FHIR's own value set for ``Device.safety`` (NCI Thesaurus)."""
 _GADOLINIUM = re.compile(
     r"\bgad(?:olin|obut|oter|opent|obena|odiam|overs|oxet|opic)\w*", re.IGNORECASE
 )
@@ -58,13 +65,13 @@ def _device(reader: Reader, entry: Entry) -> DeviceFact | None:
     words = _words(found)
     coded = reader.vocabulary.plain(found.type)
     concepts = frozenset(name for name in coded if name.startswith(_IMPLANT))
-    if not any(_OUTSIDE_THE_BODY.search(text) for text in words):
+    if not _is_outside(words):
         concepts |= {
             name
             for name, pattern in _IMPLANT_WORDS.items()
             if any(pattern.search(text) for text in words)
         }
-    mr_status = _mr_status((*_all_words(found.safety), *words))
+    mr_status = _mr_status((*_all_words(found.safety), *_safety_codes(found), *words))
     if not concepts and (mr_status is not MrStatus.UNSAFE or _is_outside(words)):
         return None
     return DeviceFact(
@@ -91,6 +98,12 @@ def _all_words(concepts: tuple[wire.CodeableConcept, ...]) -> tuple[str, ...]:
     texts = (concept.text for concept in concepts)
     displays = (coding.display for concept in concepts for coding in concept.coding)
     return tuple(text for text in (*texts, *displays) if text)
+
+
+def _safety_codes(found: wire.Device) -> tuple[str, ...]:
+    """Return what the codes of the safety say: FHIR's in words, others as they are written."""
+    codes = ((coding.code or "").strip() for item in found.safety for coding in item.coding)
+    return tuple(_SAFETY_CODES.get(code, code) for code in codes)
 
 
 def _mr_status(texts: tuple[str, ...]) -> MrStatus:

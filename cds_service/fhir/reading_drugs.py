@@ -13,6 +13,7 @@ from cds_service.fhir.coding import rxnorm_codes, texts_of
 from cds_service.fhir.decoding import read_resource
 from cds_service.fhir.drug_names import drugs_named, names_naloxone
 from cds_service.fhir.reader import Entry, Reader, plain_word
+from cds_service.fhir.renewals import Prescribed, without_repeats
 from cds_service.knowledge.model import NALOXONE, Knowledge
 from cds_service.values import FhirDate
 
@@ -30,12 +31,13 @@ def read_drugs(reader: Reader) -> tuple[tuple[DrugFact, ...], int]:
     Drafts, cancelled and never taken ones are no facts.
     """
     entries = chain(reader.of_kind("MedicationRequest"), reader.of_kind("MedicationStatement"))
-    found = [fact for entry in entries if (fact := _drug(reader, entry)) is not None]
+    read = [drug for entry in entries if (drug := _drug(reader, entry)) is not None]
+    found = without_repeats(read)
     known = [fact for fact in found if fact.concepts]
     return tuple(sorted(known, key=lambda fact: fact.reference)), len(found) - len(known)
 
 
-def _drug(reader: Reader, entry: Entry) -> DrugFact | None:
+def _drug(reader: Reader, entry: Entry) -> Prescribed | None:
     """Return a drug that rules ask for, or without any concept one that nothing identifies."""
     if entry.status == "entered-in-error":
         reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
@@ -59,7 +61,7 @@ def _drug(reader: Reader, entry: Entry) -> DrugFact | None:
     dose = doses.morphine_equivalent(
         doses.factor(named, reader.knowledge), (*found.dosage_instruction, *found.dosage)
     )
-    return DrugFact(
+    fact = DrugFact(
         reference=entry.reference,
         concepts=concepts,
         status=entry.status,
@@ -68,6 +70,16 @@ def _drug(reader: Reader, entry: Entry) -> DrugFact | None:
         mme_per_day=dose.per_day if dose else None,
         is_daily_maximum=dose.is_maximum if dose else False,
     )
+    return Prescribed(
+        fact=fact,
+        products=frozenset(reader.knowledge.clinical_drugs.keys() & rxnorm_codes(named)),
+        tells_of=_targets(reader, (*found.based_on, *found.derived_from)),
+        renews=_targets(reader, (found.prior_prescription,)),
+    )
+
+
+def _targets(reader: Reader, links: Iterable[wire.Reference | None]) -> frozenset[str]:
+    return frozenset(filter(None, map(reader.relative, links)))
 
 
 def _holds_naloxone(named: Sequence[wire.CodeableConcept], knowledge: Knowledge) -> bool:

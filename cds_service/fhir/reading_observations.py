@@ -63,10 +63,9 @@ _EMERGENCIES = frozenset(
         *("motor-paresis", "motor-paraplegia"),
     }
 )
-"""Findings that may be an emergency; an answer we cannot read leaves a gap that is said.
-
-So does a strength that nobody can read.
-"""
+"""Findings that may be an emergency; an answer we cannot read leaves a gap that is said."""
+_EMERGENCY_NUMBERS = frozenset({_STRENGTH, "pvr"})
+"""Numbers that may be one, alike: a strength, residual urine."""
 _FINDINGS = _EMERGENCIES | {
     *("sensory-deficit", "motor-weakness", "wound-problem", "postoperative-fever"),
 }
@@ -134,6 +133,9 @@ def _observation(
 ) -> Iterable[ObservationFact]:
     found = reader.decoded(entry, wire.Observation)
     if found is None:
+        return ()
+    if any(part.modifier_extension for part in found.component):
+        reader.put_modified_aside(entry)
         return ()
     kind = kinds.get((found.code, found.body_site))
     if kind is None:
@@ -260,7 +262,8 @@ def _fact(  # noqa: PLR0913 - what a fact consists of
         return None
     number = _number(part, choice, kind.unit)
     if isinstance(number, str):
-        matters = is_strength and part.valued.data_absent_reason is None
+        was_measured = part.valued.data_absent_reason is None
+        matters = was_measured and not part.concepts.isdisjoint(_EMERGENCY_NUMBERS)
         _put_aside(reader, entry, part, number, matters=matters)
         return None
     return ObservationFact(

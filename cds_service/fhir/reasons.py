@@ -38,8 +38,10 @@ NOT_READ_IN_TIME = "there was more of it than could be read in time"
 
 # Why a single entry was set aside.
 ANOTHER_PATIENT = "it belongs to another patient"
+OTHER_PERSON = "it is about another person than its patient"
 NO_PATIENT = "it does not say whose it is"
 UNREADABLE = "it could not be read"
+MODIFIED = "it carries a modifier this service does not know"
 ENTERED_IN_ERROR = "it was entered in error"
 REFUTED = "it was refuted"
 FUTURE = "it is dated in the future"

@@ -42,8 +42,7 @@ _LARGEST = Decimal(1_000_000_000)
 _MOST_DECIMALS = 30
 """Places behind the point; written out, ``1e-2000000000`` would fill the memory."""
 _BOUNDS: Mapping[str, Decimal] = {"<": Decimal("-0.001"), ">": Decimal("0.001")}
-"""What a limit of the laboratory adds: less than 30 is below 30; cards print two decimals."""
-_BOUNDED = frozenset({"crp", "esr", "wbc", "temperature", "egfr", "pvr"})
+"""What a value sent as a limit adds: less than 30 is below 30; cards print two decimals."""
 _SCORE_UNITS = frozenset({"{score}", "score", "1", "{points}", "points", "{#}", "{number}"})
 _PAIN_UNITS = _SCORE_UNITS | {"/10", "{0-10}", "{0-10}/10", "{nrs}", "{rating}", "{scale}", "cm"}
 
@@ -188,7 +187,7 @@ def measured(concept: str, quantity: Quantity) -> Measured | str:
         result = _visual_analogue(value, quantity)
     else:
         result = _in_scale_unit(scale, value, quantity)
-    if isinstance(result, Measured) and concept in _BOUNDED:
+    if isinstance(result, Measured):
         result = _bounded(result, quantity)
     if isinstance(result, str) or scale.low <= result.value <= scale.high:
         return result
@@ -196,7 +195,7 @@ def measured(concept: str, quantity: Quantity) -> Measured | str:
 
 
 def _bounded(found: Measured, quantity: Quantity) -> Measured:
-    """Return the number on the side of a limit of the laboratory that the true one lies on."""
+    """Return the number on the side of a limit that the true one lies on."""
     comparator = (quantity.comparator or "").strip()
     if comparator not in _BOUNDS:
         return found

@@ -96,6 +96,7 @@ class Head(Base, frozen=True, kw_only=True):
     focus: tuple[Reference, ...] = ()
     code: Raw = Raw()
     component: Raw = Raw()
+    modifier_extension: tuple[Raw, ...] = ()
 
 
 class Copy(Base, frozen=True, kw_only=True):
@@ -173,6 +174,8 @@ class Valued(Base, frozen=True, kw_only=True):
 
 class Component(Valued, frozen=True, kw_only=True):
     """One part of an Observation."""
+
+    modifier_extension: tuple[Raw, ...] = ()
 
 
 class Moments(Base, frozen=True, kw_only=True):
@@ -264,6 +267,7 @@ class DoseAndRate(Base, frozen=True, kw_only=True):
 class Dosage(Base, frozen=True, kw_only=True):
     """One dosage instruction."""
 
+    modifier_extension: tuple[Raw, ...] = ()
     sequence: Decimal | None = None
     timing: Timing | None = None
     as_needed_boolean: bool | None = None
@@ -296,6 +300,9 @@ class Drug(Base, frozen=True, kw_only=True):
     dosage_instruction: tuple[Dosage, ...] = ()
     dosage: tuple[Dosage, ...] = ()
     dispense_request: DispenseRequest | None = None
+    based_on: tuple[Reference, ...] = ()
+    derived_from: tuple[Reference, ...] = ()
+    prior_prescription: Reference | None = None
     contained: tuple[Raw, ...] = ()
 
 

@@ -116,6 +116,33 @@ def test_side_and_level_come_from_codes(read: ReadChart) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "side"),
+    [
+        ("63030-62", None),
+        ("63030-80", None),
+        ("63030 78", None),
+        ("63030:RT:62", Side.RIGHT),
+        ("63030-59-LT", Side.LEFT),
+        ("63030, 50, 62", Side.BOTH),
+        ("63030-LT-RT", Side.BOTH),
+    ],
+)
+def test_operation_with_other_modifiers_is_an_operation(
+    read: ReadChart, code: str, side: Side | None
+) -> None:
+    """With a second surgeon, an assistant, a return to theatre, whatever stands beside it."""
+    (fact,) = read(procedure(code, CPT)).procedures
+    assert "discectomy" in fact.concepts
+    assert fact.side is side
+
+
+@pytest.mark.parametrize("code", ["63030-53", "63030-LT-73", "63030:74", "63030-", "63030-62X"])
+def test_operation_that_was_broken_off_is_none(read: ReadChart, code: str) -> None:
+    """A modifier says that it was not done; and what is no modifier leaves no code we know."""
+    assert read(procedure(code, CPT)).procedures == ()
+
+
+@pytest.mark.parametrize(
     ("fields", "performed"),
     [
         ({"performedDateTime": "2026-05-04T23:30:00-05:00"}, (date(2026, 5, 5), date(2026, 5, 5))),
@@ -555,6 +582,11 @@ def device(**fields: object) -> Resource:
         ),
         ({"type": {"text": "Aneurysm clip, MRI safe"}}, "implant-clip", MrStatus.SAFE),
         ({"type": {"text": "Intrathecal pump"}}, "implant-pump", MrStatus.UNKNOWN),
+        (
+            {"type": {"text": "Implanted nerve stimulator, external charger"}},
+            "implant-neurostimulator",
+            MrStatus.UNKNOWN,
+        ),
     ],
 )
 def test_implant_is_recognised_by_code_or_words(
@@ -567,12 +599,46 @@ def test_implant_is_recognised_by_code_or_words(
     assert fact.label
 
 
+NCI = "urn:oid:2.16.840.1.113883.3.26.1.1"
+
+
+@pytest.mark.parametrize(
+    ("safety", "status"),
+    [
+        (concept(NCI, "C106045"), MrStatus.SAFE),
+        (concept(NCI, "C106046"), MrStatus.CONDITIONAL),
+        (concept(NCI, "C106047"), MrStatus.UNSAFE),
+        ({"text": "Magnetic Resonance Safe"}, MrStatus.SAFE),
+        ({"coding": [{"display": "Magnetic Resonance Conditional"}]}, MrStatus.CONDITIONAL),
+        ({"coding": [{"display": "Magnetic Resonance Unsafe"}]}, MrStatus.UNSAFE),
+        ({"text": "Not magnetic resonance safe"}, MrStatus.UNSAFE),
+        ({"coding": [{"code": "mr-unsafe"}]}, MrStatus.UNSAFE),
+        ({"coding": [{"code": "MR_CONDITIONAL"}]}, MrStatus.CONDITIONAL),
+        (concept(NCI, "C113844"), MrStatus.UNKNOWN),
+    ],
+)
+def test_safety_in_the_scanner_is_read_as_fhir_writes_it(
+    read: ReadChart, safety: Resource, status: MrStatus
+) -> None:
+    """FHIR's own words and codes for Device.safety count like the short ones."""
+    (fact,) = read(device(type={"text": "Pacemaker"}, safety=[safety])).devices
+    assert fact.mr_status is status
+
+
+def test_unknown_implant_coded_unsafe_as_fhir_codes_it_counts(read: ReadChart) -> None:
+    """A cochlear implant with only the code holds back the scanner as one with the words does."""
+    (fact,) = read(device(type={"text": "Cochlear"}, safety=[concept(NCI, "C106047")])).devices
+    assert fact.mr_status is MrStatus.UNSAFE
+
+
 @pytest.mark.parametrize(
     "fields",
     [
         {"type": {"text": "Wheelchair"}},
         {"type": {"text": "Pacemaker"}, "status": "inactive"},
         {"type": {"text": "Automated external defibrillator"}},
+        {"type": {"text": "Transcutaneous electrical nerve stimulator"}},
+        {"deviceName": [{"name": "TENS neurostimulator"}]},
     ],
 )
 def test_other_devices_are_no_implants(read: ReadChart, fields: dict[str, object]) -> None:

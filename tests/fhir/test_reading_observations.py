@@ -115,6 +115,31 @@ def test_value_that_cannot_be_trusted_is_set_aside_and_said(
     assert [item.reason for item in chart.set_aside] == [reason]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        quantity(0.25, "L"),
+        {"valueString": "350 ml"},
+        {"valueRange": {"low": {"value": 250}, "high": {"value": 300}}},
+        {"interpretation": [{"text": "high"}]},
+    ],
+)
+def test_residual_urine_nobody_can_read_leaves_a_gap(
+    read: ReadChart, value: dict[str, object]
+) -> None:
+    """It may be an emergency, so the service is not silent."""
+    chart = read(observation("pvr-ml", LOCAL, **value))
+    assert chart.observations == ()
+    assert chart.supply[Key.SCORES].state is State.PARTIAL
+
+
+def test_residual_urine_that_was_not_measured_leaves_no_gap(read: ReadChart) -> None:
+    """A stated absence of a value is no value that was missed."""
+    reason = {"text": "not performed"}
+    chart = read(observation("pvr-ml", LOCAL, dataAbsentReason=reason))
+    assert chart.supply[Key.SCORES].state is State.SUPPLIED
+
+
 def test_enormous_numbers_are_only_out_of_range(read: ReadChart) -> None:
     """A number no decimal can be worked with is set aside, not an error."""
     body = (
@@ -139,12 +164,17 @@ def test_converted_value_names_its_original(read: ReadChart) -> None:
         ("98979-8", (">", 60, "mL/min/{1.73_m2}"), (60, 61), "> 60"),
         ("1988-5", ("<", 1, "mg/dL"), (9, 10), "< 1 mg/dL"),
         ("1988-5", (">", 10, "mg/L"), (10, 11), "> 10"),
+        ("44261-6", ("<", 10, "{score}"), (9, 10), "< 10"),
+        ("72514-3", ("<", 4, "{score}"), (3, 4), "< 4"),
+        ("72514-3", (">", 6, "{score}"), (6, 7), "> 6"),
+        ("97908-8", ("<", 23, "%"), (22, 23), "< 23"),
+        ("38214-3", ("<", 40, "mm"), (3, 4), "< 40 mm"),
     ],
 )
-def test_limit_of_the_laboratory_is_never_reached(
+def test_value_sent_as_a_limit_never_reaches_it(
     read: ReadChart, code: str, sent: tuple[str, int, str], between: tuple[int, int], original: str
 ) -> None:
-    """A filtration rate reported as "< 30" is below 30, and the card can say what was sent."""
+    """A filtration rate or a score sent as "< 30" is below 30, and the card says what was sent."""
     comparator, number, unit = sent
     value = {"value": number, "comparator": comparator, "unit": unit, "code": unit}
     (fact,) = read(observation(code, valueQuantity=value)).observations

@@ -386,3 +386,15 @@ def test_urn_that_names_two_patients_names_nobody(knowledge: Knowledge) -> None:
         )
         assert chart.procedures == ()
         assert chart.supply_of(Key.PROCEDURES).state is State.PARTIAL
+
+
+@pytest.mark.parametrize("kind", ["RelatedPerson", "Practitioner", "Group"])
+def test_observation_about_a_relative_is_not_the_patients(read: ReadChart, kind: str) -> None:
+    """A mother who smokes is no smoker of this chart; what is about a device still counts."""
+    smokes = {"valueCodeableConcept": concept(SNOMED, "449868002")}
+    status = observation("72166-2", **smokes, focus=[{"reference": f"{kind}/1"}])
+    chart = read(status)
+    assert chart.observations == ()
+    assert [item.reason for item in chart.set_aside] == [reasons.OTHER_PERSON]
+    assert chart.supply[Key.SCORES].state is State.SUPPLIED
+    assert read({**status, "focus": [{"reference": "Device/1"}]}).observations

@@ -290,6 +290,17 @@ def test_what_came_along_with_no_operation_is_no_answer(
     assert operations(knowledge, empty).supply_of(Key.PROCEDURES).state is State.EMPTY
 
 
+@pytest.mark.parametrize(("mode", "said"), [("include", []), ("match", [reasons.NOT_READ_HERE])])
+def test_cards_are_told_only_of_unread_answers_not_of_what_came_along(
+    knowledge: Knowledge, mode: str, said: list[str]
+) -> None:
+    """The surgeon's own entry, sent along with the operation, takes nothing from the chart."""
+    surgeon = {"resourceType": "Practitioner", "id": "s"}
+    entries = [{"resource": procedure()}, {"resource": surgeon, "search": {"mode": mode}}]
+    chart = operations(knowledge, {"resourceType": "Bundle", "entry": entries})
+    assert [item.reason for item in chart.set_aside] == said
+
+
 def test_what_is_of_another_patient_is_no_answer_of_another_kind(knowledge: Knowledge) -> None:
     """It is set aside, and the rest of the key stays as it is."""
     about_bert = {"subject": {"reference": "Patient/bert"}}

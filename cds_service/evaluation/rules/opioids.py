@@ -82,7 +82,7 @@ def _notes(case: Case) -> tuple[Note, ...]:
         notes.append(Note(key="mme-unknown"))
     elif case.care.uncounted_doses:
         notes.append(Note(key="mme-least", words={"count": case.care.uncounted_doses}))
-    if any(drug.is_daily_maximum for drug in case.care.opioids):
+    if any(drug.is_daily_maximum and not drug.is_repeated for drug in case.care.opioids):
         notes.append(Note(key="mme-daily-maximum"))
     has_naloxone = case.care.is_taken("naloxone").is_yes
     notes.append(Note(key="naloxone-on-record" if has_naloxone else "offer-naloxone"))

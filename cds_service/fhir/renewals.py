@@ -1,0 +1,74 @@
+"""Which of several active prescriptions of one drug say how much of it is taken.
+
+Prescriptions stay active for months after the next one was written, and some records tell of
+another prescription: added up they would make a dose that nobody takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from cds_service.chart.facts import DrugFact
+
+
+class Prescribed(Struct, frozen=True, kw_only=True):
+    """A drug fact with what its entry says of other entries.
+
+    ``products`` are the RxNorm codes that name a clinical or branded drug, ``tells_of`` the
+    prescriptions it reports or carries out, ``renews`` those it takes the place of.
+    """
+
+    fact: DrugFact
+    products: frozenset[str] = frozenset()
+    tells_of: frozenset[str] = frozenset()
+    renews: frozenset[str] = frozenset()
+
+
+def without_repeats(found: Sequence[Prescribed]) -> list[DrugFact]:
+    """Return the facts of *found*; those whose dose another active one gives are marked."""
+    active = [one for one in found if one.fact.status == "active"]
+    repeated = _linked(active)
+    repeated |= _older([one for one in active if one.fact.reference not in repeated])
+    return [
+        replace(one.fact, is_repeated=True) if one.fact.reference in repeated else one.fact
+        for one in found
+    ]
+
+
+def _linked(active: Sequence[Prescribed]) -> set[str]:
+    """Return the references of those that another one renews, or that tell of another one."""
+    known = {one.fact.reference for one in active}
+    repeated: set[str] = set()
+    for one in active:
+        reference = one.fact.reference
+        repeated |= (one.renews & known) - {reference}
+        if one.tells_of & (known - repeated - {reference}):
+            repeated.add(reference)
+    return repeated
+
+
+def _older(active: Iterable[Prescribed]) -> set[str]:
+    """Return the references of those of which a later one of the same drug is active.
+
+    Time:
+        Those of the latest day add up; on one day orders come before reports of what is taken.
+    """
+    by_product: dict[frozenset[str], list[DrugFact]] = {}
+    for one in active:
+        if one.products:
+            by_product.setdefault(one.products, []).append(one.fact)
+    return {
+        fact.reference
+        for facts in by_product.values()
+        for fact in facts
+        if _age(fact) < max(map(_age, facts))
+    }
+
+
+def _age(fact: DrugFact) -> tuple[date, bool]:
+    started = fact.started.latest if fact.started is not None else date.min
+    return started, fact.reference.startswith("MedicationRequest/")

@@ -1,0 +1,124 @@
+"""A prescription that is renewed, or told of twice, is one dose."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from tests.fhir.chart_parts import RXNORM, ReadChart, Resource, concept, drug_order
+
+OXYCODONE_80, OXYCODONE_10 = "1860148", "1049621"
+"""Two drugs of one ingredient."""
+INGREDIENT = "7804"
+
+
+def prescribed(
+    name: str, day: str | None, code: str = OXYCODONE_10, /, **fields: object
+) -> Resource:
+    """Return an active order of 20 mg of oxycodone twice a day, 60 MME."""
+    dose = {
+        "timing": {"repeat": {"frequency": 2, "period": 1, "periodUnit": "d"}},
+        "doseAndRate": [{"doseQuantity": {"value": 20, "code": "mg"}}],
+    }
+    fields = {"dosageInstruction": [dose], **fields}
+    order = drug_order(medicationCodeableConcept=concept(RXNORM, code), authoredOn=day, **fields)
+    return {**order, "id": name}
+
+
+def stated(name: str, day: str, **fields: object) -> Resource:
+    """Return a statement that the same is taken."""
+    order = prescribed(name, None)
+    dose = order.pop("dosageInstruction")
+    statement = {**order, "resourceType": "MedicationStatement", "dosage": dose}
+    return {**statement, "effectivePeriod": {"start": day}, **fields}
+
+
+def counted(read: ReadChart, *entries: Resource) -> set[str]:
+    """Return the ids of the entries whose dose counts, whatever their order."""
+    found: set[str] = set()
+    for several in (entries, entries[::-1]):
+        drugs = read(*several).drugs
+        assert {drug.mme_per_day for drug in drugs} == {Decimal(60)}
+        found = {drug.reference.partition("/")[2] for drug in drugs if not drug.is_repeated}
+    return found
+
+
+def test_monthly_prescriptions_that_all_stay_active_are_one_dose(read: ReadChart) -> None:
+    """The latest one says how much is taken; the earlier ones say since when."""
+    months = [prescribed(f"m{month}", f"2026-0{month}-05") for month in range(1, 10)]
+    assert counted(read, *months) == {"m9"}
+
+
+def test_two_drugs_of_one_ingredient_add_up(read: ReadChart) -> None:
+    """Long-acting and short-acting tablets are taken together."""
+    both = (prescribed("a", "2026-08-05", OXYCODONE_80), prescribed("b", "2026-09-05"))
+    assert counted(read, *both) == {"a", "b"}
+
+
+def test_prescriptions_of_one_day_add_up(read: ReadChart) -> None:
+    """One for the day and one for the night, say."""
+    both = (prescribed("a", "2026-09-05"), prescribed("b", "2026-09-05"))
+    assert counted(read, *both) == {"a", "b"}
+
+
+def test_prescriptions_known_only_by_ingredient_add_up(read: ReadChart) -> None:
+    """They may be different drugs."""
+    both = (
+        prescribed("a", "2026-08-05", INGREDIENT),
+        prescribed("b", "2026-09-05", INGREDIENT),
+    )
+    assert counted(read, *both) == {"a", "b"}
+
+
+def test_prescription_without_a_day_gives_way_to_a_dated_one(read: ReadChart) -> None:
+    """Nobody can say that it is the later one; alone it counts."""
+    assert counted(read, prescribed("a", None), prescribed("b", "2026-09-05")) == {"b"}
+    assert counted(read, prescribed("a", None)) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (prescribed("a", "2026-08-05", INGREDIENT), {"derivedFrom": "MedicationRequest/a"}),
+        (prescribed("a", "2026-08-05", INGREDIENT), {"basedOn": "MedicationRequest/a"}),
+        (prescribed("a", "2026-09-05"), {}),
+    ],
+    ids=["derived from the order", "based on the order", "of the same drug and day"],
+)
+def test_statement_of_what_was_prescribed_is_no_second_dose(
+    read: ReadChart, first: Resource, second: dict[str, str]
+) -> None:
+    """The order and what the patient says of it are one drug."""
+    links = {name: [{"reference": target}] for name, target in second.items()}
+    statement = stated("b", "2026-09-05", **links)
+    assert counted(read, first, statement) == {"a"}
+
+
+def test_order_that_carries_out_another_is_no_second_dose(read: ReadChart) -> None:
+    """An inpatient order and its single instances are one drug."""
+    first = prescribed("a", "2026-09-05", INGREDIENT)
+    link = {"basedOn": [{"reference": "MedicationRequest/a"}], "intent": "instance-order"}
+    assert counted(read, first, prescribed("b", "2026-09-05", INGREDIENT, **link)) == {"a"}
+
+
+def test_renewal_that_names_the_one_before_takes_its_place(read: ReadChart) -> None:
+    """Whatever code either of them has."""
+    first = prescribed("a", "2026-08-05", INGREDIENT)
+    link = {"priorPrescription": {"reference": "MedicationRequest/a"}}
+    assert counted(read, first, prescribed("b", "2026-09-05", **link)) == {"b"}
+
+
+def test_statement_of_an_ended_order_counts(read: ReadChart) -> None:
+    """What is still taken is taken."""
+    first = prescribed("a", "2026-08-05", status="completed")
+    link = {"derivedFrom": [{"reference": "MedicationRequest/a"}]}
+    assert counted(read, first, stated("b", "2026-08-05", **link)) == {"a", "b"}
+
+
+@pytest.mark.parametrize("link", ["basedOn", "derivedFrom", "priorPrescription"])
+def test_prescription_that_names_itself_counts(read: ReadChart, link: str) -> None:
+    """Nobody else gives its dose."""
+    itself = {"reference": "MedicationRequest/a"}
+    fields = {link: itself if link == "priorPrescription" else [itself]}
+    assert counted(read, prescribed("a", "2026-08-05", **fields)) == {"a"}
