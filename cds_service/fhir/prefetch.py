@@ -9,7 +9,7 @@ itself counts as much as what the outer one says.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -128,7 +128,7 @@ class Page(Unshown, frozen=True, kw_only=True):
     left: tuple[RawResource, ...] = ()
     """Resources that are not looked at, because there are too many."""
     matches: tuple[str | bytes, ...] = ()
-    """Copies and versions of one resource have one name."""
+    """Copies and versions of one resource have one name; a server that sends them counts them."""
     total: int | None = None
     next_url: str | None = None
     problem: str | None = None
@@ -176,7 +176,7 @@ def joined_answer(pages: Sequence[Page], cut: str | None = None) -> KeyAnswer:
     if page.is_unusable:
         return KeyAnswer.not_supplied(page.problem or reasons.NOT_FHIR_JSON)
     problem = page.problem or cut
-    if problem is None and _has_fewer(page.matches, page.total):
+    if problem is None and page.total is not None and len(page.matches) < page.total:
         problem = reasons.FEWER_THAN_TOTAL
     if problem is not None:
         supply = Supply(state=State.PARTIAL, reason=problem)
@@ -185,11 +185,6 @@ def joined_answer(pages: Sequence[Page], cut: str | None = None) -> KeyAnswer:
     return KeyAnswer(
         supply=supply, resources=page.resources, full_urls=page.full_urls, left=page.left
     )
-
-
-def _has_fewer(matches: Sequence[str | bytes], total: int | None) -> bool:
-    """Whether *matches* name fewer resources than *total*; the same one twice is one."""
-    return total is not None and (len(matches) < total or len(set(matches)) < total)
 
 
 _SUPPLIED = Supply(state=State.SUPPLIED)
@@ -203,9 +198,17 @@ def _joined(pages: Sequence[Page]) -> Page:
         resources=tuple(resource for page in pages for resource in page.resources),
         full_urls=joined_full_urls(page.full_urls for page in pages),
         left=tuple(resource for page in pages for resource in page.left),
-        matches=tuple(name for page in pages for name in page.matches),
+        matches=tuple(_different(page.matches for page in pages)),
         problem=next((page.problem for page in pages if page.problem is not None), None),
     )
+
+
+def _different(pages: Iterable[Sequence[str | bytes]]) -> Iterator[str | bytes]:
+    """Yield the names of each page without those of the pages before: pages may overlap."""
+    before: set[str | bytes] = set()
+    for names in pages:
+        yield from (name for name in names if name not in before)
+        before.update(names)
 
 
 def merged_answer(answers: Sequence[KeyAnswer]) -> KeyAnswer:
@@ -305,7 +308,7 @@ class _Gathered:
         total, next_url = self.add_bundle(bundle, depth)
         if next_url is not None:  # only pages of the whole answer are fetched
             self.problems.append(reasons.MORE_PAGES)
-        elif _has_fewer(self.matches[before:], total):
+        elif total is not None and len(self.matches) - before < total:
             self.problems.append(reasons.FEWER_THAN_TOTAL)
 
     def _add_outcome(self, raw: Raw) -> None:
