@@ -74,9 +74,9 @@ def test_server_that_answers_nothing_in_time_is_left_alone(
     gateway: Gateway, server: FaultServer
 ) -> None:
     """Nine searches that were cut off are nine failures."""
-    server.behaviours |= dict.fromkeys(TYPES.values(), fault_server.slow(0.5))
+    server.behaviours |= dict.fromkeys(TYPES.values(), fault_server.slow(1.0))
     client = dev_profile()
-    gateway.answers(call(server), client, deadline(0.1))
+    gateway.answers(call(server), client, deadline(0.4))
     answers = gateway.answers(call(server), client, deadline(2))
     assert {answer.supply.reason for answer in answers.values()} == {reasons.SERVER_PAUSED}
 
