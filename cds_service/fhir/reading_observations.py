@@ -66,6 +66,8 @@ _EMERGENCIES = frozenset(
 """Findings that may be an emergency; an answer we cannot read leaves a gap that is said."""
 _EMERGENCY_NUMBERS = frozenset({_STRENGTH, "pvr"})
 """Numbers that may be one, alike: a strength, residual urine."""
+_EXAMINED = frozenset({"saddle-sensation", "anal-tone"})
+"""Examinations of them, whose result is an answer: without one they say nothing."""
 _FINDINGS = _EMERGENCIES | {
     *("sensory-deficit", "motor-weakness", "wound-problem", "postoperative-fever"),
 }
@@ -251,6 +253,8 @@ def _fact(  # noqa: PLR0913 - what a fact consists of
     choice = _choice(reader, part.valued)
     if part.concepts & _FINDINGS:
         choice = choice or _answered_otherwise(part.valued)
+        if not choice and part.concepts & _EXAMINED:
+            choice = frozenset({OTHER_ANSWER})
         if OTHER_ANSWER in choice:
             was_answered = part.valued.data_absent_reason is None
             matters = was_answered and not part.concepts.isdisjoint(_EMERGENCIES)

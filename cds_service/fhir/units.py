@@ -75,13 +75,15 @@ def _lab(
     high: int,
     units: frozenset[str],
     conversions: Mapping[str, tuple[str, Callable[[Decimal], Decimal]]] | None = None,
+    *,
+    accepts_no_unit: bool = False,
 ) -> Scale:
     return Scale(
         low=Decimal(low),
         high=Decimal(high),
         units=units,
         conversions=conversions or {},
-        accepts_no_unit=False,
+        accepts_no_unit=accepts_no_unit,
     )
 
 
@@ -159,6 +161,7 @@ SCALES: Mapping[str, Scale] = {
                 "ml/min",
             }
         ),
+        accepts_no_unit=True,  # it has no other unit, and its codes say it
     ),
     "pvr": Scale(
         low=Decimal(0),

@@ -42,6 +42,7 @@ def quantity(value: object, unit: str | None = None) -> dict[str, object]:
         ("4537-7", 40, "mm/hr", "40"),
         ("98979-8", 29, "mL/min/{1.73_m2}", "29"),
         ("98979-8", 29, "mL/min/1.73 m²", "29"),
+        ("48642-3", 29, None, "29"),
     ],
 )
 def test_value_is_read_in_the_unit_of_the_core(
@@ -373,6 +374,11 @@ def test_finding_with_an_answer_nobody_reads_is_neither(read: ReadChart, answer:
     [
         (RETENTION, {"valueString": "since yesterday"}, State.PARTIAL),
         (SADDLE, {"valueCodeableConcept": concept("urn:oid:1.2.3", "Y")}, State.PARTIAL),
+        (SADDLE, {}, State.PARTIAL),
+        (SADDLE, {"interpretation": [concept(SNOMED, "263654008")]}, State.PARTIAL),
+        (SADDLE, {"dataAbsentReason": {"text": "not examined"}}, State.SUPPLIED),
+        (concept(LOCAL, "anal-tone"), {}, State.PARTIAL),
+        (RETENTION, {}, State.SUPPLIED),
         (RETENTION, {"dataAbsentReason": {"text": "not asked"}}, State.SUPPLIED),
         (concept(SNOMED, "44077006"), {"valueString": "left big toe"}, State.SUPPLIED),
         (concept(SNOMED, "6077001"), {"valueString": "slightly"}, State.PARTIAL),
