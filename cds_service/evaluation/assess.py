@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 
 from msgspec.structs import replace
@@ -39,8 +39,12 @@ from cds_service.evaluation.selection import select
 from cds_service.knowledge.model import Knowledge
 
 AGE_UNKNOWN = "the date of birth is not recorded"
-_MILDER = {"RF-CES": "RF-POUR", "RF-INF": "RF-INF-W"}
-"""A red flag that one end of an interval gives, and the milder card of its family."""
+_MILDER = {
+    "RF-CES": ("RF-MOTOR", "RF-EDH", "RF-POUR"),
+    "RF-MOTOR": ("RF-EDH",),
+    "RF-INF": ("RF-INF-W",),
+}
+"""A red flag that one end of an interval gives, and the cards of its family that claim less."""
 _LONG_AGO = date(1900, 1, 1)
 """A stand-in for an unknown day of operation, before anything a chart records."""
 
@@ -210,21 +214,41 @@ def _agreed(latest: Mapping[str, Finding], earliest: Mapping[str, Finding]) -> d
             reasons=("the operation is dated only to a month or year, and its ends disagree",),
             unread=finding.unread | other.unread,
         )
-    for severe, mild in _MILDER.items():
-        for table, counterpart in ((latest, earliest), (earliest, latest)):
-            if is_met(table, severe) and is_met(counterpart, mild):
-                merged[mild] = counterpart[mild]
+    for severe, family in _MILDER.items():
+        if not is_met(merged, severe):
+            merged |= _milder(latest, earliest, severe, family)
     return merged
+
+
+def _milder(
+    latest: Mapping[str, Finding],
+    earliest: Mapping[str, Finding],
+    severe: str,
+    family: Iterable[str],
+) -> dict[str, Finding]:
+    """Return the cards of *family* that one end gives where the other end gives *severe*."""
+    milder = {}
+    for table, counterpart in ((latest, earliest), (earliest, latest)):
+        for card in family:
+            if is_met(table, severe) and is_met(counterpart, card):
+                finding = counterpart[card]
+                days = {"dss": table[severe].words.get("dss", "")}
+                milder[card] = replace(finding, words=_span(finding.words, days))
+    return milder
 
 
 def _span(words: Mapping[str, Word], other: Mapping[str, Word]) -> dict[str, Word]:
     """Return words in which a number or day that differs between both ends becomes a span."""
-    spanned: dict[str, Word] = {}
-    for name, word in words.items():
-        counterpart = other.get(name, word)
-        is_plain = isinstance(word, int | date) and isinstance(counterpart, int | date)
-        spanned[name] = f"{word} to {counterpart}" if is_plain and word != counterpart else word
-    return spanned
+    return {name: _between(word, other.get(name, word)) for name, word in words.items()}
+
+
+def _between(word: Word, other: Word) -> Word:
+    """Return two numbers, or two days, as one span from the lower to the higher."""
+    if isinstance(word, int) and isinstance(other, int) and word != other:
+        return f"{min(word, other)} to {max(word, other)}"
+    if isinstance(word, date) and isinstance(other, date) and word != other:
+        return f"{min(word, other)} to {max(word, other)}"
+    return word
 
 
 def _selected(
