@@ -52,6 +52,11 @@ _TOLD = frozenset({*_TESTS, *_VISITS, *_ORDERS})
 _SCANS = ("mri-", "ct-", "xray-")
 _NEEDLES = frozenset({"emg-lower-limb", "ct-myelogram-lumbar", "scs-evaluation-referral"})
 _READ_STATES = frozenset({State.SUPPLIED, State.EMPTY})
+_CODED = {
+    "fact-deficit": "fact-deficit-coded",
+    "fact-deficit-outdated": "fact-deficit-outdated-coded",
+}
+"""A weakness in words, and one that a diagnosis code stands for: nobody graded it."""
 _SHOWN_SCORES = 6
 _SHOWN_DATES = 3
 
@@ -80,9 +85,10 @@ class Story:
         lines += [self._series(case, site) for site in scored]
         leading = None if case.is_date_unknown else case.pain.leading
         if leading is not None and leading.course is not None:
-            lines.append(self._course(leading))
+            lines.append(self._course(case, leading))
             if leading.baseline is None:
-                lines.append(self.line("no-baseline"))
+                name = Term(kind="phrase", id=f"series-{leading.driver.value}")
+                lines.append(self.line("no-baseline", series=name))
         return lines + self._deficits(case)
 
     @lazy
@@ -236,9 +242,12 @@ class Story:
         conflict = f", also {listed(others)} that day" if others else ""
         return f"{value} on {case.day(score.day).isoformat()}{conflict}"
 
-    def _course(self, site: SiteCourse) -> str:
+    def _course(self, case: Case, site: SiteCourse) -> str:
         course = site.course or Course.INSUFFICIENT
         if course is Course.RETURNED and site.onset is not None and site.last_low is not None:
+            if case.other_dss is not None:
+                low, onset = case.day(site.last_low), case.day(site.onset)
+                return self.line("fact-return-dates", low=low, onset=onset)
             return self.line("fact-return", low=site.last_low, onset=site.onset)
         name = course.value.lower().replace("_", "-")
         return self.line(
@@ -266,6 +275,8 @@ class Story:
         if deficit.onset is None and phrase == "fact-deficit":
             return self.line("fact-deficit-half-dated", date=seen, **words)
         onset = {} if deficit.onset is None else {"date": case.day(deficit.onset)}
+        if deficit.is_coded:
+            phrase = _CODED[phrase]
         return self.line(phrase, seen=seen, **onset, **words)
 
     @lazy

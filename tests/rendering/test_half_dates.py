@@ -124,3 +124,19 @@ def test_operation_of_a_month_is_shown_with_the_month(knowledge: Knowledge) -> N
     answered = answered_with(knowledge, {**facts, "operation date": "month"})
     text = detail(answered, next(iter(answered.shown)))
     assert "Operation 2025-11 (197 to 226 days ago)" in text
+
+
+def test_course_after_an_operation_of_a_month_is_told_in_dates(knowledge: Knowledge) -> None:
+    """The day since surgery is not known, the day of the score is."""
+    facts = {"day": 100, "operation": "discectomy", "leg": {-60: 8, 40: 1, 95: 7}}
+    answered = answered_with(knowledge, {**facts, "operation date": "month"})
+    text = detail(answered, "IMG-MRI-RTR")
+    assert "Low until 2026-04-16, back by 2026-06-10." in text
+    assert "back by day 95" not in text
+
+
+def test_span_of_dates_runs_forward(knowledge: Knowledge) -> None:
+    """The day to measure again is counted from both ends, the first one first."""
+    facts = {"day": 50, "operation": "discectomy", "leg": {-60: 8, 45: 7}}
+    answered = answered_with(knowledge, {**facts, "operation date": "month"})
+    assert "re-measure on 2026-06-30 to 2026-07-29" in detail(answered, "EARLY-WATCH")

@@ -52,8 +52,8 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
     )
     if not finding.is_met:
         return finding
-    finding = replace(finding, notes=drug_notes(case))
     is_pain = by_pain.is_yes
+    finding = replace(finding, notes=(*(_rise_notes(case) if is_pain else ()), *drug_notes(case)))
     signs = coded or (() if is_pain else wound)
     is_dated = (is_pain and _is_second_sign_dated(case)) or any(sign.is_dated for sign in signs)
     is_critical = (is_pain or bool(coded)) and is_dated
@@ -62,7 +62,11 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
     latest_scores = _latest_scores(case) if is_pain else ()
     words: dict[str, Word] = {"dss": case.dss}
     if latest_scores:
-        words |= {"score": latest_scores[0].value, "signs": _second_signs(case)}
+        words |= {
+            "score": latest_scores[0].value,
+            "on": latest_scores[0].day,
+            "signs": _second_signs(case),
+        }
     finding = replace(
         finding,
         indicator=Indicator.CRITICAL if is_critical else Indicator.WARNING,
@@ -127,7 +131,7 @@ def _second_haematoma_sign(case: Case) -> Answer:
     bladder = read_bladder(case)
     has_residual = bladder.residual is not None
     unread = case.workup.unread((Key.SCORES,))
-    rise = found(_has_sudden_rise(case), unread) & case.cautions.is_bleeding_risk
+    rise = found(_sudden_rise(case) is not None, unread) & case.cautions.is_bleeding_risk
     return any_of(
         (
             case.motor.any(case.motor.new),
@@ -145,7 +149,7 @@ def _second_signs(case: Case) -> tuple[Term, ...]:
         signs.insert(0, Term(kind="phrase", id="new-leg-weakness"))
     if bladder.residual is not None:
         signs.append(Term(kind="value-set", id="pvr"))
-    if _has_sudden_rise(case):
+    if _sudden_rise(case) is not None:
         risks = {
             "rise-anticoagulant": case.cautions.is_anticoagulated,
             "rise-coagulopathy": case.cautions.has_coagulopathy,
@@ -172,28 +176,36 @@ def _is_second_sign_dated(case: Case) -> bool:
         any(deficit.onset is not None for deficit in case.motor.new)
         or any(sign.is_dated for sign in bladder.signs)
         or bladder.residual is not None
-        or _has_sudden_rise(case)
+        or _sudden_rise(case) is not None
     )
 
 
+def _rise_notes(case: Case) -> tuple[Note, ...]:
+    """Return from which score to which pain rose, if that is a second sign."""
+    rise = _sudden_rise(case)
+    if rise is None or not case.cautions.is_bleeding_risk.is_yes:
+        return ()
+    return (Note(key="rise", words={"before": rise[0], "after": rise[1]}),)
+
+
 @once
-def _has_sudden_rise(case: Case) -> bool:
-    """Return whether pain rose between the last two days of a site or the last two scores."""
-    for driver, site in case.pain.sites.items():
-        days = (*site.day_zero, *site.series)
-        if driver is Driver.ODI or len(days) <= 1:
-            continue
-        *_, previous, latest = days
-        if case.limits.met("haematoma-rise", latest.value - previous.value):
-            return True
-    return any(_rises_within_day(case, site) for site in Site)
+def _sudden_rise(case: Case) -> tuple[Decimal, Decimal] | None:
+    """Return the last two day values of a site, or the last two scores, if pain rose suddenly."""
+    pairs = [
+        (days[-2].value, days[-1].value)
+        for driver, site in case.pain.sites.items()
+        if driver is not Driver.ODI and len(days := (*site.day_zero, *site.series)) > 1
+    ]
+    pairs += [pair for site in Site if (pair := _last_two_of_day(case, site)) is not None]
+    sudden = (pair for pair in pairs if case.limits.met("haematoma-rise", pair[1] - pair[0]))
+    return next(sudden, None)
 
 
-def _rises_within_day(case: Case, site: Site) -> bool:
-    """Return whether the last two scores of the latest day, in time order, rise."""
+def _last_two_of_day(case: Case, site: Site) -> tuple[Decimal, Decimal] | None:
+    """Return the last two scores of the latest day, in time order."""
     latest = _latest_scores(case)
     if not latest:
-        return False
+        return None
     timed = sorted(
         (observation.effective.instant, observation.value)
         for observation in pain_scores(case.chart)
@@ -204,6 +216,6 @@ def _rises_within_day(case: Case, site: Site) -> bool:
         and case.operation.dss(observation.effective.latest) == latest[0].day
     )
     if len(timed) <= 1:
-        return False
+        return None
     *_, previous, last = timed
-    return case.limits.met("haematoma-rise", last[1] - previous[1])
+    return previous[1], last[1]

@@ -110,16 +110,19 @@ def permanent_symptoms(case: Case, earlier: Earlier) -> Finding:
     finding = weigh("NEURO-PERM", case, requires)
     if not finding.is_met:
         return finding
-    term = sign_term(sensory[0]) if sensory else Term(kind="phrase", id="leg-weakness")
-    confirmed = bool(weakness) or any(_is_confirmed(case, sign) for sign in sensory)
-    words: dict[str, Word] = {"dss": case.dss, "finding": term}
-    if not sensory:
+    confirmed = [sign for sign in sensory if _is_confirmed(case, sign)]
+    words: dict[str, Word] = {"dss": case.dss}
+    if weakness and not confirmed:
+        variant = "weakness"
         words |= deficit_words(case, weakness[0])
+    else:
+        variant = "default" if confirmed else "problem-list"
+        words["finding"] = sign_term((confirmed or sensory)[0])
     return replace(
         finding,
-        variant="default" if confirmed else "problem-list",
+        variant=variant,
         words=words,
-        notes=() if confirmed else denial_notes(case, sensory),
+        notes=denial_notes(case, sensory) if variant == "problem-list" else (),
         evidence=(*sign_evidence(sensory), *deficit_evidence(case, weakness)),
     )
 

@@ -250,9 +250,11 @@ def _words(case: Case, reasons: list[Reason]) -> dict[str, Word]:
         "reason": tuple(Term(kind="phrase", id=f"surgery-reason-{r.id}") for r in reasons),
         "surgeries": case.operation.surgery_count,
     }
+    leg = case.pain.sites[Driver.LEG]
     if case.leg is not None:
         words["score"] = case.leg
-    onset = case.pain.sites[Driver.LEG].onset
+        words["on"] = leg.series[-1].day
+    onset = leg.onset
     if onset is not None:
         words["onset"] = onset
     return words

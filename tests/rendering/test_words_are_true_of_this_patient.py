@@ -1,0 +1,113 @@
+"""What a card says of this patient is so: which day, which score, seen by whom."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from cds_service.knowledge.model import Knowledge
+from cds_service.vignettes.concepts import ICD, SNOMED
+from cds_service.vignettes.running import AS_OF
+from tests.evaluation.whole_charts import LEFT, answered_with, coded, device, strength
+
+
+def ago(days: int) -> str:
+    """Return the day *days* before today."""
+    return (AS_OF - timedelta(days=days)).isoformat()
+
+
+def test_severe_pain_is_told_with_the_day_it_was_scored(knowledge: Knowledge) -> None:
+    """The latest score of a haematoma card may be days old."""
+    facts = {
+        "day": 7,
+        "operation": "discectomy",
+        "back": {1: 9},
+        "findings": {"urinary retention": 2},
+    }
+    detail = answered_with(knowledge, facts).card("RF-EDH")["detail"]
+    assert "Pain 9/10 on day 1 (" in detail
+
+
+def test_early_severe_leg_pain_is_told_with_the_day_it_was_scored(knowledge: Knowledge) -> None:
+    """Today is day 85, the score is of day 45."""
+    facts = {"day": 85, "operation": "discectomy", "leg": {-5: 4, 45: 9}}
+    detail = answered_with(knowledge, facts).card("SURG-REV")["detail"]
+    assert "on day 45, higher than before the operation" in detail
+
+
+def test_missing_score_from_before_surgery_is_that_of_the_pain_that_leads(
+    knowledge: Knowledge,
+) -> None:
+    """A leg score from before the operation stands two lines above."""
+    facts = {
+        "day": 120,
+        "operation": "discectomy",
+        "leg": {-20: 8, 110: 1},
+        "back": {60: 6, 110: 7},
+    }
+    detail = answered_with(knowledge, facts).card("PT-REF")["detail"]
+    assert "8 on " in detail
+    assert "Back pain: no pre-operative score on record (at most 90 days before surgery)." in detail
+
+
+def test_weakness_from_a_code_was_not_examined(knowledge: Knowledge) -> None:
+    """A diagnosis has no grade and is no examination, today or long ago."""
+    drop = {"resourceType": "Condition", "code": coded(SNOMED, "6077001")}
+    facts = {"day": 300, "operation": "discectomy", "leg": {-14: 8, 295: 7}}
+    for days, said in ((30, "from a code recorded {day}, not graded"), (200, "recorded {day}")):
+        chart = answered_with(knowledge, facts, {**drop, "onsetDateTime": ago(days)})
+        detail = next(iter(chart.cards().values()))["detail"]
+        assert said.format(day=ago(days)) in detail
+        assert "last exam" not in detail
+
+
+def _old(sensory: str, *more: Any) -> list[Any]:  # noqa: ANN401 - resources
+    numb = {
+        "resourceType": "Condition",
+        "code": coded(SNOMED, "309537005"),
+        "onsetDateTime": sensory,
+    }
+    weak = [strength({"valueInteger": 4}, LEFT, effectiveDateTime=ago(days)) for days in (400, 20)]
+    return [numb, *weak, *more]
+
+
+def test_numbness_nobody_confirmed_is_not_called_present(knowledge: Knowledge) -> None:
+    """The weakness was graded again after a year; the numbness was only never taken off."""
+    facts = {"day": 420, "operation": "discectomy", "done": {"MRI": [100], "EMG": [100]}}
+    card = answered_with(knowledge, facts, *_old(ago(400))).card("NEURO-PERM")
+    assert card["summary"].startswith("Big toe extensor weakness (left) present 420 days")
+
+
+def test_sudden_rise_is_told_with_both_scores(knowledge: Knowledge) -> None:
+    """Also the score of the day of surgery, which no list of scores shows."""
+    facts = {"day": 1, "operation": "discectomy", "back": {0: 4, 1: 8}}
+    clotting = {
+        "resourceType": "Condition",
+        "code": coded(ICD, "D68.9"),
+        "onsetDateTime": ago(400),
+    }
+    detail = answered_with(knowledge, facts, clotting).card("RF-EDH")["detail"]
+    assert "Pain rose from 4 to 8." in detail
+
+
+def test_longest_weakness_emergency_is_read_at_a_glance(knowledge: Knowledge) -> None:
+    """Before any list: a code for the grade, none from before, and an implant that is unsafe."""
+    drop = {
+        "resourceType": "Condition",
+        "code": coded(ICD, "M21.371"),
+        "onsetDateTime": ago(0),
+    }
+    implant = device(type=coded(SNOMED, "72506001"), safety=[{"text": "MR Unsafe"}])
+    facts = {"day": 120, "operation": "discectomy"}
+    detail = answered_with(knowledge, facts, drop, implant).card("RF-MOTOR")["detail"]
+    assert "MR status unsafe" in detail
+    assert len(detail.split("**In the chart**")[0].strip()) <= 600
+
+
+def test_rise_long_before_the_return_is_not_called_an_abrupt_return(knowledge: Knowledge) -> None:
+    """The pain jumped once in the first weeks, settled, and came back slowly."""
+    leg = {-20: 8, 14: 0, 60: 5, 180: 3, 300: 3, 390: 5, 440: 6}
+    facts = {"day": 450, "operation": "discectomy", "leg": leg}
+    detail = answered_with(knowledge, facts).card("IMG-MRI-RTR")["detail"]
+    assert "the return was abrupt" not in detail
+    assert "a steep rise from one score to the next" in detail
