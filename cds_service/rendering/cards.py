@@ -193,7 +193,7 @@ class _CardWriter:
         if placed.offers:
             uuid, behavior = self._uuids[finding.card], self._behavior(placed)
             offers = _marked(placed.offers, behavior)
-            note = self.orders.note(form, finding.words, summary)
+            note = self.orders.note(form, finding, summary)
             card["suggestions"] = self.orders.suggestions(finding, offers, uuid, note)
             card["selectionBehavior"] = behavior
         links = form.own_link + form.links if placed.by_hand else form.links

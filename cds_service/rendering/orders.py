@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from cds_service.catalogue.orders import OrderEntry
 from cds_service.errors import KnowledgeError
-from cds_service.evaluation.assessment import Finding, Proposal, Word
+from cds_service.evaluation.assessment import Finding, Proposal
 from cds_service.evaluation.episode import Operation
 from cds_service.rendering.forms import SIDES, CardForm, Forms, Json, OrderForm
 from cds_service.rendering.identity import suggestion_uuid
@@ -61,12 +61,17 @@ class OrderWriter:
         grounds = self._grounds(finding)
         return [self._suggestion(offer, card, {"text": note}, grounds) for offer in offers]
 
-    def note(self, form: CardForm, words: Mapping[str, Word], summary: str) -> str:
+    def note(self, form: CardForm, finding: Finding, summary: str) -> str:
         """Return the note of a card's orders: the numbers, the question, that it is a proposal."""
-        question = self._wording.plain(form.order_note, words)
         stop = "" if summary.endswith((".", "?")) else "."
-        space = " " if question else ""
-        return f"{summary}{stop} {question}{space}{self._phrases['order-note']}"
+        question = self._wording.plain(form.order_note, finding.words)
+        more = [
+            self._wording.plain(form.template.notes[note.key], note.words)
+            for note in finding.notes
+            if note.is_for_order
+        ]
+        sentences = [f"{summary}{stop}", question, *more, self._phrases["order-note"]]
+        return " ".join(filter(None, sentences))
 
     def _suggestion(self, offer: Offer, card: str, note: Json, grounds: Json) -> Json:
         proposal, places = offer.proposal, offer.places

@@ -17,7 +17,7 @@ from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course, Score, SiteCourse
 from cds_service.evaluation.rules.scans import CONTRAST, PLAIN
-from cds_service.evaluation.rules.wording import implant_term
+from cds_service.evaluation.rules.wording import implant_term, operation_words
 from cds_service.evaluation.workup import Dated, Workup
 from cds_service.rendering.wording import Wording, listed, number
 from cds_service.values import Side, lazy
@@ -209,19 +209,15 @@ class Story:
 
     def _operation(self, case: Case) -> str:
         operation = case.operation
-        types = tuple(Term(kind="phrase", id=f"type-{name}") for name in sorted(operation.types))
         found = operation.sides
         sides = [self._phrase(f"side-{s.value}") for s in Side if s in found] if found else []
         known = [*sorted(operation.levels), *sides]
-        performed = [stage.performed for stage in operation.stages if stage.performed is not None]
-        half = [when.written for when in performed if not when.is_exact]
         return self.line(
             "fact-operation",
-            date=next(iter(half), operation.day),
             dss=case.dss if case.other_dss is None else f"{case.dss} to {case.other_dss}",
-            types=types or Term(kind="phrase", id="type-unknown"),
             place=f", {', '.join(known)}" if known else "",
             surgeries=operation.surgery_count,
+            **operation_words(operation),
         )
 
     def _phrase(self, phrase: str) -> str:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import Answer, all_of, found, of
-from cds_service.evaluation.assessment import Finding, Indicator, Note, Proposal
+from cds_service.evaluation.assessment import Finding, Indicator, Note, Proposal, Word
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Driver
@@ -30,7 +30,10 @@ from cds_service.evaluation.rules.wording import (
     pain_reason,
     pain_references,
     sign_evidence,
+    sign_term,
 )
+from cds_service.evaluation.signs import Sign
+from cds_service.values import Side
 
 EMG = "emg"
 EMG_KEYS = (Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS, Key.PROCEDURES)
@@ -86,7 +89,7 @@ def motor_emg(case: Case, earlier: Earlier) -> Finding:
     finding = replace(
         finding, indicator=Indicator.WARNING, notes=(*finding.notes, *_cautions(case))
     )
-    return _order_emg(finding, case, unserved)
+    return _order_emg(finding, case, unserved, unserved.deficit.side)
 
 
 def _about(finding: Finding, case: Case, unserved: Unserved) -> Finding:
@@ -109,11 +112,12 @@ def _about(finding: Finding, case: Case, unserved: Unserved) -> Finding:
     )
 
 
-def _order_emg(finding: Finding, case: Case, unserved: Unserved | None) -> Finding:
+def _order_emg(
+    finding: Finding, case: Case, unserved: Unserved | None, side: Side | None
+) -> Finding:
     unread = case.workup.unread(EMG_KEYS)
     if unread:
         return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
-    side = unserved.deficit.side if unserved is not None else None
     useful = None
     if unserved is not None:
         useful = max(
@@ -183,12 +187,22 @@ def radicular_emg(case: Case, earlier: Earlier) -> Finding:
     finding = weigh("EMG-RAD", case, requires, lambda: _emg_holds(case))
     if not finding.is_met:
         return finding
+    signs = (*numbness, *neuropathy)
     finding = replace(
         finding,
-        words={"dss": case.dss},
-        notes=(*denial_notes(case, numbness), *_cautions(case)),
-        evidence=sign_evidence((*numbness, *neuropathy)),
+        words={"dss": case.dss, "findings": tuple(dict.fromkeys(map(sign_term, signs)))},
+        notes=(*_onset_notes(signs[0]), *denial_notes(case, numbness), *_cautions(case)),
+        evidence=sign_evidence(signs),
         reason_references=pain_references(case),
         reason_code=pain_reason(case, Driver.LEG),
     )
-    return _order_emg(finding, case, None)
+    sides = {sign.side for sign in numbness}
+    return _order_emg(finding, case, None, sides.pop() if len(sides) == 1 else None)
+
+
+def _onset_notes(sign: Sign) -> tuple[Note, ...]:
+    """Return since when *sign* is on record, if the chart says so."""
+    if sign.when is None:
+        return ()
+    words: dict[str, Word] = {"finding": sign_term(sign), "date": sign.when.written}
+    return (Note(key="on-record-since", words=words, is_for_order=True),)

@@ -265,7 +265,7 @@ def _notes(case: Case) -> tuple[Note, ...]:
     if case.signs.conditions("foraminal-stenosis") and not case.operation.is_fusion:
         before = [s for s in case.signs.conditions("foraminal-stenosis") if s.day < 0]
         if before and case.has_failed.is_yes:
-            notes.append(Note(key="foraminal-before"))
+            notes.append(Note(key="foraminal-before", is_for_order=True))
     if case.limits.met("surgeries-several", case.operation.surgery_count):
         notes.append(
             Note(key="several-operations", words={"surgeries": case.operation.surgery_count})

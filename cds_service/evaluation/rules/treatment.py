@@ -32,6 +32,7 @@ from cds_service.evaluation.rules.weighing import (
 from cds_service.evaluation.rules.wording import (
     dated_evidence,
     implant_term,
+    operation_words,
     pain_reason,
     pain_references,
     score_evidence,
@@ -84,7 +85,7 @@ def physiotherapy(case: Case, earlier: Earlier) -> Finding:
     finding = replace(
         finding,
         variant="early-therapy" if case.care.is_therapy_only_early else "default",
-        words=words,
+        words={**words, **operation_words(case.operation)},
         notes=_therapy_notes(case),
         evidence=(
             *score_evidence(worst.series if worst else (), "pain"),
@@ -128,14 +129,15 @@ def _therapy_notes(case: Case) -> tuple[Note, ...]:
     clearance = case.care.clearance
     if clearance is not None:
         key = "therapy-cleared" if clearance.is_given else "therapy-not-cleared"
-        notes.append(Note(key=key, words={"date": clearance.when.written}))
+        words = {"date": clearance.when.written}
+        notes.append(Note(key=key, words=words, is_for_order=True))
     is_complex = (
         operation.is_fusion
         or case.limits.met("levels-several", operation.level_count or 1)
         or case.limits.met("surgeries-several", operation.surgery_count)
     )
     if is_complex:
-        notes.append(Note(key="more-intense"))
+        notes.append(Note(key="more-intense", is_for_order=True))
     return tuple(notes)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from cds_service.evaluation.assessment import Evidence, Note, Term
+from cds_service.evaluation.assessment import Evidence, Note, Term, Word
 from cds_service.evaluation.case import Case
+from cds_service.evaluation.episode import Operation
 from cds_service.evaluation.measures import Measure
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Driver, Score
@@ -121,6 +122,17 @@ def deficit_notes(deficit: Deficit) -> tuple[Note, ...]:
     if deficit.onset is None:
         notes.append(Note(key="date-not-recorded"))
     return tuple(notes)
+
+
+def operation_words(operation: Operation) -> dict[str, Word]:
+    """Return what was operated and when, as precisely as the chart dates it."""
+    types = tuple(Term(kind="phrase", id=f"type-{name}") for name in sorted(operation.types))
+    performed = [stage.performed for stage in operation.stages if stage.performed is not None]
+    half = [when.written for when in performed if not when.is_exact]
+    return {
+        "types": types or Term(kind="phrase", id="type-unknown"),
+        "operated": next(iter(half), operation.day.isoformat()),
+    }
 
 
 def score_evidence(scores: Iterable[Score], label: str) -> tuple[Evidence, ...]:
