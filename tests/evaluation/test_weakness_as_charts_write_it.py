@@ -293,3 +293,20 @@ def test_strength_that_may_be_of_a_leg_counts(
     where = {"bodySite": site} if site else {}
     weak = strength(TWO, muscle=muscle, effectiveDateTime=ago(1), **where)
     assert list(answered_with(knowledge, operated(10), weak).shown) == ["RF-MOTOR"]
+
+
+@pytest.mark.parametrize("done", [[100, 111], [100]])
+def test_weakness_of_both_legs_waits_for_the_emg_on_both_sides(
+    knowledge: Knowledge, done: list[int]
+) -> None:
+    """One card asks for the EMG of the first side; the other side is not called permanent."""
+    weak = [
+        strength({"valueInteger": 4}, side, effectiveDateTime=ago(days))
+        for side in (LEFT, RIGHT)
+        for days in (330, 20)
+    ]
+    facts = {"day": 420, "operation": "discectomy", "done": {"MRI": [100], "EMG": done}}
+    is_answered = 111 in done
+    shown = answered_with(knowledge, facts, *weak).shown
+    assert ("EMG-MOTOR" in shown) is not is_answered
+    assert ("NEURO-PERM" in shown) is is_answered

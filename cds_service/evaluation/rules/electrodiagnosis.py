@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 from msgspec import Struct
@@ -40,7 +41,7 @@ EMG_KEYS = (Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS, Key.PROCEDURES)
 
 
 class Unserved(Struct, frozen=True, kw_only=True):
-    """The earliest deficit that no EMG answers yet, and whether one ``is_served`` cannot be told.
+    """A deficit that no EMG answers yet, and whether it ``is_served`` cannot be told.
 
     ``passed_over`` of ``is_served`` are the EMGs that do not answer it.
     """
@@ -52,15 +53,19 @@ class Unserved(Struct, frozen=True, kw_only=True):
 
 
 def earliest_unserved(case: Case) -> Unserved | None:
-    """Return the earliest stable, dated deficit, not too old, without an EMG that counts."""
+    """Return the earliest deficit without an EMG that counts."""
+    return next(unserved_deficits(case), None)
+
+
+def unserved_deficits(case: Case) -> Iterator[Unserved]:
+    """Yield the stable, dated deficits, not too old, without an EMG that counts, earliest first."""
     for deficit in sorted(case.motor.stable, key=lambda item: item.sort_key):
         if deficit.onset is None:
             continue
         age = case.dss - deficit.onset
         served = _is_served(case, deficit.onset)
         if case.limits.met("emg-age-max", age) and not served.is_yes:
-            return Unserved(deficit=deficit, onset=deficit.onset, age=age, is_served=served)
-    return None
+            yield Unserved(deficit=deficit, onset=deficit.onset, age=age, is_served=served)
 
 
 def _is_served(case: Case, onset: int) -> Answer:

@@ -9,7 +9,7 @@ from cds_service.evaluation.answers import any_of, found, of
 from cds_service.evaluation.assessment import Finding, Term, Word
 from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
-from cds_service.evaluation.rules.electrodiagnosis import earliest_unserved
+from cds_service.evaluation.rules.electrodiagnosis import unserved_deficits
 from cds_service.evaluation.rules.referrals import propose_referrals
 from cds_service.evaluation.rules.weighing import Earlier, is_met, since_surgery, weigh
 from cds_service.evaluation.rules.wording import (
@@ -93,9 +93,8 @@ def _is_worked_up(case: Case, earlier: Earlier, deficit: Deficit) -> bool:
     asks_for_scan = is_met(earlier, "IMG-MRI-DEF") or is_met(earlier, "IMG-ALT")
     if asks_for_scan and not case.workup.is_done(MRI, from_day=deficit.onset).is_yes:
         return True
-    unserved = earliest_unserved(case)
-    is_next = unserved is not None and unserved.deficit == deficit
-    return is_next and is_met(earlier, "EMG-MOTOR")
+    waits = any(unserved.deficit == deficit for unserved in unserved_deficits(case))
+    return waits and is_met(earlier, "EMG-MOTOR")
 
 
 def permanent_symptoms(case: Case, earlier: Earlier) -> Finding:
