@@ -111,3 +111,25 @@ def test_rise_long_before_the_return_is_not_called_an_abrupt_return(knowledge: K
     detail = answered_with(knowledge, facts).card("IMG-MRI-RTR")["detail"]
     assert "the return was abrupt" not in detail
     assert "a steep rise from one score to the next" in detail
+
+
+def test_blood_test_just_done_is_shown_where_none_is_proposed(knowledge: Knowledge) -> None:
+    """The card asks to consider a CRP; that of yesterday stands in it, whatever it says."""
+    facts = {"day": 20, "operation": "discectomy", "temperature": {20: 38.5}, "CRP": {19: 4}}
+    card = answered_with(knowledge, facts).card("RF-INF-W")
+    assert "suggestions" not in card
+    assert f": 4 mg/L ({ago(1)}" in card["detail"]
+
+
+def test_entries_that_differ_in_level_are_told_apart(knowledge: Knowledge) -> None:
+    """Which one is the operation and which the reason for it."""
+    facts = {
+        "day": 120,
+        "operation": "discectomy",
+        "operated": {"level": "L4-L5"},
+        "indication": {"level": "L5-S1"},
+        "leg": {-14: 8, 115: 7},
+    }
+    detail = answered_with(knowledge, facts).card("CK-LEVEL")["detail"]
+    assert f"Level and side of the operation ({ago(120)})" in detail
+    assert f"Level and side of the indication ({ago(150)})" in detail

@@ -306,7 +306,8 @@ def infection_hint(case: Case, earlier: Earlier) -> Finding:
     )
     fresh = case.measures.none_since("crp", "crp-just-done")
     if fresh.is_no:
-        return finding
+        done = measure_evidence(case.measures.latest("crp"), "crp")
+        return replace(finding, evidence=tuple(dict.fromkeys((*finding.evidence, *done))))
     if fresh.is_unknown:
         return replace(finding, unread=finding.unread | fresh.unread, is_order_withheld=True)
     return replace(

@@ -55,19 +55,23 @@ def level_check(case: Case, earlier: Earlier) -> Finding:
         recorded = _levels(case.operation.levels), _levels(check.indication.levels)
     else:
         recorded = _sides(case.operation.sides), _sides(check.indication.sides)
+    performed = case.operation.stages[-1].performed
     return replace(
         finding,
         indicator=Indicator.WARNING,
         words={"dss": case.dss, "operation": recorded[0], "indication": recorded[1]},
         evidence=(
-            *_level_evidence(case.operation.references, FhirDate.on(case.operation.day)),
-            *_level_evidence(check.indication.references, check.indication.when),
+            *_level_evidence("operation", case.operation.references, performed),
+            *_level_evidence("indication", check.indication.references, check.indication.when),
         ),
     )
 
 
-def _level_evidence(references: Iterable[str], when: FhirDate | None) -> tuple[Evidence, ...]:
-    return tuple(dated_evidence(r, "recorded level and side", when) for r in references)
+def _level_evidence(
+    of_what: str, references: Iterable[str], when: FhirDate | None
+) -> tuple[Evidence, ...]:
+    label = f"level and side of the {of_what}"
+    return tuple(dated_evidence(reference, label, when) for reference in references)
 
 
 def _levels(levels: frozenset[str]) -> tuple[Term, ...]:
