@@ -301,9 +301,8 @@ class Story:
 
     def _dates(self, test: str, events: Sequence[Dated]) -> str:
         """Return "lumbar MRI 2026-01-20 (before surgery)", latest first."""
-        before = self._phrase("why-not-before-surgery")
         dates = [
-            f"{event.written} ({before})" if event.day < 0 else event.written
+            f"{event.written} ({self._earlier(event.day)})" if event.day < 0 else event.written
             for event in reversed(events)
         ]
         return f"{self._phrase(f'test-{test}')} {listed(dates, _SHOWN_DATES)}"
@@ -359,7 +358,14 @@ class Story:
         day = case.operation.dss(order.authored.latest) if order.authored is not None else 0
         if case.limits.met("order-first-day", day):
             return self._phrase("why-not-draft")
-        return self._phrase("why-not-before-surgery" if day < 0 else "why-not-day-of-surgery")
+        return self._earlier(day) if day < 0 else self._phrase("why-not-day-of-surgery")
+
+    def _earlier(self, day: int) -> str:
+        """Return that *day*, negative, is before surgery, or may be if that is a month or year."""
+        case = self.assessment.case
+        other = case.other_dss if case is not None else None
+        perhaps = case is not None and other is not None and day + other - case.dss >= 0
+        return self._phrase(f"why-not-{'perhaps-' if perhaps else ''}before-surgery")
 
     @lazy
     def _held(self) -> list[str]:

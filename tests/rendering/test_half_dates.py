@@ -140,3 +140,12 @@ def test_span_of_dates_runs_forward(knowledge: Knowledge) -> None:
     facts = {"day": 50, "operation": "discectomy", "leg": {-60: 8, 45: 7}}
     answered = answered_with(knowledge, {**facts, "operation date": "month"})
     assert "re-measure on 2026-06-30 to 2026-07-29" in detail(answered, "EARLY-WATCH")
+
+
+def test_test_in_the_month_of_the_operation_is_not_called_earlier(knowledge: Knowledge) -> None:
+    """It may have been before the operation or after it; one of the month before was before."""
+    facts = {"day": 120, "operation": "discectomy", "leg": {-60: 8, 115: 7}}
+    reports = [_report("2026-02-10"), _report("2026-01-20")]
+    answered = answered_with(knowledge, {**facts, "operation date": "month"}, *reports)
+    text = detail(answered, next(iter(answered.shown)))
+    assert "2026-02-10 (perhaps before surgery), 2026-01-20 (before surgery)" in text
