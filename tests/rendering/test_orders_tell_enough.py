@@ -38,7 +38,7 @@ def test_therapist_reads_which_operation_it_was(
 ) -> None:
     """The kind of operation and its day, and whether the programme should be more intense."""
     said = note(answered_with(knowledge, {**UNRELIEVED, "operation": operation}), "PT-REF")
-    assert f"{operation} on {ago(120)}: active rehabilitation" in said
+    assert f"{operation} ({ago(120)}): active rehabilitation" in said
     assert "no recent therapy in this record" in said
     assert (INTENSE in said) is is_intense
 
