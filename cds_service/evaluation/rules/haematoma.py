@@ -185,27 +185,32 @@ def _rise_notes(case: Case) -> tuple[Note, ...]:
     rise = _sudden_rise(case)
     if rise is None or not case.cautions.is_bleeding_risk.is_yes:
         return ()
-    return (Note(key="rise", words={"before": rise[0], "after": rise[1]}),)
+    before, after = rise
+    return (Note(key="rise", words={"before": before, "after": after}),)
 
 
 @once
 def _sudden_rise(case: Case) -> tuple[Decimal, Decimal] | None:
     """Return the last two day values of a site, or the last two scores, if pain rose suddenly."""
-    pairs = [
-        (days[-2].value, days[-1].value)
+    days = [
+        [score.value for score in (*site.day_zero, *site.series)]
         for driver, site in case.pain.sites.items()
-        if driver is not Driver.ODI and len(days := (*site.day_zero, *site.series)) > 1
+        if driver is not Driver.ODI
     ]
-    pairs += [pair for site in Site if (pair := _last_two_of_day(case, site)) is not None]
-    sudden = (pair for pair in pairs if case.limits.met("haematoma-rise", pair[1] - pair[0]))
-    return next(sudden, None)
+    for values in (*days, *(_of_latest_day(case, site) for site in Site)):
+        if len(values) <= 1:
+            continue
+        *_, before, after = values
+        if case.limits.met("haematoma-rise", after - before):
+            return before, after
+    return None
 
 
-def _last_two_of_day(case: Case, site: Site) -> tuple[Decimal, Decimal] | None:
-    """Return the last two scores of the latest day, in time order."""
+def _of_latest_day(case: Case, site: Site) -> list[Decimal]:
+    """Return the scores of *site* on the latest day with a score, in time order."""
     latest = _latest_scores(case)
     if not latest:
-        return None
+        return []
     timed = sorted(
         (observation.effective.instant, observation.value)
         for observation in pain_scores(case.chart)
@@ -215,7 +220,4 @@ def _last_two_of_day(case: Case, site: Site) -> tuple[Decimal, Decimal] | None:
         and observation.effective.instant is not None
         and case.operation.dss(observation.effective.latest) == latest[0].day
     )
-    if len(timed) <= 1:
-        return None
-    *_, previous, last = timed
-    return previous[1], last[1]
+    return [value for _, value in timed]
