@@ -33,7 +33,7 @@ from cds_service.evaluation.rules.catalog import (
     WORK_UP,
     Rule,
 )
-from cds_service.evaluation.rules.undated import undated_findings
+from cds_service.evaluation.rules.undated import disputed_findings, undated_findings
 from cds_service.evaluation.rules.weighing import is_met
 from cds_service.evaluation.selection import select
 from cds_service.knowledge.model import Knowledge
@@ -93,20 +93,7 @@ def _with_unknown_date(
     chart: Chart, limits: Limits, episode: Episode, unread: Mapping[str, str]
 ) -> Assessment:
     knowledge = limits.knowledge
-    stand_in = Operation(
-        day=_LONG_AGO,
-        first_day=_LONG_AGO,
-        types=frozenset(),
-        levels=frozenset(),
-        sides=frozenset(),
-        level_count=None,
-        surgery_count=1,
-        is_revision=False,
-        references=episode.history_references,
-        stages=(),
-    )
-    case = build_case(chart, knowledge, limits.as_of, stand_in, None)
-    case = replace(case, is_date_unknown=True)
+    case = _undated_case(chart, limits, episode)
     findings = undated_findings(case, episode)
     for card in CARDS:
         if card not in findings and card != DATA_READ:
@@ -126,6 +113,24 @@ def _with_unknown_date(
     )
 
 
+def _undated_case(chart: Chart, limits: Limits, episode: Episode) -> Case:
+    """Return the case of an operation whose day nobody knows."""
+    stand_in = Operation(
+        day=_LONG_AGO,
+        first_day=_LONG_AGO,
+        types=frozenset(),
+        levels=frozenset(),
+        sides=frozenset(),
+        level_count=None,
+        surgery_count=1,
+        is_revision=False,
+        references=episode.history_references,
+        stages=(),
+    )
+    case = build_case(chart, limits.knowledge, limits.as_of, stand_in, None)
+    return replace(case, is_date_unknown=True)
+
+
 def _with_operation(
     chart: Chart,
     limits: Limits,
@@ -142,7 +147,12 @@ def _with_operation(
         )
     ]
     tables = [_table(case, adult) for case in cases]
-    findings = tables[0] if len(tables) == 1 else _agreed(tables[0], tables[1])
+    findings = tables[0]
+    if len(tables) > 1:
+        findings = _agreed(*tables)
+        disputed = _disputed(findings, tables)
+        if disputed:
+            findings |= disputed_findings(_undated_case(chart, limits, episode), episode, disputed)
     case = cases[0]
     if any(Key.PATIENT in finding.unread for finding in findings.values()):
         unread = {**unread, Key.PATIENT: AGE_UNKNOWN}
@@ -235,6 +245,16 @@ def _milder(
                 days = {"dss": table[severe].words.get("dss", "")}
                 milder[card] = replace(finding, words=_span(finding.words, days))
     return milder
+
+
+def _disputed(merged: Mapping[str, Finding], tables: Iterable[Mapping[str, Finding]]) -> list[str]:
+    """Return the red flags that only one end gives, and for which no milder card is shown."""
+    return [
+        card
+        for card in RED_FLAGS
+        if any(is_met(table, card) for table in tables)
+        and not any(is_met(merged, shown) for shown in (card, *_MILDER.get(card, ())))
+    ]
 
 
 def _span(words: Mapping[str, Word], other: Mapping[str, Word]) -> dict[str, Word]:

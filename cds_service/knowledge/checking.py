@@ -31,6 +31,7 @@ PLACEHOLDERS: Mapping[str, int] = {
     "days": 5,
     "dss": 5,
     "finding": 30,
+    "flag": 40,
     "grade": 3,
     "indication": 22,
     "keys": 50,

@@ -37,6 +37,7 @@ _PLACEHOLDER_WORDS = {
     "days": "number of",
     "dss": "number of",
     "finding": "finding",
+    "flag": "red flag",
     "grade": "grade",
     "implant": "implant",
     "indication": "level and side",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cds_service.knowledge.model import Knowledge
-from cds_service.vignettes.concepts import SNOMED
+from cds_service.vignettes.concepts import ICD, SNOMED
 from cds_service.vignettes.running import AS_OF
 from tests.evaluation.whole_charts import LEFT, RIGHT, answered_with, coded, strength
 
@@ -48,3 +48,67 @@ def test_milder_card_names_both_days(knowledge: Knowledge) -> None:
     card = answered.card("RF-POUR")
     assert "0 to 14 days after surgery" in card["summary"]
     assert "Today is day 0 to 14 after surgery" in card["detail"]
+
+
+
+
+def test_coded_emergency_perhaps_older_than_the_operation_is_shown(knowledge: Knowledge) -> None:
+    """As for an operation without any date: a more precise date protects no less."""
+    answered = answered_with(
+        knowledge,
+        THIS_MONTH,
+        {
+            "resourceType": "Condition",
+            "code": coded(SNOMED, "192970008"),
+            "onsetDateTime": A_WEEK_AGO,
+        },
+    )
+    assert list(answered.shown) == ["RF-CES"]
+    card = answered.card("RF-CES")
+    assert card["indicator"] == "critical"
+    assert card["summary"].startswith("Possible cauda equina syndrome after lumbar surgery")
+
+
+def test_spinal_infection_perhaps_older_than_the_operation_is_shown(knowledge: Knowledge) -> None:
+    """Discitis coded a week ago, the operation some day of this month."""
+    answered = answered_with(
+        knowledge,
+        THIS_MONTH,
+        {
+            "resourceType": "Condition",
+            "code": coded(ICD, "M46.46"),
+            "onsetDateTime": A_WEEK_AGO,
+        },
+    )
+    assert list(answered.shown) == ["RF-INF"]
+    assert answered.card("RF-INF")["indicator"] == "critical"
+
+
+def test_other_emergency_of_one_end_asks_for_the_day(knowledge: Knowledge) -> None:
+    """A foot weak for a week: new after the operation, or the reason for it."""
+    answered = answered_with(
+        knowledge,
+        THIS_MONTH,
+        strength({"valueInteger": 2}, LEFT, effectiveDateTime=A_WEEK_AGO),
+    )
+    assert list(answered.shown) == ["DATA-DATE"]
+    card = answered.card("DATA-DATE")
+    assert card["indicator"] == "warning"
+    assert card["summary"].endswith("urgent advice depends on it: New or worsening leg weakness.")
+    assert "they may be older than the operation" in card["detail"]
+
+
+def test_emergency_on_which_both_ends_agree_asks_for_no_day(knowledge: Knowledge) -> None:
+    """What is certain is shown, and nothing beside it."""
+    answered = answered_with(
+        knowledge,
+        THIS_MONTH,
+        strength({"valueInteger": 2}, LEFT, effectiveDateTime=TODAY),
+    )
+    assert list(answered.shown) == ["RF-MOTOR"]
+
+
+def test_half_dated_operation_without_a_red_flag_asks_for_nothing(knowledge: Knowledge) -> None:
+    """Where the ends disagree about a work-up only, the service waits."""
+    answered = answered_with(knowledge, THIS_MONTH)
+    assert "DATA-DATE" not in answered.shown

@@ -129,6 +129,7 @@ def test_action_and_reason_are_short(knowledge: Knowledge) -> None:
 
 
 LONGEST: dict[str, Word] = {
+    "flag": "Another spinal condition on record",
     "dss": "3650 to 3680",
     "score": Decimal("10.25"),
     "grade": Decimal("4.5"),

@@ -1,19 +1,29 @@
-"""The rows that may fire when an operation is certain but its day is not."""
+"""The rows that may fire when an operation is certain but its day is not, or not quite."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import found, of
-from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note, Proposal, Term
+from cds_service.evaluation.assessment import (
+    Evidence,
+    Finding,
+    Indicator,
+    Note,
+    Proposal,
+    Term,
+    Verdict,
+)
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.episode import Episode
 from cds_service.evaluation.rules.bladder import cauda_equina
 from cds_service.evaluation.rules.infection import BLOODS
 from cds_service.evaluation.rules.other_flags import self_harm
 from cds_service.evaluation.rules.scans import ScanWish, propose_mri
-from cds_service.evaluation.rules.weighing import weigh
+from cds_service.evaluation.rules.weighing import is_met, weigh
 from cds_service.evaluation.rules.wording import condition_references, sign_evidence
 
 VARIANT = "date-unknown"
@@ -41,6 +51,29 @@ def undated_findings(case: Case, episode: Episode) -> dict[str, Finding]:
     )
     date_missing = replace(date_missing, evidence=evidence)
     return {**emergencies, "PSY-SI": harm, "DATA-DATE": date_missing}
+
+
+def disputed_findings(case: Case, episode: Episode, disputed: Sequence[str]) -> dict[str, Finding]:
+    """Return what is said of red flags that only one end of the operation's date gives.
+
+    What is an emergency whatever the day is shown; else the day is asked for, and why it matters.
+    """
+    undated = undated_findings(case, episode)
+    certain = {card: undated[card] for card in disputed if is_met(undated, card)}
+    if certain:
+        return certain
+    cards = case.limits.knowledge.cards
+    titles = [cards[card].title for card in disputed]
+    asked = Finding(
+        card="DATA-DATE",
+        row=cards["DATA-DATE"].row,
+        verdict=Verdict.MET,
+        reasons=("the operation is dated only to a month or year, and its ends disagree",),
+        indicator=Indicator.WARNING,
+        variant="disputed",
+        words={"flag": titles[0], "flags": ", ".join(titles)},
+    )
+    return {asked.card: asked}
 
 
 def _without_day(finding: Finding) -> Finding:
