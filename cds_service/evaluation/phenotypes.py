@@ -158,7 +158,7 @@ def _neuropathic(case: Case, findings: Findings) -> list[Point]:
 
 def _sacroiliac(case: Case, findings: Findings) -> list[Point]:
     del findings
-    if not case.signs.conditions("sacroiliac-pain"):
+    if not case.signs.on_record("sacroiliac-pain"):
         return []
     return [
         ("coded", True),

@@ -76,6 +76,20 @@ class Signs(Struct, frozen=True, dict=True):
         signs = self.of(*concepts)
         return tuple([sign for sign in signs if sign.is_condition]) if signs else ()
 
+    def on_record(self, *concepts: str) -> tuple[Sign, ...]:
+        """Return the conditions of *concepts*, and what examinations found of them, oldest first.
+
+        What a later examination denies was found, and is no longer there.
+
+        Missing data:
+            Findings not completely supplied: all that was read, because the latest examination
+            cannot be told.
+        """
+        signs = self.of(*concepts)
+        if Key.FINDINGS in self.unread:
+            return signs
+        return tuple([sign for sign in signs if sign.is_condition or self.denied_on(sign) is None])
+
     def has(self, *concepts: str, test: Callable[[Sign], bool] | None = None) -> Answer:
         """Return whether a finding of *concepts* passes *test*; cannot tell if parts are unread."""
         signs = self.of(*concepts)

@@ -61,6 +61,7 @@ _EMERGENCIES = frozenset(
         *("saddle-sensation", "anal-tone", "urinary-retention", "urinary-incontinence"),
         *("incomplete-bladder-emptying", "faecal-incontinence"),
         *("motor-paresis", "motor-paraplegia"),
+        *("cauda-equina", "infection-spinal", "haematoma-spinal"),
     }
 )
 """Findings that may be an emergency; an answer we cannot read leaves a gap that is said."""
@@ -70,6 +71,9 @@ _EXAMINED = frozenset({"saddle-sensation", "anal-tone"})
 """Examinations of them, whose result is an answer: without one they say nothing."""
 _FINDINGS = _EMERGENCIES | {
     *("sensory-deficit", "motor-weakness", "wound-problem", "postoperative-fever"),
+    *("infection-spinal-if-text-or-early", "infection-sign", "haematoma-other", "csf-leak"),
+    *("tumour-spine", "bone-metastasis", "vertebral-fracture", "hardware-failure"),
+    *("neurogenic-claudication", "sacroiliac-pain"),
 }
 """What is there or not; an answer we cannot read is neither."""
 

@@ -50,8 +50,6 @@ def test_milder_card_names_both_days(knowledge: Knowledge) -> None:
     assert "Today is day 0 to 14 after surgery" in card["detail"]
 
 
-
-
 def test_coded_emergency_perhaps_older_than_the_operation_is_shown(knowledge: Knowledge) -> None:
     """As for an operation without any date: a more precise date protects no less."""
     answered = answered_with(

@@ -90,7 +90,7 @@ def _coded_haematoma(case: Case, concept: str) -> tuple[Sign, ...]:
     return tuple(
         [
             sign
-            for sign in case.signs.conditions(concept)
+            for sign in case.signs.on_record(concept)
             if sign.day >= 0 and case.limits.met("haematoma-coded-age", sign.age)
         ]
     )

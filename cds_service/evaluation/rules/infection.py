@@ -84,10 +84,10 @@ def read_infection(case: Case) -> InfectionPicture:
 
 def _coded(case: Case) -> list[Sign]:
     """Return the spinal infections coded after the operation."""
-    certain = case.signs.conditions("infection-spinal")
+    certain = case.signs.on_record("infection-spinal")
     conditional = [
         sign
-        for sign in case.signs.conditions("infection-spinal-if-text-or-early")
+        for sign in case.signs.on_record("infection-spinal-if-text-or-early")
         if sign.names_spine or case.limits.met("infection-sign-day", sign.day)
     ]
     return [sign for sign in (*certain, *conditional) if sign.day >= 0]

@@ -28,7 +28,7 @@ def other_cause(case: Case, earlier: Earlier) -> Finding:
         Conditions not completely supplied: cannot tell, unless one that was read establishes it.
     """
     del earlier
-    causes = case.signs.conditions(*CAUSES)
+    causes = case.signs.on_record(*CAUSES)
     recent = [sign for sign in causes if _is_recent(case, sign) and not _is_indication(case, sign)]
     unread = case.workup.unread((Key.CONDITIONS,))
     answer = found(bool(recent), unread) | (found(bool(causes), unread) & case.pain.significant)
@@ -69,7 +69,7 @@ def _is_indication(case: Case, sign: Sign) -> bool:
 def fluid_leak(case: Case, earlier: Earlier) -> Finding:
     """RF-CSF: a leak of spinal fluid coded since the operation."""
     del earlier
-    leaks = [sign for sign in case.signs.conditions("csf-leak") if sign.day >= 0]
+    leaks = [sign for sign in case.signs.on_record("csf-leak") if sign.day >= 0]
     answer = found(bool(leaks), case.workup.unread((Key.CONDITIONS,)))
     requires = [
         ("a leak of spinal fluid coded since the operation", answer),

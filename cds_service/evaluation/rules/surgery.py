@@ -282,7 +282,7 @@ def _evidence(case: Case, reasons: list[Reason]) -> tuple[Evidence, ...]:
     collected: list[Evidence] = []
     by_reason: dict[str, Callable[[], tuple[Evidence, ...]]] = {
         "weakness": lambda: deficit_evidence(case, case.motor.stable),
-        "hardware": lambda: sign_evidence(case.signs.conditions("hardware-failure")),
+        "hardware": lambda: sign_evidence(case.signs.on_record("hardware-failure")),
     }
     for name, evidence in by_reason.items():
         if name in names:

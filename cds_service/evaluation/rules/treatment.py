@@ -370,7 +370,7 @@ def sacroiliac_joint(case: Case, earlier: Earlier) -> Finding:
     del earlier
     tests = case.measures.latest("sij-tests")
     is_positive = tests is not None and case.limits.met("sij-tests", tests.value)
-    signs = case.signs.conditions("sacroiliac-pain")
+    signs = case.signs.on_record("sacroiliac-pain")
     answer = any_of(
         (
             found(is_positive, case.measures.unread("sij-tests")),

@@ -85,7 +85,7 @@ def _infection(case: Case) -> Finding:
     """Return RF-INF for a recently coded spinal infection."""
     signs = [
         sign
-        for sign in case.signs.conditions("infection-spinal", "infection-spinal-if-text-or-early")
+        for sign in case.signs.on_record("infection-spinal", "infection-spinal-if-text-or-early")
         if case.limits.met("red-flag-recent", sign.age)
         and (sign.concept == "infection-spinal" or sign.names_spine)
         and sign.is_dated

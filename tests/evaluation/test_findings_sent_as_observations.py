@@ -1,0 +1,96 @@
+"""A finding counts alike, on the problem list or written down as an examination."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cds_service.knowledge.model import Knowledge
+from cds_service.vignettes.charts import Resource
+from cds_service.vignettes.concepts import ICD, SNOMED
+from cds_service.vignettes.running import AS_OF
+from tests.evaluation.whole_charts import answered_with, coded, observed
+
+YES = {"valueBoolean": True}
+DISCITIS, FRACTURE = coded(SNOMED, "2304001"), coded(SNOMED, "426646004")
+NO = {"valueCodeableConcept": coded("http://loinc.org", "LA32-8")}
+
+
+def patient(day: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - facts of a vignette
+    """Return someone operated *day* days ago."""
+    return {"day": day, "operation": "discectomy", **more}
+
+
+def found(code: Resource, answer: Resource | None = None, *, days_ago: int = 1) -> Resource:
+    """Return an examination of some days ago."""
+    day = (AS_OF - timedelta(days=days_ago)).isoformat()
+    return observed(code, effectiveDateTime=day, **(answer or {}))
+
+
+@pytest.mark.parametrize(
+    ("day", "code", "card"),
+    [
+        (30, DISCITIS, "RF-INF"),
+        (30, coded(ICD, "T81.42XA"), "RF-INF"),
+        (5, coded(ICD, "G97.61"), "RF-EDH"),
+        (5, coded(SNOMED, "239160006"), "RF-EDH"),
+        (20, coded(ICD, "G97.41"), "RF-CSF"),
+        (200, FRACTURE, "RF-OTHER"),
+        (200, coded(SNOMED, "188462001"), "RF-OTHER"),
+        (200, coded(ICD, "T84.216A"), "RF-OTHER"),
+    ],
+)
+@pytest.mark.parametrize("answer", [{}, YES])
+def test_red_flag_sent_as_an_observation_is_one(
+    knowledge: Knowledge, day: int, code: Resource, card: str, answer: Resource
+) -> None:
+    """With or without an answer, as the coded condition would."""
+    assert card in answered_with(knowledge, patient(day), found(code, answer)).shown
+
+
+@pytest.mark.parametrize("code", [DISCITIS, FRACTURE, coded(SNOMED, "192970008")])
+@pytest.mark.parametrize("answer", [NO, {"valueBoolean": False}, {"valueString": "no"}])
+def test_red_flag_that_was_looked_for_and_not_found_is_none(
+    knowledge: Knowledge, code: Resource, answer: Resource
+) -> None:
+    """No is an answer, in whatever form."""
+    shown = answered_with(knowledge, patient(30), found(code, answer)).shown
+    assert not [card for card in shown if card.startswith("RF-")]
+
+
+def test_red_flag_that_a_later_examination_denies_is_gone(knowledge: Knowledge) -> None:
+    """A fracture seen a month ago, and none seen yesterday."""
+    seen = found(FRACTURE, YES, days_ago=30)
+    assert "RF-OTHER" in answered_with(knowledge, patient(200), seen).shown
+    denied = answered_with(knowledge, patient(200), seen, found(FRACTURE, NO))
+    assert "RF-OTHER" not in denied.shown
+
+
+def test_red_flag_of_a_chart_read_in_part_is_shown(knowledge: Knowledge) -> None:
+    """The latest examination cannot be told, so the one that was read counts."""
+    seen = found(FRACTURE, YES, days_ago=30)
+    answered = answered_with(knowledge, patient(200), seen, found(FRACTURE, NO), in_part="findings")
+    assert "RF-OTHER" in answered.shown
+
+
+def test_unread_answer_about_a_spinal_infection_is_a_gap(knowledge: Knowledge) -> None:
+    """The service is not silent about what may be an emergency."""
+    answered = answered_with(knowledge, patient(30), found(DISCITIS, {"valueString": "see letter"}))
+    assert list(answered.shown) == ["DATA-READ"]
+
+
+def test_infection_observed_before_an_undated_operation_is_an_emergency(
+    knowledge: Knowledge,
+) -> None:
+    """Only a spinal infection of the last days counts then."""
+    facts = {"operation": "discectomy", "operation date": "unknown"}
+    assert "RF-INF" in answered_with(knowledge, patient(30, **facts), found(DISCITIS)).shown
+
+
+def test_si_joint_pain_observed_is_a_second_pain_source(knowledge: Knowledge) -> None:
+    """Back pain that stays, and a painful SI joint on examination."""
+    facts = patient(200, back={-20: 7, 190: 7})
+    answered = answered_with(knowledge, facts, found(coded(SNOMED, "202487003")))
+    assert "SIJ" in answered.shown
