@@ -83,8 +83,18 @@ def report(  # noqa: PLR0913 - one parameter for each option
     if output is None:
         click.echo(text)
         return
-    output.write_text(text, encoding="utf-8", newline="")
+    _write(output, text)
     click.echo(f"Wrote {output}.", err=True)
+
+
+def _write(output: Path, text: str) -> None:
+    try:
+        output.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise SettingsError(
+            f"--output {output}: the file cannot be written ({error.strerror}). Name one in a "
+            "folder that is there and that you may write."
+        ) from None
 
 
 def _refuse_backwards(first: date, last: date) -> None:
