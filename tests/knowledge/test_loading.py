@@ -25,10 +25,10 @@ MISTAKES = {
     ),
     "a truth word as key": (
         "thresholds/workup-day.yaml",
-        "status: draft",
-        "status: draft\non: 5",
+        "id: workup-day",
+        "id: workup-day\non: 5",
         (
-            "cards/thresholds/workup-day.yaml, line 13: the key 'on' is not a plain word. "
+            "cards/thresholds/workup-day.yaml, line 3: the key 'on' is not a plain word. "
             "Use a word as key."
         ),
     ),
