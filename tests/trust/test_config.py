@@ -573,6 +573,11 @@ def test_every_key_is_described_in_the_schema_and_in_the_documentation() -> None
             is_table = key in {*inner, "roles"}
             assert f"| `{key}` |" in page or is_table
             assert rule["description"] in page or is_table
+    for key, rule in schema["properties"]["service"]["properties"].items():
+        if "default" in rule and key != "mode":
+            used = getattr(ServiceSettings(public_base_url="https://cds.example"), key)
+            assert rule["default"] == used, key
+            assert f"| `{str(used).lower()}` |" in page.lower(), key
 
 
 def test_demo_configuration_authenticates_with_its_own_key(tmp_path: Path) -> None:
