@@ -278,6 +278,13 @@ def test_site_may_not_replace_what_does_not_exist(tmp_path: Path, place: str) ->
         load_knowledge(site_overrides=site)
 
 
+def test_site_may_not_bring_a_table_of_drugs(tmp_path: Path) -> None:
+    """A site that adds an opioid to a table nobody reads would believe it is counted."""
+    site = _site(tmp_path, "clinical-drugs.csv", "")
+    with pytest.raises(KnowledgeError, match="cannot replace the table of drugs"):
+        load_knowledge(site_overrides=site)
+
+
 def test_site_file_is_checked_like_ours(tmp_path: Path) -> None:
     """A site's card with a wrong switch stops the start and names the site's file."""
     site = _site(tmp_path, "templates/smoke.yaml", "id: smoke\nenabled: no\n")
