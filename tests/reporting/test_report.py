@@ -384,6 +384,13 @@ def test_command_says_when_there_is_nothing_or_the_wrong_way_round(
     assert "Swap them" in swapped.output
 
 
+def test_command_does_not_drop_a_wish_in_silence(state: Path) -> None:
+    """Whoever asks for the page of silent mode as a spreadsheet does not get the whole report."""
+    result = run("--state-dir", str(state), "--gate", "--format", "csv")
+    assert result.exit_code == 2
+    assert "--gate with --format csv" in result.output
+
+
 def test_command_says_that_the_page_cannot_be_written(state: Path, tmp_path: Path) -> None:
     """A folder that is not there is told in a sentence, after the counting as well."""
     for target in (tmp_path / "nowhere" / "report.html", tmp_path):
