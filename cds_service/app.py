@@ -52,6 +52,7 @@ from cds_service.web.routes import (
     register_hooks,
     register_reference,
 )
+from cds_service.web.tracing import require_packages
 
 WATCHING = "watching"
 """Under this name the application's extensions hold what watches it."""
@@ -209,13 +210,16 @@ def is_content_unreviewed(knowledge: Knowledge) -> bool:
 
 
 def check_config(config: Config, knowledge: Knowledge) -> None:
-    """Refuse a configuration that does not fit the clinical content.
+    """Refuse a configuration that does not fit the clinical content or what is installed.
 
     Raises:
-        SettingsError: The content is a draft and the site did not accept that, or a client's order
-            list or code map names a concept that is not in ``cards/``.
+        SettingsError: The content is a draft and the site did not accept that, a client's order
+            list or code map names a concept that is not in ``cards/``, or traces are asked for
+            and their packages are not installed.
     """
     refuse_unreviewed_content(config, is_unreviewed=is_content_unreviewed(knowledge))
+    if config.figures.otlp_endpoint is not None:
+        require_packages()
     for client in config.clients:
         check_order_concepts(client.order_catalogue, knowledge)
         check_local_codes(client.code_map, knowledge)

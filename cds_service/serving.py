@@ -9,6 +9,7 @@ import contextlib
 import gc
 import logging
 import socket
+import tempfile
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -58,8 +59,15 @@ def serve(
     what that process knows then.
 
     Raises:
-        SettingsError: The address is taken or is not one of this machine.
+        SettingsError: The address is taken or is not one of this machine, the metrics have the port
+            of the service, or there is no folder for temporary files.
     """
+    if metrics_port == settings.port:
+        raise SettingsError(
+            f"[metrics] port {metrics_port}: the service has this port, and metrics without a "
+            "token would stand at its address. Give the metrics another port."
+        )
+    _refuse_no_temporary_folder()
     _refuse_taken_address(settings.host, settings.port, "--host {host} --port {port}")
     if metrics_port is not None:
         _refuse_taken_address(DEFAULT_HOST, metrics_port, "[metrics] port {port}")
@@ -68,6 +76,18 @@ def serve(
     _Worker.most_hook_calls = settings.most_hook_calls
     _Worker.door = Door()
     _Server(settings, make_app, announce, keep_up, metrics_port).run()
+
+
+def _refuse_no_temporary_folder() -> None:
+    """Each worker process shows by a temporary file that it is alive."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise SettingsError(
+            "There is no folder for temporary files: neither /tmp nor the folder in which the "
+            "service was started can be written. Make one of them writable, or name another in "
+            "the environment variable TMPDIR."
+        ) from error
 
 
 def _refuse_taken_address(host: str, port: int, option: str) -> None:

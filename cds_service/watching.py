@@ -45,7 +45,7 @@ class Watching:
         self._place = ledger_place(
             config.current().ledger, settings.state_dir, settings.ledger_password
         )
-        self.counts = Metrics()
+        self.counts = Metrics(knowledge.cards)
         self.shared = SharedMetrics(self.counts.registry, settings.state_dir / METRICS_FOLDER)
         self._pulls = PullMetrics()
         endpoint = config.current().figures.otlp_endpoint

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from cds_service.commands.manners import clear_errors, examples
+from cds_service.errors import SettingsError
 from cds_service.knowledge.comparing import Change, changes
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.places import knowledge_at
@@ -60,6 +61,8 @@ def diff(old: str, new: str, cases: Path | None, output: str) -> None:
     before, after = knowledge_at(old), knowledge_at(new)
     found = changes(before, after)
     vignettes = read_folder(cases) if cases else ()
+    if cases and not vignettes:
+        raise SettingsError(f"--cases {cases}: the folder holds no case. Name tests/vignettes.")
     answers = tuple(changed_answers(vignettes, before, after))
     if output == "json":
         click.echo(_as_json(before, after, found, answers))

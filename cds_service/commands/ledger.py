@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
 from cds_service.app import config_source, load_content, open_ledger, place_of_ledger
 from cds_service.commands.manners import clear_errors, examples
@@ -43,7 +44,14 @@ def ledger_migrate(**options: str | None) -> None:
     settings = load_settings(options, process_environment())
     set_up_logging()
     place = place_of_ledger(settings, config_source(settings).current())
-    is_changed = migrate(place)
+    try:
+        is_changed = migrate(place)
+    except (SQLAlchemyError, OSError) as error:
+        raise SettingsError(
+            f"{place.name}: the tables cannot be made or changed ({type(error).__name__}). See "
+            "that the disk or the database can be written, that user and password are right, and "
+            "that this user may make tables; then run this again."
+        ) from None
     done = "were made or changed" if is_changed else "are those of this version already"
     click.echo(f"The tables of the ledger, {place.name}, {done}.")
 

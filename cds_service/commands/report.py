@@ -69,6 +69,11 @@ def report(  # noqa: PLR0913 - one parameter for each option
     last = until.date() if until else now.date() - timedelta(days=1)
     first = since.date() if since else last - timedelta(days=_USUAL_DAYS - 1)
     _refuse_backwards(first, last)
+    if is_gate and output_format != "html":
+        raise SettingsError(
+            f"--gate with --format {output_format}: this part is a page. Leave one of them out; "
+            "the other formats hold its numbers in the table 'gate'."
+        )
     with ledger_to_read(place) as ledger:
         asked = Asked(
             period=period_of_days(first, last),
@@ -83,8 +88,18 @@ def report(  # noqa: PLR0913 - one parameter for each option
     if output is None:
         click.echo(text)
         return
-    output.write_text(text, encoding="utf-8", newline="")
+    _write(output, text)
     click.echo(f"Wrote {output}.", err=True)
+
+
+def _write(output: Path, text: str) -> None:
+    try:
+        output.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise SettingsError(
+            f"--output {output}: the file cannot be written ({error.strerror}). Name one in a "
+            "folder that is there and that you may write."
+        ) from None
 
 
 def _refuse_backwards(first: date, last: date) -> None:

@@ -214,17 +214,14 @@ def _different(pages: Iterable[Sequence[str | bytes]]) -> Iterator[str | bytes]:
 def merged_answer(answers: Sequence[KeyAnswer]) -> KeyAnswer:
     """Return one answer for a key that was asked for in several searches."""
     failed = [answer.supply for answer in answers if answer.supply.has_failed]
-    if failed and all(supply.state is State.NOT_SUPPLIED for supply in failed):
-        state = State.NOT_SUPPLIED if len(failed) == len(answers) else State.PARTIAL
+    states = {answer.supply.state for answer in answers}
+    if len(states) == 1:
+        [state] = states
     else:
-        state = State.PARTIAL
-    resources = tuple(resource for answer in answers for resource in answer.resources)
-    if not failed:
-        is_empty = all(answer.supply.state is State.EMPTY for answer in answers)
-        state = State.EMPTY if is_empty else State.SUPPLIED
+        state = State.PARTIAL if failed else State.SUPPLIED
     return KeyAnswer(
         supply=Supply(state=state, reason=failed[0].reason if failed else None),
-        resources=resources,
+        resources=tuple(resource for answer in answers for resource in answer.resources),
         full_urls=joined_full_urls(answer.full_urls for answer in answers),
     )
 

@@ -37,8 +37,6 @@ _SINGLE = (
     "override_equivalents",
     "automated_claims",
 )
-DERIVED = frozenset({"version", "digest", "by_code", "by_prefix"})
-"""Parts that only repeat the others."""
 _LABELS: Mapping[str, str] = {
     "is_enabled": "switched on",
     "texts": "text",

@@ -47,7 +47,7 @@ def load_knowledge(root: Path | None = None, *, site_overrides: Path | None = No
     files = [("cards", document) for document in documents.values()]
     schemas = folder / "schemas"
     if site_overrides is not None:
-        site = _read_folder(site_overrides)
+        site = _read_site(site_overrides)
         files += [("site", document) for document in site.values()]
         documents = _replaced(documents, site)
     missing = [f"cards/{name}.yaml" for name in _SINGLE_FILES if f"{name}.yaml" not in documents]
@@ -93,6 +93,15 @@ def _read_folder(root: Path) -> dict[str, Document]:
             documents[document.key] = document
     _refuse(faults)
     return documents
+
+
+def _read_site(root: Path) -> dict[str, Document]:
+    if (root / DRUGS).exists():
+        raise KnowledgeError(
+            f"{root}/{DRUGS}: a site cannot replace the table of drugs. Remove the file; a drug "
+            "that is missing belongs into cards/."
+        )
+    return _read_folder(root)
 
 
 def _drugs(root: Path) -> Document:

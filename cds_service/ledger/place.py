@@ -115,7 +115,7 @@ def ledger_place(
     if find_spec("pg8000") is None:
         raise SettingsError(
             "[ledger] url: PostgreSQL needs the package pg8000, which is not installed. Install "
-            "it with: pip install 'post-laminectomy-cds[postgresql]'"
+            "what requirements.txt lists."
         )
     is_encrypted = settings.has_tls and not _is_this_machine(url.host)
     cafile = str(settings.ca_file) if settings.ca_file else None

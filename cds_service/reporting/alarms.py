@@ -8,7 +8,7 @@ looked for.  What has been wrong for as long as the past that is looked at goes 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -176,6 +176,25 @@ def alarms(hours: Hours, until_hour: int) -> tuple[Alarm, ...]:
         alarm
         for key, alarm in sorted(found.items(), key=lambda item: _order(item[1]))
         if alarm.direction is not Direction.LOW or key[:3] not in stopped
+    )
+
+
+def compared_clients(hours: Hours, until_days: Iterable[int]) -> frozenset[str]:
+    """Return whose calls have enough past to be compared at the end of any of these days.
+
+    Time:
+        ``until_days`` are days since 1970; the window is the day before each of them.
+    """
+    days: defaultdict[str, set[int]] = defaultdict(set)
+    for hour, counts in hours.items():
+        for client, watched, _ in counts:
+            if watched is Watched.CALLS:
+                days[client].add(hour // HOURS_PER_DAY)
+    pasts = [set(range(until - 1 - BASELINE_DAYS, until - 1)) for until in until_days]
+    return frozenset(
+        client
+        for client, lived in days.items()
+        if any(len(lived & past) >= LEAST_BASELINE_DAYS for past in pasts)
     )
 
 

@@ -75,6 +75,9 @@ def as_page(report: Report, *, with_comments: bool, is_gate: bool = False) -> st
     template = _environment().get_template("gate.html" if is_gate else "report.html")
     return template.render(
         report=report,
+        not_compared=[
+            line.id for line in report.table("clients").lines if line.id not in report.compared
+        ],
         first=report.period.days[0],
         last=report.period.days[-1],
         before_first=report.period.before.days[0],

@@ -8,7 +8,14 @@ from datetime import date
 
 from sqlalchemy.engine import Connection, Engine
 
-from cds_service.reporting.alarms import HOURS_PER_DAY, Alarm, Direction, Hours, alarms
+from cds_service.reporting.alarms import (
+    HOURS_PER_DAY,
+    Alarm,
+    Direction,
+    Hours,
+    alarms,
+    compared_clients,
+)
 from cds_service.reporting.comments import Triage, triaged
 from cds_service.reporting.reading import (
     MS_PER_DAY,
@@ -62,6 +69,8 @@ class Report:
     made_at: int
     tables: tuple[Table, ...]
     alarms: tuple[LastingAlarm, ...]
+    compared: tuple[str, ...]
+    """Clients with enough past to be compared with it; of others nothing unusual is noticed."""
     days: tuple[Day, ...]
     comments: Triage
     knowledge: tuple[tuple[str, str, int], ...]
@@ -103,6 +112,11 @@ def make_report(engine: Engine, asked: Asked, progress: Progress = lambda _, __:
         made_at=asked.made_at,
         tables=tables(now, before, asked.titles),
         alarms=tuple(_lasting(hours, asked)),
+        compared=tuple(
+            client
+            for client in sorted(compared_clients(hours, _days_that_ended(asked)))
+            if asked.client in {None, client}
+        ),
         days=tuple(_day(now, day) for day in asked.period.days),
         comments=triaged(now.comments),
         knowledge=tuple((*state, count) for state, count in now.knowledge.most_common()),
@@ -138,9 +152,7 @@ def _tally(connection: Connection, period: Period, client: str | None, counter: 
 def _lasting(hours: Hours, asked: Asked) -> Iterator[LastingAlarm]:
     """Yield what was unusual at the end of any day of the period, the latest first."""
     found: dict[tuple[object, ...], list[Alarm]] = {}
-    first, last = asked.period.since // MS_PER_DAY, -(-asked.period.until // MS_PER_DAY)
-    ended = min(last, asked.made_at // MS_PER_DAY)  # a day that is not over says nothing yet
-    for day in range(first + 1, ended + 1):
+    for day in _days_that_ended(asked):
         for alarm in alarms(hours, day * HOURS_PER_DAY):
             if asked.client in {None, alarm.client}:
                 found.setdefault(alarm.identity, []).append(alarm)
@@ -153,6 +165,13 @@ def _lasting(hours: Hours, asked: Asked) -> Iterator[LastingAlarm]:
     yield from sorted(
         lasting, key=lambda each: (-each.last_day.toordinal(), str(each.alarm.identity))
     )
+
+
+def _days_that_ended(asked: Asked) -> range:
+    """Return the ends of the period's days, in days since 1970; today's is not among them."""
+    first, last = asked.period.since // MS_PER_DAY, -(-asked.period.until // MS_PER_DAY)
+    ended = min(last, asked.made_at // MS_PER_DAY)  # a day that is not over says nothing yet
+    return range(first + 1, ended + 1)
 
 
 def _last_day(alarm: Alarm) -> date:

@@ -111,6 +111,7 @@ def _about(report: Report) -> dict[str, str]:
         "until": day_of(report.period.until - 1).isoformat(),
         "client": report.client or "all",
         "madeAt": moment_text(report.made_at),
+        "comparedWithTheirPast": ", ".join(report.compared) or "none",
     }
 
 

@@ -113,14 +113,6 @@ def _checked_path(path: str) -> str:
     return trimmed
 
 
-def same_base(first: str, second: str) -> bool:
-    """Whether both are readable base URLs and name the same base."""
-    try:
-        return normalise_base(first) == normalise_base(second)
-    except AddressRefusedError:
-        return False
-
-
 def is_loopback_url(url: str) -> bool:
     """Whether the host of a normalised *url* is this machine, by name or by address."""
     host = urlsplit(url).hostname or ""

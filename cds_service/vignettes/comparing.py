@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from cds_service.evaluation.assessment import Finding
 from cds_service.knowledge.model import Knowledge
 from cds_service.vignettes.cases import Vignette
-from cds_service.vignettes.running import Answered, answered, order_text
+from cds_service.vignettes.running import AS_OF, Answered, answered, order_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +24,33 @@ class ChangedAnswer:
 def changed_answers(
     vignettes: Iterable[Vignette], old: Knowledge, new: Knowledge
 ) -> Iterator[ChangedAnswer]:
-    """Yield each of *vignettes* that *old* and *new* answer differently."""
+    """Yield each of *vignettes* that *old* and *new* answer differently.
+
+    Time:
+        The charts open on the day of the vignettes, and on each later day from which a number of
+        either counts; the first day with a difference is told.
+    """
+    days = _days(old, new)
     for vignette in vignettes:
-        differences = tuple(_differences(answered(vignette, old), answered(vignette, new)))
-        if differences:
-            yield ChangedAnswer(title=vignette.title, differences=differences)
+        for day in days:
+            was, now = answered(vignette, old, day), answered(vignette, new, day)
+            differences = tuple(_differences(was, now))
+            if differences:
+                since = "" if day == AS_OF else f" (from {day} on)"
+                yield ChangedAnswer(title=f"{vignette.title}{since}", differences=differences)
+                break
+
+
+def _days(*contents: Knowledge) -> list[date]:
+    """Return the days on which the contents could differ, the day of the vignettes first."""
+    later = {
+        value.from_day
+        for knowledge in contents
+        for threshold in knowledge.thresholds.values()
+        for value in threshold.values
+        if value.from_day > AS_OF
+    }
+    return [AS_OF, *sorted(later)]
 
 
 def _differences(before: Answered, after: Answered) -> Iterator[str]:

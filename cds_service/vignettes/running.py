@@ -97,11 +97,11 @@ class Answered:
         return self.cards()[card]
 
 
-def answered(vignette: Vignette, knowledge: Knowledge) -> Answered:
-    """Return what the service answers to the patient of *vignette*."""
-    chart = chart_of(vignette.facts, knowledge, seed=vignette.seed)
+def answered(vignette: Vignette, knowledge: Knowledge, as_of: date = AS_OF) -> Answered:
+    """Return what the service answers to the patient of *vignette*, whose chart opens *as_of*."""
+    chart = chart_of(vignette.facts, knowledge, seed=vignette.seed, as_of=as_of)
     switched_off = {card for card, words in knowledge.cards.items() if not words.is_enabled}
-    assessment = without(assess(chart, knowledge, AS_OF), dict.fromkeys(switched_off, SWITCHED_OFF))
+    assessment = without(assess(chart, knowledge, as_of), dict.fromkeys(switched_off, SWITCHED_OFF))
     return Answered(assessment, knowledge)
 
 

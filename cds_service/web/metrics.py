@@ -28,8 +28,8 @@ _NO_REASON, _UNKNOWN_REASON = "none", "other"
 class Metrics:
     """Everything this process counts, in a registry of its own."""
 
-    def __init__(self) -> None:
-        """Begin at zero."""
+    def __init__(self, cards: Iterable[str]) -> None:
+        """Begin at zero; *cards* are those whose rule could fail."""
         self.registry = CollectorRegistry(auto_describe=False)
         self._calls = self._counter(
             "cds_hook_calls",
@@ -64,6 +64,8 @@ class Metrics:
             "Rules that failed by a fault of ours; their card was lost.",
             ("card",),
         )
+        for card in cards:
+            self._faulty(card)  # a count that begins at one would look like no increase
         self._feedback = self._counter(
             "cds_feedback_items",
             "What users did with cards, as the EHR told us.",

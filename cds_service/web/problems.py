@@ -40,7 +40,7 @@ _TEXTS = {
     404: "There is nothing at this address. GET /cds-services lists what this service offers.",
     405: "This address does not take this method; the header Allow lists the methods it takes.",
     429: "Too many requests came from this client. Wait as long as the header Retry-After says.",
-    503: "The service has no capacity left. Wait as long as the header Retry-After says.",
+    503: "The service cannot take this now. Send it again after the time Retry-After says.",
 }
 _ISSUE_CODES = {
     400: "invalid",

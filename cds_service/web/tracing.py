@@ -30,24 +30,32 @@ _GATEWAY_STEP = "gateway"
 _CALL_SPAN = "hook call"
 
 
-def tracing_to(endpoint: str) -> Tracing:
-    """Return the writer of traces for the OTLP *endpoint*.
+def require_packages() -> None:
+    """Refuse to write traces without the packages for it.
 
     Raises:
-        SettingsError: The packages for traces are not installed.
+        SettingsError: They are not installed.
     """
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 - an extra
-            OTLPSpanExporter,
-        )
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: PLC0415 - an extra
+        import opentelemetry.sdk.trace  # noqa: F401, PLC0415
     except ImportError:
         raise SettingsError(
-            "[tracing] otlp_endpoint: the packages for traces are not installed. Install them "
-            "with: pip install 'post-laminectomy-cds[tracing]', or remove the table."
+            "[tracing] otlp_endpoint: the packages for traces are not installed. Install "
+            "opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http beside the service, or "
+            "remove the table."
         ) from None
+
+
+def tracing_to(endpoint: str) -> Tracing:
+    """Return the writer of traces for the OTLP *endpoint*; see ``require_packages``."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 - an extra
+        OTLPSpanExporter,
+    )
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
     name = {"service.name": "post-laminectomy-cds", "service.version": own_version()}
     provider = TracerProvider(resource=Resource.create(name))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))

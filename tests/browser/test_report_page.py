@@ -78,6 +78,17 @@ def test_page_is_not_scrolled_sideways(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_words_of_the_drawings_can_be_read_on_a_phone(report: str, new_page: NewPage) -> None:
+    """A drawing that shrinks to the screen does not take its words along: 8 pixels at least."""
+    page = new_page(viewport={"width": 360, "height": 800})
+    page.set_content(report)
+    heights = page.evaluate(
+        "[...document.querySelectorAll('svg text')].map((word) => word.getBoundingClientRect()"
+        ".height)"
+    )
+    assert min(heights) >= 8
+
+
 def test_report_is_printed_whole(report: str, new_page: NewPage) -> None:
     """On paper every table is there: nothing waits behind a scroll bar."""
     page = new_page(color_scheme="light")

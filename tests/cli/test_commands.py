@@ -64,6 +64,35 @@ def test_evaluation_as_json_names_the_expected_cards(chart: Callable[[str], Path
     assert len(answer["trace"]["rows"]) == 36
 
 
+def agrees(told: Any, printed: Any) -> bool:  # noqa: ANN401 - JSON
+    """Whether an example shortened by ``...`` agrees with the whole."""
+    match told:
+        case dict():
+            return told.keys() == printed.keys() and all(agrees(told[k], printed[k]) for k in told)
+        case list():
+            shortened = told[:-1] if told[-1:] == ["..."] else told
+            return (
+                len(printed) >= len(told)
+                and all(agrees(one, other) for one, other in zip(shortened, printed, strict=False))
+                and (shortened is not told or len(printed) == len(told))
+            )
+        case str():
+            return printed.startswith(told.removesuffix(" ..."))
+        case _:
+            return bool(told == printed)
+
+
+def test_card_in_the_documentation_is_the_one_the_command_prints(
+    chart: Callable[[str], Path],
+) -> None:
+    """An integrator sees what the service really answers."""
+    page = (Path(__file__).parents[2] / "docs" / "integration.md").read_text(encoding="utf-8")
+    told = json.loads(page.partition("## A card")[2].split("```json")[1].split("```")[0])
+    path = str(chart("no-relief"))
+    result = run("evaluate", "--as-of", "2026-03-01", "--format", "json", path)
+    assert agrees(told, json.loads(result.stdout)["cards"][0])
+
+
 def test_evaluation_reads_standard_input(chart: Callable[[str], Path]) -> None:
     """A dash stands for standard input, with the same answer as the file."""
     path = chart("cauda-equina")

@@ -197,6 +197,22 @@ def test_diff_lays_a_site_folder_over_ours(tmp_path: Path) -> None:
     assert "card SMOKE (Smoking)\n  switched on: was: yes; is now: no" in result.output
 
 
+def test_number_that_counts_from_a_later_day_is_noticed(edited: Edited) -> None:
+    """A committee reads who is answered differently from that day on, not that nobody is."""
+    later = '  - {from: "2026-07-01", value: 84, source: design-judgement, locator: B}'
+    folder = edited("thresholds/workup-day.yaml", "status: draft", f"{later}\nstatus: draft")
+    result = diff(cards_folder(), folder, "--cases", VIGNETTES)
+    assert "IMG-MRI-NR is now shown" in result.output
+    assert "(from 2026-07-01 on)" in result.output
+
+
+def test_folder_without_cases_is_no_proof(tmp_path: Path) -> None:
+    """That nobody of none is answered differently would be read as good news."""
+    result = diff(cards_folder(), cards_folder(), "--cases", tmp_path)
+    assert result.exit_code == 2
+    assert "holds no case" in result.output
+
+
 @pytest.mark.parametrize("place", ["no-such-revision", "--output=x"])
 def test_diff_of_a_place_that_does_not_exist_says_what_may_be_given(place: str) -> None:
     """A misspelt name is no empty comparison."""
@@ -207,7 +223,8 @@ def test_diff_of_a_place_that_does_not_exist_says_what_may_be_given(place: str) 
 
 def test_every_part_of_the_knowledge_is_compared() -> None:
     """A part added to the knowledge later cannot change unseen."""
-    compared = {*comparing._KINDS, *comparing._SINGLE, *comparing.DERIVED}
+    repeats_others = {"version", "digest", "by_code", "by_prefix"}
+    compared = {*comparing._KINDS, *comparing._SINGLE, *repeats_others}
     names = {field.name for field in fields(Knowledge) if not field.name.startswith("_")}
     assert names == compared
 

@@ -25,10 +25,10 @@ MISTAKES = {
     ),
     "a truth word as key": (
         "thresholds/workup-day.yaml",
-        "status: draft",
-        "status: draft\non: 5",
+        "id: workup-day",
+        "id: workup-day\non: 5",
         (
-            "cards/thresholds/workup-day.yaml, line 13: the key 'on' is not a plain word. "
+            "cards/thresholds/workup-day.yaml, line 3: the key 'on' is not a plain word. "
             "Use a word as key."
         ),
     ),
@@ -275,6 +275,13 @@ def test_site_may_not_replace_what_does_not_exist(tmp_path: Path, place: str) ->
     """A misspelt file name of a site is refused, never ignored."""
     site = _site(tmp_path, place, "id: work-up-day\n")
     with pytest.raises(KnowledgeError, match=f"site/{place}: a site may replace"):
+        load_knowledge(site_overrides=site)
+
+
+def test_site_may_not_bring_a_table_of_drugs(tmp_path: Path) -> None:
+    """A site that adds an opioid to a table nobody reads would believe it is counted."""
+    site = _site(tmp_path, "clinical-drugs.csv", "")
+    with pytest.raises(KnowledgeError, match="cannot replace the table of drugs"):
         load_knowledge(site_overrides=site)
 
 

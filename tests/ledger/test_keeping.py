@@ -22,7 +22,9 @@ from cds_service.ledger.migrating import HEAD, migrate
 from cds_service.ledger.place import AT_LEISURE, LedgerPlace, ledger_place
 from cds_service.ledger.tables import CALL, FEEDBACK, METADATA, SHOWING, SNOOZE
 from cds_service.trust.config_ledger import LedgerSettings
+from cds_service.trust.demo_profile import generate_demo_config
 from tests.ledger.clinic import PERSONAS, Clinic, MakeClinic, chart_of, state_files
+from tests.security.lab import free_port
 
 
 def test_what_is_older_than_its_time_is_deleted_and_the_rest_stays(clinic: Clinic) -> None:
@@ -161,6 +163,18 @@ def test_commands_migrate_and_prune(tmp_path: Path) -> None:
     pruned = runner.invoke(main, ["ledger", "prune", *folder])
     assert pruned.exit_code == 0, pruned.output
     assert "Deleted 0 rows older than 730 days" in pruned.output
+
+
+def test_migration_of_a_database_that_does_not_answer_ends_with_a_sentence(tmp_path: Path) -> None:
+    """Whoever upgrades at night reads what to look at, not a hundred lines of a program."""
+    path, _ = generate_demo_config(tmp_path, "http://127.0.0.1:9/fhir", "http://127.0.0.1:8080")
+    ledger = f'[ledger]\nurl = "postgresql+pg8000://cds@127.0.0.1:{free_port()}/cds"\n'
+    path.write_text(path.read_text(encoding="utf-8") + ledger, encoding="utf-8")
+    (tmp_path / "folder" / "ledger.sqlite3").mkdir(parents=True)
+    for place in (["--config", str(path)], ["--state-dir", str(tmp_path / "folder")]):
+        result = CliRunner().invoke(main, ["ledger", "migrate", *place])
+        assert result.exit_code == 2, result.output
+        assert "the tables cannot be made or changed" in result.output
 
 
 def test_url_that_is_none_is_refused_with_its_key(tmp_path: Path) -> None:

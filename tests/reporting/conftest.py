@@ -74,7 +74,7 @@ def asked(client: str | None = None, *, days_long: int = 14) -> Asked:
 @pytest.fixture(scope="session")
 def everything(knowledge: Knowledge, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the metrics of a service that has seen one of everything."""
-    counts = Metrics()
+    counts = Metrics(knowledge.cards)
     counts.observe_call(CALL)
     counts.observe_feedback("ehr-a", (FEEDBACK,))
     pulls = PullMetrics()

@@ -16,7 +16,7 @@ ALERTS = EXAMPLES / "prometheus-alerts.yaml"
 DASHBOARD = EXAMPLES / "grafana-dashboard.json"
 WORDS = frozenset(
     {"by", "sum", "rate", "max", "min", "count", "increase", "histogram_quantile", "ignoring"}
-    | {"group_left", "label_values"}
+    | {"absent", "group_left", "label_values"}
 )
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -102,6 +102,13 @@ def test_alert_rules_are_whole() -> None:
         assert rule["labels"]["severity"] in {"warning", "critical"}
         assert rule["annotations"]["summary"].endswith((".", "}}"))
         assert re.fullmatch(r"\d+[mh]", rule.get("for", "1m"))
+
+
+def test_service_that_is_gone_raises_an_alert() -> None:
+    """Every other rule is quiet when there are no metrics at all."""
+    assert [rule["alert"] for rule in rules() if rule["expr"].startswith("absent(")] == [
+        "CdsNoService"
+    ]
 
 
 def test_dashboard_panels_do_not_overlap() -> None:

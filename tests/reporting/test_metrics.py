@@ -95,6 +95,13 @@ def test_development_service_shows_its_metrics_and_why(
     assert f'digest="{knowledge.digest}"' in text
 
 
+def test_failures_of_every_rule_are_counted_from_zero(knowledge: Knowledge, tmp_path: Path) -> None:
+    """A rule that fails once is an increase, because its count stood at zero before."""
+    text = make_clinic(knowledge, state_dir=tmp_path).client.get("/metrics").text
+    for card in knowledge.cards:
+        assert value(text, f'cds_rule_failures_total{{card="{card}"}}') == 0
+
+
 def test_answers_are_counted_as_the_ledger_and_the_report_count_them(
     knowledge: Knowledge, tmp_path: Path
 ) -> None:

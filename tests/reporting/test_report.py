@@ -169,9 +169,37 @@ def test_report_of_an_empty_ledger_has_no_numbers_and_no_fault() -> None:
     """The first day of a new service has a page, too."""
     report = make_report(empty_ledger(), asked())
     page = as_page(report, with_comments=True)
-    assert "Nothing unusual" in page
+    assert "Nothing could be compared" in page
+    assert "Nothing unusual" not in page
     assert value(report, "shown-rate") is None
     assert json.loads(as_json(report, with_comments=False))["tables"]["cards"]["lines"] == []
+
+
+def page_of_the_last_day(*, old_days: int, new_days: int) -> str:
+    """Return the page of one day; two clients have called for so many days before it."""
+    engine = empty_ledger()
+    simulation = Simulation(engine)
+    for client, past in (("ehr-old", old_days), ("ehr-new", new_days)):
+        first = LAST_DAY - timedelta(days=past)
+        simulation.run(days(first, LAST_DAY), a_day=40, clients=(client,))
+    return as_page(make_report(engine, asked(days_long=1)), with_comments=False)
+
+
+def test_page_says_nothing_unusual_only_with_three_days_of_past() -> None:
+    """A committee is not told that no rule stopped while nobody knows what is usual."""
+    two_days = page_of_the_last_day(old_days=2, new_days=2)
+    assert "Nothing could be compared" in two_days
+    assert "Nothing unusual" not in two_days
+    three_days = page_of_the_last_day(old_days=3, new_days=3)
+    assert "Nothing unusual" in three_days
+    assert "Not compared" not in three_days
+
+
+def test_page_names_the_client_that_is_too_new_to_be_compared() -> None:
+    """One hospital that has called for long does not speak for the one that began yesterday."""
+    page = page_of_the_last_day(old_days=3, new_days=1)
+    assert "Nothing unusual" in page
+    assert "Not compared, for want of three days of past: ehr-new." in page
 
 
 class _Cells(HTMLParser):
@@ -354,3 +382,18 @@ def test_command_says_when_there_is_nothing_or_the_wrong_way_round(
     swapped = run("--state-dir", str(state), "--since", late, "--until", LAST_DAY.isoformat())
     assert swapped.exit_code == 2
     assert "Swap them" in swapped.output
+
+
+def test_command_does_not_drop_a_wish_in_silence(state: Path) -> None:
+    """Whoever asks for the page of silent mode as a spreadsheet does not get the whole report."""
+    result = run("--state-dir", str(state), "--gate", "--format", "csv")
+    assert result.exit_code == 2
+    assert "--gate with --format csv" in result.output
+
+
+def test_command_says_that_the_page_cannot_be_written(state: Path, tmp_path: Path) -> None:
+    """A folder that is not there is told in a sentence, after the counting as well."""
+    for target in (tmp_path / "nowhere" / "report.html", tmp_path):
+        result = run("--state-dir", str(state), "--output", str(target))
+        assert result.exit_code == 2
+        assert f"--output {target}: the file cannot be written" in result.output

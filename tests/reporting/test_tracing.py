@@ -11,7 +11,12 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from cds_service.app import check_config
+from cds_service.errors import SettingsError
 from cds_service.fhir.metrics import SENT_ALONG
+from cds_service.knowledge.model import Knowledge
+from cds_service.trust.config import Config, ServiceSettings
+from cds_service.trust.config_figures import FiguresSettings
 from cds_service.web.tracing import Tracing
 from tests.reporting.conftest import CALL, PULL
 
@@ -66,6 +71,20 @@ def test_spans_hold_nothing_of_a_patient(spans: dict[str, ReadableSpan]) -> None
     assert "canary" not in text
     assert CALL.hook_instance is not None
     assert CALL.hook_instance in text
+
+
+def test_missing_packages_for_traces_stop_the_start_before_anything_listens(
+    monkeypatch: pytest.MonkeyPatch, knowledge: Knowledge
+) -> None:
+    """Where the image has no such packages the operator reads one sentence."""
+    wanted = Config(
+        service=ServiceSettings(public_base_url="https://cds.example"),
+        figures=FiguresSettings(otlp_endpoint="http://127.0.0.1:4318/v1/traces"),
+    )
+    check_config(wanted, knowledge)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    with pytest.raises(SettingsError, match="opentelemetry-exporter-otlp-proto-http"):
+        check_config(wanted, knowledge)
 
 
 def test_packages_for_traces_are_not_loaded_without_an_endpoint() -> None:

@@ -490,14 +490,7 @@ def test_card_ids_of_the_schema_are_the_cards_of_the_content() -> None:
     """A card can be switched off in the configuration exactly if there is such a card."""
     path = ROOT / "cds_service" / "trust" / "schemas" / "config.schema.json"
     schema = json.loads(path.read_text(encoding="utf-8"))
-    cards = schema["properties"]["clients"]["items"]["properties"]["cards"]["properties"]
-    lists = (
-        schema["properties"]["service"]["properties"]["disabled_cards"]["items"]["enum"],
-        cards["disabled_cards"]["items"]["enum"],
-        cards["indicator_ceilings"]["propertyNames"]["enum"],
-    )
-    for listed in lists:
-        assert set(listed) == set(load_knowledge().cards)
+    assert set(schema["definitions"]["card"]["enum"]) == set(load_knowledge().cards)
     roles = schema["properties"]["clients"]["items"]["properties"]["roles"]["items"]
     hideable = roles["properties"]["hidden_cards"]["items"]["enum"]
     assert set(hideable) == set(load_knowledge().cards) - {*RED_FLAGS, DATA_READ}
@@ -573,6 +566,11 @@ def test_every_key_is_described_in_the_schema_and_in_the_documentation() -> None
             is_table = key in {*inner, "roles"}
             assert f"| `{key}` |" in page or is_table
             assert rule["description"] in page or is_table
+    for key, rule in schema["properties"]["service"]["properties"].items():
+        if "default" in rule and key != "mode":
+            used = getattr(ServiceSettings(public_base_url="https://cds.example"), key)
+            assert rule["default"] == used, key
+            assert f"| `{str(used).lower()}` |" in page.lower(), key
 
 
 def test_demo_configuration_authenticates_with_its_own_key(tmp_path: Path) -> None:
