@@ -238,7 +238,7 @@ class FhirServer:
             raise NewConnectionError(connection, "no thread") from None
 
     def _keep_opened(self, connection: HTTPConnection, opened: Future[None]) -> None:
-        if opened.exception() is None:
+        if not opened.cancelled() and opened.exception() is None:
             self._idle.append(connection)
         else:
             connection.close()

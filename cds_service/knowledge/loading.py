@@ -101,7 +101,13 @@ def _read_site(root: Path) -> dict[str, Document]:
             f"{root}/{DRUGS}: a site cannot replace the table of drugs. Remove the file; a drug "
             "that is missing belongs into cards/."
         )
-    return _read_folder(root)
+    documents = _read_folder(root)
+    if not documents:
+        raise KnowledgeError(
+            f"{root}: this folder of the site is empty, so its own numbers and words would be "
+            "ours. See that its disk is there, or remove site_cards from the configuration."
+        )
+    return documents
 
 
 def _drugs(root: Path) -> Document:

@@ -53,6 +53,7 @@ def test_site_number_decides_in_place_of_ours(
 
 def test_site_switches_a_card_off_with_two_lines(chart: Path, site: Path) -> None:
     """A card the site has switched off is not shown; the others are."""
+    (site / "templates" / "pain-ref.yaml").write_text("id: pain-ref\nenabled: true\n", "utf-8")
     assert "PAINREF" in _cards(chart, site)
     (site / "templates" / "pain-ref.yaml").write_text("id: pain-ref\nenabled: false\n", "utf-8")
     assert _cards(chart, site) == ["IMGMRINR"]

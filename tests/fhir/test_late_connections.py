@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from urllib3.connection import HTTPConnection
 
 from cds_service.chart.supply import Key, State
 from cds_service.fhir.breaker import OPEN_SECONDS
 from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.gateway import Gateway
+from cds_service.fhir.http import FhirServer
 from cds_service.fhir.queries import TYPES
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.profile import ClientProfile, dev_profile
@@ -118,3 +121,16 @@ def test_connection_is_used_again(hospital: Hospital, version: ssl.TLSVersion) -
     before = len(accepted)
     assert hospital.patient() is State.SUPPLIED
     assert len(accepted) == before
+
+
+def test_connections_still_to_be_opened_at_the_end_are_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The process ends while one thread connects and the next connection waits for it."""
+    ended = threading.Event()
+    server = FhirServer(lambda: HTTPConnection("127.0.0.1", 1), time.monotonic, most_requests=1)
+    server._openers.submit(ended.wait)
+    server._open_for_next()
+    server.close()
+    ended.set()
+    assert caplog.records == []

@@ -140,6 +140,11 @@ STATES = {
 }
 
 
+def others_failed(trace: Trace) -> list[bool]:
+    """Return for each key but the conditions whether it is not wholly known."""
+    return [trace.supply[key].has_failed for key in Key.DEFAULT if key != Key.CONDITIONS]
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_fault_of_the_conditions_is_in_the_trace_with_its_reason(
     knowledge: Knowledge, people: People, good_trace: Trace, fault: Fault
@@ -147,12 +152,15 @@ def test_fault_of_the_conditions_is_in_the_trace_with_its_reason(
     """The trace says how much came, why not all, and which rows cannot tell because of it."""
     trace = done_calmly(
         lambda: traced(knowledge, fault, EVERYTHING if fault.is_down else "Condition", people),
-        is_disturbed=lambda trace: trace.supply["conditions"].state is not STATES[fault.effect],
+        is_disturbed=lambda trace: (
+            trace.supply["conditions"].state is not STATES[fault.effect]
+            or (not fault.is_down and any(others_failed(trace)))
+        ),
     )
     supply = trace.supply["conditions"]
     assert supply.state is STATES[fault.effect]
     assert supply.has_failed is bool(supply.reason)
-    others = [trace.supply[key].has_failed for key in Key.DEFAULT if key != Key.CONDITIONS]
+    others = others_failed(trace)
     if fault.is_down:
         assert (trace.untold, all(others)) == (None, True)
     elif fault.effect is Effect.NONE:

@@ -278,6 +278,12 @@ def test_site_may_not_replace_what_does_not_exist(tmp_path: Path, place: str) ->
         load_knowledge(site_overrides=site)
 
 
+def test_empty_folder_of_a_site_is_refused(tmp_path: Path) -> None:
+    """A disk that is not there would turn the site's numbers back into ours, and nobody told."""
+    with pytest.raises(KnowledgeError, match="this folder of the site is empty"):
+        load_knowledge(site_overrides=tmp_path)
+
+
 def test_site_may_not_bring_a_table_of_drugs(tmp_path: Path) -> None:
     """A site that adds an opioid to a table nobody reads would believe it is counted."""
     site = _site(tmp_path, "clinical-drugs.csv", "")
