@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date, timedelta
+from itertools import islice
 from typing import Any
 
 from cds_service.knowledge.model import SYSTEM_URIS, Code, Knowledge, Match
@@ -54,12 +56,22 @@ def steepest(
 
 
 def _ideas(knowledge: Knowledge) -> Iterator[tuple[str, Code, str]]:
-    """Yield each value set with one of its codes, once for each kind of entry it may stand in."""
+    """Yield each value set with one of its codes, once for each kind of entry it may stand in.
+
+    An ingredient is also tried as a drug that holds it, as most prescriptions name it.
+    """
     for value_set in knowledge.value_sets.values():
         codes = (c for c in value_set.codes if c.is_enabled and c.match is Match.EXACT)
         for code in {code.system: code for code in codes}.values():
             for kind in _KINDS[code.system]:
                 yield value_set.id, code, kind
+            drugs = (
+                name
+                for name, drug in knowledge.clinical_drugs.items()
+                if code.system == "RxNorm" and code.code in drug.ingredients
+            )
+            for drug in islice(drugs, 1):
+                yield f"{value_set.id} by drug", replace(code, code=drug), "MedicationRequest"
 
 
 def _with_many(body: bytes, code: Code, kind: str, number: int, today: date) -> bytes:
@@ -89,6 +101,7 @@ def _entry(
             "intent": "order",
             "medicationCodeableConcept": coded,
             "authoredOn": day,
+            "basedOn": [{"reference": f"MedicationRequest/many-{number - number % 2}"}],
         },
     }
     resource = {"resourceType": kind, "id": f"many-{number}", **of_kind[kind]}

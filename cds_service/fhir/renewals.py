@@ -46,7 +46,9 @@ def _linked(active: Sequence[Prescribed]) -> set[str]:
     for one in active:
         reference = one.fact.reference
         repeated |= (one.renews & known) - {reference}
-        if one.tells_of & (known - repeated - {reference}):
+        if any(
+            told in known and told not in repeated and told != reference for told in one.tells_of
+        ):
             repeated.add(reference)
     return repeated
 
@@ -61,12 +63,11 @@ def _older(active: Iterable[Prescribed]) -> set[str]:
     for one in active:
         if one.products:
             by_product.setdefault(one.products, []).append(one.fact)
-    return {
-        fact.reference
-        for facts in by_product.values()
-        for fact in facts
-        if _age(fact) < max(map(_age, facts))
-    }
+    older: set[str] = set()
+    for facts in by_product.values():
+        latest = max(map(_age, facts))
+        older |= {fact.reference for fact in facts if _age(fact) < latest}
+    return older
 
 
 def _age(fact: DrugFact) -> tuple[date, bool]:

@@ -11,7 +11,7 @@ from datetime import datetime, time, timedelta
 
 from cds_service.chart.facts import Chart
 from cds_service.evaluation.assessment import Assessment
-from cds_service.evaluation.limits import limits_on
+from cds_service.evaluation.limits import Limits, limits_on
 from cds_service.evaluation.selection import INPATIENT, SHOWN_LATELY
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.identity import CardNames
@@ -48,11 +48,17 @@ def held_reminders(  # noqa: PLR0913 - what is known of one call
         if _is_inpatient(chart, encounter_id):
             held[finding.card] = INPATIENT
             continue
-        days = limits_on(assessment.as_of, knowledge).days(_REMINDERS[finding.card])
         today = datetime.combine(now.date(), time(), now.tzinfo)
-        if was_shown(names(finding), today - timedelta(days=days - 1), today):
+        days = _held_days(limits_on(assessment.as_of, knowledge), _REMINDERS[finding.card])
+        if was_shown(names(finding), today - timedelta(days=days), today):
             held[finding.card] = SHOWN_LATELY
     return held
+
+
+def _held_days(limits: Limits, threshold: str) -> int:
+    """Return the last number of days after which a reminder does not come again yet."""
+    days = limits.days(threshold)
+    return days - 1 if limits.met(threshold, days) else days
 
 
 def _is_inpatient(chart: Chart, encounter_id: str | None) -> bool:
