@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cds_service.knowledge.model import Knowledge
+from cds_service.vignettes.charts import Resource
 from cds_service.vignettes.concepts import ICD, SNOMED
 from cds_service.vignettes.running import AS_OF
 from tests.evaluation.whole_charts import LEFT, RIGHT, answered_with, coded, strength
@@ -13,11 +14,14 @@ THIS_MONTH: dict[str, Any] = {"day": 0, "operation": "discectomy", "operation da
 """From day 14 down to today, because today is the fifteenth."""
 TODAY = AS_OF.isoformat()
 A_WEEK_AGO = AS_OF.replace(day=AS_OF.day - 7).isoformat()
-RETENTION = {
-    "resourceType": "Condition",
-    "code": coded(SNOMED, "267064002"),
-    "onsetDateTime": TODAY,
-}
+
+
+def condition(system: str, code: str, day: str) -> Resource:
+    """Return a diagnosis of this day."""
+    return {"resourceType": "Condition", "code": coded(system, code), "onsetDateTime": day}
+
+
+RETENTION = condition(SNOMED, "267064002", TODAY)
 
 
 def test_weak_legs_are_an_emergency_whatever_the_day_of_the_operation(knowledge: Knowledge) -> None:
@@ -52,15 +56,8 @@ def test_milder_card_names_both_days(knowledge: Knowledge) -> None:
 
 def test_coded_emergency_perhaps_older_than_the_operation_is_shown(knowledge: Knowledge) -> None:
     """As for an operation without any date: a more precise date protects no less."""
-    answered = answered_with(
-        knowledge,
-        THIS_MONTH,
-        {
-            "resourceType": "Condition",
-            "code": coded(SNOMED, "192970008"),
-            "onsetDateTime": A_WEEK_AGO,
-        },
-    )
+    syndrome = condition(SNOMED, "192970008", A_WEEK_AGO)
+    answered = answered_with(knowledge, THIS_MONTH, syndrome)
     assert list(answered.shown) == ["RF-CES"]
     card = answered.card("RF-CES")
     assert card["indicator"] == "critical"
@@ -69,15 +66,8 @@ def test_coded_emergency_perhaps_older_than_the_operation_is_shown(knowledge: Kn
 
 def test_spinal_infection_perhaps_older_than_the_operation_is_shown(knowledge: Knowledge) -> None:
     """Discitis coded a week ago, the operation some day of this month."""
-    answered = answered_with(
-        knowledge,
-        THIS_MONTH,
-        {
-            "resourceType": "Condition",
-            "code": coded(ICD, "M46.46"),
-            "onsetDateTime": A_WEEK_AGO,
-        },
-    )
+    discitis = condition(ICD, "M46.46", A_WEEK_AGO)
+    answered = answered_with(knowledge, THIS_MONTH, discitis)
     assert list(answered.shown) == ["RF-INF"]
     assert answered.card("RF-INF")["indicator"] == "critical"
 
