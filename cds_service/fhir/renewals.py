@@ -40,17 +40,24 @@ def without_repeats(found: Sequence[Prescribed]) -> list[DrugFact]:
 
 
 def _linked(active: Sequence[Prescribed]) -> set[str]:
-    """Return the references of those that another one renews, or that tell of another one."""
+    """Return the references of those that another one renews, or that tell of another one.
+
+    Links lead on from one that nothing repeats; a circle of links says nothing of any of its own.
+    """
     known = {one.fact.reference for one in active}
-    repeated: set[str] = set()
+    repeats: dict[str, set[str]] = {reference: set() for reference in known}
     for one in active:
-        reference = one.fact.reference
-        repeated |= (one.renews & known) - {reference}
-        if any(
-            told in known and told not in repeated and told != reference for told in one.tells_of
-        ):
-            repeated.add(reference)
-    return repeated
+        own = one.fact.reference
+        repeats[own] |= (one.renews & known) - {own}
+        for told in (one.tells_of & known) - {own}:
+            repeats[told].add(own)
+    linked: set[str] = set()
+    waiting = list(known.difference(*repeats.values()))
+    while waiting:
+        more = repeats[waiting.pop()] - linked
+        linked |= more
+        waiting += more
+    return linked
 
 
 def _older(active: Iterable[Prescribed]) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import permutations
 
 import pytest
 
@@ -122,3 +123,29 @@ def test_prescription_that_names_itself_counts(read: ReadChart, link: str) -> No
     itself = {"reference": "MedicationRequest/a"}
     fields = {link: itself if link == "priorPrescription" else [itself]}
     assert counted(read, prescribed("a", "2026-08-05", **fields)) == {"a"}
+
+
+def test_statement_about_a_renewed_order_is_no_second_dose(read: ReadChart) -> None:
+    """Whichever entry comes first: the order, what tells of it, or its renewal."""
+    first = prescribed("first", "2026-08-05", INGREDIENT)
+    told = stated("told", "2026-08-05", derivedFrom=[{"reference": "MedicationRequest/first"}])
+    told["medicationCodeableConcept"] = concept(RXNORM, INGREDIENT)
+    renewal = prescribed(
+        "renewal",
+        "2026-09-05",
+        INGREDIENT,
+        priorPrescription={"reference": "MedicationRequest/first"},
+    )
+    for entries in permutations((first, told, renewal)):
+        assert counted(read, *entries) == {"renewal"}
+
+
+def test_orders_that_renew_each_other_are_not_all_forgotten(read: ReadChart) -> None:
+    """A circle says nothing of which one counts, so each does."""
+    one = prescribed(
+        "a", "2026-08-05", INGREDIENT, priorPrescription={"reference": "MedicationRequest/b"}
+    )
+    other = prescribed(
+        "b", "2026-09-05", INGREDIENT, priorPrescription={"reference": "MedicationRequest/a"}
+    )
+    assert counted(read, one, other) == {"a", "b"}
