@@ -386,30 +386,43 @@ def _is_falling(site: SiteCourse, limits: Limits) -> bool:
 
 def _overall(sites: Mapping[Driver, SiteCourse]) -> Pain:
     significant = of(any(site.is_hot for site in sites.values()))
-    body = [site for driver, site in sites.items() if driver is not Driver.ODI]
-    blurred = [site for site in body if site.course is None]
-    classified = [site for site in body if site.course not in {None, Course.INSUFFICIENT}]
-    if blurred and (any(s.is_hot for s in blurred) or not any(s.is_hot for s in classified)):
-        unread = frozenset().union(*(site.unread for site in blurred))
+    unread = _missing_for_course(sites)
+    if unread is not None:
         return Pain(sites=sites, course=None, driver=None, significant=significant, unread=unread)
-    if not classified:
-        disability = sites[Driver.ODI]
-        if disability.course is None:
-            return Pain(
-                sites=sites,
-                course=None,
-                driver=None,
-                significant=significant,
-                unread=disability.unread,
-            )
-        if disability.course is not Course.INSUFFICIENT:
-            classified = [disability]
+    worst = _worst(sites)
+    if worst is None:
+        return Pain(sites=sites, course=Course.INSUFFICIENT, driver=None, significant=significant)
+    return Pain(sites=sites, course=worst.course, driver=worst.driver, significant=significant)
+
+
+def _missing_for_course(sites: Mapping[Driver, SiteCourse]) -> frozenset[str] | None:
+    """Return what could not be read and might change the course; None if nothing might."""
+    body = _of_body(sites)
+    blurred = [site for site in body if site.course is None]
+    classified = _classified(body)
+    if blurred and (any(s.is_hot for s in blurred) or not any(s.is_hot for s in classified)):
+        return frozenset().union(*(site.unread for site in blurred))
+    disability = sites[Driver.ODI]
+    return disability.unread if not classified and disability.course is None else None
+
+
+def _worst(sites: Mapping[Driver, SiteCourse]) -> SiteCourse | None:
+    """Return the series that speaks for all; disability only when no pain series can."""
+    body = _of_body(sites)
+    classified = _classified(body) or _classified([sites[Driver.ODI]])
     hot = [site for site in classified if site.is_hot]
     is_blind = any(site.course is Course.INSUFFICIENT and site.is_hot for site in body)
-    if not classified or (is_blind and not hot):
-        return Pain(sites=sites, course=Course.INSUFFICIENT, driver=None, significant=significant)
-    worst = min(hot or classified, key=_badness)
-    return Pain(sites=sites, course=worst.course, driver=worst.driver, significant=significant)
+    if is_blind and not hot:
+        return None
+    return min(hot or classified, key=_badness, default=None)
+
+
+def _of_body(sites: Mapping[Driver, SiteCourse]) -> list[SiteCourse]:
+    return [site for driver, site in sites.items() if driver is not Driver.ODI]
+
+
+def _classified(sites: Iterable[SiteCourse]) -> list[SiteCourse]:
+    return [site for site in sites if site.course not in {None, Course.INSUFFICIENT}]
 
 
 def _badness(site: SiteCourse) -> tuple[int, int]:

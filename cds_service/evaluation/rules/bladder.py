@@ -238,20 +238,23 @@ def cauda_equina(case: Case, earlier: Earlier) -> Finding:
     return propose_mri(finding, case, ScanWish(priority="stat", since_day=max(compression.days)))
 
 
+def _is_no_alarm(case: Case, bladder: Bladder) -> bool:
+    """Return whether a bladder sign is early, weak or isolated, so that it alone is no alarm."""
+    sign = bladder.sign
+    is_early = sign is not None and not case.limits.met("urinary-late-day", sign.day)
+    is_weak = bladder.weak is not None and sign is None and bladder.residual is None
+    return (
+        (is_early and case.at("early-retention-until").is_yes)
+        or (bladder.residual is not None and not bladder.is_late_residual(case))
+        or (bladder.is_late and is_downgraded(case, bladder))
+        or is_weak
+    )
+
+
 def bladder_sign(case: Case, earlier: Earlier) -> Finding:
     """RF-POUR: a bladder sign that is early, weak or isolated."""
     bladder = read_bladder(case)
-    is_alone = bladder.is_late and is_downgraded(case, bladder)
-    is_early = bladder.sign is not None and not case.limits.met(
-        "urinary-late-day", bladder.sign.day
-    )
-    is_certain = (
-        (is_early and case.at("early-retention-until").is_yes)
-        or (bladder.residual is not None and not bladder.is_late_residual(case))
-        or is_alone
-        or (bladder.weak is not None and bladder.sign is None and bladder.residual is None)
-    )
-    answer = found(is_certain, bladder.unread)
+    answer = found(_is_no_alarm(case, bladder), bladder.unread)
     finding = weigh(
         "RF-POUR",
         case,

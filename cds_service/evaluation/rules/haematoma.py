@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from cds_service.chart.facts import Site
@@ -52,38 +54,57 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
     )
     if not finding.is_met:
         return finding
-    is_pain = by_pain.is_yes
-    finding = replace(finding, notes=(*(_rise_notes(case) if is_pain else ()), *drug_notes(case)))
-    signs = coded or (() if is_pain else wound)
-    is_dated = (is_pain and _is_second_sign_dated(case)) or any(sign.is_dated for sign in signs)
-    is_critical = (is_pain or bool(coded)) and is_dated
-    variant = "default" if is_pain else "coded" if coded else "wound"
-    day = case.operation.dss(case.as_of) if is_pain else signs[-1].day
-    latest_scores = _latest_scores(case) if is_pain else ()
-    words: dict[str, Word] = {"dss": case.dss}
-    if latest_scores:
-        words |= {
-            "score": latest_scores[0].value,
-            "on": latest_scores[0].day,
-            "signs": _second_signs(case),
-        }
+    grounds = _pain_grounds(case, coded) if by_pain.is_yes else _coded_grounds(coded, wound)
+    undated = () if grounds.is_dated else (Note(key="date-not-recorded"),)
     finding = replace(
         finding,
-        indicator=Indicator.CRITICAL if is_critical else Indicator.WARNING,
-        stands_alone=is_critical,
-        variant=variant,
-        words=words,
-        notes=finding.notes if is_dated else (*finding.notes, Note(key="date-not-recorded")),
-        evidence=(
-            *sign_evidence((*coded, *wound)),
-            *score_evidence(latest_scores, "pain score"),
-            *(_second_sign_evidence(case) if is_pain else ()),
-        ),
+        indicator=Indicator.CRITICAL if grounds.is_critical else Indicator.WARNING,
+        stands_alone=grounds.is_critical,
+        variant=grounds.variant,
+        words={"dss": case.dss, **grounds.words},
+        notes=(*grounds.notes, *drug_notes(case), *undated),
+        evidence=(*sign_evidence((*coded, *wound)), *grounds.evidence),
         reason_references=condition_references((*coded, *wound)),
         reason_code="haematoma-spinal",
     )
-    since = latest_scores[0].day if latest_scores else day
-    return propose_mri(finding, case, ScanWish(priority="stat", since_day=since))
+    return propose_mri(finding, case, ScanWish(priority="stat", since_day=grounds.since))
+
+
+class _Grounds(Struct, frozen=True, kw_only=True):
+    """On what a haematoma is suspected, beside what is coded, and since which day."""
+
+    variant: str
+    since: int
+    is_dated: bool
+    is_critical: bool
+    words: Mapping[str, Word] = {}
+    notes: tuple[Note, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+
+
+def _pain_grounds(case: Case, coded: Sequence[Sign]) -> _Grounds:
+    scores = _latest_scores(case)
+    is_dated = _is_second_sign_dated(case) or any(sign.is_dated for sign in coded)
+    return _Grounds(
+        variant="default",
+        since=scores[0].day,
+        is_dated=is_dated,
+        is_critical=is_dated,
+        words={"score": scores[0].value, "on": scores[0].day, "signs": _second_signs(case)},
+        notes=_rise_notes(case),
+        evidence=(*score_evidence(scores, "pain score"), *_second_sign_evidence(case)),
+    )
+
+
+def _coded_grounds(coded: Sequence[Sign], wound: Sequence[Sign]) -> _Grounds:
+    signs = coded or wound
+    is_dated = any(sign.is_dated for sign in signs)
+    return _Grounds(
+        variant="coded" if coded else "wound",
+        since=signs[-1].day,
+        is_dated=is_dated,
+        is_critical=bool(coded) and is_dated,
+    )
 
 
 def _coded_haematoma(case: Case, concept: str) -> tuple[Sign, ...]:

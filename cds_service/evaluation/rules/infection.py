@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -64,6 +64,16 @@ class InfectionPicture(Struct, frozen=True, kw_only=True):
     def is_crp_and_axial_only(self) -> bool:
         """Whether CRP and axial pain are the only signs."""
         return {hint.id for hint in self.hints} == {"raised-crp", "axial-pain"}
+
+    @property
+    def is_code_undated(self) -> bool:
+        """Whether a spinal infection is coded, and only without a date."""
+        return bool(self.coded) and not any(sign.is_dated for sign in self.coded)
+
+    @property
+    def has_dated_hint(self) -> bool:
+        """Whether a sign has a date."""
+        return any(hint.is_dated for hint in self.hints)
 
 
 @once
@@ -221,9 +231,7 @@ def infection(case: Case, earlier: Earlier) -> Finding:
     has_two = case.limits.met("infection-signs", len(picture.hints)) and bool(picture.majors)
     is_open = case.limits.met("infection-day", case.dss)
     by_signs = has_two and is_open and not _pair_only_late(case, picture)
-    is_dated = any(s.is_dated for s in picture.coded) or (
-        by_signs and any(hint.is_dated for hint in picture.hints)
-    )
+    is_dated = any(s.is_dated for s in picture.coded) or (by_signs and picture.has_dated_hint)
     answer = found((bool(picture.coded) or by_signs) and is_dated, picture.unread)
     finding = weigh("RF-INF", case, [("signs of spinal infection", answer)])
     if not answer.is_yes:
@@ -264,19 +272,9 @@ def _evidence(picture: InfectionPicture) -> tuple[Evidence, ...]:
 def infection_hint(case: Case, earlier: Earlier) -> Finding:
     """RF-INF-W: a single sign of infection, an old coded infection, or only undated signs."""
     picture = read_infection(case)
-    is_open = case.limits.met("infection-day", case.dss)
-    single = (
-        is_open
-        and bool(picture.hints)
-        and bool(picture.majors)
-        and (
-            len(picture.hints) == 1
-            or _pair_only_late(case, picture)
-            or not any(hint.is_dated for hint in picture.hints)
-        )
-    )
-    undated = bool(picture.coded) and not any(sign.is_dated for sign in picture.coded)
-    answer = found(single or undated or bool(picture.old), picture.unread)
+    is_single = _is_single_sign(case, picture)
+    is_current = is_single or picture.is_code_undated
+    answer = found(is_current or bool(picture.old), picture.unread)
     finding = weigh(
         "RF-INF-W",
         case,
@@ -285,25 +283,39 @@ def infection_hint(case: Case, earlier: Earlier) -> Finding:
     )
     if not finding.is_met:
         return finding
-    is_old = not single and not undated
     words: dict[str, Word] = {"dss": case.dss, "sign": _terms(picture)}
-    notes: list[Note] = []
-    if is_old:
+    if not is_current:
         words["date"] = sign_date(picture.old[0])
-    if undated or (single and not any(hint.is_dated for hint in picture.hints)):
-        notes.append(Note(key="date-not-recorded"))
-    if single and _pair_only_late(case, picture):
-        notes.append(Note(key="other-causes-of-crp"))
     finding = replace(
         finding,
         indicator=Indicator.WARNING,
-        variant="old" if is_old else "default",
+        variant="default" if is_current else "old",
         words=words,
-        notes=tuple(notes),
+        notes=tuple(_hint_notes(case, picture, is_single=is_single)),
         evidence=_evidence(picture),
         reason_references=condition_references((*picture.coded, *picture.old)),
         reason_code="infection-sign",
     )
+    return _with_blood_tests(finding, case)
+
+
+def _is_single_sign(case: Case, picture: InfectionPicture) -> bool:
+    """Return whether a major sign stands alone, or beside signs that do not make it an alarm."""
+    if not picture.majors or not case.limits.met("infection-day", case.dss):
+        return False
+    is_alone = len(picture.hints) == 1 or _pair_only_late(case, picture)
+    return is_alone or not picture.has_dated_hint
+
+
+def _hint_notes(case: Case, picture: InfectionPicture, *, is_single: bool) -> Iterator[Note]:
+    if picture.is_code_undated or (is_single and not picture.has_dated_hint):
+        yield Note(key="date-not-recorded")
+    if is_single and _pair_only_late(case, picture):
+        yield Note(key="other-causes-of-crp")
+
+
+def _with_blood_tests(finding: Finding, case: Case) -> Finding:
+    """Return *finding* with the order for blood tests, unless a CRP was just done."""
     fresh = case.measures.none_since("crp", "crp-just-done")
     if fresh.is_no:
         done = measure_evidence(case.measures.latest("crp"), "crp")
