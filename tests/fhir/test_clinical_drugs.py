@@ -52,6 +52,16 @@ def known(knowledge: Knowledge, request: Resource) -> DrugFact | None:
         ("197590", {"benzodiazepine"}),  # diazepam 2 mg tablet
         ("197901", {"benzodiazepine"}),  # lorazepam 1 mg tablet
         ("308047", {"benzodiazepine"}),  # alprazolam 0.25 mg tablet
+        ("312134", {"benzodiazepine"}),  # oxazepam 15 mg capsule
+        ("905369", {"benzodiazepine"}),  # chlordiazepoxide 10 mg capsule
+        ("889614", {"benzodiazepine"}),  # chlordiazepoxide 5 / clidinium 2.5
+        ("856769", {"benzodiazepine", "tca"}),  # amitriptyline 12.5 / chlordiazepoxide 5
+        ("199450", {"benzodiazepine"}),  # clobazam 10 mg tablet
+        ("197465", {"benzodiazepine"}),  # clorazepate 3.75 mg tablet
+        ("197654", {"benzodiazepine"}),  # estazolam 2 mg tablet
+        ("1298088", {"benzodiazepine"}),  # flurazepam 15 mg capsule
+        ("2173500", {"benzodiazepine"}),  # midazolam nasal spray, Nayzilam
+        ("198183", {"benzodiazepine"}),  # quazepam 15 mg tablet
         ("197446", set()),  # erythromycin
         ("861007", set()),  # metformin 500 mg tablet
     ],

@@ -241,7 +241,7 @@ MUST_MEAN = [
     ("implant-neurostimulator", HCPCS, "C1820 C1822 C1778 L8679 L8685 L8686 L8687 L8688"),
     ("nsaid", RXN, "140587 41493"),
     ("naloxone", RXN, "7242"),
-    ("benzodiazepine", RXN, "10355"),
+    ("benzodiazepine", RXN, "10355 2356 21241 2353 4077 4501 6960 7781 35185"),
     ("anticoagulant", RXN, "321208 67109"),
     ("tca", RXN, "7531"),
     ("spine-surgery-visit", SCT, "394610002"),
