@@ -42,13 +42,22 @@ def known(knowledge: Knowledge, request: Resource) -> DrugFact | None:
         ("483440", {"gabapentinoid"}),  # pregabalin 150 mg capsule
         ("596930", {"snri"}),  # duloxetine 30 mg capsule
         ("856834", {"tca"}),  # amitriptyline 25 mg tablet
+        ("1099288", {"tca"}),  # desipramine 10 mg tablet
+        ("1000048", {"tca"}),  # doxepin 10 mg capsule
+        ("966787", set()),  # doxepin 3 mg tablet, for sleep only
         ("197806", {"nsaid"}),  # ibuprofen 600 mg tablet
         ("198014", {"nsaid"}),  # naproxen 500 mg tablet
+        ("834022", {"nsaid"}),  # ketorolac 10 mg tablet
+        ("311892", {"nsaid"}),  # nabumetone 500 mg tablet
+        ("197817", {"nsaid"}),  # indomethacin 25 mg capsule
         ("198440", {"acetaminophen"}),  # acetaminophen 500 mg tablet
         ("855332", {"anticoagulant"}),  # warfarin 5 mg tablet
         ("1364445", {"anticoagulant"}),  # apixaban 5 mg tablet
         ("1232082", {"anticoagulant"}),  # rivaroxaban 15 mg tablet
+        ("1804735", {"anticoagulant"}),  # argatroban, infusion
         ("309362", {"antiplatelet"}),  # clopidogrel 75 mg tablet
+        ("242461", {"antiplatelet"}),  # cilostazol 100 mg tablet
+        ("259081", {"antiplatelet"}),  # aspirin 25 / dipyridamole 200
         ("197590", {"benzodiazepine"}),  # diazepam 2 mg tablet
         ("197901", {"benzodiazepine"}),  # lorazepam 1 mg tablet
         ("308047", {"benzodiazepine"}),  # alprazolam 0.25 mg tablet
