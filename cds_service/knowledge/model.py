@@ -6,6 +6,7 @@ is built.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -330,7 +331,10 @@ class Knowledge:
         return cast("T", found)
 
     def meanings(self, system: str, code: str) -> tuple[tuple[str, Needs], ...]:
-        """Return every enabled meaning of *code*; *system* may be a canonical or an alias."""
+        """Return every enabled meaning of *code*; *system* may be a canonical or an alias.
+
+        A late effect of ICD-10-CM counts only where it is listed itself.
+        """
         name = SYSTEM_NAMES.get(system)
         if name is None:
             return ()
@@ -338,10 +342,13 @@ class Knowledge:
         prefixed = tuple(
             (value_set, needs)
             for prefix_system, prefix, value_set, needs in self.by_prefix
-            if prefix_system == name and code.startswith(prefix)
+            if prefix_system == name and code.startswith(prefix) and not _LATE_EFFECT.match(code)
         )
         return exact + tuple(meaning for meaning in prefixed if meaning not in exact)
 
+
+_LATE_EFFECT = re.compile(r"[A-Z]\d\w\.\w{3}S$")
+"""ICD-10-CM with the seventh character S: what is left after an injury that is over."""
 
 SYSTEM_NAMES: Mapping[str, str] = {
     **{uri: name for name, uri in SYSTEM_URIS.items()},
