@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -85,6 +86,7 @@ def empty_ledger(url: str = "sqlite://") -> Engine:
         from sqlalchemy.pool import StaticPool  # noqa: PLC0415 - only memory needs one connection
 
         engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+        weakref.finalize(engine, engine.pool.dispose)  # Python 3.13 warns of what is left open
     else:
         engine = create_engine(url)
     METADATA.create_all(engine)
