@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -193,8 +194,8 @@ class _CardWriter:
         if placed.offers:
             uuid, behavior = self._uuids[finding.card], self._behavior(placed)
             offers = _marked(placed.offers, behavior)
-            note = self.orders.note(form, finding, summary)
-            card["suggestions"] = self.orders.suggestions(finding, offers, uuid, note)
+            say = partial(self.orders.note, form, finding, summary)
+            card["suggestions"] = self.orders.suggestions(finding, offers, uuid, say)
             card["selectionBehavior"] = behavior
         links = form.own_link + form.links if placed.by_hand else form.links
         if links:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from cds_service.evaluation.assessment import Evidence, Finding, Note, Term
 from cds_service.evaluation.case import Case
 from cds_service.knowledge.model import CardTemplate, OrderTemplate
-from cds_service.rendering.forms import CardForm, Forms
+from cds_service.rendering.forms import CardForm, Forms, note_text
 from cds_service.rendering.story import Story
 from cds_service.rendering.wording import headed, itemised, listed, number
 
@@ -77,9 +77,7 @@ class Explanation:
         return itemised(self._phrases[heading], lines)
 
     def _note(self, card: CardTemplate, note: Note) -> str:
-        """Return a note in the card's own words, else in the words all cards share."""
-        template = card.notes.get(note.key) or self._phrases[f"note-{note.key}"]
-        return self._story.wording.markdown(template, note.words)
+        return self._story.wording.markdown(note_text(card, note, self._phrases), note.words)
 
     def _withheld(self, finding: Finding) -> str:
         phrase = "withheld-order" if finding.is_order_withheld else "unread-also"

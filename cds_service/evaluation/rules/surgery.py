@@ -216,7 +216,7 @@ def surgeon_review(case: Case, earlier: Earlier) -> Finding:
         notes=_notes(case),
         evidence=_evidence(case, open_ones),
         passed_over=passed_over(reason.remains(case) for reason in open_ones),
-        reason_references=pain_references(case),
+        reason_references=_conditions(_causes(case, open_ones)) or pain_references(case),
         reason_code=_reason_code(case, open_ones),
     )
     is_urgent = is_severe_leg or bool(case.motor.stable) or open_ones[0].id == "severe"
@@ -278,19 +278,30 @@ def _notes(case: Case) -> tuple[Note, ...]:
 
 
 def _evidence(case: Case, reasons: list[Reason]) -> tuple[Evidence, ...]:
-    names = {reason.id for reason in reasons}
-    collected: list[Evidence] = []
+    leading = case.pain.leading
+    scores = () if leading is None else score_evidence(leading.series, leading.driver.value)
+    return (*_causes(case, reasons), *scores)
+
+
+def _causes(case: Case, reasons: list[Reason]) -> tuple[Evidence, ...]:
+    """Return the entries that are a reason by themselves: weakness, implant, structural cause."""
     by_reason: dict[str, Callable[[], tuple[Evidence, ...]]] = {
         "weakness": lambda: deficit_evidence(case, case.motor.stable),
         "hardware": lambda: sign_evidence(case.signs.on_record("hardware-failure")),
+        "structural": lambda: tuple(
+            dated_evidence(lesion.reference, lesion.concept, lesion.when) for lesion in case.lesions
+        ),
     }
-    for name, evidence in by_reason.items():
-        if name in names:
-            collected.extend(evidence())
-    leading = case.pain.leading
-    if leading is not None:
-        collected.extend(score_evidence(leading.series, leading.driver.value))
-    return tuple(collected)
+    names = {reason.id for reason in reasons}
+    return tuple(
+        entry for name, entries in by_reason.items() if name in names for entry in entries()
+    )
+
+
+def _conditions(entries: Iterable[Evidence]) -> tuple[str, ...]:
+    """Return the conditions among *entries*, each once."""
+    references = dict.fromkeys([entry.reference for entry in entries])
+    return tuple([reference for reference in references if reference.startswith("Condition/")])
 
 
 def _reason_code(case: Case, reasons: list[Reason]) -> str:

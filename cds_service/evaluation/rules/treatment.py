@@ -272,18 +272,18 @@ def _stimulator_notes(case: Case) -> tuple[Note, ...]:
     """Return what does not speak against an evaluation but must be known."""
     notes = []
     if case.cautions.is_anticoagulated.is_yes:
-        notes.append(Note(key="scs-anticoagulant"))
+        notes.append(Note(key="scs-anticoagulant", is_for_order=True))
     if case.cautions.takes_antiplatelet.is_yes:
-        notes.append(Note(key="scs-antiplatelet"))
+        notes.append(Note(key="scs-antiplatelet", is_for_order=True))
     implants = tuple(implant_term(kind) for kind in case.cautions.powered_implants)
     if implants:
-        notes.append(Note(key="scs-device", words={"implant": implants}))
+        notes.append(Note(key="scs-device", words={"implant": implants}, is_for_order=True))
     distressed = [
         name
         for name in ("pcs", "phq9")
         if case.measures.latest_meets(name, name, "screen-fresh").is_yes
     ]
-    return (*notes, *(Note(key=f"scs-{name}") for name in distressed))
+    return (*notes, *(Note(key=f"scs-{name}", is_for_order=True) for name in distressed))
 
 
 def _some_missing(case: Case, needed: list[Answer]) -> Answer:

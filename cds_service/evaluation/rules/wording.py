@@ -96,7 +96,7 @@ def drug_notes(case: Case) -> tuple[Note, ...]:
     count = case.chart.unidentified_drugs
     if not count or case.cautions.is_bleeding_risk.is_yes:
         return ()
-    return (Note(key="drugs-unidentified", words={"count": count}),)
+    return (Note(key="drugs-unidentified", words={"count": count}, is_for_order=True),)
 
 
 def deficit_words(case: Case, deficit: Deficit) -> dict[str, int | Decimal | Term]:
