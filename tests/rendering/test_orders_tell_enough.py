@@ -74,7 +74,7 @@ def test_emg_laboratory_reads_what_is_numb_and_since_when(knowledge: Knowledge) 
     request = order(answered, "EMG-RAD")
     assert [site["coding"][0]["code"] for site in request["bodySite"]] == ["61685007", RIGHT]
     assert f"Leg numbness on record since {ago(100)}." in request["note"][0]["text"]
-    assert "so is: leg numbness" in answered.card("EMG-RAD")["detail"]
+    assert "Also on record: leg numbness" in answered.card("EMG-RAD")["detail"]
 
 
 def test_surgeon_reads_the_question_of_the_foramen(knowledge: Knowledge) -> None:

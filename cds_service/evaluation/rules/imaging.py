@@ -108,6 +108,7 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
     finding = replace(
         finding,
         indicator=Indicator.WARNING,
+        variant="default" if dated else "undated",
         words={"dss": case.dss, **deficit_words(case, latest)},
         notes=(*deficit_notes(latest), *_reading_caveat(case)),
         evidence=deficit_evidence(case, deficits),

@@ -17,6 +17,7 @@ from cds_service.evaluation.assessment import (
     Word,
 )
 from cds_service.evaluation.case import Case
+from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course, Driver
 from cds_service.evaluation.readings import once
 from cds_service.evaluation.rules.imaging import is_mri_wanted
@@ -25,6 +26,7 @@ from cds_service.evaluation.rules.weighing import Earlier, is_met, passed_over, 
 from cds_service.evaluation.rules.wording import (
     dated_evidence,
     deficit_evidence,
+    deficit_words,
     pain_reason,
     pain_references,
     score_evidence,
@@ -213,7 +215,7 @@ def surgeon_review(case: Case, earlier: Earlier) -> Finding:
         indicator=Indicator.INFO if is_info else Indicator.WARNING,
         variant=_variant(case, open_ones[0].id),
         words=_words(case, open_ones),
-        notes=_notes(case),
+        notes=(*_weakness_notes(case, open_ones), *_notes(case)),
         evidence=_evidence(case, open_ones),
         passed_over=passed_over(reason.remains(case) for reason in open_ones),
         reason_references=_conditions(_causes(case, open_ones)) or pain_references(case),
@@ -275,6 +277,22 @@ def _notes(case: Case) -> tuple[Note, ...]:
             Note(key="several-operations", words={"surgeries": case.operation.surgery_count})
         )
     return tuple(notes)
+
+
+def _weakness_notes(case: Case, reasons: list[Reason]) -> tuple[Note, ...]:
+    """Return which weakness the surgeon is asked about, the earliest first."""
+    if all(reason.id != "weakness" for reason in reasons):
+        return ()
+    deficits = sorted(case.motor.stable, key=lambda deficit: deficit.sort_key)
+    return tuple(_weakness_note(case, deficit) for deficit in deficits)
+
+
+def _weakness_note(case: Case, deficit: Deficit) -> Note:
+    words: dict[str, Word] = {**deficit_words(case, deficit)}
+    if deficit.onset is None:
+        return Note(key="weakness-undated", words=words, is_for_order=True)
+    words["since"] = case.day(deficit.onset)
+    return Note(key="weakness", words=words, is_for_order=True)
 
 
 def _evidence(case: Case, reasons: list[Reason]) -> tuple[Evidence, ...]:
