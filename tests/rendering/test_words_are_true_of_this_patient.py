@@ -229,3 +229,18 @@ def test_retention_before_the_last_possible_day_is_not_called_not_found(
     facts = {"day": 1, "operation": "discectomy", "operation date": "month"}
     detail = answered_with(knowledge, facts, retention).card("RF-CES")["detail"]
     assert "Bladder" not in detail
+
+
+def test_scan_from_before_the_return_is_not_what_would_change_the_card(
+    knowledge: Knowledge,
+) -> None:
+    """CT and x-ray are late enough, but the pain came back after them."""
+    facts = {
+        "day": 600,
+        "operation": "fusion",
+        "back": {-14: 8, 300: 2, 550: 7, 590: 7},
+        "done": {"CT": [400], "x-ray": [400], "MRI": [560]},
+    }
+    cards = answered_with(knowledge, facts).cards()
+    assert "one since then, if it returned" in cards["CT-FUSION"]["detail"]
+    assert "taken since then, if it returned" in cards["XR-DYN"]["detail"]
