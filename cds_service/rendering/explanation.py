@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from cds_service.evaluation.assessment import Evidence, Finding, Note, Term
+from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note, Term
 from cds_service.evaluation.case import Case
 from cds_service.knowledge.model import CardTemplate, OrderTemplate
 from cds_service.rendering.forms import CardForm, Forms, note_text
@@ -58,6 +58,7 @@ class Explanation:
     def detail(self, finding: Finding, form: CardForm, told: Told) -> str:
         """Return the Markdown of *finding*, whose card has this *form*."""
         words, text = finding.words, self._story.wording.markdown
+        is_critical = finding.indicator is Indicator.CRITICAL  # nothing delays what to do
         blocks = [
             text(form.action, words),
             self._withheld(finding) if finding.unread else "",
@@ -65,8 +66,9 @@ class Explanation:
             text(form.why, words),
             *[self._note(form.template, note) for note in finding.notes],
             text(form.caveat, words) if form.caveat else "",
-            *told.again,
+            *(() if is_critical else told.again),
             self._chart_and(finding.evidence),
+            *(told.again if is_critical else ()),
             self._looked_at_for(finding),
             self._list("heading-cautions", self._story.cautions(_orders(finding))),
             self._explanations,

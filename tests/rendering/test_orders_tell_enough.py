@@ -170,3 +170,22 @@ def test_surgeon_is_sent_the_condition_that_is_the_reason(knowledge: Knowledge, 
     facts = {**UNRELIEVED, "operation": "fusion", "day": 200, "leg": {-14: 8, 195: 5}}
     request = order(answered_with(knowledge, facts, found, pain), "SURG-REV")
     assert request["reasonReference"] == [{"reference": "Condition/more0"}]
+
+
+def test_pain_specialist_reads_of_the_anticoagulant_and_the_psychologist_does_not(
+    knowledge: Knowledge,
+) -> None:
+    """Whoever tests the stimulator needs it; both read of high distress."""
+    facts = {
+        "day": 330,
+        "operation": "discectomy",
+        "leg": {-14: 8, 100: 7, 200: 7, 300: 7, 325: 7},
+        "done": {"MRI": [150], "physiotherapy": [60, 320]},
+        "questionnaires": {"DN4": {320: 6}, "PCS": {320: 40}},
+        "drugs": [
+            {"drug": drug, "from": 40} for drug in ("gabapentinoid", "NSAID", "anticoagulant")
+        ],
+    }
+    said = notes(answered_with(knowledge, facts), "SCS-EVAL")
+    assert ["high bleeding risk" in words for words in said.values()] == [True, False]
+    assert all("Pain Catastrophizing Scale" in words for words in said.values())

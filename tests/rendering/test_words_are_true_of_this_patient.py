@@ -244,3 +244,20 @@ def test_scan_from_before_the_return_is_not_what_would_change_the_card(
     cards = answered_with(knowledge, facts).cards()
     assert "one since then, if it returned" in cards["CT-FUSION"]["detail"]
     assert "taken since then, if it returned" in cards["XR-DYN"]["detail"]
+
+
+def test_emergency_with_an_order_of_another_one_is_read_at_a_glance(knowledge: Knowledge) -> None:
+    """Cauda equina syndrome and an infection in one answer, and weak kidneys."""
+    facts = {
+        "day": 45,
+        "operation": "discectomy",
+        "back": {-14: 5, 30: 3, 45: 8},
+        "temperature": {45: 38.5},
+        "CRP": {44: 80},
+        "eGFR": {40: 22},
+        "findings": {"wound breakdown": 40, "cauda equina syndrome": 45},
+    }
+    detail = answered_with(knowledge, facts).card("RF-INF")["detail"]
+    opening, rest = detail.split("**In the chart**")
+    assert len(opening.strip()) <= 600
+    assert 'Also on the card "Possible cauda equina syndrome"' in rest
