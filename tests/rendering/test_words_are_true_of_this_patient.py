@@ -6,9 +6,17 @@ from datetime import timedelta
 from typing import Any
 
 from cds_service.knowledge.model import Knowledge
-from cds_service.vignettes.concepts import ICD, SNOMED
+from cds_service.vignettes.concepts import ICD, LOINC, SNOMED
 from cds_service.vignettes.running import AS_OF
-from tests.evaluation.whole_charts import LEFT, answered_with, coded, device, observed, strength
+from tests.evaluation.whole_charts import (
+    LEFT,
+    RIGHT,
+    answered_with,
+    coded,
+    device,
+    observed,
+    strength,
+)
 
 
 def ago(days: int) -> str:
@@ -261,3 +269,41 @@ def test_emergency_with_an_order_of_another_one_is_read_at_a_glance(knowledge: K
     opening, rest = detail.split("**In the chart**")
     assert len(opening.strip()) <= 600
     assert 'Also on the card "Possible cauda equina syndrome"' in rest
+
+
+def test_old_weakness_of_a_leg_is_named_in_words(knowledge: Knowledge) -> None:
+    """Beside new weakness of the other leg it supports the card; "ehl" is a word of programs."""
+    old = [strength({"valueInteger": 4}, LEFT, effectiveDateTime=ago(days)) for days in (300, 190)]
+    new = strength({"valueInteger": 4}, RIGHT, effectiveDateTime=ago(2))
+    facts = {"day": 400, "operation": "discectomy"}
+    detail = answered_with(knowledge, facts, *old, new).card("RF-CES")["detail"]
+    assert "Ehl" not in detail
+    assert f"Weakness: big toe extensor, left, grade 4/5 ({ago(300)})" in detail
+
+
+def test_white_cells_are_shown_in_the_unit_people_write(knowledge: Knowledge) -> None:
+    """The unit of the wire has a star, which cards must escape."""
+    facts = {"day": 40, "operation": "discectomy", "white cells": {39: 15}}
+    facts |= {"temperature": {40: 38.5}}
+    detail = answered_with(knowledge, facts).card("RF-INF")["detail"]
+    assert f"White cell count: 15 x10^9/L ({ago(1)}" in detail
+
+
+def test_disability_that_returned_is_not_called_pain_that_was_low(knowledge: Knowledge) -> None:
+    """Only the Oswestry index is on record."""
+    facts = {"day": 120, "operation": "discectomy", "ODI": {-14: 60, 40: 10, 80: 50, 115: 50}}
+    detail = answered_with(knowledge, facts).card("IMG-MRI-RTR")["detail"]
+    assert "ODI 50 now. It was low on day 40 and had returned by day 80" in detail
+
+
+def test_test_that_two_entries_record_is_named_once(knowledge: Knowledge) -> None:
+    """A report and a procedure of one scan, both too early to answer."""
+    report = {
+        "resourceType": "DiagnosticReport",
+        "status": "final",
+        "code": coded(LOINC, "24967-2"),
+        "effectiveDateTime": ago(100),
+    }
+    facts = {"day": 120, "operation": "discectomy", "leg": {-14: 8, 115: 7}}
+    detail = answered_with(knowledge, facts, report, report).card("IMG-MRI-NR")["detail"]
+    assert detail.count(f"lumbar MRI {ago(100)} (counts from") == 1
