@@ -307,3 +307,15 @@ def test_test_that_two_entries_record_is_named_once(knowledge: Knowledge) -> Non
     facts = {"day": 120, "operation": "discectomy", "leg": {-14: 8, 115: 7}}
     detail = answered_with(knowledge, facts, report, report).card("IMG-MRI-NR")["detail"]
     assert detail.count(f"lumbar MRI {ago(100)} (counts from") == 1
+
+
+def test_second_competing_diagnosis_is_counted(knowledge: Knowledge) -> None:
+    """The headline names one; the longest pair still fits."""
+    found = [
+        {"resourceType": "Condition", "code": coded(ICD, code), "onsetDateTime": ago(days)}
+        for code, days in (("E11.42", 900), ("M16.9", 800))
+    ]
+    facts = {"day": 120, "operation": "discectomy", "leg": {-14: 8, 115: 7}}
+    summary = answered_with(knowledge, facts, *found).card("DX-RECHECK")["summary"]
+    assert "(Type 2 diabetes mellitus with diabetic polyneuropathy and 1 more): was" in summary
+    assert len(summary) < 140
