@@ -189,3 +189,15 @@ def test_pain_specialist_reads_of_the_anticoagulant_and_the_psychologist_does_no
     said = notes(answered_with(knowledge, facts), "SCS-EVAL")
     assert ["high bleeding risk" in words for words in said.values()] == [True, False]
     assert all("Pain Catastrophizing Scale" in words for words in said.values())
+
+
+def test_blood_tests_for_an_open_wound_name_the_wound(knowledge: Knowledge) -> None:
+    """It is on the problem list, so words for "suspected" are not needed."""
+    wound = {
+        "resourceType": "Condition",
+        "code": coded(SNOMED, "225553008"),
+        "onsetDateTime": ago(5),
+    }
+    answered = answered_with(knowledge, {"day": 45, "operation": "discectomy"}, wound)
+    request = order(answered, "RF-INF-W")
+    assert request["reasonReference"] == [{"reference": "Condition/more0"}]
