@@ -319,3 +319,11 @@ def test_second_competing_diagnosis_is_counted(knowledge: Knowledge) -> None:
     summary = answered_with(knowledge, facts, *found).card("DX-RECHECK")["summary"]
     assert "(Type 2 diabetes mellitus with diabetic polyneuropathy and 1 more): was" in summary
     assert len(summary) < 140
+
+
+def test_diagnosis_known_by_its_family_is_named(knowledge: Knowledge) -> None:
+    """One hip or both: the value set lists the family, and the card says what it is."""
+    hip = {"resourceType": "Condition", "code": coded(ICD, "M16.11"), "onsetDateTime": ago(800)}
+    facts = {"day": 120, "operation": "discectomy", "leg": {-14: 8, 115: 7}}
+    card = answered_with(knowledge, facts, hip).card("DX-RECHECK")
+    assert "on record (Osteoarthritis of hip): was" in card["summary"]
