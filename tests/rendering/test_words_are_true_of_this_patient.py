@@ -327,3 +327,14 @@ def test_diagnosis_known_by_its_family_is_named(knowledge: Knowledge) -> None:
     facts = {"day": 120, "operation": "discectomy", "leg": {-14: 8, 115: 7}}
     card = answered_with(knowledge, facts, hip).card("DX-RECHECK")
     assert "on record (Osteoarthritis of hip): was" in card["summary"]
+
+
+def test_scan_that_calms_a_bladder_sign_has_to_be_read(knowledge: Knowledge) -> None:
+    """Because of it the sign is no emergency, but the service cannot read its report."""
+    facts = {"day": 60, "operation": "discectomy", "findings": {"urinary retention": 57}}
+    scanned = {**facts, "done": {"MRI": [58]}}
+    assert "RF-CES" in answered_with(knowledge, facts).shown
+    detail = answered_with(knowledge, scanned).card("RF-POUR")["detail"]
+    assert f"**An MRI of {ago(2)} is on record (done or ordered): read it now**" in detail
+    early = {**facts, "day": 10, "findings": {"urinary retention": 1}}
+    assert "read it now" not in answered_with(knowledge, early).card("RF-POUR")["detail"]
