@@ -61,12 +61,14 @@ Word = int | Decimal | date | str | Term | tuple[Term, ...]
 class Note(Struct, frozen=True, kw_only=True):
     """A sentence of the card's template, by key, with what fills it.
 
-    ``is_for_order``: whoever gets the order reads it too.
+    ``is_for_order``: whoever gets the order reads it too; with ``orders`` only who gets one of
+    those.
     """
 
     key: str
     words: Mapping[str, Word] = {}
     is_for_order: bool = False
+    orders: tuple[str, ...] = ()
 
 
 class Evidence(Struct, frozen=True, kw_only=True):

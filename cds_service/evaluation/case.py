@@ -22,12 +22,25 @@ from cds_service.evaluation.pain import Course, Driver, Pain, SiteCourse, read_p
 from cds_service.evaluation.signs import Sign, Signs
 from cds_service.evaluation.workup import Workup
 from cds_service.knowledge.model import Knowledge
-from cds_service.values import lazy
+from cds_service.values import FhirDate, lazy
 
 MRI = "mri-lumbar"
 CT_SCANS = ("ct-lumbar", "ct-myelogram")
 STRUCTURAL_TARGETS = ("disc-herniation", "spinal-stenosis", "pseudarthrosis", "spinal-instability")
 _TARGETS = frozenset(STRUCTURAL_TARGETS)
+
+
+class Lesion(Struct, frozen=True, kw_only=True):
+    """A structural target, and the condition or report that codes it."""
+
+    concept: str
+    reference: str
+    when: FhirDate | None
+
+    @property
+    def sort_key(self) -> tuple[int, str]:
+        """Order lesions as the targets are listed."""
+        return STRUCTURAL_TARGETS.index(self.concept), self.reference
 
 
 class Case(Struct, frozen=True, kw_only=True, dict=True):
@@ -228,23 +241,28 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
         return sign.day >= 0 and self.limits.met("red-flag-recent", sign.age)
 
     @lazy
-    def conclusions(self) -> tuple[str, ...]:
-        """Return the structural targets coded after the operation, as value set ids."""
-        coded = {
-            concept
+    def lesions(self) -> tuple[Lesion, ...]:
+        """Return the structural targets coded after the operation."""
+        coded = [
+            Lesion(concept=concept, reference=condition.reference, when=condition.when)
             for condition in self.chart.conditions
             if condition.is_active
             for concept in condition.concepts & _TARGETS
             if _is_after_operation(self, condition, concept)
-        }
-        coded |= {
-            concept
+        ]
+        coded += [
+            Lesion(concept=concept, reference=report.reference, when=report.effective)
             for report in self.chart.reports
             if report.is_final and report.effective is not None
             for concept in report.conclusions & _TARGETS
             if self.limits.met("order-first-day", self.operation.dss(report.effective.latest))
-        }
-        return tuple(concept for concept in STRUCTURAL_TARGETS if concept in coded)
+        ]
+        return tuple(sorted(coded, key=lambda lesion: lesion.sort_key))
+
+    @lazy
+    def conclusions(self) -> tuple[str, ...]:
+        """Return the structural targets coded after the operation, as value set ids."""
+        return tuple(dict.fromkeys([lesion.concept for lesion in self.lesions]))
 
     @lazy
     def has_structural_target(self) -> Answer:

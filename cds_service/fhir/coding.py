@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import islice
 
@@ -18,7 +18,7 @@ from msgspec import Struct
 from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.fhir import wording
 from cds_service.fhir.wire import CodeableConcept, CodeableReference, Coding
-from cds_service.knowledge.model import RXNORM, SYSTEM_NAMES, Knowledge, Match, Needs
+from cds_service.knowledge.model import RXNORM, SYSTEM_NAMES, Code, Knowledge, Match, Needs
 from cds_service.values import Side
 
 Meanings = tuple[tuple[str, Needs], ...]
@@ -209,16 +209,26 @@ class Vocabulary:
             side=modifier_side or wording.joined_side(sides) or wording.side_in(displays),
             levels=frozenset(level for value_set, level in LEVELS.items() if value_set in named)
             or wording.levels_in(displays),
-            display=next(iter(displays), None),
+            display=next(iter(displays), None) or next(self._of_family(name, code, meanings), None),
         )
 
-    def _own_displays(self, system: str, code: str, meanings: Meanings) -> Iterable[str]:
+    def _own_displays(self, system: str, code: str, meanings: Meanings) -> Iterator[str]:
         """Yield our own displays of *code*: they name sides and levels in plain words."""
+        for known in self._listed(system, meanings):
+            if known.match is Match.EXACT and known.code == code:
+                yield known.display
+
+    def _of_family(self, system: str, code: str, meanings: Meanings) -> Iterator[str]:
+        """Yield our own displays of the families *code* belongs to, which name no side."""
+        for known in self._listed(system, meanings):
+            if known.match is Match.PREFIX and code.startswith(known.code):
+                yield known.display
+
+    def _listed(self, system: str, meanings: Meanings) -> Iterator[Code]:
         for value_set, _ in meanings:
             for known in self._knowledge.value_sets[value_set].codes:
-                is_exact = known.match is Match.EXACT and known.code == code
-                if known.system == system and is_exact:
-                    yield known.display
+                if known.system == system:
+                    yield known
 
 
 def _looks_like_terminology(system: str) -> bool:

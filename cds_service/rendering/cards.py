@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -16,13 +17,14 @@ from cds_service.evaluation.assessment import Assessment, Finding, Indicator, Ve
 from cds_service.evaluation.rules.catalog import DATA_READ, RED_FLAGS
 from cds_service.evaluation.selection import SWITCHED_OFF, without
 from cds_service.knowledge.model import Knowledge
-from cds_service.rendering.explanation import Explanation
+from cds_service.rendering.explanation import Explanation, Told
 from cds_service.rendering.forms import (
     CARD_SYSTEM,
     OVERRIDE_SYSTEM,
     CardForm,
     Forms,
     Json,
+    OrderForm,
     forms_of,
 )
 from cds_service.rendering.identity import CardNames
@@ -177,6 +179,8 @@ class _CardWriter:
         self._uuids = uuids
         self._story = Story(assessment, wording)
         self.orders = OrderWriter(forms, context, wording, operation)
+        self._offered: dict[str, str] = {}
+        """The title of the first card that offers an order, by the order's first code."""
 
     @lazy
     def _explanation(self) -> Explanation:
@@ -188,13 +192,15 @@ class _CardWriter:
         summary = self._wording.summary(form.summary, finding.words, form.template.title)
         placed = placement(finding, self._forms)
         told_of_cut = self._cut(cut) if cut else ()
-        detail = self._explanation.detail(finding, form, told_of_cut, placed.by_hand)
+        again = self._offered_before(placed, form.template.title)
+        told = Told(by_hand=placed.by_hand, again=again, cut=told_of_cut)
+        detail = self._explanation.detail(finding, form, told)
         card = self._frame(finding, form, summary, detail)
         if placed.offers:
             uuid, behavior = self._uuids[finding.card], self._behavior(placed)
             offers = _marked(placed.offers, behavior)
-            note = self.orders.note(form, finding, summary)
-            card["suggestions"] = self.orders.suggestions(finding, offers, uuid, note)
+            say = partial(self.orders.note, form, finding, summary)
+            card["suggestions"] = self.orders.suggestions(finding, offers, uuid, say)
             card["selectionBehavior"] = behavior
         links = form.own_link + form.links if placed.by_hand else form.links
         if links:
@@ -228,10 +234,27 @@ class _CardWriter:
             return wish
         return "at-most-one" if placed.is_choice else "any"
 
+    def _offered_before(self, placed: Placement, title: str) -> tuple[str, ...]:
+        """Return which orders of the card called *title* an earlier card of this answer offers."""
+        before: dict[str, dict[str, None]] = {}
+        for form in (place.form for offer in placed.offers for place in offer.places):
+            first = self._offered.setdefault(_first_code(form), title)
+            if first != title:
+                before.setdefault(first, {})[form.template.title] = None
+        return tuple(
+            self._story.line("also-proposed", card=card, orders=listed(list(orders)))
+            for card, orders in before.items()
+        )
+
     def _cut(self, cut: Sequence[Finding]) -> tuple[str, ...]:
         titles = listed([self._forms.knowledge.cards[finding.card].title for finding in cut])
         most = self._forms.options.max_cards
         return (self._story.line("cut-cards", most=most, cards=titles),)
+
+
+def _first_code(form: OrderForm) -> str:
+    """Return what two orders for the same thing share: their first code, without one their id."""
+    return str(form.codings[0]["code"]) if form.codings else form.id
 
 
 def _marked(offers: Sequence[Offer], behavior: str) -> list[Offer]:

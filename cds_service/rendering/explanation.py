@@ -6,12 +6,14 @@ explanations; what would change the advice; what it rests on; limits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from cds_service.evaluation.assessment import Evidence, Finding, Note, Term
+from msgspec import Struct
+
+from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note, Term
 from cds_service.evaluation.case import Case
 from cds_service.knowledge.model import CardTemplate, OrderTemplate
-from cds_service.rendering.forms import CardForm, Forms
+from cds_service.rendering.forms import CardForm, Forms, note_text
 from cds_service.rendering.story import Story
 from cds_service.rendering.wording import headed, itemised, listed, number
 
@@ -28,6 +30,18 @@ _ASKED = {
 _SHOWN_EXPLANATIONS = 3
 
 
+class Told(Struct, frozen=True, kw_only=True):
+    """What a card says beside its own words.
+
+    ``by_hand``: the orders this site's EHR has no code for.  ``again``: orders that an earlier card
+    offers too.  ``cut``: the cards left out after this one.
+    """
+
+    by_hand: tuple[OrderTemplate, ...] = ()
+    again: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
+
+
 class Explanation:
     """Writes the details of the cards of one answer; what all of them say is written once."""
 
@@ -41,33 +55,26 @@ class Explanation:
         self._explanations = self._list("heading-explanations", story.explained(likeliest))
         self._limits = headed(self._phrases["heading-limits"], self._limits_line())
 
-    def detail(
-        self,
-        finding: Finding,
-        form: CardForm,
-        cut: Sequence[str],
-        by_hand: Sequence[OrderTemplate],
-    ) -> str:
-        """Return the Markdown of *finding*, whose card has this *form*.
-
-        *cut* names the cards left out after this one, *by_hand* the orders this site's EHR has no
-        code for.
-        """
+    def detail(self, finding: Finding, form: CardForm, told: Told) -> str:
+        """Return the Markdown of *finding*, whose card has this *form*."""
         words, text = finding.words, self._story.wording.markdown
+        is_critical = finding.indicator is Indicator.CRITICAL  # nothing delays what to do
         blocks = [
             text(form.action, words),
             self._withheld(finding) if finding.unread else "",
-            self._by_hand(by_hand) if by_hand else "",
+            self._by_hand(told.by_hand) if told.by_hand else "",
             text(form.why, words),
             *[self._note(form.template, note) for note in finding.notes],
             text(form.caveat, words) if form.caveat else "",
+            *(() if is_critical else told.again),
             self._chart_and(finding.evidence),
+            *(told.again if is_critical else ()),
             self._looked_at_for(finding),
             self._list("heading-cautions", self._story.cautions(_orders(finding))),
             self._explanations,
             headed(self._phrases["heading-change"], text(form.change, words)),
             form.basis,
-            *cut,
+            *told.cut,
             self._limits,
             text(form.ending, words) if form.ending else "",
         ]
@@ -77,9 +84,7 @@ class Explanation:
         return itemised(self._phrases[heading], lines)
 
     def _note(self, card: CardTemplate, note: Note) -> str:
-        """Return a note in the card's own words, else in the words all cards share."""
-        template = card.notes.get(note.key) or self._phrases[f"note-{note.key}"]
-        return self._story.wording.markdown(template, note.words)
+        return self._story.wording.markdown(note_text(card, note, self._phrases), note.words)
 
     def _withheld(self, finding: Finding) -> str:
         phrase = "withheld-order" if finding.is_order_withheld else "unread-also"
@@ -149,8 +154,12 @@ class Explanation:
 
 
 def _told(case: Case) -> frozenset[str]:
-    """Return what the entries since the operation are about; one without a date may be of it."""
-    since = case.operation.day
+    """Return what the entries since the operation are about; one without a date may be of it.
+
+    Time:
+        An operation dated to a month or year counts from its first possible day.
+    """
+    since = case.day(min(0, case.dss - (case.other_dss or case.dss)))
     told: set[str] = set()
     for observation in case.chart.observations:
         if observation.effective is None or observation.effective.latest >= since:

@@ -5,13 +5,14 @@ Each is filled in once and then shared by all answers to this client; nobody cha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from msgspec import Struct
 
 from cds_service.catalogue.orders import OrderEntry
 from cds_service.errors import KnowledgeError
-from cds_service.evaluation.assessment import Finding
+from cds_service.evaluation.assessment import Finding, Note
 from cds_service.evaluation.selection import SWITCHED_OFF
 from cds_service.knowledge.model import (
     SYSTEM_URIS,
@@ -222,6 +223,11 @@ def forms_of(options: CardOptions, knowledge: Knowledge) -> Forms:
 def text_of(card: CardTemplate, block: str, variant: str) -> str:
     """Return a block of the card's text, in the form for *variant* if it has one, or nothing."""
     return card.texts.get(f"{block}-{variant}") or card.texts.get(block, "")
+
+
+def note_text(card: CardTemplate, note: Note, phrases: Mapping[str, str]) -> str:
+    """Return a note in the card's own words, else in the words all cards share."""
+    return card.notes.get(note.key) or phrases[f"note-{note.key}"]
 
 
 def _site_form(order_id: str, options: CardOptions, knowledge: Knowledge) -> OrderTemplate:

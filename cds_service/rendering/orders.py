@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from cds_service.catalogue.orders import OrderEntry
 from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Finding, Proposal
 from cds_service.evaluation.episode import Operation
-from cds_service.rendering.forms import SIDES, CardForm, Forms, Json, OrderForm
+from cds_service.rendering.forms import SIDES, CardForm, Forms, Json, OrderForm, note_text
 from cds_service.rendering.identity import suggestion_uuid
 from cds_service.rendering.options import CardContext
 from cds_service.rendering.placing import Offer, Place
@@ -52,28 +52,31 @@ class OrderWriter:
             self._people["requester"] = self._reference(context.user_id)
 
     def suggestions(
-        self, finding: Finding, offers: Sequence[Offer], card: str, note: str
+        self, finding: Finding, offers: Sequence[Offer], card: str, say: Callable[[Place], str]
     ) -> list[Json]:
         """Return one suggestion for each of *offers*: all its orders, taken together.
 
-        *card* is the uuid of the card, *note* what all its orders say.
+        *card* is the uuid of the card, *say* gives the note of an order.
         """
         grounds = self._grounds(finding)
-        return [self._suggestion(offer, card, {"text": note}, grounds) for offer in offers]
+        return [self._suggestion(offer, card, say, grounds) for offer in offers]
 
-    def note(self, form: CardForm, finding: Finding, summary: str) -> str:
-        """Return the note of a card's orders: the numbers, the question, that it is a proposal."""
+    def note(self, form: CardForm, finding: Finding, summary: str, place: Place) -> str:
+        """Return the note of an order: the numbers, the question, that it is a proposal."""
         stop = "" if summary.endswith((".", "?")) else "."
         question = self._wording.plain(form.order_note, finding.words)
+        orders = {place.form.id, *[covered.id for covered in place.covers]}
         more = [
-            self._wording.plain(form.template.notes[note.key], note.words)
+            self._wording.plain(note_text(form.template, note, self._phrases), note.words)
             for note in finding.notes
-            if note.is_for_order
+            if note.is_for_order and (not note.orders or not orders.isdisjoint(note.orders))
         ]
         sentences = [f"{summary}{stop}", question, *more, self._phrases["order-note"]]
         return " ".join(filter(None, sentences))
 
-    def _suggestion(self, offer: Offer, card: str, note: Json, grounds: Json) -> Json:
+    def _suggestion(
+        self, offer: Offer, card: str, say: Callable[[Place], str], grounds: Json
+    ) -> Json:
         proposal, places = offer.proposal, offer.places
         first = places[0].entry
         local_code = f"{first.system}|{first.code}" if first and offer.is_second_choice else ""
@@ -87,7 +90,7 @@ class OrderWriter:
                 {
                     "type": "create",
                     "description": self._description(offer, place),
-                    "resource": self._request(proposal, place, note, grounds),
+                    "resource": self._request(proposal, place, {"text": say(place)}, grounds),
                 }
                 for place in places
             ],

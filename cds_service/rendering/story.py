@@ -124,7 +124,8 @@ class Story:
         What ``looked_at`` already names with its reason is left out.
         """
         shown = [self._passed(entry) for entry in entries if entry.reference not in self._explained]
-        return [self.line("fact-passed-over", tests="; ".join(shown))] if shown else []
+        tests = "; ".join(dict.fromkeys(shown))
+        return [self.line("fact-passed-over", tests=tests)] if shown else []
 
     def _passed(self, entry: PassedOver) -> str:
         test = self._phrase(f"test-{entry.concept}")

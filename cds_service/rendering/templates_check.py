@@ -59,7 +59,7 @@ def _example(knowledge: Knowledge, order_id: str) -> object:
     forms = Forms(_OPTIONS, knowledge)
     writer = OrderWriter(forms, _CONTEXT, Wording(knowledge, _DAY))
     offer = Offer(proposal=proposal, places=(Place(form=forms.order(order_id)),))
-    [suggestion] = writer.suggestions(finding, [offer], _CARD, "Example.")
+    [suggestion] = writer.suggestions(finding, [offer], _CARD, lambda _: "Example.")
     actions = suggestion["actions"]
     if not isinstance(actions, list):
         raise KnowledgeError(f"cards/orders/{order_id}.yaml: the order makes no action.")

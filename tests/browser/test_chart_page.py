@@ -48,6 +48,16 @@ def test_a_chart_is_opened_from_the_list_and_its_cards_are_read(page: Page, site
     expect(page.locator(".card")).to_have_count(2)
 
 
+def test_a_printed_chart_has_the_cautions_of_its_cards(page: Page, site: Site) -> None:
+    """Nobody can unfold them on paper; forms and buttons of the cards mean nothing there."""
+    open_chart(page, site, "pacemaker")
+    page.emulate_media(media="print")
+    alternative = card(page, "IMGALT")
+    expect(alternative.get_by_text("MR status not recorded")).to_be_visible()
+    expect(alternative.get_by_text("Set this card aside")).to_be_hidden()
+    expect(card(page, "PTREF").get_by_role("button", name="Order")).to_be_hidden()
+
+
 def test_a_red_flag_stands_alone_and_says_so_without_colour(page: Page, site: Site) -> None:
     """A possible cauda equina syndrome is one critical card, named in words."""
     open_chart(page, site, "cauda-equina")

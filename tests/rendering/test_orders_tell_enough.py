@@ -10,7 +10,15 @@ import pytest
 from cds_service.knowledge.model import Knowledge
 from cds_service.vignettes.concepts import ICD, LOCAL, SNOMED
 from cds_service.vignettes.running import AS_OF, Answered
-from tests.evaluation.whole_charts import RIGHT, answered_with, coded, observed
+from tests.evaluation.whole_charts import (
+    LEFT,
+    RIGHT,
+    answered_with,
+    coded,
+    device,
+    observed,
+    strength,
+)
 
 UNRELIEVED: dict[str, Any] = {"day": 120, "leg": {-14: 8, 115: 7}}
 INTENSE = "a more intense and longer programme"
@@ -66,7 +74,7 @@ def test_emg_laboratory_reads_what_is_numb_and_since_when(knowledge: Knowledge) 
     request = order(answered, "EMG-RAD")
     assert [site["coding"][0]["code"] for site in request["bodySite"]] == ["61685007", RIGHT]
     assert f"Leg numbness on record since {ago(100)}." in request["note"][0]["text"]
-    assert "so is: leg numbness" in answered.card("EMG-RAD")["detail"]
+    assert "Also on record: leg numbness" in answered.card("EMG-RAD")["detail"]
 
 
 def test_surgeon_reads_the_question_of_the_foramen(knowledge: Knowledge) -> None:
@@ -81,3 +89,115 @@ def test_surgeon_reads_the_question_of_the_foramen(knowledge: Knowledge) -> None
     assert "was the foramen decompressed?" in note(
         answered_with(knowledge, facts, narrow), "SURG-REV"
     )
+
+
+def notes(answered: Answered, card: str) -> dict[str, str]:
+    """Return what each order of *card* says, by the words of the order."""
+    requests = [
+        action["resource"]
+        for suggestion in answered.card(card)["suggestions"]
+        for action in suggestion["actions"]
+    ]
+    return {request["code"]["text"]: request["note"][0]["text"] for request in requests}
+
+
+def test_radiologist_reads_that_the_kidneys_are_weak(knowledge: Knowledge) -> None:
+    """On both scans, but not on the blood tests beside them."""
+    facts: dict[str, Any] = {
+        "day": 45,
+        "operation": "discectomy",
+        "eGFR": {40: 22},
+        "findings": {"wound breakdown": 40},
+        "temperature": {45: 38.5},
+    }
+    said = notes(answered_with(knowledge, facts), "RF-INF")
+    with_words = [order for order, words in said.items() if "a group II agent only" in words]
+    assert with_words == [
+        "MRI lumbar spine without contrast",
+        "MRI lumbar spine without and with IV contrast",
+    ]
+    assert len(said) == 6
+
+
+def test_radiologist_reads_which_implant_makes_a_myelogram_of_the_mri(
+    knowledge: Knowledge,
+) -> None:
+    """The order said only that an MRI cannot be done with this implant."""
+    pacemaker = device(type=coded(SNOMED, "424921004"), safety=[{"text": "MR Unsafe"}])
+    facts = {**UNRELIEVED, "operation": "discectomy"}
+    said = note(answered_with(knowledge, facts, pacemaker), "IMG-ALT")
+    assert "Implant - cardiac pacemaker, documented MR unsafe." in said
+
+
+def test_emg_laboratory_reads_of_implant_and_bleeding_risk(knowledge: Knowledge) -> None:
+    """The card asks to tell it; the order does."""
+    pacemaker = device(type=coded(SNOMED, "424921004"), safety=[{"text": "MR Conditional"}])
+    clotting = {"resourceType": "Condition", "code": coded(ICD, "D68.9")}
+    weak = [strength({"valueInteger": 4}, LEFT, effectiveDateTime=ago(days)) for days in (60, 5)]
+    facts = {**UNRELIEVED, "operation": "discectomy"}
+    said = note(answered_with(knowledge, facts, pacemaker, clotting, *weak), "EMG-MOTOR")
+    assert "Implanted device on record" in said
+    assert "Bleeding risk on record" in said
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (coded(SNOMED, "426646004"), "Vertebral fracture on record"),
+        (coded(SNOMED, "188462001"), "Spinal tumour on record"),
+        (coded(SNOMED, "94222008"), "Bone metastasis on record"),
+        (coded(ICD, "T84.216A"), "Spinal implant problem on record"),
+    ],
+)
+def test_order_claims_no_diagnosis_that_nobody_recorded(
+    knowledge: Knowledge, code: dict[str, Any], words: str
+) -> None:
+    """A finding sent as an Observation has no problem-list entry: one code for all would invent it.
+
+    The first code of fractures is that of an osteoporotic one.
+    """
+    seen = observed(code, valueBoolean=True, effectiveDateTime=ago(10))
+    facts = {"day": 200, "operation": "discectomy"}
+    answered = answered_with(knowledge, facts, seen)
+    assert order(answered, "RF-OTHER")["reasonCode"] == [{"text": words}]
+
+
+@pytest.mark.parametrize("code", ["T84.216A", "M43.16", "M21.371"])
+def test_surgeon_is_sent_the_condition_that_is_the_reason(knowledge: Knowledge, code: str) -> None:
+    """A failed implant, a new structural cause and a coded weakness, not pain in general."""
+    found = {"resourceType": "Condition", "code": coded(ICD, code), "onsetDateTime": ago(30)}
+    pain = {"resourceType": "Condition", "code": coded(ICD, "M96.1"), "onsetDateTime": ago(60)}
+    facts = {**UNRELIEVED, "operation": "fusion", "day": 200, "leg": {-14: 8, 195: 5}}
+    request = order(answered_with(knowledge, facts, found, pain), "SURG-REV")
+    assert request["reasonReference"] == [{"reference": "Condition/more0"}]
+
+
+def test_pain_specialist_reads_of_the_anticoagulant_and_the_psychologist_does_not(
+    knowledge: Knowledge,
+) -> None:
+    """Whoever tests the stimulator needs it; both read of high distress."""
+    facts = {
+        "day": 330,
+        "operation": "discectomy",
+        "leg": {-14: 8, 100: 7, 200: 7, 300: 7, 325: 7},
+        "done": {"MRI": [150], "physiotherapy": [60, 320]},
+        "questionnaires": {"DN4": {320: 6}, "PCS": {320: 40}},
+        "drugs": [
+            {"drug": drug, "from": 40} for drug in ("gabapentinoid", "NSAID", "anticoagulant")
+        ],
+    }
+    said = notes(answered_with(knowledge, facts), "SCS-EVAL")
+    assert ["high bleeding risk" in words for words in said.values()] == [True, False]
+    assert all("Pain Catastrophizing Scale" in words for words in said.values())
+
+
+def test_blood_tests_for_an_open_wound_name_the_wound(knowledge: Knowledge) -> None:
+    """It is on the problem list, so words for "suspected" are not needed."""
+    wound = {
+        "resourceType": "Condition",
+        "code": coded(SNOMED, "225553008"),
+        "onsetDateTime": ago(5),
+    }
+    answered = answered_with(knowledge, {"day": 45, "operation": "discectomy"}, wound)
+    request = order(answered, "RF-INF-W")
+    assert request["reasonReference"] == [{"reference": "Condition/more0"}]

@@ -6,9 +6,17 @@ from datetime import timedelta
 from typing import Any
 
 from cds_service.knowledge.model import Knowledge
-from cds_service.vignettes.concepts import ICD, SNOMED
+from cds_service.vignettes.concepts import ICD, LOINC, SNOMED
 from cds_service.vignettes.running import AS_OF
-from tests.evaluation.whole_charts import LEFT, answered_with, coded, device, strength
+from tests.evaluation.whole_charts import (
+    LEFT,
+    RIGHT,
+    answered_with,
+    coded,
+    device,
+    observed,
+    strength,
+)
 
 
 def ago(days: int) -> str:
@@ -133,3 +141,200 @@ def test_entries_that_differ_in_level_are_told_apart(knowledge: Knowledge) -> No
     detail = answered_with(knowledge, facts).card("CK-LEVEL")["detail"]
     assert f"Level and side of the operation ({ago(120)})" in detail
     assert f"Level and side of the indication ({ago(150)})" in detail
+
+
+def test_weakness_that_fell_once_has_not_fallen_again(knowledge: Knowledge) -> None:
+    """Full strength after the operation, and a foot drop four weeks later."""
+    weak = [
+        strength({"valueInteger": grade}, LEFT, effectiveDateTime=ago(days))
+        for grade, days in ((5, 30), (2, 2))
+    ]
+    card = answered_with(knowledge, {"day": 40, "operation": "discectomy"}, *weak).card("RF-MOTOR")
+    assert f"The grade fell between examinations after surgery, last by {ago(2)}." in card["detail"]
+
+
+def test_every_other_cause_is_named(knowledge: Knowledge) -> None:
+    """Two are on record, one of them as an Observation: neither is passed over."""
+    tumour = {
+        "resourceType": "Condition",
+        "code": coded(ICD, "C79.49"),
+        "onsetDateTime": ago(40),
+    }
+    fracture = observed(coded(SNOMED, "426646004"), valueBoolean=True, effectiveDateTime=ago(10))
+    facts = {"day": 120, "operation": "decompression"}
+    card = answered_with(knowledge, facts, tumour, fracture).card("RF-OTHER")
+    assert card["summary"].startswith("Spinal tumour, vertebral fracture on record")
+    assert "On record: spinal tumour, vertebral fracture." in card["detail"]
+    assert "problem list" not in card["detail"]
+
+
+def test_crp_of_today_is_not_asked_for_again(knowledge: Knowledge) -> None:
+    """It is the very sign the card rests on."""
+    facts = {"day": 20, "operation": "discectomy", "CRP": {3: 40, 20: 30}}
+    detail = answered_with(knowledge, facts).card("RF-INF-W")["detail"]
+    assert "consider CRP" not in detail
+    assert "check CRP, ESR and blood count, and whether they fall" in detail
+
+
+def test_old_infection_is_not_closed_by_the_normal_crp_on_record(knowledge: Knowledge) -> None:
+    """The card stays until the problem list says that it has cleared."""
+    facts = {"day": 300, "operation": "discectomy", "CRP": {299: 4}}
+    facts |= {"findings": {"spinal infection": 100}}
+    detail = answered_with(knowledge, facts).card("RF-INF-W")["detail"]
+    assert "A normal or falling CRP" not in detail
+    assert "A problem list on which the infection is closed" in detail
+
+
+def test_two_points_less_are_no_improvement_of_eight(knowledge: Knowledge) -> None:
+    """A quarter less did not change the card; it says what does, also for disability."""
+    facts = {"day": 120, "operation": "discectomy", "leg": {-14: 8, 115: 6}}
+    detail = answered_with(knowledge, facts).card("IMG-MRI-NR")["detail"]
+    assert "(at least 30 %, and at least 2 points; ODI at least 10 points)" in detail
+
+
+def test_undated_weakness_is_not_called_new_since_the_operation(knowledge: Knowledge) -> None:
+    """Nobody wrote when it began."""
+    drop = {"resourceType": "Condition", "code": coded(ICD, "M21.372")}
+    cards = answered_with(knowledge, {"day": 60, "operation": "discectomy"}, drop).cards()
+    assert "new since" not in cards["IMG-MRI-DEF"]["detail"]
+    assert cards["IMG-MRI-DEF"]["summary"].startswith("Weakness (leg, left) without")
+    assert "the exact date is not recorded" in cards["SURG-REV"]["detail"]
+
+
+def test_surgeon_card_says_which_weakness_and_which_lesion(knowledge: Knowledge) -> None:
+    """A reason without muscle, side, date or diagnosis tells the surgeon nothing."""
+    weak = [strength({"valueInteger": 4}, LEFT, effectiveDateTime=ago(days)) for days in (50, 5)]
+    slip = {"resourceType": "Condition", "code": coded(ICD, "M43.16"), "onsetDateTime": ago(30)}
+    facts = {"day": 60, "operation": "discectomy"}
+    card = answered_with(knowledge, facts, *weak, slip).card("SURG-REV")
+    said = f"Weakness of big toe extensor (left) since {ago(50)}."
+    assert said in card["detail"]
+    assert said in card["suggestions"][0]["actions"][0]["resource"]["note"][0]["text"]
+    assert f"Lumbar instability ({ago(30)})" in card["detail"]
+
+
+def test_order_that_two_cards_offer_is_asked_for_once(knowledge: Knowledge) -> None:
+    """The second card says so; the first and cards with other orders do not."""
+    fracture = {
+        "resourceType": "Condition",
+        "code": coded(SNOMED, "426646004"),
+        "onsetDateTime": ago(10),
+    }
+    facts = {"day": 120, "operation": "decompression", "leg": {-14: 8, 115: 7}}
+    cards = answered_with(knowledge, facts, fracture).cards()
+    said = '**Also on the card "Another spinal condition on record":** MRI lumbar spine without and'
+    assert [card for card, shown in cards.items() if "Also on the card" in shown["detail"]] == [
+        "IMG-MRI-NR"
+    ]
+    assert said in cards["IMG-MRI-NR"]["detail"]
+
+
+def test_retention_before_the_last_possible_day_is_not_called_not_found(
+    knowledge: Knowledge,
+) -> None:
+    """The operation is dated to this month only; the retention is of yesterday."""
+    retention = {"resourceType": "Condition", "code": coded(ICD, "R33.9"), "onsetDateTime": ago(1)}
+    facts = {"day": 1, "operation": "discectomy", "operation date": "month"}
+    detail = answered_with(knowledge, facts, retention).card("RF-CES")["detail"]
+    assert "Bladder" not in detail
+
+
+def test_scan_from_before_the_return_is_not_what_would_change_the_card(
+    knowledge: Knowledge,
+) -> None:
+    """CT and x-ray are late enough, but the pain came back after them."""
+    facts = {
+        "day": 600,
+        "operation": "fusion",
+        "back": {-14: 8, 300: 2, 550: 7, 590: 7},
+        "done": {"CT": [400], "x-ray": [400], "MRI": [560]},
+    }
+    cards = answered_with(knowledge, facts).cards()
+    assert "one since then, if it returned" in cards["CT-FUSION"]["detail"]
+    assert "taken since then, if it returned" in cards["XR-DYN"]["detail"]
+
+
+def test_emergency_with_an_order_of_another_one_is_read_at_a_glance(knowledge: Knowledge) -> None:
+    """Cauda equina syndrome and an infection in one answer, and weak kidneys."""
+    facts = {
+        "day": 45,
+        "operation": "discectomy",
+        "back": {-14: 5, 30: 3, 45: 8},
+        "temperature": {45: 38.5},
+        "CRP": {44: 80},
+        "eGFR": {40: 22},
+        "findings": {"wound breakdown": 40, "cauda equina syndrome": 45},
+    }
+    detail = answered_with(knowledge, facts).card("RF-INF")["detail"]
+    opening, rest = detail.split("**In the chart**")
+    assert len(opening.strip()) <= 600
+    assert 'Also on the card "Possible cauda equina syndrome"' in rest
+
+
+def test_old_weakness_of_a_leg_is_named_in_words(knowledge: Knowledge) -> None:
+    """Beside new weakness of the other leg it supports the card; "ehl" is a word of programs."""
+    old = [strength({"valueInteger": 4}, LEFT, effectiveDateTime=ago(days)) for days in (300, 190)]
+    new = strength({"valueInteger": 4}, RIGHT, effectiveDateTime=ago(2))
+    facts = {"day": 400, "operation": "discectomy"}
+    detail = answered_with(knowledge, facts, *old, new).card("RF-CES")["detail"]
+    assert "Ehl" not in detail
+    assert f"Weakness: big toe extensor, left, grade 4/5 ({ago(300)})" in detail
+
+
+def test_white_cells_are_shown_in_the_unit_people_write(knowledge: Knowledge) -> None:
+    """The unit of the wire has a star, which cards must escape."""
+    facts = {"day": 40, "operation": "discectomy", "white cells": {39: 15}}
+    facts |= {"temperature": {40: 38.5}}
+    detail = answered_with(knowledge, facts).card("RF-INF")["detail"]
+    assert f"White cell count: 15 x10^9/L ({ago(1)}" in detail
+
+
+def test_disability_that_returned_is_not_called_pain_that_was_low(knowledge: Knowledge) -> None:
+    """Only the Oswestry index is on record."""
+    facts = {"day": 120, "operation": "discectomy", "ODI": {-14: 60, 40: 10, 80: 50, 115: 50}}
+    detail = answered_with(knowledge, facts).card("IMG-MRI-RTR")["detail"]
+    assert "ODI 50 now. It was low on day 40 and had returned by day 80" in detail
+
+
+def test_test_that_two_entries_record_is_named_once(knowledge: Knowledge) -> None:
+    """A report and a procedure of one scan, both too early to answer."""
+    report = {
+        "resourceType": "DiagnosticReport",
+        "status": "final",
+        "code": coded(LOINC, "24967-2"),
+        "effectiveDateTime": ago(100),
+    }
+    facts = {"day": 120, "operation": "discectomy", "leg": {-14: 8, 115: 7}}
+    detail = answered_with(knowledge, facts, report, report).card("IMG-MRI-NR")["detail"]
+    assert detail.count(f"lumbar MRI {ago(100)} (counts from") == 1
+
+
+def test_second_competing_diagnosis_is_counted(knowledge: Knowledge) -> None:
+    """The headline names one; the longest pair still fits."""
+    found = [
+        {"resourceType": "Condition", "code": coded(ICD, code), "onsetDateTime": ago(days)}
+        for code, days in (("E11.42", 900), ("M16.9", 800))
+    ]
+    facts = {"day": 120, "operation": "discectomy", "leg": {-14: 8, 115: 7}}
+    summary = answered_with(knowledge, facts, *found).card("DX-RECHECK")["summary"]
+    assert "(Type 2 diabetes mellitus with diabetic polyneuropathy and 1 more): was" in summary
+    assert len(summary) < 140
+
+
+def test_diagnosis_known_by_its_family_is_named(knowledge: Knowledge) -> None:
+    """One hip or both: the value set lists the family, and the card says what it is."""
+    hip = {"resourceType": "Condition", "code": coded(ICD, "M16.11"), "onsetDateTime": ago(800)}
+    facts = {"day": 120, "operation": "discectomy", "leg": {-14: 8, 115: 7}}
+    card = answered_with(knowledge, facts, hip).card("DX-RECHECK")
+    assert "on record (Osteoarthritis of hip): was" in card["summary"]
+
+
+def test_scan_that_calms_a_bladder_sign_has_to_be_read(knowledge: Knowledge) -> None:
+    """Because of it the sign is no emergency, but the service cannot read its report."""
+    facts = {"day": 60, "operation": "discectomy", "findings": {"urinary retention": 57}}
+    scanned = {**facts, "done": {"MRI": [58]}}
+    assert "RF-CES" in answered_with(knowledge, facts).shown
+    detail = answered_with(knowledge, scanned).card("RF-POUR")["detail"]
+    assert f"**An MRI of {ago(2)} is on record (done or ordered): read it now**" in detail
+    early = {**facts, "day": 10, "findings": {"urinary retention": 1}}
+    assert "read it now" not in answered_with(knowledge, early).card("RF-POUR")["detail"]

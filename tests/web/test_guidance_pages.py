@@ -90,6 +90,7 @@ def test_no_page_shows_a_bare_placeholder_or_markup(pages: Mapping[str, str], ca
     """What the card takes from the chart is named in words in square brackets."""
     words = _words(pages[card])
     assert not re.search(r"[{}]|\*\*|\[[a-z]+[-_][a-z_-]+\]|\[dss\]|\[mme\]", words)
+    assert not re.search(r"\[(?:on|count|months|before|after)\]", words)
 
 
 @pytest.mark.parametrize("card", CARDS)

@@ -274,6 +274,18 @@ def bladder_sign(case: Case, earlier: Earlier) -> Finding:
         indicator=Indicator.WARNING,
         variant="default" if sign else "residual",
         words=words,
-        notes=(Note(key="date-not-recorded"),) if sign and not sign.is_dated else (),
+        notes=(*_undated_notes(sign), *_scan_notes(case, bladder)),
         evidence=(*sign_evidence(signs), *measure_evidence(bladder.residual, "pvr")),
     )
+
+
+def _undated_notes(sign: Sign | None) -> tuple[Note, ...]:
+    return (Note(key="date-not-recorded"),) if sign and not sign.is_dated else ()
+
+
+def _scan_notes(case: Case, bladder: Bladder) -> tuple[Note, ...]:
+    """Return that the MRI which makes a late sign a warning has to be read: nobody did here."""
+    scans = case.workup.done(MRI)
+    if not bladder.is_late or not scans or scans[-1].day < bladder.latest_day:
+        return ()
+    return (Note(key="mri-read-now", words={"date": scans[-1].written}),)

@@ -142,9 +142,9 @@ def _order_emg(
 def _cautions(case: Case) -> tuple[Note, ...]:
     notes = [*drug_notes(case)]
     if case.cautions.is_bleeding_risk.is_yes:
-        notes.append(Note(key="emg-bleeding"))
+        notes.append(Note(key="emg-bleeding", is_for_order=True))
     if case.cautions.implants_on_record:
-        notes.append(Note(key="emg-device"))
+        notes.append(Note(key="emg-device", is_for_order=True))
     return tuple(notes)
 
 

@@ -11,7 +11,13 @@ from cds_service.evaluation.case import CT_SCANS, MRI, Case
 from cds_service.evaluation.pain import PERSISTENT, Course, Driver
 from cds_service.evaluation.readings import once
 from cds_service.evaluation.rules.infection import BLOODS
-from cds_service.evaluation.rules.scans import SCAN_KEYS, ScanWish, implant_note, propose_mri
+from cds_service.evaluation.rules.scans import (
+    MYELOGRAM,
+    SCAN_KEYS,
+    ScanWish,
+    implant_note,
+    propose_mri,
+)
 from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, since_surgery, weigh
 from cds_service.evaluation.rules.wording import (
     deficit_evidence,
@@ -102,6 +108,7 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
     finding = replace(
         finding,
         indicator=Indicator.WARNING,
+        variant="default" if dated else "undated",
         words={"dss": case.dss, **deficit_words(case, latest)},
         notes=(*deficit_notes(latest), *_reading_caveat(case)),
         evidence=deficit_evidence(case, deficits),
@@ -338,7 +345,7 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
     if asked:
         return finding
     priority = "urgent" if is_urgent else "routine"
-    myelogram = Proposal(orders=("ct-myelogram-lumbar",), priority=priority, is_recommended=True)
+    myelogram = Proposal(orders=(MYELOGRAM,), priority=priority, is_recommended=True)
     return replace(finding, proposals=(myelogram,))
 
 

@@ -283,6 +283,7 @@ def infection_hint(case: Case, earlier: Earlier) -> Finding:
     )
     if not finding.is_met:
         return finding
+    hinted = [sign for hint in picture.hints for sign in hint.signs] if is_current else []
     words: dict[str, Word] = {"dss": case.dss, "sign": _terms(picture)}
     if not is_current:
         words["date"] = sign_date(picture.old[0])
@@ -293,7 +294,7 @@ def infection_hint(case: Case, earlier: Earlier) -> Finding:
         words=words,
         notes=tuple(_hint_notes(case, picture, is_single=is_single)),
         evidence=_evidence(picture),
-        reason_references=condition_references((*picture.coded, *picture.old)),
+        reason_references=condition_references((*picture.coded, *picture.old, *hinted)),
         reason_code="infection-sign",
     )
     return _with_blood_tests(finding, case)

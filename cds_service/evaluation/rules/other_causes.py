@@ -40,16 +40,25 @@ def second_diagnosis(case: Case, earlier: Earlier) -> Finding:
     finding = weigh("DX-RECHECK", case, requires)
     if not finding.is_met:
         return finding
-    named = next((sign.display for sign in competing if sign.display), None)
+    names = list(dict.fromkeys([sign.display for sign in competing if sign.display]))
     return replace(
         finding,
-        variant="default" if named else "unnamed",
-        words={"dss": case.dss, "condition": named or sign_term(competing[0])},
+        variant="default" if names else "unnamed",
+        words={
+            "dss": case.dss,
+            "condition": _first_of(names) if names else sign_term(competing[0]),
+        },
         evidence=tuple(
             replace(entry, label=sign.display or entry.label)
             for sign, entry in zip(competing, sign_evidence(competing), strict=True)
         ),
     )
+
+
+def _first_of(names: list[str]) -> str:
+    """Return the first of *names*, and how many more there are."""
+    others = len(names[1:])
+    return f"{names[0]} and {others} more" if others else names[0]
 
 
 def _lasting_numbness(case: Case) -> list[Sign]:

@@ -43,7 +43,7 @@ def other_cause(case: Case, earlier: Earlier) -> Finding:
     finding = replace(
         finding,
         indicator=Indicator.INFO if is_vague else Indicator.WARNING,
-        words={"dss": case.dss, "condition": sign_term(counted[0])},
+        words={"dss": case.dss, "condition": tuple(dict.fromkeys(map(sign_term, counted)))},
         notes=() if is_dated else (Note(key="date-not-recorded"),),
         evidence=sign_evidence(counted),
         reason_references=condition_references(counted),

@@ -14,6 +14,7 @@ from cds_service.evaluation.workup import Dated
 
 CONTRAST = "mri-lumbar-without-and-with-contrast"
 PLAIN = "mri-lumbar-without-contrast"
+MYELOGRAM = "ct-myelogram-lumbar"
 SCAN_KEYS = (
     Key.SERVICE_REQUESTS,
     Key.DIAGNOSTIC_REPORTS,
@@ -75,21 +76,30 @@ def mri_choices(case: Case, wish: ScanWish) -> tuple[tuple[Proposal, ...], tuple
         return ((contrast, plain) if wish.offers_both else (contrast,)), ()
     plain = replace(plain, is_recommended=True)
     if cautions.is_pregnant:
-        return (plain,), (Note(key="pregnancy-no-contrast"),)
+        return (plain,), (_for_scan("pregnancy-no-contrast"),)
     if cautions.has_gadolinium_allergy:
-        return (plain,), (Note(key="allergy-no-contrast"),)
+        return (plain,), (_for_scan("allergy-no-contrast"),)
     if wish.offers_both or wish.keeps_contrast:
         second = replace(contrast, is_recommended=False)
-        return (plain, second), (Note(key="contrast-group-two"),)
-    return (plain,), (Note(key="renal-no-contrast"),)
+        return (plain, second), (_for_scan("contrast-group-two"),)
+    return (plain,), (_for_scan("renal-no-contrast"),)
+
+
+def _for_scan(key: str) -> Note:
+    """Return a note on contrast that the radiologist reads too."""
+    return Note(key=key, is_for_order=True, orders=(CONTRAST, PLAIN))
 
 
 def implant_note(case: Case) -> Note:
-    """Return the note that names the implant holding back the MRI."""
+    """Return the note that names the implant holding back the MRI.
+
+    Whoever gets an order for another scan reads it too.
+    """
     implant = case.cautions.implants[0]
     is_unsafe = implant.mr_status is MrStatus.UNSAFE
     key = "implant-unsafe" if is_unsafe else "implant-unknown"
-    return Note(key=key, words={"implant": implant_term(implant.kind)})
+    words = {"implant": implant_term(implant.kind)}
+    return Note(key=key, words=words, is_for_order=True, orders=(MYELOGRAM,))
 
 
 def _scans(case: Case) -> list[Dated]:

@@ -17,6 +17,7 @@ from cds_service.evaluation.assessment import (
     Word,
 )
 from cds_service.evaluation.case import Case
+from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course, Driver
 from cds_service.evaluation.readings import once
 from cds_service.evaluation.rules.imaging import is_mri_wanted
@@ -25,6 +26,7 @@ from cds_service.evaluation.rules.weighing import Earlier, is_met, passed_over, 
 from cds_service.evaluation.rules.wording import (
     dated_evidence,
     deficit_evidence,
+    deficit_words,
     pain_reason,
     pain_references,
     score_evidence,
@@ -213,10 +215,10 @@ def surgeon_review(case: Case, earlier: Earlier) -> Finding:
         indicator=Indicator.INFO if is_info else Indicator.WARNING,
         variant=_variant(case, open_ones[0].id),
         words=_words(case, open_ones),
-        notes=_notes(case),
+        notes=(*_weakness_notes(case, open_ones), *_notes(case)),
         evidence=_evidence(case, open_ones),
         passed_over=passed_over(reason.remains(case) for reason in open_ones),
-        reason_references=pain_references(case),
+        reason_references=_conditions(_causes(case, open_ones)) or pain_references(case),
         reason_code=_reason_code(case, open_ones),
     )
     is_urgent = is_severe_leg or bool(case.motor.stable) or open_ones[0].id == "severe"
@@ -277,20 +279,47 @@ def _notes(case: Case) -> tuple[Note, ...]:
     return tuple(notes)
 
 
+def _weakness_notes(case: Case, reasons: list[Reason]) -> tuple[Note, ...]:
+    """Return which weakness the surgeon is asked about, the earliest first."""
+    if all(reason.id != "weakness" for reason in reasons):
+        return ()
+    deficits = sorted(case.motor.stable, key=lambda deficit: deficit.sort_key)
+    return tuple(_weakness_note(case, deficit) for deficit in deficits)
+
+
+def _weakness_note(case: Case, deficit: Deficit) -> Note:
+    words: dict[str, Word] = {**deficit_words(case, deficit)}
+    if deficit.onset is None:
+        return Note(key="weakness-undated", words=words, is_for_order=True)
+    words["since"] = case.day(deficit.onset)
+    return Note(key="weakness", words=words, is_for_order=True)
+
+
 def _evidence(case: Case, reasons: list[Reason]) -> tuple[Evidence, ...]:
-    names = {reason.id for reason in reasons}
-    collected: list[Evidence] = []
+    leading = case.pain.leading
+    scores = () if leading is None else score_evidence(leading.series, leading.driver.value)
+    return (*_causes(case, reasons), *scores)
+
+
+def _causes(case: Case, reasons: list[Reason]) -> tuple[Evidence, ...]:
+    """Return the entries that are a reason by themselves: weakness, implant, structural cause."""
     by_reason: dict[str, Callable[[], tuple[Evidence, ...]]] = {
         "weakness": lambda: deficit_evidence(case, case.motor.stable),
         "hardware": lambda: sign_evidence(case.signs.on_record("hardware-failure")),
+        "structural": lambda: tuple(
+            dated_evidence(lesion.reference, lesion.concept, lesion.when) for lesion in case.lesions
+        ),
     }
-    for name, evidence in by_reason.items():
-        if name in names:
-            collected.extend(evidence())
-    leading = case.pain.leading
-    if leading is not None:
-        collected.extend(score_evidence(leading.series, leading.driver.value))
-    return tuple(collected)
+    names = {reason.id for reason in reasons}
+    return tuple(
+        entry for name, entries in by_reason.items() if name in names for entry in entries()
+    )
+
+
+def _conditions(entries: Iterable[Evidence]) -> tuple[str, ...]:
+    """Return the conditions among *entries*, each once."""
+    references = dict.fromkeys([entry.reference for entry in entries])
+    return tuple([reference for reference in references if reference.startswith("Condition/")])
 
 
 def _reason_code(case: Case, reasons: list[Reason]) -> str:

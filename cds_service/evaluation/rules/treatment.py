@@ -40,6 +40,8 @@ from cds_service.evaluation.rules.wording import (
 )
 from cds_service.values import whole_months
 
+_STIMULATOR = "scs-evaluation-referral"
+
 
 def _score_words(case: Case) -> dict[str, Word]:
     """Return the words for the worst current score."""
@@ -265,25 +267,26 @@ def stimulator_evaluation(case: Case, earlier: Earlier) -> Finding:
         reason_references=pain_references(case),
         reason_code="post-laminectomy-syndrome",
     )
-    return propose_referrals(finding, case, "scs-evaluation-referral", "psychology-referral")
+    return propose_referrals(finding, case, _STIMULATOR, "psychology-referral")
 
 
 def _stimulator_notes(case: Case) -> tuple[Note, ...]:
     """Return what does not speak against an evaluation but must be known."""
     notes = []
     if case.cautions.is_anticoagulated.is_yes:
-        notes.append(Note(key="scs-anticoagulant"))
+        notes.append(Note(key="scs-anticoagulant", is_for_order=True, orders=(_STIMULATOR,)))
     if case.cautions.takes_antiplatelet.is_yes:
-        notes.append(Note(key="scs-antiplatelet"))
+        notes.append(Note(key="scs-antiplatelet", is_for_order=True, orders=(_STIMULATOR,)))
     implants = tuple(implant_term(kind) for kind in case.cautions.powered_implants)
     if implants:
-        notes.append(Note(key="scs-device", words={"implant": implants}))
+        words = {"implant": implants}
+        notes.append(Note(key="scs-device", words=words, is_for_order=True, orders=(_STIMULATOR,)))
     distressed = [
         name
         for name in ("pcs", "phq9")
         if case.measures.latest_meets(name, name, "screen-fresh").is_yes
     ]
-    return (*notes, *(Note(key=f"scs-{name}") for name in distressed))
+    return (*notes, *(Note(key=f"scs-{name}", is_for_order=True) for name in distressed))
 
 
 def _some_missing(case: Case, needed: list[Answer]) -> Answer:

@@ -50,13 +50,22 @@ def deficit_evidence(case: Case, deficits: Iterable[Deficit]) -> tuple[Evidence,
     return tuple(
         Evidence(
             reference=reference,
-            label=f"{deficit.muscle} {deficit.grade.normalize():f}/5, {deficit.side.value}",
+            label=_deficit_label(case, deficit),
             day=case.day(deficit.onset) if deficit.onset is not None else None,
             written=deficit.written,
         )
         for deficit in deficits
         for reference in deficit.references
     )
+
+
+def _deficit_label(case: Case, deficit: Deficit) -> str:
+    """Return muscle, side and grade in words; nobody graded what a code stands for."""
+    phrases = case.limits.knowledge.phrases
+    where = f"{phrases[f'muscle-{deficit.muscle}']}, {phrases[f'side-{deficit.side.value}']}"
+    if deficit.is_coded:
+        return f"weakness: {where}"
+    return f"weakness: {where}, grade {deficit.grade.normalize():f}/5"
 
 
 def measure_evidence(measure: Measure | None, label: str) -> tuple[Evidence, ...]:
@@ -96,7 +105,7 @@ def drug_notes(case: Case) -> tuple[Note, ...]:
     count = case.chart.unidentified_drugs
     if not count or case.cautions.is_bleeding_risk.is_yes:
         return ()
-    return (Note(key="drugs-unidentified", words={"count": count}),)
+    return (Note(key="drugs-unidentified", words={"count": count}, is_for_order=True),)
 
 
 def deficit_words(case: Case, deficit: Deficit) -> dict[str, int | Decimal | Term]:
