@@ -6,8 +6,9 @@ gives None, which the core reads as "not known".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from cds_service.fhir import wire
@@ -34,14 +35,9 @@ _TIMES_A_DAY = {
     "BID": Decimal(2),
     "TID": Decimal(3),
     "QID": Decimal(4),
-    "Q1H": Decimal(24),
-    "Q2H": Decimal(12),
-    "Q3H": Decimal(8),
-    "Q4H": Decimal(6),
-    "Q6H": Decimal(4),
-    "Q8H": Decimal(3),
-    "Q12H": Decimal(2),
 }
+_EVERY_HOURS = re.compile(r"(?:Q|EVERY )\s?([1-9][0-9]?)\s?(?:H|HRS?|HOURS?)", re.ASCII)
+"""How often in hours, as codes ("Q6H") and people ("q6hr", "every 6 hours") write it."""
 _PATCH_UNITS = frozenset({"ug/h", "mcg/h", "ug/hr", "mcg/hr"})
 _TABLETS = frozenset(
     {
@@ -147,9 +143,17 @@ def _most_a_day(found: Factor, ratio: wire.Ratio | None) -> Decimal | None:
 
 
 def _written(found: Factor, instruction: wire.Dosage) -> DailyDose | None:
-    if len(instruction.dose_and_rate) != 1:
+    """Return the dose; one said in several ways (ordered, calculated) counts once, the highest."""
+    said = [_amount(found, instruction, amount) for amount in instruction.dose_and_rate]
+    known = [dose for dose in said if dose is not None]
+    if not known:
         return None
-    amount = instruction.dose_and_rate[0]
+    highest = max(known, key=lambda dose: dose.per_day)
+    is_one = all(dose.per_day == highest.per_day for dose in known)
+    return highest if is_one else replace(highest, is_maximum=True)
+
+
+def _amount(found: Factor, instruction: wire.Dosage, amount: wire.DoseAndRate) -> DailyDose | None:
     quantity, is_range = amount.dose_quantity, False
     if quantity is None and amount.dose_range is not None:
         quantity, is_range = amount.dose_range.high, True
@@ -210,7 +214,12 @@ def _times_a_day(timing: wire.Timing | None) -> Decimal | None:
     words = [(coding.code or "").strip().upper() for coding in codings]
     if timing.code is not None and timing.code.text:
         words.append(timing.code.text.strip().upper())
-    return next((_TIMES_A_DAY[word] for word in words if word in _TIMES_A_DAY), None)
+    return next(filter(None, map(_worded_times, words)), None)
+
+
+def _worded_times(word: str) -> Decimal | None:
+    every = _EVERY_HOURS.fullmatch(word)
+    return Decimal(24) / Decimal(every[1]) if every else _TIMES_A_DAY.get(word)
 
 
 def _repeated(repeat: wire.Repeat) -> Decimal | None:

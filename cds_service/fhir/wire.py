@@ -303,6 +303,9 @@ class Drug(Base, frozen=True, kw_only=True):
     based_on: tuple[Reference, ...] = ()
     derived_from: tuple[Reference, ...] = ()
     prior_prescription: Reference | None = None
+    reported_boolean: bool | None = None
+    reported_reference: Reference | None = None
+    reported: bool | None = None
     contained: tuple[Raw, ...] = ()
 
 
