@@ -34,6 +34,7 @@ from cds_service.trust.addresses import AddressRefusedError, allowed_base
 from cds_service.trust.connections import Connector
 from cds_service.trust.profile import ClientProfile
 
+_DRUG_KEYS = (Key.MEDICATION_REQUESTS, Key.MEDICATION_STATEMENTS)
 _LONGEST_BODY = 20_000
 """Characters of one search sent as a form; the code lists then need no splitting."""
 
@@ -296,7 +297,8 @@ def _add_medications(answers: dict[str, KeyAnswer], client: ClientProfile, acces
 
     Without them the prescriptions cannot be read, and say so.
     """
-    missing = missing_medications(answers.values(), access.base)
+    held = [answers[key] for key in _DRUG_KEYS if key in answers]
+    missing = missing_medications(held, access.base)
     if not missing or access.deadline.has_passed:
         return
     key, allowance = Key.MEDICATION_REQUESTS, Allowance()
