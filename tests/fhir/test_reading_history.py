@@ -494,6 +494,14 @@ def in_ways(*amounts: tuple[float, str]) -> dict[str, object]:
     return {**dose(0), "doseAndRate": said}
 
 
+def once_a_day(words: str, *codes: str, frequency: int = 1) -> dict[str, object]:
+    """Return an instruction as Oracle Health writes it: "once a day" beside every schedule."""
+    instruction = dose(10, frequency=1)
+    code = {"text": words, "coding": [{"code": code} for code in codes]}
+    repeat = {"frequency": frequency, "period": 1, "periodUnit": "d"}
+    return {**instruction, "timing": {"repeat": repeat, "code": code}}
+
+
 def most(amount: int, unit: str = "d", period: int = 1) -> dict[str, object]:
     """Return the most that may be taken in a period."""
     return {
@@ -515,7 +523,14 @@ def most(amount: int, unit: str = "d", period: int = 1) -> dict[str, object]:
         ([in_ways((2, "tablet"), (0.2, "mg/kg"))], None, False),
         ([{**dose(10), "timing": {"code": {"text": "q6hr"}}}], "60", False),
         ([{**dose(10), "timing": {"code": {"text": "Every 12 hours"}}}], "30", False),
-        ([{**dose(10), "timing": {"code": {"text": "Every 4-6 hours"}}}], None, False),
+        ([{**dose(10), "timing": {"code": {"text": "Every 4-6 hours PRN"}}}], "90", True),
+        ([{**dose(10), "timing": {"code": {"text": "3 times daily (as needed)"}}}], "45", True),
+        ([once_a_day("every 6 hr", "696553", "Q6H")], "60", False),
+        ([once_a_day("BID")], "30", False),
+        ([once_a_day("Daily", "QD")], "15", False),
+        ([once_a_day("with dressing changes")], None, False),
+        ([{**dose(10), "timing": {"code": {"text": "with dressing changes"}}}], None, False),
+        ([once_a_day("with meals", frequency=3)], "45", False),
         ([{**dose(10), "sequence": 1}, {**dose(20), "sequence": 2}], "60", True),
         ([dose(1, unit="tablet")], None, False),
         ([{"text": "1-2 tabs as needed"}], None, False),
