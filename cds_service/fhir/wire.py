@@ -23,12 +23,20 @@ class Coding(Base, frozen=True, kw_only=True):
     display: str | None = None
 
 
+class Qualifier(Base, frozen=True, kw_only=True):
+    """An extension of an idea by another one: the side of a body site, say."""
+
+    value_codeable_concept: CodeableConcept | None = None
+    value_coding: Coding | None = None
+
+
 class CodeableConcept(Base, frozen=True, kw_only=True):
     """Several codings of one idea; ``concept`` is filled by R5's CodeableReference."""
 
     coding: tuple[Coding, ...] = ()
     text: str | None = None
     concept: CodeableConcept | None = None
+    extension: tuple[Qualifier, ...] = ()
 
 
 class Reference(Base, frozen=True, kw_only=True):

@@ -359,6 +359,27 @@ def test_score_inside_an_unknown_panel_is_found(read: ReadChart) -> None:
     assert (fact.value, fact.concepts) == (4, frozenset({"pain-score"}))
 
 
+@pytest.mark.parametrize(
+    "qualifier",
+    [
+        {"valueCodeableConcept": concept(SNOMED, "24028007")},
+        {"valueCoding": {"system": SNOMED, "code": "24028007"}},
+    ],
+)
+@pytest.mark.parametrize("as_list", [False, True])
+def test_side_that_qualifies_a_body_site_is_read(
+    read: ReadChart,
+    qualifier: Resource,
+    as_list: bool,  # noqa: FBT001 - a case
+) -> None:
+    """R4 has no place for a side; some records write it as an extension of the site."""
+    other = {"url": "urn:x", "valueString": "left out"}
+    site = {**concept(SNOMED, "61685007"), "extension": [other, {"url": "urn:y", **qualifier}]}
+    placed = [site, {"text": "foot"}] if as_list else site
+    (fact,) = read(observation("mrc-grade", LOCAL, valueInteger=3, bodySite=placed)).observations
+    assert fact.side is Side.RIGHT
+
+
 def test_motor_grade_keeps_side_and_muscle(read: ReadChart) -> None:
     """A grade of the left ankle extensors says so, halves included."""
     (fact,) = read(
