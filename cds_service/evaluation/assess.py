@@ -101,8 +101,8 @@ def _with_unknown_date(
     findings = undated_findings(case, episode)
     if episode.possible:
         cases = _cases(chart, limits, episode.possible)
-        flags = _red_flags_of_possible_days(case, episode, [_table(one, adult) for one in cases])
-        findings |= flags
+        tables = [_table(one, adult) for one in cases]
+        findings |= _red_flags_of_possible_days(case, episode, tables, shown=findings)
         case = replace(cases[0], is_date_unknown=True)
     for card in CARDS:
         if card not in findings and card != DATA_READ:
@@ -123,15 +123,22 @@ def _with_unknown_date(
 
 
 def _red_flags_of_possible_days(
-    case: Case, episode: Episode, tables: Sequence[Mapping[str, Finding]]
+    case: Case,
+    episode: Episode,
+    tables: Sequence[Mapping[str, Finding]],
+    *,
+    shown: Mapping[str, Finding],
 ) -> dict[str, Finding]:
     """Return the red flags where nobody knows which of several operations was the last.
 
     They appear as for one operation dated to a month or year: which was the last is never a reason
-    to be silent about them.
+    to be silent about them.  What is *shown* whatever the day takes the place of what claims less.
     """
     merged = _agreed(*tables)
+    severe = [card for card in _MILDER if is_met(shown, card)]
+    outdone = {card for one in severe for card in _MILDER[one]} - {"RF-MOTOR"}
     flags = {card: merged[card] for card in RED_FLAGS if is_met(merged, card)}
+    flags = {card: flag for card, flag in flags.items() if card not in outdone}
     disputed = _disputed(merged, tables)
     if disputed:
         flags |= disputed_findings(case, episode, disputed)

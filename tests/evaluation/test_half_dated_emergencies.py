@@ -133,6 +133,14 @@ def test_emergency_whichever_of_two_operations_was_the_last_is_shown(knowledge: 
     assert "0 to 40 days after lumbar surgery" in card["summary"]
 
 
+def test_emergency_shown_whatever_the_day_takes_the_place_of_its_milder_card(
+    knowledge: Knowledge,
+) -> None:
+    """Retention today: late after the one operation, early after the other if that was today."""
+    answered = answered_with(knowledge, TWIN, RETENTION)
+    assert list(answered.shown) == ["RF-CES"]
+
+
 def test_half_dated_second_entry_alone_asks_for_its_day(knowledge: Knowledge) -> None:
     """Without a red flag nothing but the date is asked for, and no day is said to be missing."""
     answered = answered_with(knowledge, TWIN)
