@@ -15,6 +15,8 @@ from cds_service.fhir.subjects import normalised_base, split_reference
 
 _REFERRING = frozenset({"MedicationRequest", "MedicationStatement"})
 _MEDICATION = "Medication"
+_MOST_LOOKED_AT = 2_000
+"""Prescriptions looked at for what they refer to; a chart with more is no patient's."""
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -36,11 +38,15 @@ def missing_medications(answers: Iterable[KeyAnswer], base: str) -> tuple[str, .
     """
     present: set[str | None] = set()
     wanted: dict[str, bool] = {}
+    looked_at = 0
     for headed in _headed(answers):
         kind = headed.head.resource_type if headed.head is not None else None
         if kind == _MEDICATION and headed.head is not None:
             present.add(headed.head.id)
         elif kind in _REFERRING and b"Medication/" in bytes(headed.raw):
+            looked_at += 1
+            if looked_at > _MOST_LOOKED_AT:
+                continue
             name, is_active = _referred(headed, base)
             if name is not None:
                 wanted[name] = wanted.get(name, False) or is_active
