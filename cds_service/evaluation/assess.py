@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 from msgspec.structs import replace
@@ -70,7 +70,7 @@ def assess(chart: Chart, knowledge: Knowledge, as_of: date) -> Assessment:
     if not episode.operations and not episode.is_date_unknown:
         return _without_operation(knowledge, as_of, chart, unread)
     if episode.is_date_unknown:
-        return _with_unknown_date(chart, limits, episode, unread)
+        return _with_unknown_date(chart, limits, episode, adult, unread)
     return _with_operation(chart, limits, episode, adult, unread)
 
 
@@ -90,11 +90,20 @@ def _without_operation(
 
 
 def _with_unknown_date(
-    chart: Chart, limits: Limits, episode: Episode, unread: Mapping[str, str]
+    chart: Chart,
+    limits: Limits,
+    episode: Episode,
+    adult: Answer,
+    unread: Mapping[str, str],
 ) -> Assessment:
     knowledge = limits.knowledge
     case = _undated_case(chart, limits, episode)
     findings = undated_findings(case, episode)
+    if episode.possible:
+        cases = _cases(chart, limits, episode.possible)
+        tables = [_table(one, adult) for one in cases]
+        findings |= _red_flags_of_possible_days(case, episode, tables, shown=findings)
+        case = replace(cases[0], is_date_unknown=True)
     for card in CARDS:
         if card not in findings and card != DATA_READ:
             findings[card] = Finding(
@@ -111,6 +120,29 @@ def _with_unknown_date(
         is_in_hospice=case.is_in_hospice,
         unread=unread,
     )
+
+
+def _red_flags_of_possible_days(
+    case: Case,
+    episode: Episode,
+    tables: Sequence[Mapping[str, Finding]],
+    *,
+    shown: Mapping[str, Finding],
+) -> dict[str, Finding]:
+    """Return the red flags where nobody knows which of several operations was the last.
+
+    They appear as for one operation dated to a month or year: which was the last is never a reason
+    to be silent about them.  What is *shown* whatever the day takes the place of what claims less.
+    """
+    merged = _agreed(*tables)
+    severe = [card for card in _MILDER if is_met(shown, card)]
+    outdone = {card for one in severe for card in _MILDER[one]} - {"RF-MOTOR"}
+    flags = {card: merged[card] for card in RED_FLAGS if is_met(merged, card)}
+    flags = {card: flag for card, flag in flags.items() if card not in outdone}
+    disputed = _disputed(merged, tables)
+    if disputed:
+        flags |= disputed_findings(case, episode, disputed)
+    return flags
 
 
 def _undated_case(chart: Chart, limits: Limits, episode: Episode) -> Case:
@@ -138,14 +170,7 @@ def _with_operation(
     adult: Answer,
     unread: Mapping[str, str],
 ) -> Assessment:
-    knowledge, as_of = limits.knowledge, limits.as_of
-    days = [operation.dss(as_of) for operation in episode.operations]
-    cases = [
-        build_case(chart, knowledge, as_of, operation, other)
-        for operation, other in zip(
-            episode.operations, [*days[1:], None] if len(days) > 1 else [None], strict=True
-        )
-    ]
+    cases = _cases(chart, limits, episode.operations)
     tables = [_table(case, adult) for case in cases]
     findings = tables[0]
     if len(tables) > 1:
@@ -158,13 +183,22 @@ def _with_operation(
         unread = {**unread, Key.PATIENT: AGE_UNKNOWN}
     return Assessment(
         outcome=Outcome.EVALUATED,
-        as_of=as_of,
+        as_of=limits.as_of,
         findings=_selected(findings, case, unread),
         is_in_hospice=case.is_in_hospice,
         explanations=explain(case, findings),
         case=case,
         unread=unread,
     )
+
+
+def _cases(chart: Chart, limits: Limits, operations: Sequence[Operation]) -> list[Case]:
+    """Return the case of each possible day of the operation, the latest first."""
+    days = [operation.dss(limits.as_of) for operation in operations]
+    return [
+        build_case(chart, limits.knowledge, limits.as_of, operation, other)
+        for operation, other in zip(operations, [*days[1:], None], strict=True)
+    ]
 
 
 def _table(case: Case, adult: Answer) -> dict[str, Finding]:

@@ -53,10 +53,11 @@ class Episode(Struct, frozen=True, kw_only=True):
 
     ``operations`` holds one operation; two when its date is an interval (its latest and its
     earliest possible day, in this order); none when there is no lumbar operation or its date is
-    unknown.
+    unknown.  ``possible`` holds two, alike, when dates leave open which operation was the last.
     """
 
     operations: tuple[Operation, ...] = ()
+    possible: tuple[Operation, ...] = ()
     is_date_unknown: bool = False
     history_references: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -93,7 +94,16 @@ def find_episode(chart: Chart, limits: Limits) -> Episode:
     index = groups[-1]
     if any(group is not index and group.latest >= index.earliest for group in groups):
         references = tuple(sorted(p.reference for p in dated))
-        return Episode(is_date_unknown=True, history_references=references, remarks=remarks)
+        earliest = max(groups, key=lambda group: (group.earliest, group.latest))
+        return Episode(
+            possible=(
+                _operation(chart, index, groups, index.latest),
+                _operation(chart, earliest, groups, earliest.earliest),
+            ),
+            is_date_unknown=True,
+            history_references=references,
+            remarks=remarks,
+        )
     days = (index.latest,) if index.latest == index.earliest else (index.latest, index.earliest)
     return Episode(
         operations=tuple(_operation(chart, index, groups, day) for day in days), remarks=remarks

@@ -158,8 +158,10 @@ class Vocabulary:
         return frozenset(name for name, needs in self.meanings(concepts) if needs is Needs.NOTHING)
 
     def sides(self, concepts: Iterable[CodeableConcept | None]) -> frozenset[Side]:
-        """Return the sides that codes of *concepts* state."""
-        found = (self.of_coding(coding).side for coding in _codings(concepts))
+        """Return the sides that codes of *concepts* state, or codes that qualify them."""
+        known = tuple(concepts)
+        codings = (*_codings(known), *_qualifiers(known))
+        found = (self.of_coding(coding).side for coding in codings)
         return frozenset(side for side in found if side is not None)
 
     def levels(self, concepts: Iterable[CodeableConcept | None]) -> frozenset[str]:
@@ -307,6 +309,15 @@ def _codings(concepts: Iterable[CodeableConcept | None]) -> Iterable[Coding]:
         inner = unwrapped(concept)
         if inner is not None:
             yield from inner.coding
+
+
+def _qualifiers(concepts: Iterable[CodeableConcept | None]) -> Iterable[Coding]:
+    """Yield the codings in extensions of *concepts*."""
+    for concept in concepts:
+        for qualifier in concept.extension if concept is not None else ():
+            if qualifier.value_coding is not None:
+                yield qualifier.value_coding
+            yield from _codings((qualifier.value_codeable_concept,))
 
 
 def rxnorm_codes(concepts: Iterable[CodeableConcept | None]) -> frozenset[str]:

@@ -163,6 +163,7 @@ def _one_of(values: list[object], kind: type[Struct]) -> object:
         return CodeableConcept(
             coding=tuple(coding for concept in concepts for coding in concept.coding),
             text="; ".join(texts) or None,
+            extension=tuple(one for concept in concepts for one in concept.extension),
         )
     return found[0] if len(found) == 1 else _DROPPED
 

@@ -6,8 +6,9 @@ gives None, which the core reads as "not known".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from cds_service.fhir import wire
@@ -25,23 +26,22 @@ _HOURS = {
     "mo": Decimal(720),
 }
 _TIMES_A_DAY = {
-    "QD": Decimal(1),
-    "DAILY": Decimal(1),
-    "AM": Decimal(1),
-    "PM": Decimal(1),
-    "BED": Decimal(1),
     "QOD": Decimal("0.5"),
-    "BID": Decimal(2),
+    "EVERY OTHER DAY": Decimal("0.5"),
+    **dict.fromkeys(("QD", "DAILY", "AM", "PM", "BED", "ONCE DAILY", "EVERY DAY"), Decimal(1)),
+    **dict.fromkeys(("NIGHTLY", "EVERY MORNING", "EVERY EVENING", "AT BEDTIME"), Decimal(1)),
+    **dict.fromkeys(("BID", "TWICE DAILY", "TWICE A DAY"), Decimal(2)),
     "TID": Decimal(3),
     "QID": Decimal(4),
-    "Q1H": Decimal(24),
-    "Q2H": Decimal(12),
-    "Q3H": Decimal(8),
-    "Q4H": Decimal(6),
-    "Q6H": Decimal(4),
-    "Q8H": Decimal(3),
-    "Q12H": Decimal(2),
 }
+_SO_MANY_TIMES = re.compile(r"([1-9]) ?(?:TIMES|X) ?(?:DAILY|A DAY|PER DAY|/ ?DAY)", re.ASCII)
+_EVERY_HOURS = re.compile(
+    r"(?:Q|EVERY ) ?([1-9][0-9]?)( ?(?:-|TO) ?[1-9][0-9]?)? ?(?:H|HRS?|HOURS?)", re.ASCII
+)
+"""How often in hours, as codes ("Q6H") and people ("q6hr", "every 4-6 hours") write it."""
+_IF_NEEDED = re.compile(r"[ ,(]+(?:PRN|AS NEEDED)\)?\Z", re.ASCII)
+_LONGEST_WORDS = 60
+"""Characters of a schedule in words; anything longer says more than how often."""
 _PATCH_UNITS = frozenset({"ug/h", "mcg/h", "ug/hr", "mcg/hr"})
 _TABLETS = frozenset(
     {
@@ -147,9 +147,17 @@ def _most_a_day(found: Factor, ratio: wire.Ratio | None) -> Decimal | None:
 
 
 def _written(found: Factor, instruction: wire.Dosage) -> DailyDose | None:
-    if len(instruction.dose_and_rate) != 1:
+    """Return the dose; one said in several ways (ordered, calculated) counts once, the highest."""
+    said = [_amount(found, instruction, amount) for amount in instruction.dose_and_rate]
+    known = [dose for dose in said if dose is not None]
+    if not known:
         return None
-    amount = instruction.dose_and_rate[0]
+    highest = max(known, key=lambda dose: dose.per_day)
+    is_one = all(dose.per_day == highest.per_day for dose in known)
+    return highest if is_one else replace(highest, is_maximum=True)
+
+
+def _amount(found: Factor, instruction: wire.Dosage, amount: wire.DoseAndRate) -> DailyDose | None:
     quantity, is_range = amount.dose_quantity, False
     if quantity is None and amount.dose_range is not None:
         quantity, is_range = amount.dose_range.high, True
@@ -165,6 +173,7 @@ def _written(found: Factor, instruction: wire.Dosage) -> DailyDose | None:
         or instruction.as_needed is True
         or instruction.as_needed_codeable_concept is not None
         or bool(instruction.as_needed_for)
+        or any(map(_IF_NEEDED.search, _said(instruction.timing)))
     )
     is_varying = _has_frequency_range(instruction.timing)
     return DailyDose(
@@ -199,18 +208,47 @@ def _is_usable(value: Decimal | None) -> bool:
 
 
 def _times_a_day(timing: wire.Timing | None) -> Decimal | None:
+    """Return how often a day; a code or words for that say it whole, whatever stands beside them.
+
+    Some records write "once a day" beside every schedule: with words nobody can read it is none.
+    """
     if timing is None:
         return None
-    repeat = timing.repeat
-    if repeat is not None and (repeat.period is not None or repeat.frequency is not None):
+    words = _schedule(timing)
+    worded = max(filter(None, map(_worded_times, words)), default=None)
+    if worded is not None:
+        return worded
+    times = _structured_times(timing.repeat)
+    return None if words and times == 1 else times
+
+
+def _structured_times(repeat: wire.Repeat | None) -> Decimal | None:
+    if repeat is None:
+        return None
+    if repeat.period is not None or repeat.frequency is not None:
         return _repeated(repeat)
-    if repeat is not None and repeat.when:
-        return Decimal(len(repeat.when))
-    codings = timing.code.coding if timing.code is not None else ()
-    words = [(coding.code or "").strip().upper() for coding in codings]
-    if timing.code is not None and timing.code.text:
-        words.append(timing.code.text.strip().upper())
-    return next((_TIMES_A_DAY[word] for word in words if word in _TIMES_A_DAY), None)
+    return Decimal(len(repeat.when)) if repeat.when else None
+
+
+def _schedule(timing: wire.Timing) -> frozenset[str]:
+    """Return what code and words of a timing say, without "as needed"."""
+    return frozenset(_IF_NEEDED.sub("", word) for word in _said(timing))
+
+
+def _said(timing: wire.Timing | None) -> list[str]:
+    """Return code and words of a timing, in capitals."""
+    if timing is None or timing.code is None:
+        return []
+    said = (*(coding.code for coding in timing.code.coding), timing.code.text)
+    plain = [" ".join(word.upper().split()) for word in said if word]
+    return [word for word in plain if 0 < len(word) <= _LONGEST_WORDS]
+
+
+def _worded_times(word: str) -> Decimal | None:
+    every, times = _EVERY_HOURS.fullmatch(word), _SO_MANY_TIMES.fullmatch(word)
+    if every:
+        return Decimal(24) / Decimal(every[1])
+    return Decimal(times[1]) if times else _TIMES_A_DAY.get(word)
 
 
 def _repeated(repeat: wire.Repeat) -> Decimal | None:
@@ -227,5 +265,8 @@ def _repeated(repeat: wire.Repeat) -> Decimal | None:
 
 
 def _has_frequency_range(timing: wire.Timing | None) -> bool:
-    repeat = timing.repeat if timing is not None else None
-    return repeat is not None and repeat.frequency_max is not None
+    if timing is None:
+        return False
+    hours = map(_EVERY_HOURS.fullmatch, _schedule(timing))
+    is_worded = any(every is not None and every[2] for every in hours)
+    return is_worded or (timing.repeat is not None and timing.repeat.frequency_max is not None)

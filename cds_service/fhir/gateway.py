@@ -13,15 +13,18 @@ from dataclasses import dataclass
 from threading import Lock
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from cds_service.chart.supply import Key, Supply
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.http import FhirServer
+from cds_service.fhir.medications import medications_among, missing_medications
 from cds_service.fhir.metrics import OTHER_BASES, SENT_ALONG, Observer, PullMetrics, PullRecord
 from cds_service.fhir.paging import Allowance
 from cds_service.fhir.prefetch import Page, joined_answer, merged_answer, read_page
-from cds_service.fhir.pulling import Access, Batch, Pull, first_pages
+from cds_service.fhir.pulling import Access, Batch, Pull, first_pages, question
 from cds_service.fhir.queries import LONGEST_URL, USER_KEY, Searches, user_read
 from cds_service.fhir.side_by_side import run_side_by_side
 from cds_service.hooks.request import HookRequest
@@ -31,6 +34,7 @@ from cds_service.trust.addresses import AddressRefusedError, allowed_base
 from cds_service.trust.connections import Connector
 from cds_service.trust.profile import ClientProfile
 
+_DRUG_KEYS = (Key.MEDICATION_REQUESTS, Key.MEDICATION_STATEMENTS)
 _LONGEST_BODY = 20_000
 """Characters of one search sent as a form; the code lists then need no splitting."""
 
@@ -115,6 +119,7 @@ class Gateway:
             answers[key] = merged_answer([pull.answer() for pull in several])
             cost = _Cost.of(several, started)
             self._observer(_record(client, base, key, answers[key].supply, cost))
+        _add_medications(answers, client, access)
         return {key: answers[key] for key in keys}
 
     def paused_servers(self) -> tuple[tuple[str, str], ...]:
@@ -285,6 +290,25 @@ def _run(pulls: Mapping[str, tuple[Pull, ...]], batch: Batch | None, deadline: D
     if batch is not None:
         run_side_by_side([batch.run()], deadline)
     run_side_by_side([pull.run() for several in pulls.values() for pull in several], deadline)
+
+
+def _add_medications(answers: dict[str, KeyAnswer], client: ClientProfile, access: Access) -> None:
+    """Ask for the drugs that prescriptions only refer to, if there is time.
+
+    Without them the prescriptions cannot be read, and say so.
+    """
+    held = [answers[key] for key in _DRUG_KEYS if key in answers]
+    missing = missing_medications(held, access.base)
+    if not missing or access.deadline.has_passed:
+        return
+    key, allowance = Key.MEDICATION_REQUESTS, Allowance()
+    pulls = [
+        Pull(key, access, question(access.base, path, by_post=client.searches_by_post), allowance)
+        for path in access.searches.of_medications(missing)
+    ]
+    run_side_by_side([pull.run() for pull in pulls], access.deadline)
+    found = medications_among([pull.answer() for pull in pulls], missing)
+    answers[key] = replace(answers[key], resources=(*answers[key].resources, *found))
 
 
 def _without_server(pages: tuple[Page, ...] | None, why: str) -> KeyAnswer:

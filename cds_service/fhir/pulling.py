@@ -195,10 +195,11 @@ def first_pages(
         if batch is not None:
             yield partial(batch.first_page, position)
         else:
-            yield _question(access.base, path, by_post=by_post)
+            yield question(access.base, path, by_post=by_post)
 
 
-def _question(base: str, path: str, *, by_post: bool) -> Question:
+def question(base: str, path: str, *, by_post: bool) -> Question:
+    """Return the request that asks for *path*, a search or a read."""
     kind, sign, query = path.partition("?")
     if by_post and sign:
         return Question(url=f"{base}/{kind}/_search", body=query.encode(), content_type=FORM)

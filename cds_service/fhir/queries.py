@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from urllib.parse import quote
 
 from cds_service.catalogue.codes import NO_CODES, CodeMap
@@ -19,6 +20,9 @@ PAGE_SIZE = 200
 """Entries asked for per page; the most that all known EHRs accept."""
 LONGEST_URL = 1900
 """Characters of one search; some gateways cut longer ones."""
+
+_MOST_MEDICATION_SEARCHES = 8
+"""Searches for drugs that prescriptions refer to; some two hundred of them."""
 
 USER_KEY = "user"
 """The prefetch key of the user; asked for only where roles are told apart."""
@@ -145,8 +149,16 @@ class Searches:
         if kind == "MedicationRequest" and self._form.includes_medications:
             end += "&_include=MedicationRequest:medication"
         codes = self._codes.get(key)
-        parts = _code_parts(codes, self._longest_url - len(start) - len(end)) if codes else ("",)
+        room = self._longest_url - len(start) - len(end)
+        parts = _listed("&code=", codes, room) if codes else ("",)
         return tuple(f"{start}{part}{end}" for part in parts)
+
+    def of_medications(self, ids: Iterable[str]) -> tuple[str, ...]:
+        """Return the URLs that fetch the Medications with these *ids*, as far as a few can."""
+        start, end = "Medication", f"&_count={PAGE_SIZE}"
+        room = self._longest_url - len(start) - len(end)
+        parts = _listed("?_id=", tuple(ids), room)
+        return tuple(f"{start}{part}{end}" for part in islice(parts, _MOST_MEDICATION_SEARCHES))
 
 
 def user_read(user_id: str) -> tuple[str, ...]:
@@ -180,15 +192,15 @@ def _wanted(optional_keys: Iterable[str]) -> tuple[str, ...]:
     return (*(key for key in Key.DEFAULT if key != Key.PATIENT), *optional)
 
 
-def _code_parts(codes: tuple[str, ...], longest: int) -> Iterator[str]:
-    """Yield ``&code=`` parts no longer than *longest*, each with at least one of the *codes*."""
+def _listed(name: str, values: Iterable[str], longest: int) -> Iterator[str]:
+    """Yield *name* with a list of *values*, no longer than *longest*, each with at least one."""
     batch: list[str] = []
     length = 0
-    for code in codes:
-        if batch and length + len(code) + 1 > longest - len("&code="):
-            yield f"&code={','.join(batch)}"
+    for value in values:
+        if batch and length + len(value) + 1 > longest - len(name):
+            yield f"{name}{','.join(batch)}"
             batch, length = [], 0
-        batch.append(code)
-        length += len(code) + 1
+        batch.append(value)
+        length += len(value) + 1
     if batch:
-        yield f"&code={','.join(batch)}"
+        yield f"{name}{','.join(batch)}"

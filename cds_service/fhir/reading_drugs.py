@@ -13,7 +13,7 @@ from cds_service.fhir.coding import rxnorm_codes, texts_of
 from cds_service.fhir.decoding import read_resource
 from cds_service.fhir.drug_names import drugs_named, names_naloxone
 from cds_service.fhir.reader import Entry, Reader, plain_word
-from cds_service.fhir.renewals import Prescribed, without_repeats
+from cds_service.fhir.renewals import Prescribed, until_renewed, without_repeats
 from cds_service.knowledge.model import NALOXONE, Knowledge
 from cds_service.values import FhirDate
 
@@ -32,7 +32,7 @@ def read_drugs(reader: Reader) -> tuple[tuple[DrugFact, ...], int]:
     """
     entries = chain(reader.of_kind("MedicationRequest"), reader.of_kind("MedicationStatement"))
     read = [drug for entry in entries if (drug := _drug(reader, entry)) is not None]
-    found = without_repeats(read)
+    found = without_repeats(until_renewed(read))
     known = [fact for fact in found if fact.concepts]
     return tuple(sorted(known, key=lambda fact: fact.reference)), len(found) - len(known)
 
@@ -92,7 +92,15 @@ def _holds_naloxone(named: Sequence[wire.CodeableConcept], knowledge: Knowledge)
 def _is_order(entry: Entry, found: wire.Drug) -> bool:
     if found.do_not_perform is True:
         return False
-    return entry.kind != "MedicationRequest" or plain_word(found.intent) in _ORDER_INTENTS | {""}
+    intent = plain_word(found.intent)
+    is_stated = entry.kind != "MedicationRequest" or (intent == "plan" and _is_reported(found))
+    return is_stated or intent in _ORDER_INTENTS | {""}
+
+
+def _is_reported(found: wire.Drug) -> bool:
+    """Whether somebody reports what is taken: Epic and others write that as a plan."""
+    is_said = found.reported_boolean is True or found.reported is True
+    return is_said or found.reported_reference is not None
 
 
 def _medication(reader: Reader, entry: Entry, found: wire.Drug) -> Iterable[wire.CodeableConcept]:

@@ -18,7 +18,8 @@ from cds_service.values import FhirDate, Side
 
 _FINAL = frozenset({"final", "amended", "corrected"})
 _MEASURED = frozenset(units.SCALES)
-_PAIN = frozenset({"pain-score", "pain-vas"})
+_RATING = "pain-score"
+_PAIN = frozenset({_RATING, "pain-vas"})
 _STRENGTH = "mrc-grade"
 _MUSCLE_COMPONENT = "muscle-component"
 _MUSCLE_PREFIX = "muscle-"
@@ -34,6 +35,12 @@ _GRADE = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 """A strength as people write it: "3", "4-", "4+/5"; a sign after the number is passed over."""
+_RATED = re.compile(
+    r"\s*(\d{1,2}(?:\.\d{1,2})?)\s*(?:(?:/|out of)\s*10\s*)?(?:[-\u2013:=(][^\d]*)?",
+    re.ASCII | re.IGNORECASE,
+)
+"""A pain score as people write it: "7", "7/10", "7 - severe"; with a second number it is none."""
+_RATED_ANSWER = "answer-number"
 _ITEM_ANSWERS = {
     "answer-not-at-all": Decimal(0),
     "answer-several-days": Decimal(1),
@@ -191,24 +198,31 @@ def _parts(reader: Reader, found: wire.Observation, kind: _Kind) -> Sequence[_Pa
     own = kind.concepts
     if not found.component:
         return (_Part(concepts=own, valued=found, pain_site=kind.pain_site),) if own else ()
-    inner = [part for item in found.component for part in _component(reader, kind, item)]
+    named = _named_sites(reader, found)
+    inner = [part for item in found.component for part in _component(reader, kind, item, named)]
     has_value = _quantity(found) is not None or found.value_codeable_concept is not None
     if not own or (inner and not has_value):
         return inner
-    sites = _named_sites(reader, found) | kind.sites
+    sites = named | kind.sites
     site = _pain_site(reader, kind, sites) if own & _PAIN else None
     return (_Part(concepts=own, valued=found, pain_site=site), *inner)
 
 
-def _component(reader: Reader, kind: _Kind, component: wire.Component) -> Iterable[_Part]:
-    """Yield the value of a component that has its own concept, or is the pain of one site."""
+def _component(
+    reader: Reader, kind: _Kind, component: wire.Component, named: frozenset[str]
+) -> Iterable[_Part]:
+    """Yield the value of a component that has its own concept, or is the pain of one site.
+
+    *named* are the sites that components name, for a score whose own words name none.
+    """
     meanings = Place(vocabulary=reader.vocabulary, code=component.code).concepts()
     sites = _site_concepts(meanings)
     concepts = meanings - sites - {_MUSCLE_COMPONENT}
     texts = texts_of((component.code,))
     pain = kind.concepts & _PAIN
     if concepts:
-        site = _pain_site(reader, kind, frozenset(), texts) if concepts & _PAIN else None
+        places = frozenset() if any(wording.pain_words(texts)) else named
+        site = _pain_site(reader, kind, places, texts) if concepts & _PAIN else None
         yield _Part(concepts=concepts, valued=component, pain_site=site)
     elif pain and _quantity(component) is not None:
         site = _pain_site(reader, kind, sites, texts)
@@ -268,7 +282,7 @@ def _fact(  # noqa: PLR0913 - what a fact consists of
     if is_strength and muscle is None and _is_no_leg(reader, kind):
         reader.put_entry_aside(entry, reasons.NOT_A_LEG)
         return None
-    number = _number(part, choice, kind.unit)
+    number = _number(reader, part, choice, kind.unit)
     if isinstance(number, str):
         was_measured = part.valued.data_absent_reason is None
         matters = was_measured and not part.concepts.isdisjoint(_EMERGENCY_NUMBERS)
@@ -300,7 +314,9 @@ def _is_no_leg(reader: Reader, kind: _Kind) -> bool:
     return "site-other" in place.sites or wording.names_arm(words)
 
 
-def _number(part: _Part, choice: frozenset[str], unit: str | None) -> units.Measured | str | None:
+def _number(
+    reader: Reader, part: _Part, choice: frozenset[str], unit: str | None
+) -> units.Measured | str | None:
     """Return the value in the core's unit, a reason why not, or None for a concept without one.
 
     *unit* is the site's unit of a number that comes without one.
@@ -312,9 +328,7 @@ def _number(part: _Part, choice: frozenset[str], unit: str | None) -> units.Meas
         counted = [_ITEM_ANSWERS[name] for name in choice if name in _ITEM_ANSWERS]
         if counted:
             return units.Measured(value=max(counted))
-    quantity = _quantity(part.valued)
-    if quantity is None and concept == _STRENGTH:
-        quantity = _written_grade(part.valued)
+    quantity = _quantity(part.valued) or _worded_number(reader, concept, part.valued)
     if quantity is not None and unit and not (quantity.code or quantity.unit):
         quantity = replace(quantity, unit=unit)
     return reasons.NO_VALUE if quantity is None else units.measured(concept, quantity)
@@ -331,6 +345,37 @@ def _quantity(valued: wire.Valued) -> wire.Quantity | None:
     if written is None:
         return None
     return wire.Quantity(value=Decimal(written[1]), unit=f"/{written[2]}" if written[2] else None)
+
+
+def _worded_number(reader: Reader, concept: str, valued: wire.Valued) -> wire.Quantity | None:
+    """Return the number of a strength or a pain score that is given in words or as an answer."""
+    if concept == _STRENGTH:
+        return _written_grade(valued)
+    return _rating(reader, valued) if concept == _RATING else None
+
+
+def _rating(reader: Reader, valued: wire.Valued) -> wire.Quantity | None:
+    """Return the pain score that a text, or an answer by code or words, says; None for two."""
+    found = {written[1] for text in _rating_texts(reader, valued) if (written := _rated(text))}
+    numbers = set(map(Decimal, found))
+    return wire.Quantity(value=numbers.pop()) if len(numbers) == 1 else None
+
+
+def _rated(text: str | None) -> re.Match[str] | None:
+    return _fully_matched(_RATED, text)
+
+
+def _rating_texts(reader: Reader, valued: wire.Valued) -> Iterable[str | None]:
+    yield valued.value_string
+    answer = valued.value_codeable_concept
+    if answer is None:
+        return
+    yield answer.text
+    for coding in answer.coding:
+        yield coding.display
+        meaning = reader.vocabulary.of_coding(coding)
+        if any(name == _RATED_ANSWER for name, _ in meaning.meanings):
+            yield meaning.display
 
 
 def _written_grade(valued: wire.Valued) -> wire.Quantity | None:
@@ -350,7 +395,7 @@ def _choice(reader: Reader, valued: wire.Valued) -> frozenset[str]:
         return frozenset({PRESENT if valued.value_boolean else ABSENT})
     if valued.value_codeable_concept is None:
         return frozenset()
-    known = reader.vocabulary.plain((valued.value_codeable_concept,))
+    known = reader.vocabulary.plain((valued.value_codeable_concept,)) - {_RATED_ANSWER}
     if known or _has_code(valued.value_codeable_concept):
         return known or frozenset({OTHER_ANSWER})
     return _worded_answer(valued.value_codeable_concept.text)
@@ -377,7 +422,7 @@ def _pain_site(
 
     *sites* are the coded ones of the value, *texts* its own words; the Observation says the rest.
     """
-    if sites:
+    if any(name.startswith(_SITES) for name in sites):  # a side alone is no site
         return _coded_site(sites)
     placed = _worded_site(texts) if texts else Site.ANY
     if placed is not Site.ANY:

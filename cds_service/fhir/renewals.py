@@ -1,4 +1,4 @@
-"""Which of several active prescriptions of one drug say how much of it is taken.
+"""What prescriptions of one drug say of each other: how long it is taken, and how much.
 
 Prescriptions stay active for months after the next one was written, and some records tell of
 another prescription: added up they would make a dose that nobody takes.
@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cds_service.chart.facts import DrugFact
+from cds_service.values import FhirDate
 
 
 class Prescribed(Struct, frozen=True, kw_only=True):
@@ -26,6 +27,32 @@ class Prescribed(Struct, frozen=True, kw_only=True):
     products: frozenset[str] = frozenset()
     tells_of: frozenset[str] = frozenset()
     renews: frozenset[str] = frozenset()
+
+
+def until_renewed(found: Sequence[Prescribed]) -> list[Prescribed]:
+    """Return *found*; those that are over without a stated end ran until something renewed them.
+
+    Time:
+        The end is the first day of the earliest renewal: the course is not broken.
+    """
+    renewed: dict[str, list[FhirDate]] = {}
+    for one in found:
+        if one.fact.started is not None:
+            for name in one.renews:
+                renewed.setdefault(name, []).append(one.fact.started)
+    return [_up_to_renewal(one, renewed.get(one.fact.reference, [])) for one in found]
+
+
+def _up_to_renewal(one: Prescribed, renewed: Iterable[FhirDate]) -> Prescribed:
+    fact = one.fact
+    started = fact.started
+    if fact.status == "active" or fact.ended is not None or started is None:
+        return one
+    later = [day for day in renewed if day.latest >= started.latest]
+    if not later:
+        return one
+    ended = min(later, key=lambda day: (day.latest, day.earliest))
+    return replace(one, fact=replace(fact, ended=ended))
 
 
 def without_repeats(found: Sequence[Prescribed]) -> list[DrugFact]:

@@ -23,12 +23,20 @@ class Coding(Base, frozen=True, kw_only=True):
     display: str | None = None
 
 
+class Qualifier(Base, frozen=True, kw_only=True):
+    """An extension of an idea by another one: the side of a body site, say."""
+
+    value_codeable_concept: CodeableConcept | None = None
+    value_coding: Coding | None = None
+
+
 class CodeableConcept(Base, frozen=True, kw_only=True):
     """Several codings of one idea; ``concept`` is filled by R5's CodeableReference."""
 
     coding: tuple[Coding, ...] = ()
     text: str | None = None
     concept: CodeableConcept | None = None
+    extension: tuple[Qualifier, ...] = ()
 
 
 class Reference(Base, frozen=True, kw_only=True):
@@ -303,6 +311,9 @@ class Drug(Base, frozen=True, kw_only=True):
     based_on: tuple[Reference, ...] = ()
     derived_from: tuple[Reference, ...] = ()
     prior_prescription: Reference | None = None
+    reported_boolean: bool | None = None
+    reported_reference: Reference | None = None
+    reported: bool | None = None
     contained: tuple[Raw, ...] = ()
 
 

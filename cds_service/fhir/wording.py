@@ -20,14 +20,22 @@ _SPINE = re.compile(
     re.IGNORECASE,
 )
 _LEG = re.compile(
-    r"\b(?:legs?|lower (?:limb|extremit(?:y|ies))s?|thighs?|calf|calves)\b", re.IGNORECASE
+    r"\b(?:[lrb]le|legs?|lower (?:limb|extremit(?:y|ies))s?|thighs?|calf|calves)\b", re.IGNORECASE
 )
 _LEG_SITE = re.compile(
     r"\b(?:legs?|lower (?:limb|extremit(?:y|ies))s?|thighs?|calf|calves|foot|feet|toes?|shins?|"
     r"ankles?|knees?)\b",
     re.IGNORECASE,
 )
-_BACK = re.compile(r"\b(?:back|lumbar|low-back|lumbosacral)\b", re.IGNORECASE)
+_BACK = re.compile(
+    r"\b(?:(?<!upper )(?<!mid )(?<!mid-)(?<!middle )back(?!\W{1,3}(?:upper|mid))|"
+    r"lumbar|lbp|lumbosacral)\b",
+    re.IGNORECASE,
+)
+_NOT_LOW_BACK = re.compile(
+    r"\b(?:(?:upper|mid|middle)[ -]back|back\W{1,3}(?:upper|mid))", re.IGNORECASE
+)
+"""A part of the back that no lumbar operation is about."""
 _ELSEWHERE = re.compile(
     r"\b(?:shoulders?|neck|cervical|thoracic|head|headache|chest|abdom\w*|belly|arms?|hands?|"
     r"wrists?|elbows?|knees?|hips?|ankles?|foot|feet|toes?|pelvi\w*|throat|ears?|jaw|tooth|teeth|"
@@ -128,4 +136,5 @@ def pain_words(texts: Iterable[str]) -> tuple[bool, bool, bool]:
     """Return whether *texts* place a pain in the leg, in the back, or somewhere else."""
     joined = " ; ".join(texts)
     leg, back = bool(_LEG.search(joined)), bool(_BACK.search(joined))
-    return leg, back, bool(_ELSEWHERE.search(joined)) and not (leg or back)
+    elsewhere = bool(_ELSEWHERE.search(joined) or _NOT_LOW_BACK.search(joined))
+    return leg, back, elsewhere and not (leg or back)

@@ -80,7 +80,8 @@ class Story:
             return []
         lines = [] if case.is_date_unknown else [self._operation(case)]
         if case.other_dss is not None:
-            lines.append(self.line("fact-operation-interval"))
+            several = "operations-unclear" if case.is_date_unknown else "operation-interval"
+            lines.append(self.line(f"fact-{several}"))
         scored = [site for site in case.pain.sites.values() if site.is_scored]
         lines += [self._series(case, site) for site in scored]
         leading = None if case.is_date_unknown else case.pain.leading

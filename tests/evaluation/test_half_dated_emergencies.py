@@ -100,3 +100,51 @@ def test_half_dated_operation_without_a_red_flag_asks_for_nothing(knowledge: Kno
     """Where the ends disagree about a work-up only, the service waits."""
     answered = answered_with(knowledge, THIS_MONTH)
     assert "DATA-DATE" not in answered.shown
+
+
+TWIN: dict[str, Any] = {
+    "day": 40,
+    "operation": "discectomy",
+    "other operations": [{"day": 0, "operation": "discectomy", "date": "year"}],
+}
+"""Operated on 6 May; the list of former operations repeats it as "2026"."""
+
+
+def test_emergency_is_not_lost_to_a_half_dated_second_entry(knowledge: Knowledge) -> None:
+    """A new weakness after an operation whose day is known, and which is listed once more."""
+    weak = strength({"valueInteger": 3}, LEFT, effectiveDateTime=A_WEEK_AGO)
+    answered = answered_with(knowledge, TWIN, weak)
+    assert list(answered.shown) == ["DATA-DATE"]
+    card = answered.card("DATA-DATE")
+    assert card["indicator"] == "warning"
+    assert card["summary"].endswith("urgent advice depends on it: New or worsening leg weakness.")
+    assert "Operation (2026-05-06)" in card["detail"]
+    assert "Operation (2026)" in card["detail"]
+    assert "which was the last is not known" in card["detail"]
+
+
+def test_emergency_whichever_of_two_operations_was_the_last_is_shown(knowledge: Knowledge) -> None:
+    """Weak today: new after either operation."""
+    weak = strength({"valueInteger": 2}, LEFT, effectiveDateTime=TODAY)
+    answered = answered_with(knowledge, TWIN, weak)
+    assert list(answered.shown) == ["RF-MOTOR"]
+    card = answered.card("RF-MOTOR")
+    assert card["indicator"] == "critical"
+    assert "0 to 40 days after lumbar surgery" in card["summary"]
+
+
+def test_emergency_shown_whatever_the_day_takes_the_place_of_its_milder_card(
+    knowledge: Knowledge,
+) -> None:
+    """Retention today: late after the one operation, early after the other if that was today."""
+    answered = answered_with(knowledge, TWIN, RETENTION)
+    assert list(answered.shown) == ["RF-CES"]
+
+
+def test_half_dated_second_entry_alone_asks_for_its_day(knowledge: Knowledge) -> None:
+    """Without a red flag nothing but the date is asked for, and no day is said to be missing."""
+    answered = answered_with(knowledge, TWIN)
+    assert list(answered.shown) == ["DATA-DATE"]
+    card = answered.card("DATA-DATE")
+    assert card["indicator"] == "info"
+    assert "not the day on which the last one was done" in card["detail"]

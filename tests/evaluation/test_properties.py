@@ -111,6 +111,74 @@ def test_answer_does_not_depend_on_entries_sent_twice(facts: Facts, seed: int) -
     assert _cards(_assessed(doubled, facts)) == _cards(_assessed(resources, facts))
 
 
+ANSWERS = (
+    *("LA6111-4", "LA6112-2", "LA6113-0", "LA6114-8", "LA6115-5", "LA10137-0"),
+    *("LA10138-8", "LA10139-6", "LA10140-4", "LA10141-2", "LA13942-0"),
+)
+"""LOINC's answers of a pain scale, from 0 on."""
+SIDES = {"7771000", "24028007", "51440002"}
+OFTEN = {1: "Daily", 2: "BID", 3: "3 times daily", 4: "every 6 hr"}
+
+
+def _scored_by_answer(score: Resource) -> None:
+    """Give a whole pain score as a coded answer, a local code before it."""
+    codes = {coding["code"] for coding in score["code"].get("coding", ())}
+    value = score.get("valueQuantity", {}).get("value", score.get("valueInteger"))
+    if not codes & {"72514-3", "38208-5"} or value not in range(len(ANSWERS)):
+        return
+    for name in ("valueQuantity", "valueInteger"):
+        score.pop(name, None)
+    codings = [
+        {"system": "urn:oid:2.999.1", "code": str(value)},
+        {"system": "http://loinc.org", "code": ANSWERS[int(value)]},
+    ]
+    score["valueCodeableConcept"] = {"coding": codings, "text": f"{value} - as it is called here"}
+
+
+def _side_beside(entry: Resource) -> None:
+    """Take the side out of the codes of a body site and let it qualify the site."""
+    sites = entry.get("bodySite", [])
+    for site in sites if isinstance(sites, list) else [sites]:
+        sides = [coding for coding in site.get("coding", ()) if coding["code"] in SIDES]
+        if sides:
+            site["coding"] = [coding for coding in site["coding"] if coding not in sides]
+            site["extension"] = [{"url": "urn:x", "valueCodeableConcept": {"coding": sides}}]
+
+
+def _prescribed_at_length(order: Resource, number: int) -> Resource:
+    """Let an order refer to its drug, and say dose and schedule twice; return the drug."""
+    drug = {
+        "resourceType": "Medication",
+        "id": f"drug{number}",
+        "code": order.pop("medicationCodeableConcept"),
+    }
+    order["medicationReference"] = {"reference": f"Medication/drug{number}/_history/1"}
+    order |= {"intent": "plan", "reportedBoolean": True}
+    for instruction in order.get("dosageInstruction", ()):
+        instruction["doseAndRate"] = [*instruction["doseAndRate"], *instruction["doseAndRate"]]
+        repeat = instruction["timing"]["repeat"]
+        if set(repeat) == {"frequency", "period", "periodUnit"} and repeat["frequency"] in OFTEN:
+            instruction["timing"]["code"] = {"text": OFTEN[repeat["frequency"]]}
+            repeat["frequency"] = 1
+    return drug
+
+
+@PROFILE
+@given(facts=patients(), seed=st.integers(min_value=0, max_value=9))
+def test_answer_does_not_depend_on_how_an_ehr_writes_a_chart(facts: Facts, seed: int) -> None:
+    """Coded answers, sides beside a site, drugs referred to, doses and schedules said twice."""
+    resources = expand(facts, AS_OF, seed)
+    written: dict[str, Any] = copy.deepcopy(dict(resources))
+    for entry in (*written["scores"], *written["findings"], *written["procedures"]):
+        _side_beside(entry)
+    for score in written["scores"]:
+        _scored_by_answer(score)
+    orders = written["medicationRequests"]
+    drugs = [_prescribed_at_length(order, number) for number, order in enumerate(orders)]
+    written["medicationRequests"] = [*orders, *drugs]
+    assert _told(_assessed(written, facts)) == _told(_assessed(resources, facts))
+
+
 STRANGERS: Resources = {
     "procedures": [{"resourceType": "Procedure", "status": "completed", "code": "80146002"}],
     "conditions": [{"resourceType": "Condition", "code": "82272006"}],

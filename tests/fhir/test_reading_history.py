@@ -488,6 +488,20 @@ def dose(amount: float, unit: str = "mg", **repeat: object) -> dict[str, object]
     }
 
 
+def in_ways(*amounts: tuple[float, str]) -> dict[str, object]:
+    """Return one dosage instruction that says its dose in several ways: ordered, calculated."""
+    said = [{"doseQuantity": {"value": amount, "unit": unit}} for amount, unit in amounts]
+    return {**dose(0), "doseAndRate": said}
+
+
+def once_a_day(words: str, *codes: str, frequency: int = 1) -> dict[str, object]:
+    """Return an instruction as Oracle Health writes it: "once a day" beside every schedule."""
+    instruction = dose(10, frequency=1)
+    code = {"text": words, "coding": [{"code": code} for code in codes]}
+    repeat = {"frequency": frequency, "period": 1, "periodUnit": "d"}
+    return {**instruction, "timing": {"repeat": repeat, "code": code}}
+
+
 def most(amount: int, unit: str = "d", period: int = 1) -> dict[str, object]:
     """Return the most that may be taken in a period."""
     return {
@@ -504,6 +518,19 @@ def most(amount: int, unit: str = "d", period: int = 1) -> dict[str, object]:
         ([dose(10, frequencyMax=4)], "60", True),
         ([{**dose(10), "asNeededBoolean": True}], "30", True),
         ([dose(10), dose(20)], "90", False),
+        ([in_ways((10, "mg"), (2, "tablet"), (10, "mg"))], "30", False),
+        ([in_ways((10, "mg"), (15, "mg"))], "45", True),
+        ([in_ways((2, "tablet"), (0.2, "mg/kg"))], None, False),
+        ([{**dose(10), "timing": {"code": {"text": "q6hr"}}}], "60", False),
+        ([{**dose(10), "timing": {"code": {"text": "Every 12 hours"}}}], "30", False),
+        ([{**dose(10), "timing": {"code": {"text": "Every 4-6 hours PRN"}}}], "90", True),
+        ([{**dose(10), "timing": {"code": {"text": "3 times daily (as needed)"}}}], "45", True),
+        ([once_a_day("every 6 hr", "696553", "Q6H")], "60", False),
+        ([once_a_day("BID")], "30", False),
+        ([once_a_day("Daily", "QD")], "15", False),
+        ([once_a_day("with dressing changes")], None, False),
+        ([{**dose(10), "timing": {"code": {"text": "with dressing changes"}}}], None, False),
+        ([once_a_day("with meals", frequency=3)], "45", False),
         ([{**dose(10), "sequence": 1}, {**dose(20), "sequence": 2}], "60", True),
         ([dose(1, unit="tablet")], None, False),
         ([{"text": "1-2 tabs as needed"}], None, False),
@@ -543,11 +570,35 @@ def test_drug_behind_a_reference_is_found_or_leaves_a_gap(read: ReadChart) -> No
 
 
 @pytest.mark.parametrize(
-    "fields", [{"status": "draft"}, {"status": "cancelled"}, {"intent": "plan"}]
+    "fields",
+    [
+        *({"status": "draft"}, {"status": "cancelled"}, {"intent": "plan"}),
+        {"intent": "plan", "reportedBoolean": False},
+        {"intent": "proposal", "reportedBoolean": True},
+        {"intent": "plan", "reportedBoolean": True, "status": "cancelled"},
+    ],
 )
 def test_drug_that_was_never_ordered_is_no_fact(read: ReadChart, fields: dict[str, object]) -> None:
     """Drafts, cancelled orders and plans are not drugs taken."""
     assert read(drug(**fields)).drugs == ()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reportedBoolean": True},
+        {"reportedReference": {"reference": "Patient/anna"}},
+        {"reported": True},
+    ],
+    ids=["reported", "reported by somebody", "reported in R5"],
+)
+def test_plan_that_reports_what_is_taken_is_a_drug_taken(
+    read: ReadChart, fields: dict[str, object]
+) -> None:
+    """So Epic and others write the drugs that a patient says to take."""
+    (found,) = read(drug(intent="plan", **fields)).drugs
+    assert found.status == "active"
+    assert "opioid" in found.concepts
 
 
 def device(**fields: object) -> Resource:

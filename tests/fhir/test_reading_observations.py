@@ -235,6 +235,110 @@ def test_pain_elsewhere_is_not_pain_of_this_operation(
     assert chart.set_aside[0].reason == reasons.OTHER_SITE
 
 
+@pytest.mark.parametrize("words", ["Upper back", "Mid-back", "Back, upper", "Back (mid)"])
+def test_pain_of_the_upper_back_is_not_of_this_operation(read: ReadChart, words: str) -> None:
+    """No lumbar operation is about it, whether the body site or the name of the score says so."""
+    for place in ({"bodySite": {"text": words}}, {"code": concept(LOINC, "72514-3", words)}):
+        chart = read(observation("72514-3", valueInteger=6, **place))
+        assert chart.observations == ()
+        assert chart.set_aside[0].reason == reasons.OTHER_SITE
+
+
+@pytest.mark.parametrize(
+    ("words", "site"),
+    [
+        ("LLE", Site.LEG),
+        ("RLE pain", Site.LEG),
+        ("LBP", Site.BACK),
+        ("Mid to low back", Site.BACK),
+        ("Upper and lower back", Site.BACK),
+        ("Upper back, left leg", Site.LEG),
+    ],
+)
+def test_site_is_read_as_clinicians_write_it(read: ReadChart, words: str, site: Site) -> None:
+    """Usual abbreviations count; a part that is named along with the low back hides nothing."""
+    (fact,) = read(observation("72514-3", valueInteger=6, bodySite={"text": words})).observations
+    assert fact.site is site
+
+
+ANSWERS = (
+    *("LA6111-4", "LA6112-2", "LA6113-0", "LA6114-8", "LA6115-5", "LA10137-0"),
+    *("LA10138-8", "LA10139-6", "LA10140-4", "LA10141-2", "LA13942-0"),
+)
+"""LOINC's answers of a pain scale, from 0 on."""
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *[({"valueCodeableConcept": concept(LOINC, code)}, n) for n, code in enumerate(ANSWERS)],
+        ({"valueCodeableConcept": {"text": "7"}}, 7),
+        (
+            {
+                "valueCodeableConcept": {
+                    "coding": [{"system": "urn:x", "code": "a", "display": "7"}]
+                }
+            },
+            7,
+        ),
+        ({"valueCodeableConcept": concept(LOINC, "LA10139-6", "7 - severe")}, 7),
+        ({"valueString": "7/10"}, 7),
+        ({"valueString": "7 out of 10"}, 7),
+        ({"valueString": "7 (severe)"}, 7),
+        ({"valueString": "0 = no pain"}, 0),
+        ({"valueString": " 7.5 "}, Decimal("7.5")),
+    ],
+)
+def test_pain_score_given_as_an_answer_or_in_words_is_read(
+    read: ReadChart, value: dict[str, object], expected: Decimal
+) -> None:
+    """One number and nothing that could be another one."""
+    (fact,) = read(observation("72514-3", **value)).observations
+    assert fact.value == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"valueString": "7-8"},
+        {"valueString": "7 of 10, worst 9"},
+        {"valueString": "severe"},
+        {"valueString": "70 mm"},
+        {"valueCodeableConcept": concept(LOINC, "LA10139-6", "6")},
+        {"valueCodeableConcept": concept("urn:x", "LA10139-6")},
+        {"valueCodeableConcept": concept(LOINC, "LA6568-5")},
+    ],
+)
+def test_pain_score_that_could_be_two_numbers_or_none_is_set_aside(
+    read: ReadChart, value: dict[str, object]
+) -> None:
+    """It is told, and never guessed at."""
+    chart = read(observation("72514-3", **value))
+    assert chart.observations == ()
+    assert chart.set_aside[0].reason == reasons.NO_VALUE
+
+
+def test_answer_that_is_a_number_answers_no_other_question(read: ReadChart) -> None:
+    """Other questionnaires give the same codes other words."""
+    chart = read(observation("44260-8", valueCodeableConcept=concept(LOINC, "LA6113-0")))
+    assert chart.observations == ()
+    retention = {"code": concept(SNOMED, "267064002")}
+    chart = read(observation("x", valueCodeableConcept=concept(LOINC, "LA6112-2"), **retention))
+    assert chart.set_aside[0].reason == reasons.ANSWER_NOT_READ
+
+
+def test_site_in_a_component_places_the_score_in_another(read: ReadChart) -> None:
+    """Score and place are both parts of one Observation; a side alone is no place."""
+    score = {"code": concept(LOINC, "72514-3"), "valueInteger": 7}
+    place = {"code": {"text": "Location"}, "valueCodeableConcept": concept(SNOMED, "61685007")}
+    side = {"code": {"text": "Side"}, "valueCodeableConcept": concept(SNOMED, "7771000")}
+    (fact,) = read(observation("72514-3", component=[score, place, side])).observations
+    assert fact.site is Site.LEG
+    for placed in ({"component": [score, side]}, {"component": [side], "valueInteger": 7}):
+        (fact,) = read(observation("72514-3", **placed)).observations
+        assert fact.site is Site.ANY
+
+
 def test_components_give_one_score_for_each_site(read: ReadChart) -> None:
     """Leg and back in one Observation are two facts."""
     parts = [
@@ -253,6 +357,27 @@ def test_score_inside_an_unknown_panel_is_found(read: ReadChart) -> None:
     part = {"code": concept(LOINC, "72514-3"), "valueInteger": 4}
     (fact,) = read(observation("99999-9", component=[part])).observations
     assert (fact.value, fact.concepts) == (4, frozenset({"pain-score"}))
+
+
+@pytest.mark.parametrize(
+    "qualifier",
+    [
+        {"valueCodeableConcept": concept(SNOMED, "24028007")},
+        {"valueCoding": {"system": SNOMED, "code": "24028007"}},
+    ],
+)
+@pytest.mark.parametrize("as_list", [False, True])
+def test_side_that_qualifies_a_body_site_is_read(
+    read: ReadChart,
+    qualifier: Resource,
+    as_list: bool,  # noqa: FBT001 - a case
+) -> None:
+    """R4 has no place for a side; some records write it as an extension of the site."""
+    other = {"url": "urn:x", "valueString": "left out"}
+    site = {**concept(SNOMED, "61685007"), "extension": [other, {"url": "urn:y", **qualifier}]}
+    placed = [site, {"text": "foot"}] if as_list else site
+    (fact,) = read(observation("mrc-grade", LOCAL, valueInteger=3, bodySite=placed)).observations
+    assert fact.side is Side.RIGHT
 
 
 def test_motor_grade_keeps_side_and_muscle(read: ReadChart) -> None:

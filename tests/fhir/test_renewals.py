@@ -125,6 +125,64 @@ def test_prescription_that_names_itself_counts(read: ReadChart, link: str) -> No
     assert counted(read, prescribed("a", "2026-08-05", **fields)) == {"a"}
 
 
+def renewing(name: str, day: str | None, earlier: str, **fields: object) -> Resource:
+    """Return an active order that takes the place of the order *earlier*."""
+    link = {"reference": f"MedicationRequest/{earlier}"}
+    return prescribed(name, day, priorPrescription=link, **fields)
+
+
+def ends(read: ReadChart, *entries: Resource) -> dict[str, str | None]:
+    """Return the last day of each entry by its id, whatever their order."""
+    found: list[dict[str, str | None]] = []
+    for several in (entries, entries[::-1]):
+        drugs = read(*several).drugs
+        found.append({d.reference[18:]: d.ended.written if d.ended else None for d in drugs})
+    assert found[0] == found[1]
+    return found[0]
+
+
+@pytest.mark.parametrize("status", ["completed", "stopped"])
+def test_order_that_another_renews_ran_until_then(read: ReadChart, status: str) -> None:
+    """It is over and says not when; what took its place began on that day."""
+    first = prescribed("a", "2026-06-05", status=status)
+    second = renewing("b", "2026-07-20", "a", status=status)
+    third = renewing("c", "2026-09-05", "b")
+    expected = {"a": "2026-07-20", "b": "2026-09-05", "c": None}
+    assert ends(read, first, second, third) == expected
+
+
+def test_first_of_two_renewals_ends_an_order(read: ReadChart) -> None:
+    """It was renewed as two drugs, say, or the second is a later course."""
+    first = prescribed("a", "2026-06-05", status="completed")
+    renewals = (renewing("b", "2026-07-20", "a"), renewing("c", "2026-07-01", "a"))
+    assert ends(read, first, *renewals)["a"] == "2026-07-01"
+
+
+@pytest.mark.parametrize(
+    ("first", "renewal"),
+    [
+        ({"status": "active"}, "2026-09-05"),
+        ({"status": "completed"}, None),
+        ({"status": "completed"}, "2026-06-04"),
+        ({"status": "completed", "authoredOn": None}, "2026-09-05"),
+    ],
+    ids=["still active", "renewal without a day", "renewal before it", "order without a day"],
+)
+def test_order_of_which_nobody_knows_when_it_ended_has_no_end(
+    read: ReadChart, first: dict[str, object], renewal: str | None
+) -> None:
+    """Nothing is guessed."""
+    order = {**prescribed("a", "2026-06-05"), **first}
+    assert ends(read, order, renewing("b", renewal, "a"))["a"] is None
+
+
+def test_end_that_an_order_states_stays(read: ReadChart) -> None:
+    """A course of ten days that was begun again a month later is broken."""
+    until = {"dispenseRequest": {"validityPeriod": {"end": "2026-06-15"}}}
+    first = prescribed("a", "2026-06-05", status="completed", **until)
+    assert ends(read, first, renewing("b", "2026-07-20", "a"))["a"] == "2026-06-15"
+
+
 def test_statement_about_a_renewed_order_is_no_second_dose(read: ReadChart) -> None:
     """Whichever entry comes first: the order, what tells of it, or its renewal."""
     first = prescribed("first", "2026-08-05", INGREDIENT)

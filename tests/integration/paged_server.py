@@ -77,6 +77,12 @@ def whole_prefetch(resources: list[dict[str, Any]]) -> dict[str, Any]:
     for kind, key in KEYS.items():
         entries = [{"resource": found} for found in resources if found["resourceType"] == kind]
         prefetch[key] = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
+    drugs = [
+        {"resource": found, "search": {"mode": "include"}}
+        for found in resources
+        if found["resourceType"] == "Medication"
+    ]
+    prefetch[KEYS["MedicationRequest"]]["entry"] += drugs
     return prefetch
 
 

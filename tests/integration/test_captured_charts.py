@@ -69,6 +69,7 @@ def test_captured_charts_get_the_same_cards_whole_sent_and_pulled(
         [found for (kind, _), found in captured.items() if kind in {*KEYS, "Patient", "Medication"}]
     )
     shown: set[str] = set()
+    drugs = [found for (kind, _), found in captured.items() if kind == "Medication"]
     for name in names:
         own = [found for found in captured.values() if _owner(found) == name]
         whole = service.post(
@@ -76,7 +77,7 @@ def test_captured_charts_get_the_same_cards_whole_sent_and_pulled(
                 "hook": "patient-view",
                 "hookInstance": HOOK_INSTANCE,
                 "context": {"userId": "Practitioner/example", "patientId": name},
-                "prefetch": whole_prefetch([captured["Patient", name], *own]),
+                "prefetch": whole_prefetch([captured["Patient", name], *own, *drugs]),
             }
         )
         assert by_pull(service, fhir_server, name).json() == whole.json(), name

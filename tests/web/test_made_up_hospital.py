@@ -165,7 +165,7 @@ def _configuration(folder: Path, url: str, fhir: str, public: dict[str, str]) ->
     dialect = "\n".join(['dialect = "epic"', *loopback, "allows_loopback_fhir = true"])
     for old, new in (
         ("/etc/post-laminectomy-cds/", ""),
-        ("[service]", '[service]\nmode = "demo"\ndiscovery_requires_token = true'),
+        ("[service]", '[service]\nmode = "demo"'),
         ("https://cds.lakeside.example", url),
         ('fhir_bases = ["https://ehr.lakeside.example/interconnect/api/FHIR/R4"]', ""),
         ('dialect = "epic"', dialect),

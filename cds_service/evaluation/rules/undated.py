@@ -24,7 +24,7 @@ from cds_service.evaluation.rules.infection import BLOODS
 from cds_service.evaluation.rules.other_flags import self_harm
 from cds_service.evaluation.rules.scans import ScanWish, propose_mri
 from cds_service.evaluation.rules.weighing import is_met, weigh
-from cds_service.evaluation.rules.wording import condition_references, sign_evidence
+from cds_service.evaluation.rules.wording import condition_references, dated_evidence, sign_evidence
 
 VARIANT = "date-unknown"
 
@@ -45,12 +45,17 @@ def undated_findings(case: Case, episode: Episode) -> dict[str, Finding]:
         [("a lumbar operation without a usable date", of(flag=True))],
         lambda: [("an emergency is shown", of(cauda.is_met or infection.is_met))],
     )
-    evidence = tuple(
-        Evidence(reference=reference, label="operation", day=None)
+    date_missing = replace(date_missing, evidence=_operations(case, episode))
+    return {**emergencies, "PSY-SI": harm, "DATA-DATE": date_missing}
+
+
+def _operations(case: Case, episode: Episode) -> tuple[Evidence, ...]:
+    """Return the entries of operations, with their days as far as the chart states them."""
+    performed = {fact.reference: fact.performed for fact in case.chart.procedures}
+    return tuple(
+        dated_evidence(reference, "operation", performed.get(reference))
         for reference in episode.history_references
     )
-    date_missing = replace(date_missing, evidence=evidence)
-    return {**emergencies, "PSY-SI": harm, "DATA-DATE": date_missing}
 
 
 def disputed_findings(case: Case, episode: Episode, disputed: Sequence[str]) -> dict[str, Finding]:
@@ -72,6 +77,7 @@ def disputed_findings(case: Case, episode: Episode, disputed: Sequence[str]) -> 
         indicator=Indicator.WARNING,
         variant="disputed",
         words={"flag": titles[0], "flags": ", ".join(titles)},
+        evidence=_operations(case, episode),
     )
     return {asked.card: asked}
 
