@@ -10,6 +10,7 @@ import gc
 import logging
 import socket
 import tempfile
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -41,6 +42,9 @@ _LONGEST_HEADER_BYTES = 16_380
 _MOST_CONNECTIONS = 400
 """Open at once in one process; with the connections to FHIR servers below the usual 1024 files."""
 _REQUESTS_PER_PROCESS = 20_000
+_LONGEST_BEGINNING_SECONDS = 20.0
+"""Old processes are not kept for longer than this when new ones do not begin."""
+_LOOK_AGAIN_SECONDS = 0.05
 _COLLECTOR_THRESHOLD = (100_000, 20, 100)
 
 
@@ -175,7 +179,25 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - no fault may end the main process
             kind = type(error).__name__
             structlog.get_logger().error("unexpected_exception", exception=kind)
+        if len(self.WORKERS) > self.num_workers:
+            self._wait_for_new_processes()
         super().manage_workers()
+
+    def _wait_for_new_processes(self) -> None:
+        """Let the old processes answer until the new ones can; a signal ends the wait."""
+        until = time.monotonic() + _LONGEST_BEGINNING_SECONDS
+        while time.monotonic() < until and self.SIG_QUEUE.empty():
+            if all(_has_begun(worker) for worker in self.WORKERS.values()):
+                return
+            time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _has_begun(worker: WaitingWorker) -> bool:
+    """Whether *worker* takes calls: its first sign of life sets its file to the monotonic clock.
+
+    Until then the file says when it was made, which is many years later.
+    """
+    return bool(worker.tmp.last_update() <= time.monotonic())
 
 
 def _choose_who_takes_large(arbiter: Arbiter, worker: WaitingWorker) -> None:

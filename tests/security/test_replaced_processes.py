@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,14 @@ from cds_service.hooks.request import AS_OF_EXTENSION
 from tests.security.lab import Ehr, Service, free_port, hook_body, running_service
 
 REPLACED_SECONDS = 15
+BEGINNING_SECONDS = 3.0
+SLOW_PROGRAM = f"""
+import time
+from cds_service import cli, serving
+load = serving._Server.load
+serving._Server.load = lambda server: time.sleep({BEGINNING_SECONDS}) or load(server)
+cli.main()
+"""
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,19 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """Run the service as a site would."""
+    with _running(tmp_path, ("-m", "cds_service")) as site:
+        yield site
+
+
+@pytest.fixture
+def slow_site(tmp_path: Path) -> Iterator[Site]:
+    """Run a service whose processes need long to begin."""
+    with _running(tmp_path, ("-c", SLOW_PROGRAM)) as site:
+        yield site
+
+
+@contextmanager
+def _running(folder: Path, program: tuple[str, ...]) -> Iterator[Site]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     ehr = Ehr(url)
@@ -67,8 +89,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
             ehr.profile("hospital", "rate_per_second = 10000\nburst = 10000"),
         ]
     )
-    with running_service(tmp_path, config, port=port) as service:
-        yield Site(service=service, ehr=ehr, file=tmp_path / "cds.toml", config=config)
+    with running_service(folder, config, port=port, program=program) as service:
+        yield Site(service=service, ehr=ehr, file=folder / "cds.toml", config=config)
 
 
 def test_new_process_begins_with_the_last_right_configuration(site: Site) -> None:
@@ -104,6 +126,28 @@ def test_signal_to_replace_all_processes_while_the_file_is_wrong(site: Site) -> 
     site.service.process.send_signal(signal.SIGHUP)
     _wait_until(lambda: not before & set(site.service.workers()))
     assert site.call() == 200
+
+
+def test_nobody_waits_for_new_processes_to_begin(slow_site: Site) -> None:
+    """SIGHUP replaces the processes: the old ones answer until the new ones can."""
+    before = set(slow_site.service.workers())
+    slow_site.service.process.send_signal(signal.SIGHUP)
+    waited = []
+    while before & set(slow_site.service.workers()):
+        began = time.monotonic()
+        assert slow_site.call() == 200
+        waited.append(time.monotonic() - began)
+    assert max(waited) < BEGINNING_SECONDS / 2
+    assert slow_site.call() == 200
+
+
+def test_service_stops_while_new_processes_begin(slow_site: Site) -> None:
+    """SIGTERM is not put off until the processes of a SIGHUP have begun."""
+    before = slow_site.service.workers()
+    slow_site.service.process.send_signal(signal.SIGHUP)
+    _wait_until(lambda: len(slow_site.service.workers()) > len(before))
+    slow_site.service.process.terminate()
+    assert slow_site.service.process.wait(timeout=REPLACED_SECONDS) == 0
 
 
 def test_log_says_which_process_was_killed(site: Site) -> None:
