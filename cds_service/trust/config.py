@@ -127,7 +127,7 @@ def load_config(path: Path) -> Config:
         clients=tuple(clients),
         ledger=ledger,
         figures=figures,
-        files=(path.resolve(), *dict.fromkeys(place.files)),
+        files=(path.absolute(), *dict.fromkeys(place.files)),
     )
 
 

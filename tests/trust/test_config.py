@@ -538,6 +538,28 @@ def test_changed_key_set_file_is_read_again(
     assert set(found.keys) == {"new"}
 
 
+def test_file_behind_a_link_is_read_again_when_the_link_leads_elsewhere(
+    write: Write, tmp_path: Path, ec_key: ec.EllipticCurvePrivateKey
+) -> None:
+    """Sites put a new version beside the old one and turn a link to it."""
+    link, keys = tmp_path / "current.toml", tmp_path / "current.json"
+    link.symlink_to(write(SERVICE))
+    clock = HandClock()
+    config = ReloadingConfig(link, monotonic=clock)
+    text = CLIENT.replace('jwks_url = "https://ehr.example/jwks.json"', f'jwks_file = "{keys}"')
+    for version, kid in enumerate(("old", "new")):
+        (tmp_path / f"{kid}.json").write_text(json.dumps({"keys": [public_jwk(ec_key, kid)]}))
+        (tmp_path / f"{kid}.toml").write_text(SERVICE + text + f"burst = {version + 1}")
+    for clock.now, toml, kid in ((1.0, "old", "old"), (2.0, "old", "new"), (3.0, "new", "new")):
+        for linked, name in ((link, f"{toml}.toml"), (keys, f"{kid}.json")):
+            linked.unlink(missing_ok=True)
+            linked.symlink_to(tmp_path / name)
+        client = config.current().clients[0]
+        assert client.burst == (1 if toml == "old" else 2)
+        assert client.jwks is not None
+        assert set(client.jwks.keys) == {kid}
+
+
 @pytest.mark.parametrize("name", ["epic", "oracle-health", "cds-hooks-sandbox", "generic"])
 def test_documented_example_is_accepted(tmp_path: Path, name: str) -> None:
     """Each example in docs/examples loads once its identity key exists."""
