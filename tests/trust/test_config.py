@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import certifi
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -429,6 +430,34 @@ def test_changed_file_is_used_without_a_restart(write: Write) -> None:
     assert config.current().clients == ()
     clock.now = 1.0
     assert [client.id for client in config.current().clients] == ["hospital"]
+
+
+def test_client_that_did_not_change_stays_the_same(
+    write: Write, tmp_path: Path, ec_key: ec.EllipticCurvePrivateKey
+) -> None:
+    """Its connections to its FHIR server stay; those of the changed client are opened anew."""
+    keys = {"keys": [public_jwk(ec_key, "k")]}
+    (tmp_path / "keys.json").write_text(json.dumps(keys))
+    (tmp_path / "ca.pem").write_text(Path(certifi.where()).read_text())
+    one = CLIENT.replace('jwks_url = "https://ehr.example/jwks.json"', 'jwks_file = "keys.json"')
+    one += 'ca_file = "ca.pem"\nfhir_bases = ["https://ehr.example/fhir"]\n'
+    two = CLIENT.replace("hospital", "clinic").replace("ehr.example", "clinic.example")
+    clock = HandClock()
+    config = ReloadingConfig(write(SERVICE + one + two), monotonic=clock)
+    first, second = config.current().clients
+    write(SERVICE + 'disabled_cards = ["SMOKE"]\n' + one + two + "burst = 7")
+    clock.now = 1.0
+    assert config.current().service.disabled_cards == {"SMOKE"}
+    assert config.current().clients[0] is first
+    assert config.current().clients[1] is not second
+    write(SERVICE + "burts = 1\n" + one + two)
+    (tmp_path / "ca.pem").write_text("\n" + Path(certifi.where()).read_text())
+    clock.now = 2.0
+    assert config.current().clients[0] is first
+    write(SERVICE + one + two)
+    clock.now = 3.0
+    assert config.current().clients[0] == first
+    assert config.current().clients[0] is not first, "its certificates are others now"
 
 
 def test_wrong_file_is_refused_and_the_old_one_stays(write: Write) -> None:
