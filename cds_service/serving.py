@@ -30,7 +30,7 @@ from cds_service.errors import SettingsError
 from cds_service.settings import DEFAULT_HOST, Settings
 from cds_service.web.headers import cors_of_unreadable
 from cds_service.web.large_calls import Door
-from cds_service.web.problems import issue, operation_outcome
+from cds_service.web.problems import UNEXPECTED, issue, operation_outcome
 from cds_service.web.shared_metrics import METRICS_FOLDER, forget_ended_processes
 from cds_service.web.waiting import WaitingWorker
 
@@ -45,6 +45,7 @@ _REQUESTS_PER_PROCESS = 20_000
 _LONGEST_BEGINNING_SECONDS = 20.0
 """Old processes are not kept for longer than this when new ones do not begin."""
 _LOOK_AGAIN_SECONDS = 0.05
+_UNREADABLE = "The HTTP request cannot be read. Send well-formed HTTP/1.1 with shorter headers."
 _COLLECTOR_THRESHOLD = (100_000, 20, 100)
 
 
@@ -246,8 +247,9 @@ class _Worker(WaitingWorker):
         structlog.get_logger().warning(
             "unreadable_request", status=status.value, exception=type(exc).__name__
         )
-        text = "The HTTP request cannot be read. Send well-formed HTTP/1.1 with shorter headers."
-        body = operation_outcome([issue("structure", text)])
+        is_ours = status is HTTPStatus.INTERNAL_SERVER_ERROR
+        problem = issue("exception", UNEXPECTED) if is_ours else issue("structure", _UNREADABLE)
+        body = operation_outcome([problem])
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\n"
             "Content-Type: application/json\r\n"
