@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import signal
 import socket
 import tempfile
 import time
@@ -45,6 +46,7 @@ _REQUESTS_PER_PROCESS = 20_000
 _LONGEST_BEGINNING_SECONDS = 20.0
 """Old processes are not kept for longer than this when new ones do not begin."""
 _LOOK_AGAIN_SECONDS = 0.05
+_ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 _UNREADABLE = "The HTTP request cannot be read. Send well-formed HTTP/1.1 with shorter headers."
 _COLLECTOR_THRESHOLD = (100_000, 20, 100)
 
@@ -173,6 +175,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
 class _Arbiter(Arbiter):  # type: ignore[misc]
     """gunicorn's main process."""
 
+    _is_ending = False
+    """Whether a signal has asked the service to end."""
+
     def manage_workers(self) -> None:
         """See that there are as many worker processes as there should be; called every second."""
         try:
@@ -184,10 +189,16 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
             self._wait_for_new_processes()
         super().manage_workers()
 
+    def signal(self, sig: int, frame: object) -> None:
+        """Note a signal; what it asks for is done later."""
+        self._is_ending = self._is_ending or sig in _ENDING_SIGNALS
+        super().signal(sig, frame)
+
     def _wait_for_new_processes(self) -> None:
-        """Let the old processes answer until the new ones can; a signal ends the wait."""
+        """Let the old processes answer until the new ones can, unless the service is to end."""
         until = time.monotonic() + _LONGEST_BEGINNING_SECONDS
-        while time.monotonic() < until and self.SIG_QUEUE.empty():
+        while time.monotonic() < until and not self._is_ending:
+            self.reap_workers()
             if all(_has_begun(worker) for worker in self.WORKERS.values()):
                 return
             time.sleep(_LOOK_AGAIN_SECONDS)
