@@ -189,6 +189,14 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
             self._wait_for_new_processes()
         super().manage_workers()
 
+    def spawn_worker(self) -> None:
+        """Start a worker process; if that cannot be done now, it is tried again in a second."""
+        try:
+            super().spawn_worker()
+        except OSError as error:  # no folder for its sign of life, or no room for a process
+            kind = type(error).__name__
+            structlog.get_logger().error("no worker process can be started", exception=kind)
+
     def signal(self, sig: int, frame: object) -> None:
         """Note a signal; what it asks for is done later."""
         self._is_ending = self._is_ending or sig in _ENDING_SIGNALS

@@ -150,6 +150,24 @@ def test_service_stops_while_new_processes_begin(slow_site: Site) -> None:
     assert slow_site.service.process.wait(timeout=REPLACED_SECONDS) == 0
 
 
+def test_process_that_cannot_be_replaced_now_is_replaced_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is gone, or no room for one more process, does not end the service."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with _running(tmp_path, ("-m", "cds_service")) as site:
+        before = site.service.workers()
+        temporary.rmdir()
+        os.kill(before[0], signal.SIGKILL)
+        _wait_until(lambda: "no worker process can be started" in site.service.log.read_text())
+        assert site.service.workers() == before[1:]
+        temporary.mkdir()
+        _wait_until(lambda: len(site.service.workers()) == len(before))
+        assert site.call() == 200
+
+
 def test_log_says_which_process_was_killed(site: Site) -> None:
     """What ended, and by what, is said in full."""
     killed = site.service.workers()[0]
