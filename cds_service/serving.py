@@ -19,6 +19,7 @@ import structlog
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
+from gunicorn.errors import HaltServer  # type: ignore[import-untyped]
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from gunicorn.http.errors import (  # type: ignore[import-untyped]
     LimitRequestHeaders,
@@ -196,6 +197,17 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
         except OSError as error:  # no folder for its sign of life, or no room for a process
             kind = type(error).__name__
             structlog.get_logger().error("no worker process can be started", exception=kind)
+
+    def reap_workers(self) -> None:
+        """Take note of processes that ended; one that could not begin ends no others that work."""
+        while True:
+            try:
+                super().reap_workers()
+            except HaltServer:
+                if not any(_has_begun(worker) for worker in self.WORKERS.values()):
+                    raise
+            else:
+                return
 
     def signal(self, sig: int, frame: object) -> None:
         """Note a signal; what it asks for is done later."""

@@ -26,6 +26,13 @@ load = serving._Server.load
 serving._Server.load = lambda server: time.sleep({BEGINNING_SECONDS}) or load(server)
 cli.main()
 """
+SCARCE_PROGRAM = """
+from pathlib import Path
+from cds_service import cli, serving
+load = serving._Server.load
+serving._Server.load = lambda server: 1 / 0 if Path({!r}).exists() else load(server)
+cli.main()
+"""
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,21 @@ def test_process_that_cannot_be_replaced_now_is_replaced_later(
         assert site.service.workers() == before[1:]
         temporary.mkdir()
         _wait_until(lambda: len(site.service.workers()) == len(before))
+        assert site.call() == 200
+
+
+def test_processes_that_cannot_begin_do_not_end_those_that_work(tmp_path: Path) -> None:
+    """The machine is short of something for a moment; the old processes answer meanwhile."""
+    shortage = tmp_path / "shortage"
+    with _running(tmp_path, ("-c", SCARCE_PROGRAM.format(str(shortage)))) as site:
+        before = site.service.workers()
+        shortage.touch()
+        site.service.process.send_signal(signal.SIGHUP)
+        _wait_until(lambda: "exited with code 3" in site.service.log.read_text())
+        assert site.call() == 200
+        shortage.unlink()
+        site.service.process.send_signal(signal.SIGHUP)
+        _wait_until(lambda: not set(before) & set(site.service.workers()))
         assert site.call() == 200
 
 
