@@ -154,7 +154,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "max_requests_jitter": _REQUESTS_PER_PROCESS // 10,
             "control_socket_disable": True,
             "when_ready": lambda _arbiter: self._announce(),
-            "on_reload": _forget_who_takes_large,
+            "on_reload": _replace_all,
             "pre_fork": _choose_who_takes_large,
             "post_worker_init": _settle_memory,
         }
@@ -178,6 +178,8 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
 
     _is_ending = False
     """Whether a signal has asked the service to end."""
+    newest_to_go = 0
+    """The age of the newest process that goes when all are replaced."""
 
     def manage_workers(self) -> None:
         """See that there are as many worker processes as there should be; called every second."""
@@ -189,6 +191,18 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
         if len(self.WORKERS) > self.num_workers:
             self._wait_for_new_processes()
         super().manage_workers()
+        self._keep_one_for_large_calls()
+
+    def _keep_one_for_large_calls(self) -> None:
+        """Let one process go that does what is done already, after some were lost together."""
+        workers = sorted(self.WORKERS.values(), key=lambda worker: worker.age)
+        if len(workers) != self.num_workers or any(worker.is_leaving for worker in workers):
+            return
+        large = [worker for worker in workers if worker.takes_large]
+        if len(large) != 1:
+            leaving = (large or workers)[0]
+            leaving.is_leaving = True
+            self.kill_worker(leaving.pid, signal.SIGTERM)
 
     def spawn_worker(self) -> None:
         """Start a worker process; if that cannot be done now, it is tried again in a second."""
@@ -232,17 +246,18 @@ def _has_begun(worker: WaitingWorker) -> bool:
     return bool(worker.tmp.last_update() <= time.monotonic())
 
 
-def _choose_who_takes_large(arbiter: Arbiter, worker: WaitingWorker) -> None:
+def _choose_who_takes_large(arbiter: _Arbiter, worker: WaitingWorker) -> None:
     """Let *worker* take the large calls if only that is missing; called in the main process."""
     others = arbiter.WORKERS.values()
+    if len(others) >= arbiter.num_workers:  # all are being replaced, and the old ones will go
+        others = [other for other in others if other.age > arbiter.newest_to_go]
     is_missing = not any(other.takes_large for other in others)
     worker.takes_large = is_missing and len(others) >= arbiter.num_workers - 1
 
 
-def _forget_who_takes_large(arbiter: Arbiter) -> None:
-    """Let one of the new processes take the large calls when all are replaced."""
-    for worker in arbiter.WORKERS.values():
-        worker.takes_large = False
+def _replace_all(arbiter: _Arbiter) -> None:
+    """Remember which processes are the old ones."""
+    arbiter.newest_to_go = arbiter.worker_age
 
 
 def _settle_memory(_worker: object) -> None:

@@ -184,10 +184,26 @@ def test_processes_that_cannot_begin_do_not_end_those_that_work(tmp_path: Path) 
         site.service.process.send_signal(signal.SIGHUP)
         _wait_until(lambda: "exited with code 3" in site.service.log.read_text())
         assert site.call() == 200
+        _wait_until(lambda: _has_one_for_each_size(site.service))
         shortage.unlink()
+        site.replace()
+        _wait_until(lambda: _has_one_for_each_size(site.service))
+        before = site.service.workers()
         site.service.process.send_signal(signal.SIGHUP)
         _wait_until(lambda: not set(before) & set(site.service.workers()))
         assert site.call() == 200
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_one_process_takes_large_calls_though_a_new_one_dies(slow_site: Site, number: int) -> None:
+    """Whichever of the new processes is lost, one takes large calls and the others small ones."""
+    before = slow_site.service.workers()
+    slow_site.service.process.send_signal(signal.SIGHUP)
+    _wait_until(lambda: len(slow_site.service.workers()) == 2 * len(before))
+    os.kill(slow_site.service.workers()[len(before) + number], signal.SIGKILL)
+    _wait_until(lambda: _has_one_for_each_size(slow_site.service))
+    assert set(before) != set(slow_site.service.workers())
+    assert slow_site.call() == 200
 
 
 def test_log_says_which_process_was_killed(site: Site) -> None:
@@ -205,6 +221,12 @@ def test_service_that_stops_refuses_new_connections_at_once(site: Site) -> None:
         site.service.process.terminate()
         _wait_until(lambda: _is_refused(site.service), seconds=2)
         assert site.service.process.poll() is None
+
+
+def _has_one_for_each_size(service: Service) -> bool:
+    """Whether there is one process for small calls, and one for large calls, whose turn is last."""
+    niceness = [os.getpriority(os.PRIO_PROCESS, each) for each in service.workers()]
+    return sorted(niceness) == [0, 10]
 
 
 def _is_refused(service: Service) -> bool:
