@@ -50,7 +50,13 @@ from cds_service.rendering.trace import render_text, trace_json
 from cds_service.sandbox import load as load_sandbox
 from cds_service.sandbox import open_chart
 from cds_service.serving import serve as serve_forever
-from cds_service.settings import Settings, load_settings, make_state_dir, process_environment
+from cds_service.settings import (
+    Settings,
+    load_settings,
+    make_state_dir,
+    process_environment,
+    unread_variables,
+)
 from cds_service.trust.config import DEVELOPMENT_IDENTITY_KEY
 from cds_service.vignettes.rehearsal import rehearse_if_possible
 
@@ -127,6 +133,8 @@ def bench_server(**options: str | int | bool | None) -> None:
 def _serve(settings: Settings, add_routes: Callable[[Flask], None]) -> None:
     """Serve until a signal ends the process, with what *add_routes* adds."""
     set_up_logging()
+    for told in unread_variables(process_environment()):
+        click.echo(told, err=True)
     make_state_dir(settings.state_dir)
     source = config_source(settings)
     config = source.current()

@@ -8,12 +8,16 @@ its workers is filled: it never sees a request.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import MutableMapping
-from typing import TextIO
+from pathlib import Path
+from typing import TextIO, cast
 
 import structlog
+
+from cds_service.log_output import LogOutput
 
 _SILENT = ("werkzeug", "urllib3", "requests", "gunicorn.access", "asyncio")
 
@@ -23,7 +27,12 @@ _FILLED = ("gunicorn.error", frozenset({"arbiter", "sock"}))
 
 
 def set_up_logging(*, stream: TextIO | None = None) -> None:
-    """Send the service's own log and what is left of the others' to *stream* (standard error)."""
+    """Send the service's own log and what is left of the others' to *stream* (standard error).
+
+    Standard error never fails from then on, whoever writes to it.
+    """
+    if stream is None:
+        sys.stderr = _unfailing(sys.stderr)
     target = stream if stream is not None else sys.stderr
     structlog.configure(
         processors=[
@@ -44,6 +53,16 @@ def set_up_logging(*, stream: TextIO | None = None) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     threading.excepthook = _log_thread_exception
     sys.unraisablehook = _log_unraisable
+
+
+def _unfailing(stream: TextIO | None) -> TextIO:
+    """Return *stream* as one that never fails, or one to nowhere if the process has none."""
+    if stream is None:
+        return Path(os.devnull).open("w", encoding="utf-8")
+    try:
+        return cast("TextIO", LogOutput(stream.fileno()))
+    except OSError:
+        return stream  # it is no file
 
 
 def _without_empty_fields(

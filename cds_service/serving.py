@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import signal
 import socket
 import tempfile
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -17,6 +19,7 @@ import structlog
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
+from gunicorn.errors import HaltServer  # type: ignore[import-untyped]
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from gunicorn.http.errors import (  # type: ignore[import-untyped]
     LimitRequestHeaders,
@@ -29,7 +32,7 @@ from cds_service.errors import SettingsError
 from cds_service.settings import DEFAULT_HOST, Settings
 from cds_service.web.headers import cors_of_unreadable
 from cds_service.web.large_calls import Door
-from cds_service.web.problems import issue, operation_outcome
+from cds_service.web.problems import UNEXPECTED, issue, operation_outcome
 from cds_service.web.shared_metrics import METRICS_FOLDER, forget_ended_processes
 from cds_service.web.waiting import WaitingWorker
 
@@ -41,6 +44,11 @@ _LONGEST_HEADER_BYTES = 16_380
 _MOST_CONNECTIONS = 400
 """Open at once in one process; with the connections to FHIR servers below the usual 1024 files."""
 _REQUESTS_PER_PROCESS = 20_000
+_LONGEST_BEGINNING_SECONDS = 20.0
+"""Old processes are not kept for longer than this when new ones do not begin."""
+_LOOK_AGAIN_SECONDS = 0.05
+_ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+_UNREADABLE = "The HTTP request cannot be read. Send well-formed HTTP/1.1 with shorter headers."
 _COLLECTOR_THRESHOLD = (100_000, 20, 100)
 
 
@@ -146,7 +154,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "max_requests_jitter": _REQUESTS_PER_PROCESS // 10,
             "control_socket_disable": True,
             "when_ready": lambda _arbiter: self._announce(),
-            "on_reload": _forget_who_takes_large,
+            "on_reload": _replace_all,
             "pre_fork": _choose_who_takes_large,
             "post_worker_init": _settle_memory,
         }
@@ -168,6 +176,11 @@ class _Server(BaseApplication):  # type: ignore[misc]
 class _Arbiter(Arbiter):  # type: ignore[misc]
     """gunicorn's main process."""
 
+    _is_ending = False
+    """Whether a signal has asked the service to end."""
+    newest_to_go = 0
+    """The age of the newest process that goes when all are replaced."""
+
     def manage_workers(self) -> None:
         """See that there are as many worker processes as there should be; called every second."""
         try:
@@ -175,20 +188,76 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - no fault may end the main process
             kind = type(error).__name__
             structlog.get_logger().error("unexpected_exception", exception=kind)
+        if len(self.WORKERS) > self.num_workers:
+            self._wait_for_new_processes()
         super().manage_workers()
+        self._keep_one_for_large_calls()
+
+    def _keep_one_for_large_calls(self) -> None:
+        """Let one process go that does what is done already, after some were lost together."""
+        workers = sorted(self.WORKERS.values(), key=lambda worker: worker.age)
+        if len(workers) != self.num_workers or any(worker.is_leaving for worker in workers):
+            return
+        large = [worker for worker in workers if worker.takes_large]
+        if len(large) != 1:
+            leaving = (large or workers)[0]
+            leaving.is_leaving = True
+            self.kill_worker(leaving.pid, signal.SIGTERM)
+
+    def spawn_worker(self) -> None:
+        """Start a worker process; if that cannot be done now, it is tried again in a second."""
+        try:
+            super().spawn_worker()
+        except OSError as error:  # no folder for its sign of life, or no room for a process
+            kind = type(error).__name__
+            structlog.get_logger().error("no worker process can be started", exception=kind)
+
+    def reap_workers(self) -> None:
+        """Take note of processes that ended; one that could not begin ends no others that work."""
+        while True:
+            try:
+                super().reap_workers()
+            except HaltServer:
+                if not any(_has_begun(worker) for worker in self.WORKERS.values()):
+                    raise
+            else:
+                return
+
+    def signal(self, sig: int, frame: object) -> None:
+        """Note a signal; what it asks for is done later."""
+        self._is_ending = self._is_ending or sig in _ENDING_SIGNALS
+        super().signal(sig, frame)
+
+    def _wait_for_new_processes(self) -> None:
+        """Let the old processes answer until the new ones can, unless the service is to end."""
+        until = time.monotonic() + _LONGEST_BEGINNING_SECONDS
+        while time.monotonic() < until and not self._is_ending:
+            self.reap_workers()
+            if all(_has_begun(worker) for worker in self.WORKERS.values()):
+                return
+            time.sleep(_LOOK_AGAIN_SECONDS)
 
 
-def _choose_who_takes_large(arbiter: Arbiter, worker: WaitingWorker) -> None:
+def _has_begun(worker: WaitingWorker) -> bool:
+    """Whether *worker* takes calls: its first sign of life sets its file to the monotonic clock.
+
+    Until then the file says when it was made, which is many years later.
+    """
+    return bool(worker.tmp.last_update() <= time.monotonic())
+
+
+def _choose_who_takes_large(arbiter: _Arbiter, worker: WaitingWorker) -> None:
     """Let *worker* take the large calls if only that is missing; called in the main process."""
     others = arbiter.WORKERS.values()
+    if len(others) >= arbiter.num_workers:  # all are being replaced, and the old ones will go
+        others = [other for other in others if other.age > arbiter.newest_to_go]
     is_missing = not any(other.takes_large for other in others)
     worker.takes_large = is_missing and len(others) >= arbiter.num_workers - 1
 
 
-def _forget_who_takes_large(arbiter: Arbiter) -> None:
-    """Let one of the new processes take the large calls when all are replaced."""
-    for worker in arbiter.WORKERS.values():
-        worker.takes_large = False
+def _replace_all(arbiter: _Arbiter) -> None:
+    """Remember which processes are the old ones."""
+    arbiter.newest_to_go = arbiter.worker_age
 
 
 def _settle_memory(_worker: object) -> None:
@@ -224,8 +293,9 @@ class _Worker(WaitingWorker):
         structlog.get_logger().warning(
             "unreadable_request", status=status.value, exception=type(exc).__name__
         )
-        text = "The HTTP request cannot be read. Send well-formed HTTP/1.1 with shorter headers."
-        body = operation_outcome([issue("structure", text)])
+        is_ours = status is HTTPStatus.INTERNAL_SERVER_ERROR
+        problem = issue("exception", UNEXPECTED) if is_ours else issue("structure", _UNREADABLE)
+        body = operation_outcome([problem])
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\n"
             "Content-Type: application/json\r\n"

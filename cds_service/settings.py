@@ -6,10 +6,11 @@ variable, which wins over the configuration file.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +24,17 @@ _THREADS_FOR_OTHERS = 2
 """For health, metrics and pages; hook calls never have them."""
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 _ENVIRONMENT_PREFIX = "CDS_SERVICE_"
+_VARIABLES = (
+    "HOST",
+    "PORT",
+    "CONFIG",
+    "STATE_DIR",
+    "DEADLINE_MS",
+    "WORKERS",
+    "DEV",
+    "LEDGER_PASSWORD",
+)
+"""With the prefix before them."""
 
 Option = str | int | bool | None
 
@@ -127,6 +139,21 @@ def _no_state_dir(folder: Path, why: str) -> SettingsError:
         f"and none can be made here ({why}). Name a folder on a local disk that the service's user "
         "may make or write."
     )
+
+
+def unread_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence about each variable that begins like ours and is none, never its value."""
+    for variable in sorted(environment):
+        prefix, found, name = variable.partition(_ENVIRONMENT_PREFIX)
+        if prefix or not found or name in _VARIABLES:
+            continue
+        near = difflib.get_close_matches(name, _VARIABLES, n=1)
+        meant = (
+            f"Did you mean {_ENVIRONMENT_PREFIX}{near[0]}?"
+            if near
+            else f"After {_ENVIRONMENT_PREFIX} comes one of: {', '.join(_VARIABLES)}."
+        )
+        yield f"The environment variable {variable} is not read. {meant}"
 
 
 def process_environment() -> Mapping[str, str]:

@@ -111,8 +111,9 @@ class FhirServer:
     def fetch(self, question: Question, terms: Terms) -> Steps[bytes]:
         """Return the JSON body that answers *question*, in steps that wait.
 
-        A lost connection and a busy server that says when to return are tried once more in a
-        search, if the wait and a usual round trip fit in the deadline.
+        A connection that was lost, or that the server gave up for idle (408), and a busy server
+        that says when to return are tried once more in a search, if the wait and a usual round
+        trip fit in the deadline.
 
         Raises:
             FetchFailedError: It could not be had; the reason is a fixed phrase.
@@ -270,7 +271,7 @@ class FhirServer:
             self._breaker.failed()
         else:
             self._breaker.succeeded()
-        raise FetchFailedError(problem)
+        raise FetchFailedError(problem, can_retry=status == HTTPStatus.REQUEST_TIMEOUT)
 
     def _busy(self, response: BaseHTTPResponse, reason: str) -> FetchFailedError:
         wait = _stated_wait(response)

@@ -14,7 +14,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -127,7 +127,7 @@ def load_config(path: Path) -> Config:
         clients=tuple(clients),
         ledger=ledger,
         figures=figures,
-        files=(path.resolve(), *dict.fromkeys(place.files)),
+        files=(path.absolute(), *dict.fromkeys(place.files)),
     )
 
 
@@ -161,6 +161,7 @@ class ReloadingConfig:
         self._lock = threading.Lock()
         self._config = load_config(path)
         self._seen = _fingerprint(self._config.files)
+        self._stamps = dict(zip(self._config.files, self._seen, strict=True))
         self._refusal: str | None = None
         self._checked_at = monotonic()
 
@@ -201,9 +202,19 @@ class ReloadingConfig:
                 _LOG.error("configuration refused, the old one stays", fault=self._refusal)
             return
         self._refusal = None
-        self._config = config
-        self._seen = _fingerprint(config.files)
+        self._use(config)
         _LOG.info("configuration read again", clients=len(config.clients))
+
+    def _use(self, config: Config) -> None:
+        """Let *config* hold; a client that did not change stays the same, with its connections."""
+        self._seen = _fingerprint(config.files)
+        stamps = dict(zip(config.files, self._seen, strict=True))
+        changed = {path for path, stamp in stamps.items() if self._stamps.get(path) != stamp}
+        known = {each.id: each for each in self._config.clients if each.ca_file not in changed}
+        clients = (
+            known[each.id] if each == known.get(each.id) else each for each in config.clients
+        )
+        self._config, self._stamps = replace(config, clients=tuple(clients)), stamps
 
     def _refuse_other_mode(self, config: Config) -> None:
         """Refuse to become a demonstration while running; its checks are made at the start."""

@@ -29,8 +29,11 @@ class Place:
         return fault(self.file, f"{self.key_path}.{key}".removeprefix("."), what, todo)
 
     def path(self, name: str) -> Path:
-        """Return a file name of the configuration as a path; relative ones start at the file."""
-        return (self.file.parent / Path(name).expanduser()).resolve()
+        """Return a file name of the configuration as a path; relative ones start at the file.
+
+        Links stay links: one that is turned to another file is a change.
+        """
+        return (self.file.parent / Path(name).expanduser()).absolute()
 
     def bytes_of(self, key: str, name: str, *, largest: int = _LARGEST_FILE) -> bytes:
         """Return what the file *name*, given under *key*, holds; *largest* is in bytes."""

@@ -137,6 +137,8 @@ class ReplayStore:
             return self._connection
         self._drop_connection()
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(FileExistsError):  # to open it here would cost SQLite its locks
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         connection = sqlite3.connect(
             self._path,
             timeout=_BUSY_TIMEOUT_SECONDS,

@@ -165,10 +165,13 @@ def _own_urls(config: Config, client: ClientProfile, audiences: tuple[str, ...])
 def _check_audience(
     client: ClientProfile, token: UnverifiedToken, asked: frozenset[str], ours: frozenset[str]
 ) -> None:
-    """Refuse a token that is not for the endpoint *asked*, or also for one that is not *ours*."""
+    """Refuse a token that is not for the endpoint *asked*, or also for one that is not *ours*.
+
+    We answer with and without a slash at the end of an address, so both name the endpoint.
+    """
     stated = token.claims.get("aud")
     members = [
-        member if isinstance(member, str) else None
+        member.removesuffix("/") if isinstance(member, str) else None
         for member in (stated if isinstance(stated, list) else [stated])
     ]
     if not any(member in asked for member in members):

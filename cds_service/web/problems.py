@@ -30,7 +30,7 @@ from cds_service.web.limits import body_too_large
 
 _log = structlog.get_logger()
 
-_UNEXPECTED = (
+UNEXPECTED = (
     "The service could not answer because of a fault of its own; nothing was evaluated. Try again, "
     "and if it stays so tell the operators of this service the time of the call."
 )
@@ -145,7 +145,7 @@ def _unexpected(error: Exception) -> Response:
         client=g.get("client_id"),
         hookInstance=g.get("hook_instance"),
     )
-    return _problem(500, _UNEXPECTED)
+    return _problem(500, UNEXPECTED)
 
 
 def _location(error: Exception) -> str:

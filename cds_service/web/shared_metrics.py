@@ -48,7 +48,7 @@ class SharedMetrics:
     def keep_writing(self) -> None:
         """Begin to share what this process counts; without a writable folder it stays alone."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with self._locked():
                 self._alive = (self._folder / f"{self._name}{_ALIVE}").open("wb")
                 fcntl.flock(self._alive, fcntl.LOCK_EX | fcntl.LOCK_NB)

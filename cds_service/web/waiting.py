@@ -133,6 +133,8 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
     """Where large calls go in; one worker process takes them out."""
     takes_large = False
     """Whether this is that process; it takes nothing else."""
+    is_leaving = False
+    """Whether the main process has asked it to end."""
 
     def __init__(self, *args: object, **named: object) -> None:
         super().__init__(*args, **named)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cds_service.errors import SettingsError
-from cds_service.settings import Settings, load_settings, make_state_dir
+from cds_service.settings import Settings, load_settings, make_state_dir, unread_variables
 from cds_service.trust.demo_profile import generate_demo_config
 
 
@@ -40,6 +40,19 @@ def test_environment_wins_over_the_file_and_the_command_line_over_both(config: P
     environment = {"CDS_SERVICE_CONFIG": str(config), "CDS_SERVICE_DEADLINE_MS": "400"}
     assert load_settings({}, environment).deadline_ms == 400
     assert load_settings({"deadline_ms": 500}, environment).deadline_ms == 500
+
+
+def test_misspelt_variable_is_told_without_its_value() -> None:
+    """It has no effect, and nobody would notice; others may have put such variables there."""
+    environment = {"CDS_SERVICE_DEADLINE": "300", "CDS_SERVICE_PORT": "1", "PATH": "x"}
+    (told,) = unread_variables(environment)
+    assert told == (
+        "The environment variable CDS_SERVICE_DEADLINE is not read. "
+        "Did you mean CDS_SERVICE_DEADLINE_MS?"
+    )
+    (told,) = unread_variables({"CDS_SERVICE_QQQQ": "secret", "CDS_SERVICE_LEDGER_PASSWORD": "x"})
+    assert "HOST, PORT" in told
+    assert "secret" not in told
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])

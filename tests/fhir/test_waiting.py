@@ -61,6 +61,19 @@ def test_wait_that_fits_is_waited_for(gateway: Gateway, server: FaultServer) -> 
     assert answers[Key.CONDITIONS].supply.state is State.EMPTY
 
 
+def test_connection_that_stood_idle_for_too_long_loses_no_search(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """Some servers answer 408 to whoever is about to ask, and hang up; that is no answer to it."""
+    server.behaviours["Condition"] = fault_server.once_then(fault_server.status(408), sends(page()))
+    answers = gateway.answers(call(server), dev_profile(), deadline(2))
+    assert answers[Key.CONDITIONS].supply.state is State.EMPTY
+    assert len(server.asked("Condition")) == 2
+    server.behaviours["Condition"] = fault_server.status(408)
+    answers = gateway.answers(call(server), dev_profile(), deadline(2))
+    assert answers[Key.CONDITIONS].supply.reason == reasons.of_status(408)
+
+
 def test_call_ends_with_its_last_answer(gateway: Gateway, server: FaultServer) -> None:
     """However much time is left, over new connections and over kept ones."""
     client = dev_profile()

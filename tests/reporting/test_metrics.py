@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import signal
+import stat
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -261,6 +262,13 @@ def test_two_processes_are_added_up(tmp_path: Path) -> None:
         each.keep_writing()
         each.write()
     assert sums(first) == sums(second) == {"calls_total": 7, "waiting": 3}
+
+
+def test_counts_are_for_the_service_only(tmp_path: Path) -> None:
+    """Nobody else on the machine may read or add counts."""
+    shared, _ = counted(tmp_path / "metrics", 3, 1)
+    shared.keep_writing()
+    assert stat.S_IMODE((tmp_path / "metrics").stat().st_mode) == 0o700
 
 
 def test_process_that_ended_leaves_its_counts_and_takes_its_states_along(tmp_path: Path) -> None:

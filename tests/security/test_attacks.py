@@ -121,7 +121,7 @@ WRONG_TOKENS: dict[str, Callable[[Ehr], str | None]] = {
     "exp before iat": lambda ehr: ehr.token(exp=_now() - 1, iat=_now()),
     "iat before time": lambda ehr: _with_claim_text(ehr, "iat", "-1e999"),
     "nbf a text": lambda ehr: ehr.token(nbf="0"),
-    "audience with a slash": lambda ehr: ehr.token(aud=f"{ehr.audience}{SERVICE}/"),
+    "audience with two slashes": lambda ehr: ehr.token(aud=f"{ehr.audience}{SERVICE}//"),
     "audience with a query": lambda ehr: ehr.token(aud=f"{ehr.audience}{SERVICE}?a"),
     "audience in capitals": lambda ehr: ehr.token(aud=f"{ehr.audience}{SERVICE}".upper()),
     "audience an empty list": lambda ehr: ehr.token(aud=[]),

@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,21 @@ from cds_service.hooks.request import AS_OF_EXTENSION
 from tests.security.lab import Ehr, Service, free_port, hook_body, running_service
 
 REPLACED_SECONDS = 15
+BEGINNING_SECONDS = 3.0
+SLOW_PROGRAM = f"""
+import time
+from cds_service import cli, serving
+load = serving._Server.load
+serving._Server.load = lambda server: time.sleep({BEGINNING_SECONDS}) or load(server)
+cli.main()
+"""
+SCARCE_PROGRAM = """
+from pathlib import Path
+from cds_service import cli, serving
+load = serving._Server.load
+serving._Server.load = lambda server: 1 / 0 if Path({!r}).exists() else load(server)
+cli.main()
+"""
 
 
 @dataclass(frozen=True)
@@ -57,6 +73,19 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """Run the service as a site would."""
+    with _running(tmp_path, ("-m", "cds_service")) as site:
+        yield site
+
+
+@pytest.fixture
+def slow_site(tmp_path: Path) -> Iterator[Site]:
+    """Run a service whose processes need long to begin."""
+    with _running(tmp_path, ("-c", SLOW_PROGRAM)) as site:
+        yield site
+
+
+@contextmanager
+def _running(folder: Path, program: tuple[str, ...]) -> Iterator[Site]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     ehr = Ehr(url)
@@ -67,8 +96,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
             ehr.profile("hospital", "rate_per_second = 10000\nburst = 10000"),
         ]
     )
-    with running_service(tmp_path, config, port=port) as service:
-        yield Site(service=service, ehr=ehr, file=tmp_path / "cds.toml", config=config)
+    with running_service(folder, config, port=port, program=program) as service:
+        yield Site(service=service, ehr=ehr, file=folder / "cds.toml", config=config)
 
 
 def test_new_process_begins_with_the_last_right_configuration(site: Site) -> None:
@@ -106,6 +135,77 @@ def test_signal_to_replace_all_processes_while_the_file_is_wrong(site: Site) -> 
     assert site.call() == 200
 
 
+def test_nobody_waits_for_new_processes_to_begin(slow_site: Site) -> None:
+    """SIGHUP replaces the processes: the old ones answer until the new ones can."""
+    before = set(slow_site.service.workers())
+    slow_site.service.process.send_signal(signal.SIGHUP)
+    waited = []
+    while before & set(slow_site.service.workers()):
+        began = time.monotonic()
+        assert slow_site.call() == 200
+        waited.append(time.monotonic() - began)
+    assert max(waited) < BEGINNING_SECONDS / 2
+    assert slow_site.call() == 200
+
+
+def test_service_stops_while_new_processes_begin(slow_site: Site) -> None:
+    """SIGTERM is not put off until the processes of a SIGHUP have begun."""
+    before = slow_site.service.workers()
+    slow_site.service.process.send_signal(signal.SIGHUP)
+    _wait_until(lambda: len(slow_site.service.workers()) > len(before))
+    slow_site.service.process.terminate()
+    assert slow_site.service.process.wait(timeout=REPLACED_SECONDS) == 0
+
+
+def test_process_that_cannot_be_replaced_now_is_replaced_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is gone, or no room for one more process, does not end the service."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with _running(tmp_path, ("-m", "cds_service")) as site:
+        before = site.service.workers()
+        temporary.rmdir()
+        os.kill(before[0], signal.SIGKILL)
+        _wait_until(lambda: "no worker process can be started" in site.service.log.read_text())
+        assert site.service.workers() == before[1:]
+        temporary.mkdir()
+        _wait_until(lambda: len(site.service.workers()) == len(before))
+        assert site.call() == 200
+
+
+def test_processes_that_cannot_begin_do_not_end_those_that_work(tmp_path: Path) -> None:
+    """The machine is short of something for a moment; the old processes answer meanwhile."""
+    shortage = tmp_path / "shortage"
+    with _running(tmp_path, ("-c", SCARCE_PROGRAM.format(str(shortage)))) as site:
+        before = site.service.workers()
+        shortage.touch()
+        site.service.process.send_signal(signal.SIGHUP)
+        _wait_until(lambda: "exited with code 3" in site.service.log.read_text())
+        assert site.call() == 200
+        _wait_until(lambda: _has_one_for_each_size(site.service))
+        shortage.unlink()
+        site.replace()
+        _wait_until(lambda: _has_one_for_each_size(site.service))
+        before = site.service.workers()
+        site.service.process.send_signal(signal.SIGHUP)
+        _wait_until(lambda: not set(before) & set(site.service.workers()))
+        assert site.call() == 200
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_one_process_takes_large_calls_though_a_new_one_dies(slow_site: Site, number: int) -> None:
+    """Whichever of the new processes is lost, one takes large calls and the others small ones."""
+    before = slow_site.service.workers()
+    slow_site.service.process.send_signal(signal.SIGHUP)
+    _wait_until(lambda: len(slow_site.service.workers()) == 2 * len(before))
+    os.kill(slow_site.service.workers()[len(before) + number], signal.SIGKILL)
+    _wait_until(lambda: _has_one_for_each_size(slow_site.service))
+    assert set(before) != set(slow_site.service.workers())
+    assert slow_site.call() == 200
+
+
 def test_log_says_which_process_was_killed(site: Site) -> None:
     """What ended, and by what, is said in full."""
     killed = site.service.workers()[0]
@@ -121,6 +221,12 @@ def test_service_that_stops_refuses_new_connections_at_once(site: Site) -> None:
         site.service.process.terminate()
         _wait_until(lambda: _is_refused(site.service), seconds=2)
         assert site.service.process.poll() is None
+
+
+def _has_one_for_each_size(service: Service) -> bool:
+    """Whether there is one process for small calls, and one for large calls, whose turn is last."""
+    niceness = [os.getpriority(os.PRIO_PROCESS, each) for each in service.workers()]
+    return sorted(niceness) == [0, 10]
 
 
 def _is_refused(service: Service) -> bool:

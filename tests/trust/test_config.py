@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import certifi
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -431,6 +432,34 @@ def test_changed_file_is_used_without_a_restart(write: Write) -> None:
     assert [client.id for client in config.current().clients] == ["hospital"]
 
 
+def test_client_that_did_not_change_stays_the_same(
+    write: Write, tmp_path: Path, ec_key: ec.EllipticCurvePrivateKey
+) -> None:
+    """Its connections to its FHIR server stay; those of the changed client are opened anew."""
+    keys = {"keys": [public_jwk(ec_key, "k")]}
+    (tmp_path / "keys.json").write_text(json.dumps(keys))
+    (tmp_path / "ca.pem").write_text(Path(certifi.where()).read_text())
+    one = CLIENT.replace('jwks_url = "https://ehr.example/jwks.json"', 'jwks_file = "keys.json"')
+    one += 'ca_file = "ca.pem"\nfhir_bases = ["https://ehr.example/fhir"]\n'
+    two = CLIENT.replace("hospital", "clinic").replace("ehr.example", "clinic.example")
+    clock = HandClock()
+    config = ReloadingConfig(write(SERVICE + one + two), monotonic=clock)
+    first, second = config.current().clients
+    write(SERVICE + 'disabled_cards = ["SMOKE"]\n' + one + two + "burst = 7")
+    clock.now = 1.0
+    assert config.current().service.disabled_cards == {"SMOKE"}
+    assert config.current().clients[0] is first
+    assert config.current().clients[1] is not second
+    write(SERVICE + "burts = 1\n" + one + two)
+    (tmp_path / "ca.pem").write_text("\n" + Path(certifi.where()).read_text())
+    clock.now = 2.0
+    assert config.current().clients[0] is first
+    write(SERVICE + one + two)
+    clock.now = 3.0
+    assert config.current().clients[0] == first
+    assert config.current().clients[0] is not first, "its certificates are others now"
+
+
 def test_wrong_file_is_refused_and_the_old_one_stays(write: Write) -> None:
     """A slip of the pen does not stop the service; the log says what is wrong, once."""
     clock = HandClock()
@@ -536,6 +565,28 @@ def test_changed_key_set_file_is_read_again(
     found = config.current().clients[0].jwks
     assert found is not None
     assert set(found.keys) == {"new"}
+
+
+def test_file_behind_a_link_is_read_again_when_the_link_leads_elsewhere(
+    write: Write, tmp_path: Path, ec_key: ec.EllipticCurvePrivateKey
+) -> None:
+    """Sites put a new version beside the old one and turn a link to it."""
+    link, keys = tmp_path / "current.toml", tmp_path / "current.json"
+    link.symlink_to(write(SERVICE))
+    clock = HandClock()
+    config = ReloadingConfig(link, monotonic=clock)
+    text = CLIENT.replace('jwks_url = "https://ehr.example/jwks.json"', f'jwks_file = "{keys}"')
+    for version, kid in enumerate(("old", "new")):
+        (tmp_path / f"{kid}.json").write_text(json.dumps({"keys": [public_jwk(ec_key, kid)]}))
+        (tmp_path / f"{kid}.toml").write_text(SERVICE + text + f"burst = {version + 1}")
+    for clock.now, toml, kid in ((1.0, "old", "old"), (2.0, "old", "new"), (3.0, "new", "new")):
+        for linked, name in ((link, f"{toml}.toml"), (keys, f"{kid}.json")):
+            linked.unlink(missing_ok=True)
+            linked.symlink_to(tmp_path / name)
+        client = config.current().clients[0]
+        assert client.burst == (1 if toml == "old" else 2)
+        assert client.jwks is not None
+        assert set(client.jwks.keys) == {kid}
 
 
 @pytest.mark.parametrize("name", ["epic", "oracle-health", "cds-hooks-sandbox", "generic"])

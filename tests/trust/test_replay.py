@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sqlite3
+import stat
 import threading
 from pathlib import Path
 
@@ -40,6 +41,17 @@ def test_second_use_is_refused_until_the_token_has_expired(tmp_path: Path) -> No
     assert ReplayStore(tmp_path).claim(
         "iss", "a", expires_at=NOW + 200, now=NOW + 101, refuses=False
     )
+
+
+def test_used_tokens_are_for_the_service_only(tmp_path: Path) -> None:
+    """Nobody else on the machine may read the file, also in a folder that was there before."""
+    tmp_path.chmod(0o755)
+    store = ReplayStore(tmp_path)
+    assert claim(store)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 3
+    for path in files:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_issuer_and_jti_do_not_run_into_each_other(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ CLAIM_FAULTS = {
     "aud of another endpoint": {"aud": BASE + "/cds-services"},
     "aud of another host": {"aud": "https://other.example" + PATH},
     "aud a prefix of ours": {"aud": BASE},
-    "aud with a slash more": {"aud": ENDPOINT + "/"},
+    "aud with two slashes more": {"aud": ENDPOINT + "//"},
     "aud list empty": {"aud": []},
     "aud list with another service": {"aud": [ENDPOINT, "https://other.example/x"]},
     "aud list with a number": {"aud": [ENDPOINT, 1]},
@@ -353,6 +353,16 @@ def test_feedback_token_may_name_the_feedback_or_the_service_url(
     service.accepts(ehr.sign(aud=ENDPOINT), both)
     service.accepts(ehr.sign(aud=[ENDPOINT, ENDPOINT + "/feedback"]), both)
     refusal(service, ehr.sign(aud=ENDPOINT + "/feedback"), (PATH,))
+
+
+def test_audience_may_end_with_a_slash(service: Service, ehr: Ehr) -> None:
+    """We answer on both addresses, so an EHR may have been given either."""
+    service.accepts(ehr.sign(aud=ENDPOINT + "/"))
+    service.accepts(ehr.sign(aud=[ENDPOINT + "/", ENDPOINT]))
+    assert refusal(service, ehr.sign(aud=ENDPOINT + "/feedback/")) == "aud is not this endpoint"
+    assert refusal(service, ehr.sign(aud=[ENDPOINT + "/", "https://other.example/"])) == (
+        "aud names another service too"
+    )
 
 
 def test_audience_may_name_several_endpoints_of_ours(service: Service, ehr: Ehr) -> None:

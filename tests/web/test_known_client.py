@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -12,11 +13,13 @@ from typing import Any
 import jwt
 import pytest
 from flask.testing import FlaskClient
+from gunicorn.http.errors import InvalidHTTPVersion
 
 from cds_service.app import check_config, create_app, options_of_clients
 from cds_service.errors import KnowledgeError, SettingsError
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
+from cds_service.serving import _Worker
 from cds_service.settings import Settings
 from cds_service.trust.config import ReloadingConfig
 from cds_service.trust.demo_profile import (
@@ -152,6 +155,27 @@ def test_page_may_read_what_is_said_of_unreadable_http(
 ) -> None:
     """A browser shows the refusal to the page, unless the site lists the pages that may call."""
     assert cors_of_unreadable(make_ehr(*lines).client.application) == line
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "word"),
+    [
+        (MemoryError(), b"500", b"fault of its own"),
+        (InvalidHTTPVersion("x"), b"400", b"well-formed"),
+    ],
+)
+def test_fault_of_ours_before_a_call_is_read_is_not_laid_on_the_caller(
+    ehr: Ehr, fault: Exception, status: bytes, word: bytes
+) -> None:
+    """What cannot be read is the sender's to mend, anything else is not."""
+    worker = object.__new__(_Worker)
+    worker.wsgi = ehr.client.application
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        worker.handle_error(None, ours, None, fault)
+        answer = theirs.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert word in answer
 
 
 def test_discovery_for_one_client_is_not_stored(make_ehr: Callable[..., Ehr]) -> None:
