@@ -29,7 +29,7 @@ from urllib3.util.ssl_match_hostname import CertificateError
 
 from cds_service.fhir import reasons
 from cds_service.fhir.arriving import Arriving
-from cds_service.fhir.breaker import OPEN_SECONDS, Breaker
+from cds_service.fhir.breaker import LONGEST_OPEN_SECONDS, OPEN_SECONDS, Breaker
 from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.paging import Allowance
 from cds_service.fhir.side_by_side import Steps
@@ -63,8 +63,12 @@ class Question:
 
 @dataclass(slots=True, kw_only=True)
 class Terms:
-    """On what terms one search is sent: with which token, until when, how much, how often again."""
+    """On what terms one search is sent: with which token, until when, how much, how often again.
 
+    ``about`` names what is asked for, the same for all patients.
+    """
+
+    about: str
     token: str | None = field(repr=False)
     deadline: Deadline
     allowance: Allowance
@@ -79,6 +83,15 @@ class FetchFailedError(Exception):
         self.reason = reason
         self.can_retry = can_retry
         self.wait_seconds = wait_seconds
+
+
+class BusyError(FetchFailedError):
+    """The server is busy: with all requests, or with those for one thing, as far as one can see."""
+
+    def __init__(self, reason: str, stated_wait: float | None, *, is_with_all: bool) -> None:
+        super().__init__(reason, can_retry=stated_wait is not None, wait_seconds=stated_wait or 0.0)
+        self.pause_seconds = OPEN_SECONDS if stated_wait is None else stated_wait
+        self.is_with_all = is_with_all
 
 
 class FhirServer:
@@ -99,6 +112,8 @@ class FhirServer:
         self._headers = _HEADERS | ({"Cache-Control": "no-cache"} if wants_fresh else {})
         self._clock = clock
         self._breaker = Breaker(clock)
+        self._rests: dict[str, float] = {}
+        """What the server is busy with, and until when it is not asked for that."""
         self._slots = Slots(most_requests)
         self._openers = ThreadPoolExecutor(most_requests, thread_name_prefix="fhir")
         self._round_trips: deque[float] = deque(maxlen=32)
@@ -124,6 +139,8 @@ class FhirServer:
                 return (yield from self._guarded(question, terms, slot))
             except FetchFailedError as failure:
                 if not self._is_worth_retrying(failure, terms):
+                    if isinstance(failure, BusyError):
+                        self._leave_alone(failure, terms.about)
                     raise
                 terms.retries -= 1
                 if failure.wait_seconds:
@@ -139,11 +156,20 @@ class FhirServer:
     def _is_worth_retrying(self, failure: FetchFailedError, terms: Terms) -> bool:
         needed = failure.wait_seconds + self._usual_seconds
         is_time_left = needed < terms.deadline.remaining_seconds()
-        if failure.can_retry and terms.retries > 0 and is_time_left:
-            return True
-        if failure.wait_seconds:
-            self._breaker.pause(failure.wait_seconds)
-        return False
+        return failure.can_retry and terms.retries > 0 and is_time_left
+
+    def _leave_alone(self, failure: BusyError, about: str) -> None:
+        """Ask nothing for a while; or only nothing *about* what one part of the server refuses.
+
+        Where all parts refuse, each counts as a failure, and those pause the server.
+        """
+        if failure.is_with_all:
+            if failure.pause_seconds:
+                self._breaker.pause(failure.pause_seconds)
+            return
+        seconds = min(failure.pause_seconds, LONGEST_OPEN_SECONDS)
+        self._rests[about] = self._clock() + seconds
+        self._breaker.failed()
 
     @property
     def _usual_seconds(self) -> float:
@@ -154,7 +180,8 @@ class FhirServer:
         deadline = terms.deadline
         if deadline.has_passed:
             raise FetchFailedError(reasons.SERVER_TOO_SLOW)
-        if not self._breaker.lets_through(deadline):
+        rests = self._clock() < self._rests.get(terms.about, 0.0)
+        if rests or not self._breaker.lets_through(deadline):
             raise FetchFailedError(reasons.SERVER_PAUSED)
         started = self._clock()
         try:
@@ -274,12 +301,9 @@ class FhirServer:
         raise FetchFailedError(problem, can_retry=status == HTTPStatus.REQUEST_TIMEOUT)
 
     def _busy(self, response: BaseHTTPResponse, reason: str) -> FetchFailedError:
-        wait = _stated_wait(response)
-        if wait is None:
-            self._breaker.pause(OPEN_SECONDS)
-            return FetchFailedError(reason)
         self._breaker.abandoned()
-        return FetchFailedError(reason, can_retry=True, wait_seconds=wait)
+        is_limit = response.status == HTTPStatus.TOO_MANY_REQUESTS
+        return BusyError(reason, _stated_wait(response), is_with_all=is_limit)
 
     def _body(self, response: BaseHTTPResponse, terms: Terms) -> bytes:
         """Return the decoded body, in pieces as long as there is time; the first is always read.

@@ -33,9 +33,9 @@ class Access:
     searches: Searches = field(repr=False)
     deadline: Deadline
 
-    def terms(self, allowance: Allowance) -> Terms:
-        """Return the terms of one search within *allowance*."""
-        return Terms(token=self.token, deadline=self.deadline, allowance=allowance)
+    def terms(self, about: str, allowance: Allowance) -> Terms:
+        """Return the terms of one search *about* a key within *allowance*."""
+        return Terms(about=about, token=self.token, deadline=self.deadline, allowance=allowance)
 
 
 FirstPage = Callable[[], tuple[Page, int]]
@@ -53,7 +53,7 @@ class Pull:
         self._access = access
         self._first = first
         self._allowance = allowance
-        self._terms = access.terms(allowance)
+        self._terms = access.terms(key, allowance)
         self._pages: list[Page] = []
         self._cut: str | None = None
         self._ended_at: float | None = None
@@ -165,7 +165,9 @@ class Batch:
     def _fetched(self) -> Steps[tuple[tuple[Page, int] | str, ...]]:
         body = batch_body([path for _, path in self._asked])
         question = Question(url=self._access.base, body=body, content_type=FHIR_JSON)
-        answer = yield from self._access.server.fetch(question, self._access.terms(Allowance()))
+        answer = yield from self._access.server.fetch(
+            question, self._access.terms("batch", Allowance())
+        )
         parts = batch_parts(answer, len(self._asked))
         found = tuple(
             _first_page(key, part) for (key, _), part in zip(self._asked, parts, strict=True)
