@@ -23,7 +23,13 @@ from cds_service.fhir.http import FhirServer
 from cds_service.fhir.medications import medications_among, missing_medications
 from cds_service.fhir.metrics import OTHER_BASES, SENT_ALONG, Observer, PullMetrics, PullRecord
 from cds_service.fhir.paging import Allowance
-from cds_service.fhir.prefetch import Page, joined_answer, merged_answer, read_page
+from cds_service.fhir.prefetch import (
+    Page,
+    joined_answer,
+    merged_answer,
+    read_page,
+    without_notice,
+)
 from cds_service.fhir.pulling import Access, Batch, Pull, first_pages, question
 from cds_service.fhir.queries import LONGEST_URL, USER_KEY, Searches, user_read
 from cds_service.fhir.side_by_side import run_side_by_side
@@ -32,6 +38,7 @@ from cds_service.hooks.strict_json import check_part
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.addresses import AddressRefusedError, allowed_base
 from cds_service.trust.connections import Connector
+from cds_service.trust.dialect import ReadingForm
 from cds_service.trust.profile import ClientProfile
 
 _DRUG_KEYS = (Key.MEDICATION_REQUESTS, Key.MEDICATION_STATEMENTS)
@@ -99,8 +106,7 @@ class Gateway:
         keys = tuple(key for key in Key.ALL if key in wanted or key in request.prefetch)
         if client.roles and user_read(request.user_id):
             keys = (*keys, USER_KEY)
-        empty = client.reading.empty_results
-        sent = {key: _sent(key, request.prefetch, empty) for key in keys}
+        sent = {key: _sent(key, request.prefetch, client.reading) for key in keys}
         access = self._access(request, client, deadline)
         if isinstance(access, str):
             answers = {key: _without_server(pages, access) for key, pages in sent.items()}
@@ -162,6 +168,7 @@ class Gateway:
             server=known.server,
             searches=known.searches,
             deadline=deadline,
+            takes_more_as_notice=client.reading.takes_more_as_notice,
         )
 
     def _known(self, client: ClientProfile, base: str) -> _Known:
@@ -242,18 +249,20 @@ def _check_before_asking(prefetch: Mapping[str, bytes | None]) -> None:
 
 
 def _sent(
-    key: str, prefetch: Mapping[str, bytes | None], empty_results: frozenset[str]
+    key: str, prefetch: Mapping[str, bytes | None], reading: ReadingForm
 ) -> tuple[Page, ...] | None:
     """Return what was sent under *key*: None if the key is absent, an empty page for null.
 
-    A way of saying "nothing there" that is not in *empty_results* is taken as not sent.
+    A way of saying "nothing there" that *reading* does not list is taken as not sent.
     """
     if key not in prefetch:
         return None
     raw = prefetch[key]
     page = Page() if raw is None else read_page(key, raw)
+    if reading.takes_more_as_notice:
+        page = without_notice(page)
     is_empty = not (page.resources or page.is_unusable or page.problem or page.next_url)
-    if is_empty and _empty_form(raw) not in empty_results:
+    if is_empty and _empty_form(raw) not in reading.empty_results:
         return None
     return (page,)
 

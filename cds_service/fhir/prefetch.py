@@ -163,7 +163,7 @@ def with_outcome(page: Page, outcome: RawResource) -> Page:
     problem, has_failed = judged(outcome)
     return replace(
         page,
-        problem=page.problem or problem,
+        problem=_gravest([found for found in (page.problem, problem) if found is not None]),
         is_unusable=page.is_unusable or (has_failed and not page.resources),
     )
 
@@ -361,7 +361,7 @@ def _bundle_page(bundle: _Bundle, wanted: str | None) -> Page:
         matches=tuple(gathered.matches),
         total=total,
         next_url=next_url,
-        problem=next(iter(gathered.problems), None),
+        problem=_gravest(gathered.problems),
         is_unusable=gathered.has_failed and not gathered.resources,
         is_of_other_kind=bool(wanted and gathered.kinds and wanted not in gathered.kinds),
     )
@@ -416,8 +416,21 @@ def judged(raw: RawResource) -> tuple[str | None, bool]:
     if not issues:
         return reasons.REPORTED_PROBLEM, True
     problems = [(_issue_problem(issue), _is_failure(issue)) for issue in issues]
-    problem = next((problem for problem, _ in problems if problem is not None), None)
+    problem = _gravest([problem for problem, _ in problems if problem is not None])
     return problem, any(has_failed for _, has_failed in problems)
+
+
+def _gravest(problems: Sequence[str]) -> str | None:
+    """Return the first of *problems*; that more may exist, only if there is no other."""
+    others = [problem for problem in problems if problem != reasons.REPORTED_MORE]
+    return next(iter(others or problems), None)
+
+
+def without_notice(page: Page) -> Page:
+    """Return *page* of an EHR that says on every answer that more may exist."""
+    if page.is_unusable or page.problem != reasons.REPORTED_MORE:
+        return page
+    return replace(page, problem=None)
 
 
 def _issues(raw: RawResource) -> list[_Issue]:

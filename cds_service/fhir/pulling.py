@@ -15,7 +15,7 @@ from cds_service.fhir.batch import Part, batch_body, batch_parts
 from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.http import FHIR_JSON, FORM, FetchFailedError, FhirServer, Question, Terms
 from cds_service.fhir.paging import Allowance, safe_next_url
-from cds_service.fhir.prefetch import Page, joined_answer, read_page, with_outcome
+from cds_service.fhir.prefetch import Page, joined_answer, read_page, with_outcome, without_notice
 from cds_service.fhir.queries import Searches
 from cds_service.fhir.repeats import without_repeats
 from cds_service.fhir.side_by_side import Steps
@@ -32,6 +32,7 @@ class Access:
     server: FhirServer = field(repr=False)
     searches: Searches = field(repr=False)
     deadline: Deadline
+    takes_more_as_notice: bool = False
 
     def terms(self, about: str, allowance: Allowance) -> Terms:
         """Return the terms of one search *about* a key within *allowance*."""
@@ -116,6 +117,8 @@ class Pull:
         return page
 
     def _keep(self, page: Page) -> None:
+        if self._access.takes_more_as_notice:
+            page = without_notice(page)
         kept = self._allowance.takes_resources(len(page.resources))
         if kept < len(page.resources):
             self._cut = reasons.TOO_MUCH

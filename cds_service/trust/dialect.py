@@ -23,10 +23,12 @@ class ReadingForm:
 
     ``empty_results``: which prefetch values mean "looked for, nothing there"; any other such value
     is taken as not sent.  ``feedback_reasons``: under which names a reason for an override comes.
+    ``takes_more_as_notice``: whether "more may exist" stands on every answer and so says nothing.
     """
 
     empty_results: frozenset[str] = frozenset({"null", "empty-bundle", "outcome"})
     feedback_reasons: frozenset[str] = frozenset({"overrideReason", "overrideReasons"})
+    takes_more_as_notice: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,7 @@ def reading_form(dialect: str, wishes: Mapping[str, object] | None = None) -> Re
     return ReadingForm(
         empty_results=_texts(table, "empty_results"),
         feedback_reasons=_texts(table, "feedback_reasons"),
+        takes_more_as_notice=table["takes_more_as_notice"] is True,
     )
 
 

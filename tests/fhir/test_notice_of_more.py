@@ -1,0 +1,80 @@
+"""Epic's warning that the chart may hold more: a gap, or a notice that stands on every answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from cds_service.chart.supply import Key, State
+from cds_service.fhir import reasons
+from cds_service.fhir.gateway import Gateway
+from cds_service.trust.dialect import reading_form
+from cds_service.trust.profile import ClientProfile, dev_profile
+from tests.fhir.fault_server import FaultServer
+from tests.fhir.test_gateway_faults import call, deadline, sends
+from tests.fhir.test_prefetch_states import ONE, bundle, outcome
+
+MORE = outcome("warning", code="processing", detail="4119")
+NONE_FOUND = outcome("warning", code="processing", detail="4101")
+LOCKED = outcome("warning", code="processing", detail="4130")
+NOTHING = {"total": 0}
+
+CASES = [
+    ((ONE, MORE), {}, State.SUPPLIED, None),
+    ((NONE_FOUND, MORE), NOTHING, State.EMPTY, None),
+    ((MORE,), NOTHING, State.EMPTY, None),
+    ((ONE, MORE), {"total": 2}, State.PARTIAL, reasons.FEWER_THAN_TOTAL),
+    ((ONE, MORE, LOCKED), {}, State.PARTIAL, reasons.REPORTED_NOT_AUTHORISED),
+    ((ONE, MORE, outcome("error")), {}, State.PARTIAL, reasons.REPORTED_PROBLEM),
+]
+
+
+def epic(*, is_notice: bool) -> ClientProfile:
+    """Return a client whose EHR adds the warning to everything, or only where it matters."""
+    reading = reading_form("epic", {"takes_more_as_notice": is_notice})
+    return replace(dev_profile(), reading=reading)
+
+
+@pytest.mark.parametrize(("entries", "fields", "state", "reason"), CASES)
+@pytest.mark.parametrize("is_sent", [True, False], ids=["sent", "pulled"])
+def test_notice_makes_no_key_incomplete_and_hides_no_other_gap(
+    gateway: Gateway,
+    server: FaultServer,
+    entries: tuple[dict[str, object], ...],
+    fields: dict[str, int],
+    state: State,
+    reason: str | None,
+    *,
+    is_sent: bool,
+) -> None:
+    """Whatever else the answer says against itself still counts, in prefetch and in a search."""
+    found = bundle(*entries, **fields)
+    sent = {Key.CONDITIONS: json.dumps(found).encode()} if is_sent else {}
+    server.behaviours["Condition"] = sends(found)
+    answers = gateway.answers(call(server, **sent), epic(is_notice=True), deadline(2))
+    assert (answers[Key.CONDITIONS].supply.state, answers[Key.CONDITIONS].supply.reason) == (
+        state,
+        reason,
+    )
+
+
+def test_warning_is_a_gap_unless_the_site_says_otherwise(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """Nobody but the hospital knows what its EHR means by it."""
+    sent = {Key.CONDITIONS: json.dumps(bundle(ONE, MORE)).encode()}
+    for client in (dev_profile(), epic(is_notice=False)):
+        answers = gateway.answers(call(server, **sent), client, deadline(2))
+        assert answers[Key.CONDITIONS].supply.reason == reasons.REPORTED_MORE
+    assert not reading_form("epic").takes_more_as_notice
+
+
+def test_bare_warning_brings_nothing_in_either_reading(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """Without a Bundle around it nobody looked."""
+    sent = {Key.CONDITIONS: json.dumps(MORE).encode()}
+    answers = gateway.answers(call(server, **sent), epic(is_notice=True), deadline(2))
+    assert answers[Key.CONDITIONS].supply.state is State.NOT_SUPPLIED
