@@ -84,7 +84,7 @@ class LedgerPlace:
         arguments = {
             "password": self.password,
             "ssl_context": self.tls,
-            "timeout": max(1.0, patience.seconds * 2),
+            "timeout": patience.seconds * 2,  # for each answer, of a server that hangs too
             "startup_params": {
                 "statement_timeout": milliseconds,
                 "synchronous_commit": "on" if patience.is_durable else "off",

@@ -60,6 +60,18 @@ def test_old_rows_are_deleted_a_part_at_a_time(
     assert len(pauses) == 3
 
 
+def test_deleted_comment_is_in_no_file_while_the_service_runs(clinic: Clinic) -> None:
+    """What a user wrote about somebody is gone when its time is over, not only out of sight."""
+    assert clinic.place.file is not None
+    folder = clinic.place.file.parent
+    comment = {"overrideReason": {"userComment": "Mrs Canary told me so"}}
+    clinic.send(clinic.item(clinic.open()[0], "overridden", **comment))
+    assert b"Mrs Canary" in state_files(folder)
+    clinic.pass_time(days=1_000)
+    assert clinic.ledger.prune() > 0
+    assert b"Mrs Canary" not in state_files(folder)
+
+
 def test_nothing_of_a_patient_is_in_the_files_of_the_ledger(new_clinic: MakeClinic) -> None:
     """No id, name, date, comment of the chart, token or user is in any file of the state folder."""
     clinic = new_clinic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cds_service.ledger.database import Database
 from cds_service.ledger.migrating import migrate, prepare
 from cds_service.ledger.place import AT_LEISURE, LedgerPlace
 from cds_service.ledger.tables import CALL, FEEDBACK, METADATA, SNOOZE
+from cds_service.reporting.watching import SLOW_MS
 from cds_service.turns import Turns
 from tests.ledger.clinic import Json, card_id, chart_of, rows
 from tests.ledger.postgres import PASSWORD, Postgres
@@ -136,6 +138,27 @@ def test_database_that_stops_costs_no_answer_and_is_used_again_when_it_is_back(
     assert first.feedback(override(card, now())).status_code == 200
     assert post(second, fresh_call()) == 200
     assert len(rows(first.place, FEEDBACK)) == 2
+
+
+def test_database_that_hangs_delays_no_answer_but_the_first(
+    hosts: tuple[Site, Site], postgres: Postgres
+) -> None:
+    """Its host takes connections and nothing answers: calls do not wait for it again and again."""
+    first, _ = hosts
+    first.open()
+    calls = [fresh_call() for _ in range(30)]
+    took = []
+    with postgres.hanging():
+        for call in calls:
+            begun = time.monotonic()
+            assert first.post(call, ehr="north").status_code == 200
+            took.append(time.monotonic() - begun)
+            time.sleep(0.1)  # long enough for several attempts to find the database again
+        assert first.health().startswith("cannot be written")
+    assert len([seconds for seconds in took if seconds > SLOW_MS / 1000]) <= 1
+    assert until(lambda: first.health() == "in order")
+    names = {call["hookInstance"] for call in calls}
+    assert until(lambda: names <= {row["hook_instance"] for row in rows(first.place, CALL)})
 
 
 def test_no_acknowledged_feedback_is_lost_when_a_service_is_killed(
