@@ -11,6 +11,7 @@ from itertools import count, islice
 from typing import Any
 
 import msgspec
+import structlog
 from sqlalchemy import Integer, Select, bindparam, delete, exists, literal_column, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -32,6 +33,7 @@ from cds_service.turns import resting
 MOST_WAITING = 2_000
 _MOST_AT_ONCE = 200
 _COUNTER_BITS = 22
+_LOG = structlog.get_logger("cds_service.ledger")
 
 _Row = dict[str, Any]
 _INSERTS = {
@@ -188,6 +190,7 @@ class CallLedger:
                     self._write_batch(1, insists=insists)
                 return
             self._count(CallCounts(lost=1))
+            _LOG.error("calls_lost", calls=1)
         else:
             self._count(CallCounts(kept=len(batch)))
         for _ in batch:

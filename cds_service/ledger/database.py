@@ -15,11 +15,11 @@ from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DataError, IntegrityError, StatementError
+from sqlalchemy.exc import DBAPIError, StatementError
 
 from cds_service.ledger.migrating import migrate, require_current
 from cds_service.ledger.place import CALLS, FEEDBACK, MOST_READERS, LedgerPlace
-from cds_service.ledger.quickly import Connections, QuickWork, RowRefusedError
+from cds_service.ledger.quickly import Connections, QuickWork, RowRefusedError, refuses_the_row
 
 Result = TypeVar("Result")
 Work = Callable[[Connection], Result]
@@ -228,9 +228,10 @@ def _committed(engine: Engine, work: Work[Result]) -> Result:
         try:
             with connection.begin():
                 return work(connection)
-        except (DataError, IntegrityError) as error:
-            raise RowRefusedError from error
-        except Exception:
+        except Exception as error:
+            driver = connection.dialect.loaded_dbapi
+            if isinstance(error, DBAPIError) and refuses_the_row(error.orig, driver):
+                raise RowRefusedError from error
             connection.invalidate()
             raise
 

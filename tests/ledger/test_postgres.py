@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from msgspec.structs import replace
+from sqlalchemy import insert
+from structlog.testing import capture_logs
 
 from cds_service.errors import SettingsError
 from cds_service.knowledge.model import Knowledge
@@ -16,6 +19,7 @@ from cds_service.ledger.calls import CallLedger
 from cds_service.ledger.database import Database
 from cds_service.ledger.migrating import migrate, prepare
 from cds_service.ledger.place import AT_LEISURE, LedgerPlace
+from cds_service.ledger.quickly import RowRefusedError
 from cds_service.ledger.tables import CALL, FEEDBACK, METADATA, SNOOZE
 from cds_service.reporting.watching import SLOW_MS
 from cds_service.turns import Turns
@@ -23,6 +27,7 @@ from tests.ledger.clinic import Json, card_id, chart_of, rows
 from tests.ledger.postgres import PASSWORD, Postgres
 from tests.ledger.served import Site, fresh_call, make_site, override
 from tests.ledger.test_faults import now, until
+from tests.ledger.test_waiting_calls import CALL_RECORD
 
 pytestmark = pytest.mark.integration
 
@@ -138,6 +143,29 @@ def test_database_that_stops_costs_no_answer_and_is_used_again_when_it_is_back(
     assert first.feedback(override(card, now())).status_code == 200
     assert post(second, fresh_call()) == 200
     assert len(rows(first.place, FEEDBACK)) == 2
+
+
+def test_row_the_database_refuses_costs_no_other(place: LedgerPlace) -> None:
+    """One call that cannot be kept does not keep all later ones waiting, and is said."""
+    ledger = CallLedger(Database(place))
+    with capture_logs() as logs:
+        for call in (CALL_RECORD, replace(CALL_RECORD, role="r" * 65), CALL_RECORD):
+            ledger.keep(call)
+    assert (ledger.waiting, ledger.counts.kept, ledger.counts.lost) == (0, 2, 1)
+    assert ledger.database.is_writable
+    assert logs == [{"event": "calls_lost", "log_level": "error", "calls": 1}]
+    ledger.database.close()
+
+
+def test_feedback_the_database_refuses_leaves_the_ledger_in_order(place: LedgerPlace) -> None:
+    """Only the feedback that cannot be kept is refused; health and other calls do not suffer."""
+    database = Database(place)
+    with pytest.raises(RowRefusedError):
+        database.write_feedback(
+            lambda connection: connection.execute(insert(SNOOZE), {"client": "c" * 65})
+        )
+    assert database.is_writable
+    database.close()
 
 
 def test_database_that_hangs_delays_no_answer_but_the_first(
