@@ -16,6 +16,7 @@ from typing import TypeVar
 import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from cds_service.ledger.migrating import migrate, require_current
 from cds_service.ledger.place import CALLS, FEEDBACK, MOST_READERS, LedgerPlace
@@ -179,6 +180,8 @@ class Database:
             result = use(engines)
         except RowRefusedError:
             raise
+        except PoolTimeoutError as error:  # others are using it
+            raise LedgerLostError from error
         except Exception as error:
             road.failed(error)
             raise LedgerLostError from error

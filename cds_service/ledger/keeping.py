@@ -71,21 +71,26 @@ class Ledger:
         threading.Thread(target=self._house, name="ledger", daemon=True).start()
 
     def _house(self) -> None:
-        rest = threading.Event()
         prune_at = self.monotonic()
-        while not rest.wait(_LOOK_EVERY_SECONDS):
-            while self.calls.write_waiting(insists=True):
-                rest.wait(_REST_SECONDS)
-            self.calls.look_again()
+        while True:
+            time.sleep(_LOOK_EVERY_SECONDS)
+            self.catch_up()
             if self.monotonic() < prune_at:
                 continue
             prune_at = self.monotonic() + _PRUNE_EVERY_SECONDS
             try:
-                deleted = self.prune(lambda: rest.wait(_REST_SECONDS))
+                deleted = self.prune(self.catch_up)
             except LedgerLostError:
                 continue
             if deleted:
                 _LOG.info("ledger_pruned", rows=deleted)
+
+    def catch_up(self) -> None:
+        """Write what waits and look for what is lost, with rests in which hook calls get on."""
+        time.sleep(_REST_SECONDS)
+        while self.calls.write_waiting(insists=True):
+            time.sleep(_REST_SECONDS)
+        self.calls.look_again()
 
     def prune(self, pause: Callable[[], object] = bool) -> int:
         """Delete what is older than its time, a bounded part at a time; return how many rows.

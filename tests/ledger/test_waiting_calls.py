@@ -161,6 +161,17 @@ def test_ledger_found_again_is_said_though_nothing_waits(
     assert clinic.client.get("/health/ready").get_json()["ledger"] == "in order"
 
 
+def test_feedback_that_waits_for_other_feedback_does_not_make_the_ledger_lost(
+    clinic: Clinic,
+) -> None:
+    """A large batch keeps the next one waiting: that is sent again, and calls do not suffer."""
+    card = clinic.open()[0]
+    with clinic.ledger.database._ready().feedback.connect():
+        assert clinic.send(clinic.item(card, "overridden")).status_code == 503
+    assert clinic.ledger.database.is_writable
+    assert clinic.send(clinic.item(card, "overridden")).status_code == 200
+
+
 def test_looking_for_the_ledger_counts_no_call_whose_cards_were_all_shown(
     database: Breakable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
