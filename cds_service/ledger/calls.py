@@ -162,11 +162,19 @@ class CallLedger:
             return False
         return bool(rows)
 
+    def require_reading(self) -> None:
+        """Read as a call does, for somebody who wants to read much and would wait long.
+
+        Raises:
+            LedgerLostError: It could not be read in time.
+        """
+        self.database.read(_look, insists=True)
+
     def look_again(self) -> None:
         """Find out whether a lost ledger can be used again, though no call needs it now."""
         with suppress(LedgerLostError):
             if not self.database.is_readable:
-                self.database.read(_look, insists=True)
+                self.require_reading()
         with suppress(LedgerLostError):
             if not self.database.is_writable and not self.waiting:
                 self.database.write_call(_touch_nothing, insists=True)

@@ -98,7 +98,8 @@ class Postgres:
             yield
         finally:
             for pid in family:
-                os.kill(pid, signal.SIGCONT)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def new_database(self) -> str:
         """Make a database and return its URL, without the password."""
