@@ -109,7 +109,10 @@ class Database:
             LedgerLostError: It could not be committed in time.
             RowRefusedError: The database takes no such row.
         """
-        begin = "BEGIN IMMEDIATE" if self.place.file is not None else None
+        is_server = self.place.file is None
+        if is_server and self._reading.is_lost and not insists:
+            raise LedgerLostError  # who has just waited for it does not wait again
+        begin = None if is_server else "BEGIN IMMEDIATE"
         return self._used(
             self._writing, lambda engines: engines.calls.do(work, begin=begin), insists=insists
         )
