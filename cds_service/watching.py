@@ -8,10 +8,12 @@ from datetime import datetime
 
 from flask import Flask
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from cds_service.fhir.gateway import Gateway
 from cds_service.fhir.metrics import PullMetrics, PullRecord
 from cds_service.knowledge.model import Knowledge
+from cds_service.ledger.database import LedgerLostError
 from cds_service.ledger.keeping import Ledger
 from cds_service.ledger.place import AT_LEISURE, ledger_place
 from cds_service.ledger.records import CallRecord, milliseconds
@@ -109,10 +111,17 @@ class Watching:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        """Open the ledger for one reading; a file that was replaced meanwhile is noticed so."""
+        """Open the ledger for one reading; a file that was replaced meanwhile is noticed so.
+
+        Raises:
+            LedgerLostError: It cannot be read.
+        """
+        self._ledger.calls.require_reading()
         engine = self._place.reader(AT_LEISURE)
         try:
             with engine.connect() as connection:
                 yield connection
+        except (SQLAlchemyError, OSError) as error:
+            raise LedgerLostError from error
         finally:
             engine.dispose()

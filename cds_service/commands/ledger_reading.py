@@ -55,7 +55,7 @@ def ledger_to_read(options: Mapping[str, str | None]) -> Iterator[ReadLedger]:
     engine = place.reader(AT_LEISURE)
     try:
         yield ReadLedger(engine=engine, knowledge=load_content(config))
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, OSError) as error:
         raise SettingsError(
             f"{place.name}: the ledger cannot be read ({type(error).__name__}). See that the "
             "database answers, and that cds-service ledger migrate was run for this version."

@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import deque
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import date, datetime
 from itertools import count, islice
 from typing import Any
 
 import msgspec
+import structlog
 from sqlalchemy import Integer, Select, bindparam, delete, exists, literal_column, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -32,6 +33,7 @@ from cds_service.turns import resting
 MOST_WAITING = 2_000
 _MOST_AT_ONCE = 200
 _COUNTER_BITS = 22
+_LOG = structlog.get_logger("cds_service.ledger")
 
 _Row = dict[str, Any]
 _INSERTS = {
@@ -59,6 +61,16 @@ _SHOWN: Select[int] = select(literal_column("1", Integer)).where(
 _END_SNOOZE = delete(SNOOZE).where(SNOOZE.c.id == bindparam("snooze"))
 _TOUCH = text("PRAGMA user_version = 0")
 """A write that changes nothing: the first one after a start makes SQLite's journal, and waits."""
+
+
+def _look(quick: Quick) -> None:
+    """Read as a call does."""
+    quick.read(_SNOOZES, {"patient": "nobody"})
+
+
+def _touch_nothing(quick: Quick) -> None:
+    """Write as a call does, to no row."""
+    quick.write(_END_SNOOZE, [{"snooze": -1}])
 
 
 class CallLedger:
@@ -98,15 +110,16 @@ class CallLedger:
         with self._meanwhile():
             self.write_waiting()
 
-    def write_waiting(self) -> bool:
+    def write_waiting(self, *, insists: bool = False) -> bool:
         """Commit calls that wait; return whether more are left that could be committed now.
 
-        One batch at a time, so that no hook call pays for many that came before it.
+        One batch at a time, so that no hook call pays for many that came before it.  With
+        *insists* a lost ledger is tried at once.
         """
         if not self._lock.acquire(timeout=CALLS.seconds):
             return False
         try:
-            self._write_batch(_MOST_AT_ONCE)
+            self._write_batch(_MOST_AT_ONCE, insists=insists)
         except LedgerLostError:
             return False
         finally:
@@ -149,18 +162,43 @@ class CallLedger:
             return False
         return bool(rows)
 
-    def _write_batch(self, most: int) -> None:
+    def require_reading(self) -> None:
+        """Read as a call does, for somebody who wants to read much and would wait long.
+
+        Raises:
+            LedgerLostError: It could not be read in time.
+        """
+        self.database.read(_look, insists=True)
+
+    def look_again(self) -> None:
+        """Find out whether a lost ledger can be used again, though no call needs it now."""
+        with suppress(LedgerLostError):
+            if not self.database.is_readable:
+                self.require_reading()
+        with suppress(LedgerLostError):
+            if not self.database.is_writable and not self.waiting:
+                self.database.write_call(_touch_nothing, insists=True)
+
+    def give_up(self) -> int:
+        """Count the calls that still wait as lost, when the process ends; return how many."""
+        lost = len(self._waiting)
+        self._waiting.clear()
+        self._count(CallCounts(lost=lost))
+        return lost
+
+    def _write_batch(self, most: int, *, insists: bool) -> None:
         batch = list(islice(self._waiting, most))
         if not batch:
             return
         try:
-            self.database.write_call(lambda quick: _write(quick, batch))
+            self.database.write_call(lambda quick: _write(quick, batch), insists=insists)
         except RowRefusedError:
             if len(batch) > 1:  # one of them is bad; the others are not lost with it
                 for _ in batch:
-                    self._write_batch(1)
+                    self._write_batch(1, insists=insists)
                 return
             self._count(CallCounts(lost=1))
+            _LOG.error("calls_lost", calls=1)
         else:
             self._count(CallCounts(kept=len(batch)))
         for _ in batch:

@@ -15,11 +15,12 @@ from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DataError, IntegrityError, StatementError
+from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from cds_service.ledger.migrating import migrate, require_current
 from cds_service.ledger.place import CALLS, FEEDBACK, MOST_READERS, LedgerPlace
-from cds_service.ledger.quickly import Connections, QuickWork, RowRefusedError
+from cds_service.ledger.quickly import Connections, QuickWork, RowRefusedError, refuses_the_row
 
 Result = TypeVar("Result")
 Work = Callable[[Connection], Result]
@@ -75,7 +76,8 @@ class Database:
     """One ledger as a worker process uses it.
 
     Time:
-        After a failure calls do not try again for a second; feedback always tries.
+        After a failure calls do not try again for a second, and a lost server is tried again by
+        nobody who has an answer to give: it may hang.  Feedback always tries.
     """
 
     def __init__(
@@ -98,31 +100,40 @@ class Database:
         """Whether the last attempt to read worked."""
         return not self._reading.is_lost
 
-    def write_call(self, work: QuickWork[Result]) -> Result:
+    def write_call(self, work: QuickWork[Result], *, insists: bool = False) -> Result:
         """Do *work* in one transaction that is safe from the end of this process.
+
+        With *insists* a lost ledger is tried at once.
 
         Raises:
             LedgerLostError: It could not be committed in time.
             RowRefusedError: The database takes no such row.
         """
-        begin = "BEGIN IMMEDIATE" if self.place.file is not None else None
-        return self._impatiently(self._writing, lambda engines: engines.calls.do(work, begin=begin))
+        is_server = self.place.file is None
+        if is_server and self._reading.is_lost and not insists:
+            raise LedgerLostError  # who has just waited for it does not wait again
+        begin = None if is_server else "BEGIN IMMEDIATE"
+        return self._used(
+            self._writing, lambda engines: engines.calls.do(work, begin=begin), insists=insists
+        )
 
     def prepare_calls(self, work: QuickWork[object]) -> None:
         """Open what calls write with and do *work*, which writes nothing; no lock is asked for.
 
         A fault is left to the first call that meets it.
         """
+        if self._writing.is_lost:
+            return
         with suppress(Exception):
             self._ready().calls.do(work)
 
-    def read(self, work: QuickWork[Result]) -> Result:
-        """Do *work*, which only reads.
+    def read(self, work: QuickWork[Result], *, insists: bool = False) -> Result:
+        """Do *work*, which only reads; with *insists* a lost ledger is tried at once.
 
         Raises:
             LedgerLostError: It could not be read in time.
         """
-        return self._impatiently(self._reading, lambda engines: engines.reading.do(work))
+        return self._used(self._reading, lambda engines: engines.reading.do(work), insists=insists)
 
     def write_feedback(self, work: Work[Result]) -> Result:
         """Do *work* in one transaction that is on the disk when this returns.
@@ -132,6 +143,17 @@ class Database:
             RowRefusedError: The database takes no such row.
         """
         return self._watched(self._writing, lambda engines: _committed(engines.feedback, work))
+
+    def forget_deleted(self) -> None:
+        """Empty SQLite's journal, which keeps what was deleted; while others hold it, later."""
+        if self.place.file is None:
+            return
+        with suppress(Exception):
+            connection = self._ready().feedback.raw_connection()
+            try:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.close()
 
     def close(self) -> None:
         """Close every connection; the next use opens new ones."""
@@ -143,17 +165,26 @@ class Database:
         if getattr(self, "_engines", None) is not None:
             self._drop()
 
-    def _impatiently(self, road: _Road, use: Callable[[_Engines], Result]) -> Result:
-        if road.is_paused:
+    def _used(self, road: _Road, use: Callable[[_Engines], Result], *, insists: bool) -> Result:
+        waits = road.is_paused or (road.is_lost and self.place.file is None)
+        if waits and not insists:
             raise LedgerLostError
         return self._watched(road, use)
 
     def _watched(self, road: _Road, use: Callable[[_Engines], Result]) -> Result:
         """Return what *use* does; remember and log when the ledger is lost and found."""
         try:
-            result = use(self._ready())
+            engines = self._ready()
+        except Exception as error:
+            for each in (self._reading, self._writing):
+                each.failed(error)
+            raise LedgerLostError from error
+        try:
+            result = use(engines)
         except RowRefusedError:
             raise
+        except PoolTimeoutError as error:  # others are using it
+            raise LedgerLostError from error
         except Exception as error:
             road.failed(error)
             raise LedgerLostError from error
@@ -203,9 +234,10 @@ def _committed(engine: Engine, work: Work[Result]) -> Result:
         try:
             with connection.begin():
                 return work(connection)
-        except (DataError, IntegrityError) as error:
-            raise RowRefusedError from error
-        except Exception:
+        except Exception as error:
+            driver = connection.dialect.loaded_dbapi
+            if isinstance(error, DBAPIError) and refuses_the_row(error.orig, driver):
+                raise RowRefusedError from error
             connection.invalidate()
             raise
 

@@ -42,7 +42,7 @@ _INSERTS = {
     "sqlite": sqlite.insert(FEEDBACK).on_conflict_do_nothing().returning(FEEDBACK.c.id),
     "postgresql": postgresql.insert(FEEDBACK).on_conflict_do_nothing().returning(FEEDBACK.c.id),
 }
-_SHOWING = (
+_SHOWINGS = (
     select(SHOWING.c.call_id, SHOWING.c.card, SHOWING.c.operation, CALL.c.patient)
     .join(CALL, CALL.c.id == SHOWING.c.call_id)
     .where(
@@ -51,11 +51,12 @@ _SHOWING = (
         SHOWING.c.call_id < bindparam("before"),
         CALL.c.client == bindparam("client"),
     )
-    .order_by(SHOWING.c.call_id.desc())
     .limit(1)
     .with_for_update(of=SHOWING)
 )
 """Locked on PostgreSQL, so that two answers to one showing are weighed one after the other."""
+_LATEST_SHOWING = _SHOWINGS.order_by(SHOWING.c.call_id.desc())
+_FIRST_SHOWING = _SHOWINGS.order_by(SHOWING.c.call_id)
 _RIVALS = select(
     FEEDBACK.c.id, FEEDBACK.c.acted_at, FEEDBACK.c.received_at, FEEDBACK.c.outcome
 ).where(
@@ -219,15 +220,22 @@ class FeedbackLedger:
 def _showing(
     connection: Connection, client: ClientProfile, item: FeedbackItem, received: datetime
 ) -> Shown | None:
-    """Return the showing that *item* answers; the client's clock may be behind ours, or ahead."""
-    latest = milliseconds(min(item.acted_at, received)) + client.clock_skew_seconds * 1000
-    asked = {
-        "card_uuid": _storable(item.card.lower()),
-        "client": client.id,
-        "before": first_id(latest + 1),
-    }
-    row = connection.execute(_SHOWING, asked).first()
-    return Shown(*row) if row else None
+    """Return the showing that *item* answers; the client's clock may be behind ours, or ahead.
+
+    Time:
+        The latest not later than the action; of an action before all of them, the first.
+    """
+    asked = {"card_uuid": _storable(item.card.lower()), "client": client.id}
+    skew = client.clock_skew_seconds * 1000
+    for statement, moment in (
+        (_LATEST_SHOWING, min(item.acted_at, received)),
+        (_FIRST_SHOWING, received),
+    ):
+        before = first_id(milliseconds(moment) + skew + 1)
+        row = connection.execute(statement, {**asked, "before": before}).first()
+        if row is not None:
+            return Shown(*row)
+    return None
 
 
 def _is_the_answer(connection: Connection, showing: Shown, name: int) -> bool:

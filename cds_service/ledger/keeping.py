@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,6 +24,8 @@ _ROWS_AT_ONCE = 200
 _LOOK_EVERY_SECONDS = 1.0
 _PRUNE_EVERY_SECONDS = 3600.0
 _REST_SECONDS = 0.05
+_LAST_SECONDS = 2.0
+"""How long calls that wait are tried to be written when the process ends."""
 _LOG = structlog.get_logger("cds_service.ledger")
 
 
@@ -50,9 +52,13 @@ class Ledger:
         )
 
     def close(self) -> None:
-        """Write what waits and close every connection."""
-        while self.calls.write_waiting():
-            pass
+        """Write what waits, for a moment, and close every connection; say what is lost."""
+        ends_at = time.monotonic() + _LAST_SECONDS
+        while self.calls.waiting and time.monotonic() < ends_at:
+            if not self.calls.write_waiting(insists=True):
+                time.sleep(_REST_SECONDS)
+        if lost := self.calls.give_up():
+            _LOG.error("calls_lost", calls=lost)
         self.database.close()
 
     def keep_house(self) -> None:
@@ -65,29 +71,26 @@ class Ledger:
         threading.Thread(target=self._house, name="ledger", daemon=True).start()
 
     def _house(self) -> None:
-        rest = threading.Event()
         prune_at = self.monotonic()
-        while not rest.wait(_LOOK_EVERY_SECONDS):
-            while self.calls.write_waiting():
-                rest.wait(_REST_SECONDS)
-            self.look_again()
+        while True:
+            time.sleep(_LOOK_EVERY_SECONDS)
+            self.catch_up()
             if self.monotonic() < prune_at:
                 continue
             prune_at = self.monotonic() + _PRUNE_EVERY_SECONDS
             try:
-                deleted = self.prune(lambda: rest.wait(_REST_SECONDS))
+                deleted = self.prune(self.catch_up)
             except LedgerLostError:
                 continue
             if deleted:
                 _LOG.info("ledger_pruned", rows=deleted)
 
-    def look_again(self) -> None:
-        """Find out whether a lost ledger can be used again, though no call needs it now."""
-        if not self.database.is_readable:
-            self.calls.snoozes("nobody")
-        if not self.database.is_writable:
-            with suppress(LedgerLostError):
-                self.database.write_call(lambda _connection: None)
+    def catch_up(self) -> None:
+        """Write what waits and look for what is lost, with rests in which hook calls get on."""
+        time.sleep(_REST_SECONDS)
+        while self.calls.write_waiting(insists=True):
+            time.sleep(_REST_SECONDS)
+        self.calls.look_again()
 
     def prune(self, pause: Callable[[], object] = bool) -> int:
         """Delete what is older than its time, a bounded part at a time; return how many rows.
@@ -102,6 +105,7 @@ class Ledger:
         while deleted := self.database.write_feedback(lambda c: _deleted(c, oldest, self.now())):
             total += deleted
             pause()
+        self.database.forget_deleted()
         return total
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FILE_NAME = "ledger.sqlite3"
 MOST_READERS = 16
+_SHORTEST_SECONDS = 0.2
+"""How long a server may take for any answer, be it that it hangs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,7 @@ class LedgerPlace:
         arguments = {
             "password": self.password,
             "ssl_context": self.tls,
-            "timeout": max(1.0, patience.seconds * 2),
+            "timeout": max(_SHORTEST_SECONDS, patience.seconds * 2),
             "startup_params": {
                 "statement_timeout": milliseconds,
                 "synchronous_commit": "on" if patience.is_durable else "off",

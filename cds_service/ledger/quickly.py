@@ -13,7 +13,7 @@ from threading import Semaphore
 from typing import Any, TypeVar
 
 from sqlalchemy import Dialect, Engine, Executable
-from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.engine.interfaces import DBAPICursor, DBAPIModule
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import CompilerElement
@@ -21,6 +21,8 @@ from sqlalchemy.sql.elements import CompilerElement
 Result = TypeVar("Result")
 
 _MOST_STATEMENTS = 64
+_ROW_REFUSED = ("22", "23")
+"""How SQL's codes begin for values that cannot be stored and for broken constraints."""
 
 
 class RowRefusedError(Exception):
@@ -47,6 +49,18 @@ class Quick:
         text, names = _worded(statement, self.dialect)
         self._cursor.execute(text, tuple(values[name] for name in names))
         return self._cursor.fetchall()
+
+
+def refuses_the_row(error: BaseException | None, driver: DBAPIModule) -> bool:
+    """Whether the database can be used, and *error* says that it takes no such row.
+
+    The driver for PostgreSQL has one kind of error for everything, with the code of SQL in it.
+    """
+    if isinstance(error, driver.DataError | driver.IntegrityError):
+        return True
+    told = error.args[0] if isinstance(error, driver.DatabaseError) and error.args else None
+    code = told.get("C") if isinstance(told, dict) else None
+    return isinstance(code, str) and code.startswith(_ROW_REFUSED)
 
 
 QuickWork = Callable[[Quick], Result]
@@ -102,10 +116,10 @@ class Connections:
                 cursor.execute(begin)
             result = work(Quick(cursor, self._engine.dialect))
             connection.commit()
-        except (driver.DataError, driver.IntegrityError) as error:
-            connection.close()
-            raise RowRefusedError from error
-        except BaseException:
+        except BaseException as error:
+            if refuses_the_row(error, driver):
+                connection.close()
+                raise RowRefusedError from error
             connection.invalidate()
             connection.close()
             raise

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from statistics import median
 
 from cds_service.ledger.records import Why
 from cds_service.reporting.table import Line, Table, Value, columns, share
-from cds_service.reporting.tally import ACCEPTED, OVERRIDDEN, CardTally, Tally
+from cds_service.reporting.tally import ACCEPTED, OVERRIDDEN, CardTally, Fired, Tally
 
 _EMPTY = CardTally()
 _LEAST_OPENS_TO_COMPARE = 100
@@ -172,50 +173,95 @@ def not_shown(now: Tally, before: Tally, titles: Mapping[str, str]) -> Table:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Beside:
+    """One card in silent chart opens and in live ones.
+
+    ``held`` is how often an earlier answer or showing kept it from live patients; silent ones see
+    none.  ``is_changed``: one client had it silent and live.
+    """
+
+    silent: int
+    silent_opens: int
+    live: int
+    held: int
+    live_opens: int
+    is_changed: bool
+
+
+def _beside(now: Tally, card: str) -> _Beside:
+    fired = now.fired[card]
+    quiet = {client for client, place in fired if place is Fired.SILENT_CARD}
+
+    def cards(*places: Fired) -> int:
+        return sum(times for (_, place), times in fired.items() if place in places)
+
+    live_opens = {client: n for (client, is_silent), n in now.opens_of.items() if not is_silent}
+    loud = sum(n for client, n in live_opens.items() if client not in quiet)
+    return _Beside(
+        silent=cards(Fired.SILENT_CARD, Fired.SILENT_PATIENT),
+        silent_opens=now.opens_of.total() - loud,
+        live=cards(Fired.LIVE),
+        held=sum(fired[client, Fired.ANSWERED] for client in live_opens if client not in quiet),
+        live_opens=loud,
+        is_changed=any(fired[client, Fired.LIVE] for client in quiet),
+    )
+
+
 def gate(now: Tally, titles: Mapping[str, str]) -> Table:
     """Return what silent mode would have shown beside what live use showed."""
-    live_opens = now.opens - now.silent_opens
-
-    def numbers(card: str) -> dict[str, Value]:
-        places, whys = now.silent_cards[card], _card(now, card).whys
-        opens = now.opens if whys[Why.SILENT_CARD] else now.silent_opens
-        silent = share(places["silent"], opens)
-        live = share(places["live"], live_opens)
-        is_comparable = not whys[Why.SILENT_CARD] and live_opens >= _LEAST_OPENS_TO_COMPARE
-        return {
-            "silent": places["silent"],
-            "silent-opens": opens,
-            "silent-rate": silent,
-            "live": places["live"],
-            "live-opens": live_opens,
-            "live-rate": live,
-            "words": _compared(silent, live, opens) if is_comparable else "nothing to compare with",
-        }
-
-    counts = {card: places["silent"] for card, places in now.silent_cards.items()}
-    silent_cards = sorted((card for card in counts if counts[card]), key=lambda c: (-counts[c], c))
+    found = {card: _beside(now, card) for card in now.fired}
+    silent = sorted(
+        (card for card, beside in found.items() if beside.silent),
+        key=lambda card: (-found[card].silent, card),
+    )
     return Table(
         id="gate",
         title="Silent mode against live use",
         subject="Card",
-        note="What would have been shown in 100 silent chart opens, beside what was shown in 100 "
-        "live ones. A card that is silent for everybody is counted in 100 of all chart opens.",
+        note="What would have been shown in 100 silent chart opens, beside 100 live ones: there a "
+        "card that an earlier answer or showing held back is counted with those shown, because "
+        "nobody answers silent cards. A silent card is counted in all chart opens of its client.",
         columns=columns(
             ("silent", "Silent", "cards that would have been shown"),
             ("silent-opens", "of opens", "chart opens in silent mode"),
             ("silent-rate", "per 100", "in 100 silent chart opens"),
             ("live", "Live", "cards shown"),
+            ("live-held", "held back", "held back by an earlier answer or showing"),
             ("live-opens", "of opens", "live chart opens"),
-            ("live-rate", "per 100", "in 100 live chart opens"),
+            ("live-rate", "per 100", "shown or held back, in 100 live chart opens"),
             ("words", "Compared", ""),
         ),
         lines=tuple(
-            Line(id=card, title=titles.get(card, card), now=numbers(card))
-            for card in sorted(
-                silent_cards, key=lambda card: (-now.silent_cards[card]["silent"], card)
-            )
+            Line(id=card, title=titles.get(card, card), now=_gate_numbers(found[card]))
+            for card in silent
         ),
     )
+
+
+def _gate_numbers(beside: _Beside) -> dict[str, Value]:
+    silent = share(beside.silent, beside.silent_opens)
+    live = share(beside.live + beside.held, beside.live_opens)
+    if beside.is_changed:
+        silent = live = None
+    return {
+        "silent": beside.silent,
+        "silent-opens": beside.silent_opens,
+        "silent-rate": silent,
+        "live": beside.live,
+        "live-held": beside.held,
+        "live-opens": beside.live_opens,
+        "live-rate": live,
+        "words": _words(beside, silent, live),
+    }
+
+
+def _words(beside: _Beside, silent: float | None, live: float | None) -> str:
+    if beside.is_changed:
+        return "silent on only a part of these days: ask for the days before the change"
+    if beside.live_opens < _LEAST_OPENS_TO_COMPARE:
+        return "nothing to compare with"
+    return _compared(silent, live, beside.silent_opens)
 
 
 def _compared(silent: float | None, live: float | None, opens: int) -> str:

@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import date
+from enum import Enum
 
-from cds_service.ledger.records import Outcome, State
+from cds_service.ledger.records import Outcome, State, Why
 from cds_service.reporting.reading import Answer, Call, Shown, day_of
 
 ACCEPTED = "accepted"
 OVERRIDDEN = "overridden"
+
+
+class Fired(Enum):
+    """Where a card was shown, or would have been: for silent mode against live use."""
+
+    SILENT_CARD = "the card is silent"
+    SILENT_PATIENT = "the patient is silent"
+    LIVE = "live"
+    ANSWERED = "held back from a live patient by an earlier answer or showing"
+
+
+_ANSWERED = frozenset({Why.OVERRIDDEN, Why.ACCEPTED, Why.SHOWN_LATELY})
 
 
 @dataclass(slots=True)
@@ -68,10 +81,12 @@ class Tally:
     errors: Counter[str] = field(default_factory=Counter)
     cards: dict[str, CardTally] = field(default_factory=lambda: defaultdict(CardTally))
     opens_with_card: int = 0
-    silent_opens: int = 0
-    """Chart opens of patients in the silent percentage."""
-    silent_cards: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    """Card to what became of it in silent chart opens and in live ones."""
+    opens_of: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    """(client, whether of a patient in the silent percentage) to chart opens."""
+    fired: dict[str, Counter[tuple[str, Fired]]] = field(
+        default_factory=lambda: defaultdict(Counter)
+    )
+    """Card to where it was shown, or would have been."""
     patients: set[tuple[str, str]] = field(default_factory=set)
     unread: Counter[str] = field(default_factory=Counter)
     unread_why: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -126,7 +141,7 @@ class Tally:
     def _add_cards(self, call: Call, day: DayTally) -> None:
         if call.patient is not None:
             self.patients.add((call.client, call.patient))
-        self.silent_opens += call.is_silent
+        self.opens_of[call.client, call.is_silent] += 1
         self.opens_with_card += any(card.state == State.SHOWN for card in call.cards)
         for card in call.cards:
             self._add_card(call, card, day)
@@ -134,9 +149,9 @@ class Tally:
     def _add_card(self, call: Call, card: Shown, day: DayTally) -> None:
         tally = self.cards[card.card]
         tally.states[card.state] += 1
-        if card.state in {State.SHOWN, State.SILENT}:
-            place = "silent" if card.state == State.SILENT else "live"
-            self.silent_cards[card.card][place] += 1
+        fired = _fired(call, card)
+        if fired is not None:
+            self.fired[card.card][call.client, fired] += 1
         if card.state == State.SHOWN:
             tally.shown_to[call.client, call.patient or ""] += 1
             tally.shown_on[day_of(call.received_at)] += 1
@@ -154,3 +169,12 @@ class Tally:
             tally.reasons[answer.reason or unknown] += 1
         if answer.comment:
             self.comments.append(answer)
+
+
+def _fired(call: Call, card: Shown) -> Fired | None:
+    """Return where *card* fired; None if it was held back for another reason."""
+    if card.state == State.SILENT:
+        return Fired.SILENT_CARD if card.why == Why.SILENT_CARD else Fired.SILENT_PATIENT
+    if card.state == State.SHOWN:
+        return Fired.LIVE
+    return Fired.ANSWERED if card.why in _ANSWERED and not call.is_silent else None

@@ -17,10 +17,10 @@ from flask import Flask, Response, abort, g, render_template, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
-from sqlalchemy.exc import SQLAlchemyError
 
 from cds_service.errors import OverloadedError, UnauthorizedError
 from cds_service.knowledge.model import Knowledge
+from cds_service.ledger.database import LedgerLostError
 from cds_service.reporting.alarms import Alarm
 from cds_service.reporting.explaining import ExplainedCall, why_words
 from cds_service.web.metrics import Metrics, Numbers
@@ -88,8 +88,8 @@ def register_explain(app: Flask, parts: ExplainParts) -> None:
         _require(parts.token(), is_open=parts.is_open)
         try:
             calls = parts.calls(hook_instance)
-        except SQLAlchemyError as error:
-            _LOG.error("ledger_unread", exception=type(error).__name__)
+        except LedgerLostError as error:
+            _LOG.error("ledger_unread", exception=type(error.__cause__).__name__)
             raise OverloadedError(_RETRY_SECONDS) from None
         if not calls:
             abort(404)
@@ -169,8 +169,8 @@ class _Now:
         )
         try:
             found, is_readable = self.parts.alarms(), 1
-        except SQLAlchemyError as error:
-            _LOG.error("ledger_unread", exception=type(error).__name__)
+        except LedgerLostError as error:
+            _LOG.error("ledger_unread", exception=type(error.__cause__).__name__)
             found, is_readable = (), 0
         for alarm in found:
             place = [alarm.client, alarm.watched.value, alarm.subject, alarm.direction.value]

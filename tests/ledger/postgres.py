@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -86,6 +87,20 @@ class Postgres:
             self.process.wait(timeout=30)
             self.process = None
 
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """While the block runs connections stand, and nothing answers on them."""
+        assert self.process is not None
+        family = [self.process.pid, *_children(self.process.pid)]
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def new_database(self) -> str:
         """Make a database and return its URL, without the password."""
         self.databases += 1
@@ -109,6 +124,11 @@ class Postgres:
         except Exception:  # noqa: BLE001 - whatever it is, it is not ready
             return False
         return True
+
+
+def _children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [int(each) for each in found]
 
 
 @contextmanager

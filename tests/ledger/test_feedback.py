@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from cds_service.hooks.feedback import parse_feedback
-from cds_service.ledger.tables import FEEDBACK, SNOOZE
+from cds_service.ledger.tables import CALL, FEEDBACK, SNOOZE
 from cds_service.trust.profile import dev_profile
 from tests.ledger.clinic import SERVICE, Clinic, card_id, new_uuid
 
@@ -240,6 +240,20 @@ def test_answer_of_a_client_whose_clock_is_behind_finds_its_showing(clinic: Clin
     clinic.pass_time(seconds=30)
     clinic.send(item)
     assert clinic.rows(FEEDBACK)[0]["call_id"] is not None
+
+
+def test_answer_dated_before_the_card_was_shown_belongs_to_its_first_showing(
+    clinic: Clinic,
+) -> None:
+    """Who set a card aside on a computer whose clock is slow does not see it again at once."""
+    card = clinic.open()[0]
+    clinic.pass_time(minutes=-5)
+    item = clinic.item(card, "overridden")
+    clinic.pass_time(minutes=6)
+    clinic.open()
+    assert clinic.send(item).get_json() == {}
+    assert clinic.rows(FEEDBACK)[0]["call_id"] == clinic.rows(CALL)[0]["id"]
+    assert card_id(card) not in clinic.shown()
 
 
 def test_uuid_in_capitals_is_the_same_card(clinic: Clinic) -> None:

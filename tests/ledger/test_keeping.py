@@ -24,6 +24,7 @@ from cds_service.ledger.tables import CALL, FEEDBACK, METADATA, SHOWING, SNOOZE
 from cds_service.trust.config_ledger import LedgerSettings
 from cds_service.trust.demo_profile import generate_demo_config
 from tests.ledger.clinic import PERSONAS, Clinic, MakeClinic, chart_of, state_files
+from tests.ledger.test_waiting_calls import locked
 from tests.security.lab import free_port
 
 
@@ -58,6 +59,38 @@ def test_old_rows_are_deleted_a_part_at_a_time(
     pauses: list[int] = []
     assert clinic.ledger.prune(lambda: pauses.append(1)) == 25
     assert len(pauses) == 3
+
+
+def test_calls_that_wait_are_written_while_old_ones_are_deleted(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleting the rows of a year may take minutes; nothing else waits for its end."""
+    monkeypatch.setattr("cds_service.ledger.keeping._ROWS_AT_ONCE", 1)
+    for _ in range(3):
+        clinic.open("resolved")
+    clinic.pass_time(days=1_000)
+    with locked(clinic.place):
+        clinic.open("resolved")
+    waiting = [clinic.ledger.calls.waiting]
+
+    def between() -> None:
+        clinic.ledger.catch_up()
+        waiting.append(clinic.ledger.calls.waiting)
+
+    assert clinic.ledger.prune(between) == 3
+    assert waiting[:2] == [1, 0]
+
+
+def test_deleted_comment_is_in_no_file_while_the_service_runs(clinic: Clinic) -> None:
+    """What a user wrote about somebody is gone when its time is over, not only out of sight."""
+    assert clinic.place.file is not None
+    folder = clinic.place.file.parent
+    comment = {"overrideReason": {"userComment": "Mrs Canary told me so"}}
+    clinic.send(clinic.item(clinic.open()[0], "overridden", **comment))
+    assert b"Mrs Canary" in state_files(folder)
+    clinic.pass_time(days=1_000)
+    assert clinic.ledger.prune() > 0
+    assert b"Mrs Canary" not in state_files(folder)
 
 
 def test_nothing_of_a_patient_is_in_the_files_of_the_ledger(new_clinic: MakeClinic) -> None:

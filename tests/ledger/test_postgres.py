@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import gc
+import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from click.testing import CliRunner
+from msgspec.structs import replace
+from sqlalchemy import insert
+from structlog.testing import capture_logs
 
+from cds_service.cli import main
+from cds_service.commands import ledger_reading
 from cds_service.errors import SettingsError
 from cds_service.knowledge.model import Knowledge
 from cds_service.ledger.calls import CallLedger
 from cds_service.ledger.database import Database
 from cds_service.ledger.migrating import migrate, prepare
-from cds_service.ledger.place import AT_LEISURE, LedgerPlace
+from cds_service.ledger.place import AT_LEISURE, CALLS, LedgerPlace
+from cds_service.ledger.quickly import RowRefusedError
 from cds_service.ledger.tables import CALL, FEEDBACK, METADATA, SNOOZE
+from cds_service.reporting.watching import SLOW_MS
 from cds_service.turns import Turns
 from tests.ledger.clinic import Json, card_id, chart_of, rows
 from tests.ledger.postgres import PASSWORD, Postgres
 from tests.ledger.served import Site, fresh_call, make_site, override
 from tests.ledger.test_faults import now, until
+from tests.ledger.test_waiting_calls import CALL_RECORD
 
 pytestmark = pytest.mark.integration
+READER = "a-reader-of-this-test-and-nobody-else"
 
 
 @pytest.fixture
@@ -136,6 +150,102 @@ def test_database_that_stops_costs_no_answer_and_is_used_again_when_it_is_back(
     assert first.feedback(override(card, now())).status_code == 200
     assert post(second, fresh_call()) == 200
     assert len(rows(first.place, FEEDBACK)) == 2
+
+
+def test_row_the_database_refuses_costs_no_other(place: LedgerPlace) -> None:
+    """One call that cannot be kept does not keep all later ones waiting, and is said."""
+    ledger = CallLedger(Database(place))
+    with capture_logs() as logs:
+        for call in (CALL_RECORD, replace(CALL_RECORD, role="r" * 65), CALL_RECORD):
+            ledger.keep(call)
+    assert (ledger.waiting, ledger.counts.kept, ledger.counts.lost) == (0, 2, 1)
+    assert ledger.database.is_writable
+    assert logs == [{"event": "calls_lost", "log_level": "error", "calls": 1}]
+    ledger.database.close()
+
+
+def test_feedback_the_database_refuses_leaves_the_ledger_in_order(place: LedgerPlace) -> None:
+    """Only the feedback that cannot be kept is refused; health and other calls do not suffer."""
+    database = Database(place)
+    with pytest.raises(RowRefusedError):
+        database.write_feedback(
+            lambda connection: connection.execute(insert(SNOOZE), {"client": "c" * 65})
+        )
+    assert database.is_writable
+    database.close()
+
+
+def test_database_that_hangs_delays_no_answer_but_the_first(
+    hosts: tuple[Site, Site], postgres: Postgres
+) -> None:
+    """Its host takes connections and nothing answers: calls do not wait for it again and again."""
+    first, _ = hosts
+    first.open()
+    calls = [fresh_call() for _ in range(30)]
+    took = []
+    with postgres.hanging():
+        for call in calls:
+            begun = time.monotonic()
+            assert first.post(call, ehr="north").status_code == 200
+            took.append(time.monotonic() - begun)
+            time.sleep(0.1)  # long enough for several attempts to find the database again
+        assert first.health().startswith("cannot be written")
+    assert len([seconds for seconds in took if seconds > SLOW_MS / 1000]) <= 1
+    assert until(lambda: first.health() == "in order")
+    names = {call["hookInstance"] for call in calls}
+    assert until(lambda: names <= {row["hook_instance"] for row in rows(first.place, CALL)})
+
+
+def test_metrics_tell_of_a_database_that_hangs(
+    tmp_path: Path, place: LedgerPlace, postgres: Postgres
+) -> None:
+    """Whoever watches must hear of it, so the answer does not wait for the database."""
+    for name, text in (("password", PASSWORD), ("token", READER)):
+        (tmp_path / name).write_text(text + "\n")
+    (tmp_path / "token").chmod(0o600)
+    lines = f'''url = "{place.url}"\npassword_file = "password"
+[metrics]\ntoken_file = "token"\n[explain]\ntoken_file = "token"'''
+    site = make_site(tmp_path, ledger=lines)
+
+    def read(address: str) -> requests.Response:
+        return requests.get(
+            f"http://127.0.0.1:{site.port}{address}",
+            headers={"Authorization": f"Bearer {READER}"},
+            timeout=5,
+        )
+
+    with site.running():
+        site.open()
+        with postgres.hanging():
+            metrics = read("/metrics")
+            explained = read(f"/explain/{fresh_call()['hookInstance']}")
+    assert metrics.status_code == 200
+    assert "\ncds_alarms_readable 0.0\n" in metrics.text
+    assert explained.status_code == 503
+
+
+@pytest.mark.parametrize("command", ["report", "explain d1577c69-dfbe-44ad-ba6d-3e05e953b2ea"])
+def test_command_on_a_database_that_hangs_ends_with_a_sentence(
+    command: str,
+    tmp_path: Path,
+    place: LedgerPlace,
+    postgres: Postgres,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever wants the numbers reads what to look at, not a hundred lines of a program."""
+    monkeypatch.setattr(ledger_reading, "AT_LEISURE", CALLS)
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+    site = make_site(tmp_path, ledger=f'url = "{place.url}"\npassword_file = "password"')
+    config = tmp_path / "cds.toml"
+    config.write_text(site.config)
+    with warnings.catch_warnings(), postgres.hanging():
+        warnings.simplefilter("ignore", ResourceWarning)  # the driver leaves its socket open
+        result = CliRunner().invoke(main, [*command.split(), "--config", str(config)])
+        said = (result.exit_code, result.output)
+        del result
+        gc.collect()
+    assert said[0] == 2
+    assert "the ledger cannot be read (TimeoutError)" in said[1]
 
 
 def test_no_acknowledged_feedback_is_lost_when_a_service_is_killed(

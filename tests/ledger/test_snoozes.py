@@ -158,6 +158,23 @@ def test_not_clinically_indicated_holds_only_while_the_facts_stay(clinic: Clinic
     assert SCAN in clinic.shown(prefetch=chart)
 
 
+def test_scan_blocked_by_an_implant_comes_back_with_a_new_weakness(clinic: Clinic) -> None:
+    """Not indicated for the pain of last month says nothing about a leg that is weak since."""
+    blocked = card_of(clinic.open("pacemaker"), "IMG-ALT")
+    clinic.override(blocked, "not-clinically-indicated")
+    clinic.pass_time(days=30)
+    assert "IMG-ALT" not in clinic.shown("pacemaker")
+    chart = chart_of("pacemaker")
+    patient, today = chart["patient"]["id"], clinic.clock[0].date()
+    grades = [_weak_foot(patient, today - timedelta(days=days)) for days in (28, 2)]
+    chart["findings"] = {
+        "resourceType": "Bundle",
+        "type": "searchset",
+        "entry": [{"resource": grade} for grade in grades],
+    }
+    assert "IMG-ALT" in clinic.shown(prefetch=chart)
+
+
 def test_timed_reason_ends_with_another_operation(clinic: Clinic) -> None:
     """What was said about one operation says nothing about the next."""
     chart = chart_of("no-relief")
@@ -211,3 +228,26 @@ def _another_score(chart: Json) -> Resource:
     scores = [entry["resource"] for entry in chart["scores"]["entry"]]
     score = next(each for each in scores if each["code"].get("text", "").startswith("Leg pain"))
     return {**score, "id": "newest", "effectiveDateTime": f"{MORNING:%Y-%m-%d}T06:00:00Z"}
+
+
+def _weak_foot(patient: str, day: date) -> Resource:
+    """Return a grade of 4 of 5 for lifting the left foot."""
+    system = "http://post-laminectomy-cds.example/fhir/CodeSystem/finding"
+    return {
+        "resourceType": "Observation",
+        "id": f"grade-{day}",
+        "status": "final",
+        "code": {"coding": [{"system": system, "code": "mrc-grade"}]},
+        "subject": {"reference": f"Patient/{patient}"},
+        "effectiveDateTime": f"{day}",
+        "bodySite": {"coding": [{"system": "http://snomed.info/sct", "code": "7771000"}]},
+        "valueQuantity": {"value": 4},
+        "component": [
+            {
+                "code": {"coding": [{"system": system, "code": "muscle"}]},
+                "valueCodeableConcept": {
+                    "coding": [{"system": system, "code": "tibialis-anterior"}]
+                },
+            }
+        ],
+    }

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from cds_service.ledger import calls as module
+from cds_service.ledger import keeping
 from cds_service.ledger.calls import CallLedger
 from cds_service.ledger.database import Database, LedgerLostError
 from cds_service.ledger.place import LedgerPlace
@@ -37,11 +41,13 @@ class Breakable(Database):
         self.is_broken = False
         self.loses_the_answer = False
 
-    def write_call(self, work: QuickWork[None]) -> None:  # type: ignore[override] # one use of it
+    def write_call(  # type: ignore[override] # one use of it
+        self, work: QuickWork[None], *, insists: bool = False
+    ) -> None:
         """Write, or fail as told."""
         if self.is_broken:
             raise LedgerLostError
-        super().write_call(work)
+        super().write_call(work, insists=insists)
         if self.loses_the_answer:
             raise LedgerLostError
 
@@ -151,6 +157,69 @@ def test_ledger_found_again_is_said_though_nothing_waits(
     health = clinic.client.get("/health/ready").get_json()["ledger"]
     assert health.startswith("cannot be written, ")
     assert health.endswith("; cannot be read, nothing is held back")
-    monkeypatch.setattr("cds_service.ledger.database._Road.is_paused", False)
-    clinic.ledger.look_again()
+    clinic.ledger.calls.look_again()
     assert clinic.client.get("/health/ready").get_json()["ledger"] == "in order"
+
+
+def test_feedback_that_waits_for_other_feedback_does_not_make_the_ledger_lost(
+    clinic: Clinic,
+) -> None:
+    """A large batch keeps the next one waiting: that is sent again, and calls do not suffer."""
+    card = clinic.open()[0]
+    with clinic.ledger.database._ready().feedback.connect():
+        assert clinic.send(clinic.item(card, "overridden")).status_code == 503
+    assert clinic.ledger.database.is_writable
+    assert clinic.send(clinic.item(card, "overridden")).status_code == 200
+
+
+def test_looking_for_the_ledger_counts_no_call_whose_cards_were_all_shown(
+    database: Breakable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number is that of calls, not of the seconds the ledger was away."""
+
+    def lost(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(database, "_ready", lost)
+    ledger = CallLedger(database)
+    assert ledger.snoozes("a") == ()
+    for _ in range(3):
+        ledger.look_again()
+    assert ledger.counts.snoozes_unread == 1
+
+
+def test_calls_that_wait_are_written_when_the_service_ends(clinic: Clinic) -> None:
+    """The ledger was locked until just now, and nobody calls again."""
+    clinic.open()
+    with locked(clinic.place):
+        clinic.open()
+        assert clinic.ledger.calls.waiting == 1
+    clinic.ledger.close()
+    assert len(clinic.rows(CALL)) == 2
+
+
+def test_calls_that_are_lost_when_the_service_ends_are_said(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator learns how many calls the numbers of this day lack."""
+    monkeypatch.setattr(keeping, "_LAST_SECONDS", 0.2)
+    clinic.open()
+    with locked(clinic.place), capture_logs() as logs:
+        for _ in range(3):
+            clinic.open()
+        clinic.ledger.close()
+    assert {"event": "calls_lost", "log_level": "error", "calls": 3} in logs
+    assert clinic.ledger.calls.counts.lost == 3
+
+
+@contextmanager
+def locked(place: LedgerPlace) -> Iterator[None]:
+    """Hold the ledger's file, as another program may."""
+    assert place.file is not None
+    holder = sqlite3.connect(place.file, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        holder.execute("ROLLBACK")
+        holder.close()

@@ -6,7 +6,15 @@ from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
 from cds_service.evaluation.answers import NO, Answer, any_of, found, of
-from cds_service.evaluation.assessment import Finding, Indicator, Note, Proposal, Term, Word
+from cds_service.evaluation.assessment import (
+    Evidence,
+    Finding,
+    Indicator,
+    Note,
+    Proposal,
+    Term,
+    Word,
+)
 from cds_service.evaluation.case import CT_SCANS, MRI, Case
 from cds_service.evaluation.pain import PERSISTENT, Course, Driver
 from cds_service.evaluation.readings import once
@@ -240,16 +248,21 @@ def _score_words(case: Case) -> dict[str, Word]:
     return words
 
 
+def _pain_evidence(case: Case) -> tuple[Evidence, ...]:
+    """Return the scores that drive, with the last one from before surgery."""
+    leading = case.pain.leading
+    if leading is None:
+        return ()
+    return score_evidence((*leading.before[-1:], *leading.series), leading.driver.value)
+
+
 def _with_mri(finding: Finding, case: Case, priority: str) -> Finding:
     """Add scores, caveat, MRI choices and, where infection is likely, blood tests."""
-    leading = case.pain.leading
-    scores = () if leading is None else (*leading.before[-1:], *leading.series)
-    name = leading.driver.value if leading is not None else "pain"
     finding = replace(
         finding,
         indicator=Indicator.WARNING,
         notes=(*finding.notes, *_reading_caveat(case)),
-        evidence=score_evidence(scores, name),
+        evidence=_pain_evidence(case),
         reason_references=pain_references(case),
     )
     finding = propose_mri(finding, case, ScanWish(priority=priority, offers_both=True))
@@ -318,12 +331,14 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
     is_unsafe = case.cautions.is_documented_unsafe
     by_deficit, by_return, _ = is_mri_wanted(case)
     is_urgent = by_deficit.is_yes or (case.leg_fires("pain-severe").is_yes and by_return.is_yes)
+    weak = case.motor.stable if is_deficit_imaged(case).is_yes else ()
     finding = replace(
         finding,
         indicator=Indicator.WARNING,
         variant="default" if is_unsafe else "unknown",
         words=_score_words(case),
         notes=(implant_note(case), *_reading_caveat(case)),
+        evidence=(*deficit_evidence(case, weak), *_pain_evidence(case)),
         reason_references=pain_references(case),
         reason_code=(
             "motor-weakness" if by_deficit.is_yes else pain_reason(case, case.pain.driver)

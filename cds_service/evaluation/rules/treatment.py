@@ -32,6 +32,7 @@ from cds_service.evaluation.rules.weighing import (
 from cds_service.evaluation.rules.wording import (
     dated_evidence,
     implant_term,
+    measure_evidence,
     operation_words,
     pain_reason,
     pain_references,
@@ -404,5 +405,8 @@ def sacroiliac_joint(case: Case, earlier: Earlier) -> Finding:
         indicator=Indicator.INFO,
         words={"dss": case.dss},
         variant="default" if signs else "tests",
-        evidence=sign_evidence(signs),
+        evidence=(
+            *sign_evidence(signs),
+            *(measure_evidence(tests, "sij-tests") if is_positive else ()),
+        ),
     )
