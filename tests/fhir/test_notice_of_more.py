@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from cds_service.chart.supply import Key, State
+from cds_service.chart.supply import Key, State, Supply
 from cds_service.fhir import reasons
 from cds_service.fhir.gateway import Gateway
 from cds_service.trust.dialect import reading_form
@@ -19,15 +19,20 @@ from tests.fhir.test_prefetch_states import ONE, bundle, outcome
 MORE = outcome("warning", code="processing", detail="4119")
 NONE_FOUND = outcome("warning", code="processing", detail="4101")
 LOCKED = outcome("warning", code="processing", detail="4130")
-NOTHING = {"total": 0}
+
+
+def in_part(reason: str) -> Supply:
+    """Return the supply of a key with a gap."""
+    return Supply(state=State.PARTIAL, reason=reason)
+
 
 CASES = [
-    ((ONE, MORE), {}, State.SUPPLIED, None),
-    ((NONE_FOUND, MORE), NOTHING, State.EMPTY, None),
-    ((MORE,), NOTHING, State.EMPTY, None),
-    ((ONE, MORE), {"total": 2}, State.PARTIAL, reasons.FEWER_THAN_TOTAL),
-    ((ONE, MORE, LOCKED), {}, State.PARTIAL, reasons.REPORTED_NOT_AUTHORISED),
-    ((ONE, MORE, outcome("error")), {}, State.PARTIAL, reasons.REPORTED_PROBLEM),
+    (bundle(ONE, MORE), Supply(state=State.SUPPLIED)),
+    (bundle(NONE_FOUND, MORE, total=0), Supply(state=State.EMPTY)),
+    (bundle(MORE, total=0), Supply(state=State.EMPTY)),
+    (bundle(ONE, MORE, total=2), in_part(reasons.FEWER_THAN_TOTAL)),
+    (bundle(ONE, MORE, LOCKED), in_part(reasons.REPORTED_NOT_AUTHORISED)),
+    (bundle(ONE, MORE, outcome("error")), in_part(reasons.REPORTED_PROBLEM)),
 ]
 
 
@@ -37,27 +42,16 @@ def epic(*, is_notice: bool) -> ClientProfile:
     return replace(dev_profile(), reading=reading)
 
 
-@pytest.mark.parametrize(("entries", "fields", "state", "reason"), CASES)
-@pytest.mark.parametrize("is_sent", [True, False], ids=["sent", "pulled"])
+@pytest.mark.parametrize(("found", "supply"), CASES)
 def test_notice_makes_no_key_incomplete_and_hides_no_other_gap(
-    gateway: Gateway,
-    server: FaultServer,
-    entries: tuple[dict[str, object], ...],
-    fields: dict[str, int],
-    state: State,
-    reason: str | None,
-    *,
-    is_sent: bool,
+    gateway: Gateway, server: FaultServer, found: dict[str, object], supply: Supply
 ) -> None:
     """Whatever else the answer says against itself still counts, in prefetch and in a search."""
-    found = bundle(*entries, **fields)
-    sent = {Key.CONDITIONS: json.dumps(found).encode()} if is_sent else {}
+    client = epic(is_notice=True)
     server.behaviours["Condition"] = sends(found)
-    answers = gateway.answers(call(server, **sent), epic(is_notice=True), deadline(2))
-    assert (answers[Key.CONDITIONS].supply.state, answers[Key.CONDITIONS].supply.reason) == (
-        state,
-        reason,
-    )
+    for sent in ({Key.CONDITIONS: json.dumps(found).encode()}, {}):
+        answers = gateway.answers(call(server, **sent), client, deadline(2))
+        assert answers[Key.CONDITIONS].supply == supply
 
 
 def test_warning_is_a_gap_unless_the_site_says_otherwise(
