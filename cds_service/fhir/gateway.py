@@ -311,10 +311,11 @@ def _add_medications(answers: dict[str, KeyAnswer], client: ClientProfile, acces
     if not missing or access.deadline.has_passed:
         return
     key, allowance = Key.MEDICATION_REQUESTS, Allowance()
-    pulls = [
-        Pull(key, access, question(access.base, path, by_post=client.searches_by_post), allowance)
+    asked = [
+        question(access.base, path, by_post=client.searches_by_post)
         for path in access.searches.of_medications(missing)
     ]
+    pulls = [Pull(key, access, one, allowance, about="Medication") for one in asked]
     run_side_by_side([pull.run() for pull in pulls], access.deadline)
     found = medications_among([pull.answer() for pull in pulls], missing)
     answers[key] = replace(answers[key], resources=(*answers[key].resources, *found))

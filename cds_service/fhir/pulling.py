@@ -47,14 +47,23 @@ class Pull:
     """One search, page by page; what has arrived can be taken at any time."""
 
     def __init__(
-        self, key: str, access: Access, first: Question | FirstPage | None, allowance: Allowance
+        self,
+        key: str,
+        access: Access,
+        first: Question | FirstPage | None,
+        allowance: Allowance,
+        *,
+        about: str | None = None,
     ) -> None:
-        """Begin with *first*; *allowance* is shared by all searches of *key*."""
+        """Begin with *first*; *allowance* is shared by all searches of *key*.
+
+        *about* names what is asked for, if that is something else than *key* itself.
+        """
         self.key = key
         self._access = access
         self._first = first
         self._allowance = allowance
-        self._terms = access.terms(key, allowance)
+        self._terms = access.terms(about or key, allowance)
         self._pages: list[Page] = []
         self._cut: str | None = None
         self._ended_at: float | None = None

@@ -17,6 +17,7 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.trust.profile import dev_profile
 from tests.changing import replace
 from tests.everything_written import ACCESS_TOKEN
+from tests.fhir import fault_server
 from tests.fhir.chart_parts import RXNORM, Resource, chart_read, concept, drug_order, procedure
 from tests.fhir.fault_server import FaultServer, Handler
 
@@ -152,6 +153,18 @@ def test_refused_search_leaves_the_gap_that_was_there(
     chart = read(gateway, knowing, knowledge, prescription("a", "Medication/m-1.x"))
     assert chart.supply[Key.MEDICATION_REQUESTS].reason == reasons.UNREADABLE_ENTRY
     assert len(chart.procedures) == 1
+
+
+def test_server_too_busy_for_drugs_is_still_asked_for_prescriptions(
+    gateway: Gateway, knowing: FaultServer, knowledge: Knowledge
+) -> None:
+    """Of the second call, too, only the drug is not known."""
+    knowing.behaviours["Medication"] = fault_server.status(503, Retry_After="30")
+    order = prescription("a", "Medication/m-1.x")
+    for _ in range(2):
+        chart = read(gateway, knowing, knowledge, order, is_sent=False)
+        assert chart.supply[Key.MEDICATION_REQUESTS].reason == reasons.UNREADABLE_ENTRY
+    assert len(searched(knowing)) == 1
 
 
 def test_many_drugs_are_asked_for_in_a_few_searches_the_active_ones_first(
