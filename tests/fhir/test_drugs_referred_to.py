@@ -14,7 +14,7 @@ from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.gateway import Gateway
 from cds_service.hooks.request import HookRequest
 from cds_service.knowledge.model import Knowledge
-from cds_service.trust.profile import dev_profile
+from cds_service.trust.profile import ClientProfile, dev_profile
 from tests.changing import replace
 from tests.everything_written import ACCESS_TOKEN
 from tests.fhir import fault_server
@@ -57,7 +57,7 @@ def read(
     knowledge: Knowledge,
     *orders: Resource,
     is_sent: bool = True,
-    by_post: bool = False,
+    client: ClientProfile | None = None,
 ) -> Chart:
     """Return the chart with *orders*, sent as prefetch or read from the server."""
     prefetch: dict[str, bytes | None] = {}
@@ -74,7 +74,7 @@ def read(
         is_token_expired=False,
         prefetch=prefetch,
     )
-    client = replace(dev_profile(fhir_bases=(server.base,)), searches_by_post=by_post)
+    client = client or dev_profile(fhir_bases=(server.base,))
     answers = gateway.answers(request, client, Deadline.after(5, time.monotonic))
     return chart_read(answers, knowledge)
 
@@ -101,7 +101,9 @@ def test_drug_is_asked_for_by_post_where_a_site_wants_that(
     gateway: Gateway, knowing: FaultServer, knowledge: Knowledge
 ) -> None:
     """No id stands in a URL then."""
-    chart = read(gateway, knowing, knowledge, prescription("a", "Medication/m-1.x"), by_post=True)
+    client = replace(dev_profile(fhir_bases=(knowing.base,)), searches_by_post=True)
+    order = prescription("a", "Medication/m-1.x")
+    chart = read(gateway, knowing, knowledge, order, client=client)
     assert len(chart.drugs) == 1
     assert ("/fhir/Medication/_search", b"_id=m-1.x&_count=200") in knowing.bodies
 
@@ -160,9 +162,10 @@ def test_server_too_busy_for_drugs_is_still_asked_for_prescriptions(
 ) -> None:
     """Of the second call, too, only the drug is not known."""
     knowing.behaviours["Medication"] = fault_server.status(503, Retry_After="30")
+    client = dev_profile(fhir_bases=(knowing.base,))
     order = prescription("a", "Medication/m-1.x")
     for _ in range(2):
-        chart = read(gateway, knowing, knowledge, order, is_sent=False)
+        chart = read(gateway, knowing, knowledge, order, is_sent=False, client=client)
         assert chart.supply[Key.MEDICATION_REQUESTS].reason == reasons.UNREADABLE_ENTRY
     assert len(searched(knowing)) == 1
 
