@@ -3,6 +3,8 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
+# One process more than processors: many tests wait for servers they have started.
+TESTERS ?= $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))' 2>/dev/null)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo serve test lint types imports knowledge check conformance vignettes mutate bench \
@@ -35,7 +37,7 @@ serve: install ## Serve on this machine without client authentication
 	@$(PY) -m cds_service serve --dev
 
 test: install ## Run every test, with coverage
-	$(PY) -m pytest -q -n auto --dist loadfile --cov=cds_service --cov-branch --cov-report=term:skip-covered
+	$(PY) -m pytest -q -n $(TESTERS) --dist loadfile --cov=cds_service --cov-branch --cov-report=term:skip-covered
 
 lint: install ## Check style, formatting, YAML and security patterns
 	$(PY) -m ruff check .
