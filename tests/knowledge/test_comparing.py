@@ -32,6 +32,15 @@ def ours() -> Knowledge:
     return load_knowledge()
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a few cases: opioids, smoking and scans."""
+    folder = tmp_path_factory.mktemp("cases")
+    for name in ("opioids", "pain-care", "imaging"):
+        shutil.copy(VIGNETTES / f"{name}.yaml", folder)
+    return folder
+
+
 @pytest.fixture
 def edited(tmp_path: Path) -> Edited:
     """Return a maker of copies of our content with one piece of text replaced."""
@@ -162,24 +171,24 @@ def test_diff_of_equal_content_says_so() -> None:
     assert "made-up patients are answered as before." in result.output
 
 
-def test_diff_names_the_patients_who_notice(edited: Edited) -> None:
+def test_diff_names_the_patients_who_notice(edited: Edited, few: Path) -> None:
     """A dose limit moved from 50 to 60 is met by the patient on 50, and by few others."""
     folder = edited("thresholds/mme-high.yaml", "value: 50", "value: 60")
-    result = diff(cards_folder(), folder, "--cases", VIGNETTES)
+    result = diff(cards_folder(), folder, "--cases", few)
     assert "opioids: An opioid of 50 MME a day is a warning, 49 is not" in result.output
     assert "  OPIOID-W is no longer shown\n  OPIOID is now shown" in result.output
 
 
-def test_diff_of_a_switched_off_card_says_it_is_no_longer_shown(edited: Edited) -> None:
+def test_diff_of_a_switched_off_card_says_it_is_no_longer_shown(edited: Edited, few: Path) -> None:
     """Switching a card off is seen in the answers, not only in the file."""
     folder = edited("templates/smoke.yaml", "enabled: true", "enabled: false")
-    assert "SMOKE is no longer shown" in diff(cards_folder(), folder, "--cases", VIGNETTES).output
+    assert "SMOKE is no longer shown" in diff(cards_folder(), folder, "--cases", few).output
 
 
-def test_diff_as_json_holds_the_same_facts(edited: Edited) -> None:
+def test_diff_as_json_holds_the_same_facts(edited: Edited, few: Path) -> None:
     """A program that gates a release reads what people read."""
     folder = edited("thresholds/mme-high.yaml", "value: 50", "value: 60")
-    result = diff(cards_folder(), folder, "--cases", VIGNETTES, "--format", "json")
+    result = diff(cards_folder(), folder, "--cases", few, "--format", "json")
     document = json.loads(result.output)
     [change] = document["changes"]
     assert (change["kind"], change["id"]) == ("threshold", "mme-high")
@@ -197,11 +206,11 @@ def test_diff_lays_a_site_folder_over_ours(tmp_path: Path) -> None:
     assert "card SMOKE (Smoking)\n  switched on: was: yes; is now: no" in result.output
 
 
-def test_number_that_counts_from_a_later_day_is_noticed(edited: Edited) -> None:
+def test_number_that_counts_from_a_later_day_is_noticed(edited: Edited, few: Path) -> None:
     """A committee reads who is answered differently from that day on, not that nobody is."""
     later = '  - {from: "2026-07-01", value: 84, source: design-judgement, locator: B}'
     folder = edited("thresholds/workup-day.yaml", "status: draft", f"{later}\nstatus: draft")
-    result = diff(cards_folder(), folder, "--cases", VIGNETTES)
+    result = diff(cards_folder(), folder, "--cases", few)
     assert "IMG-MRI-NR is now shown" in result.output
     assert "(from 2026-07-01 on)" in result.output
 
