@@ -28,12 +28,12 @@ _LEG_SITE = re.compile(
     re.IGNORECASE,
 )
 _BACK = re.compile(
-    r"\b(?:(?<!upper )(?<!mid )(?<!mid-)(?<!middle )back(?!\W{1,3}(?:upper|mid))|"
-    r"lumbar|lbp|lumbosacral)\b",
+    r"\b(?:low(?:er)?[ -]back|lumbar|lbp|lumbosacral|"
+    r"(?<!upper[ -])(?<!mid[ -])(?<!middle[ -])back(?![ ,(/-]{1,3}(?:upper|mid(?:dle)?)\b))\b",
     re.IGNORECASE,
 )
 _NOT_LOW_BACK = re.compile(
-    r"\b(?:(?:upper|mid|middle)[ -]back|back\W{1,3}(?:upper|mid))", re.IGNORECASE
+    r"\b(?:(?:upper|mid|middle)[ -]back|back[ ,(/-]{1,3}(?:upper|mid(?:dle)?))\b", re.IGNORECASE
 )
 """A part of the back that no lumbar operation is about."""
 _ELSEWHERE = re.compile(

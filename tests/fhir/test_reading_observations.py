@@ -235,7 +235,13 @@ def test_pain_elsewhere_is_not_pain_of_this_operation(
     assert chart.set_aside[0].reason == reasons.OTHER_SITE
 
 
-@pytest.mark.parametrize("words", ["Upper back", "Mid-back", "Back, upper", "Back (mid)"])
+UPPER_BACK = [
+    *("Upper back", "upper-back pain", "Mid-back", "Middle-back"),
+    *("Back, upper", "Back/upper", "Back (mid)", "Back - middle"),
+]
+
+
+@pytest.mark.parametrize("words", UPPER_BACK)
 def test_pain_of_the_upper_back_is_not_of_this_operation(read: ReadChart, words: str) -> None:
     """No lumbar operation is about it, whether the body site or the name of the score says so."""
     for place in ({"bodySite": {"text": words}}, {"code": concept(LOINC, "72514-3", words)}):
@@ -250,6 +256,9 @@ def test_pain_of_the_upper_back_is_not_of_this_operation(read: ReadChart, words:
         ("LLE", Site.LEG),
         ("RLE pain", Site.LEG),
         ("LBP", Site.BACK),
+        ("Lower back midline", Site.BACK),
+        ("Low back, middle", Site.BACK),
+        ("Back (midline)", Site.BACK),
         ("Mid to low back", Site.BACK),
         ("Upper and lower back", Site.BACK),
         ("Upper back, left leg", Site.LEG),
