@@ -141,6 +141,15 @@ def test_emergency_shown_whatever_the_day_takes_the_place_of_its_milder_card(
     assert list(answered.shown) == ["RF-CES"]
 
 
+def test_new_weakness_is_told_beside_an_emergency_shown_whatever_the_day(
+    knowledge: Knowledge,
+) -> None:
+    """It claims less than cauda equina syndrome, and says what else is there."""
+    syndrome = condition(SNOMED, "192970008", TODAY)
+    weak = strength({"valueInteger": 2}, LEFT, effectiveDateTime=TODAY)
+    assert list(answered_with(knowledge, TWIN, syndrome, weak).shown) == ["RF-CES", "RF-MOTOR"]
+
+
 def test_half_dated_second_entry_alone_asks_for_its_day(knowledge: Knowledge) -> None:
     """Without a red flag nothing but the date is asked for, and no day is said to be missing."""
     answered = answered_with(knowledge, TWIN)

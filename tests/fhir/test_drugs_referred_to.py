@@ -185,3 +185,13 @@ def test_many_drugs_are_asked_for_in_a_few_searches_the_active_ones_first(
     assert len(paths) == 8
     assert max(map(len, paths)) < 2000
     assert any(path.startswith(f"/fhir/Medication?_id={names[-1]}") for path in paths)
+
+
+def test_more_prescriptions_than_a_patient_has_are_not_looked_at(
+    gateway: Gateway, knowing: FaultServer, knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first ones refer to is asked for."""
+    monkeypatch.setattr("cds_service.fhir.medications._MOST_LOOKED_AT", 2)
+    orders = [prescription(name, f"Medication/{name}") for name in ("a", "b", "c")]
+    read(gateway, knowing, knowledge, *orders)
+    assert searched(knowing) == ["/fhir/Medication?_id=a,b&_count=200"]

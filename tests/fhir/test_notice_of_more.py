@@ -71,4 +71,5 @@ def test_bare_warning_brings_nothing_in_either_reading(
     """Without a Bundle around it nobody looked."""
     sent = {Key.CONDITIONS: json.dumps(MORE).encode()}
     answers = gateway.answers(call(server, **sent), epic(is_notice=True), deadline(2))
-    assert answers[Key.CONDITIONS].supply.state is State.NOT_SUPPLIED
+    supply = answers[Key.CONDITIONS].supply
+    assert (supply.state, supply.reason) == (State.NOT_SUPPLIED, reasons.REPORTED_MORE)

@@ -17,6 +17,7 @@ from cds_service.fhir.gateway import Gateway
 from cds_service.fhir.http import FhirServer, Question, Terms
 from cds_service.fhir.queries import TYPES
 from cds_service.fhir.side_by_side import Steps
+from cds_service.knowledge.model import Knowledge
 from cds_service.trust.profile import dev_profile
 from cds_service.turns import Turns
 from tests.fhir import fault_server
@@ -131,20 +132,39 @@ def test_part_of_the_server_that_is_busy_takes_no_other_with_it(
         missing = {key for key, answer in answers.items() if answer.supply.has_failed}
         assert missing == {Key.DEVICES}
     assert len(server.asked("Device")) == 1
+    assert gateway.paused_servers() == ()
 
 
 @pytest.mark.parametrize("headers", [{}, {"Retry_After": "30"}])
 def test_server_whose_every_part_is_busy_is_left_alone(
     gateway: Gateway, server: FaultServer, headers: dict[str, str]
 ) -> None:
-    """The next call asks nothing."""
-    client = dev_profile()
+    """The next call asks nothing, and the operators see it."""
+    client = dev_profile(fhir_bases=(server.base,))
     server.behaviours |= dict.fromkeys(TYPES.values(), fault_server.status(503, **headers))
     gateway.answers(call(server), client, deadline())
     seen = len(server.seen)
     answers = gateway.answers(call(server), client, deadline())
     assert len(server.seen) == seen
     assert {answer.supply.reason for answer in answers.values()} == {reasons.SERVER_PAUSED}
+    assert gateway.paused_servers() == ((client.id, server.base),)
+
+
+@pytest.mark.parametrize(("later", "times"), [(59, 1), (61, 2)])
+def test_part_of_a_server_is_left_alone_for_a_minute_at_most(
+    knowledge: Knowledge, server: FaultServer, later: int, times: int
+) -> None:
+    """However long it asks for."""
+    begun = time.monotonic()
+    now = [begun]
+    gateway = Gateway(knowledge, lambda: now[0])
+    client = dev_profile()
+    server.behaviours["Condition"] = fault_server.status(503, Retry_After="9" * 400)
+    gateway.answers(call(server), client, deadline())
+    now[0] = begun + later
+    gateway.answers(call(server), client, deadline())
+    assert len(server.asked("Condition")) == times
+    gateway.close()
 
 
 def test_limit_on_requests_is_kept_by_all_of_them(gateway: Gateway, server: FaultServer) -> None:

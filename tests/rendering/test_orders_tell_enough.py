@@ -129,6 +129,21 @@ def test_radiologist_reads_which_implant_makes_a_myelogram_of_the_mri(
     assert "Implant - cardiac pacemaker, documented MR unsafe." in said
 
 
+def test_laboratory_reads_nothing_of_the_implant_that_holds_back_the_scan(
+    knowledge: Knowledge,
+) -> None:
+    """It is for whoever takes pictures."""
+    pacemaker = device(type=coded(SNOMED, "424921004"), safety=[{"text": "MR Unsafe"}])
+    infection = {
+        "resourceType": "Condition",
+        "code": coded(ICD, "M46.46"),
+        "onsetDateTime": ago(3),
+    }
+    answered = answered_with(knowledge, {"day": 40, "operation": "fusion"}, pacemaker, infection)
+    assert "pacemaker" in answered.card("RF-INF")["detail"]
+    assert "pacemaker" not in note(answered, "RF-INF")
+
+
 def test_emg_laboratory_reads_of_implant_and_bleeding_risk(knowledge: Knowledge) -> None:
     """The card asks to tell it; the order does."""
     pacemaker = device(type=coded(SNOMED, "424921004"), safety=[{"text": "MR Conditional"}])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from cds_service.knowledge.model import Knowledge
 from cds_service.vignettes.concepts import ICD, LOINC, SNOMED
 from cds_service.vignettes.running import AS_OF
@@ -338,3 +340,13 @@ def test_scan_that_calms_a_bladder_sign_has_to_be_read(knowledge: Knowledge) -> 
     assert f"**An MRI of {ago(2)} is on record (done or ordered): read it now**" in detail
     early = {**facts, "day": 10, "findings": {"urinary retention": 1}}
     assert "read it now" not in answered_with(knowledge, early).card("RF-POUR")["detail"]
+
+
+@pytest.mark.parametrize(("day", "is_read"), [(116, False), (117, True)])
+def test_scan_from_before_a_bladder_sign_says_nothing_of_it(
+    knowledge: Knowledge, day: int, *, is_read: bool
+) -> None:
+    """So long after the operation the sign is no emergency with or without a scan."""
+    facts = {"day": 120, "operation": "discectomy", "findings": {"urinary retention": 117}}
+    detail = answered_with(knowledge, {**facts, "done": {"MRI": [day]}}).card("RF-POUR")["detail"]
+    assert ("read it now" in detail) is is_read
