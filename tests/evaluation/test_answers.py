@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
-from cds_service.evaluation.answers import NO, YES, Answer, all_of, any_of, found, of
+from cds_service.evaluation.answers import NO, YES, Answer, PassedOver, all_of, any_of, found, of
 
 UNKNOWN = Answer(None, frozenset({"scores"}))
 OTHER = Answer(None, frozenset({"devices"}))
@@ -62,3 +64,23 @@ def test_answer_lists_end_at_the_first_that_decides() -> None:
     assert all_of([YES, UNKNOWN]).is_unknown
     assert all_of([]).is_yes
     assert of(flag=False).is_no
+
+
+def _passed(reference: str) -> PassedOver:
+    return PassedOver(
+        on=date(2026, 3, 1),
+        concept="mri-lumbar",
+        reference=reference,
+        is_order=False,
+        why="too-early",
+        written="2026-03-01",
+    )
+
+
+def test_answer_names_the_tests_that_did_not_count_where_they_decided() -> None:
+    """Two early MRIs are both named as no MRI; beside an MRI that counts none is."""
+    one, other = _passed("Procedure/1"), _passed("Procedure/2")
+    early, earlier = (found(flag=False, unread=frozenset(), passed_over=(p,)) for p in (one, other))
+    assert (early | earlier).passed_over == (early & earlier).passed_over == (one, other)
+    assert (early | YES).passed_over == (YES | early).passed_over == ()
+    assert (early & YES).passed_over == (YES & early).passed_over == (one,)

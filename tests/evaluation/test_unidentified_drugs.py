@@ -67,6 +67,8 @@ def test_nothing_is_asked_where_a_bleeding_risk_is_known(
     answered = _answered(knowledge, {**UNSAFE, **known})
     assert answered.shown["IMG-ALT"].variant == "bleeding"
     assert "could not be identified" not in _detail(answered, "IMG-ALT")
+    weak = _answered(knowledge, {**WEAK, **known})
+    assert "could not be identified" not in _detail(weak, "EMG-MOTOR")
 
 
 def test_no_myelogram_is_proposed_while_an_anticoagulant_cannot_be_excluded(
