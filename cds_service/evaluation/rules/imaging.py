@@ -428,12 +428,13 @@ def _fusion_ct_holds(case: Case, earlier: Earlier) -> list[Named]:
         ("CT already ordered", case.workup.is_ordered(*CT_SCANS, newest="order-lookback")),
         ("CT already done", _is_imaged(case, CT_SCANS, "fusion-ct-day")),
         ("the card on other imaging takes its place", of(is_met(earlier, "IMG-ALT"))),
-        ("non-union is already coded", _is_non_union_coded(case)),
+        ("non-union is already coded since the operation", _is_non_union_coded(case)),
     ]
 
 
 def _is_non_union_coded(case: Case) -> Answer:
-    coded = bool(case.signs.conditions("pseudarthrosis"))
+    """Return whether this fusion is known not to have united; an older one may be its reason."""
+    coded = "pseudarthrosis" in case.conclusions
     return found(coded, case.workup.unread((Key.CONDITIONS,)))
 
 
