@@ -82,5 +82,7 @@ def test_answer_names_the_tests_that_did_not_count_where_they_decided() -> None:
     one, other = _passed("Procedure/1"), _passed("Procedure/2")
     early, earlier = (found(flag=False, unread=frozenset(), passed_over=(p,)) for p in (one, other))
     assert (early | earlier).passed_over == (early & earlier).passed_over == (one, other)
+    assert (early | earlier).is_no
+    assert (early & earlier).is_no
     assert (early | YES).passed_over == (YES | early).passed_over == ()
     assert (early & YES).passed_over == (YES & early).passed_over == (one,)
