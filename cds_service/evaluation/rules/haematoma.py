@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from cds_service.chart.facts import Site
 from cds_service.chart.supply import Key
-from cds_service.evaluation.answers import NO, Answer, any_of, found, of
+from cds_service.evaluation.answers import NO, YES, Answer, any_of, found, of
 from cds_service.evaluation.assessment import Evidence, Finding, Indicator, Note, Term, Word
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.pain import Driver, Score, pain_scores
@@ -41,6 +41,10 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
     wound = _coded_haematoma(case, "haematoma-other")
     by_pain = _early_pain(case)
     by_code = found(bool(coded or wound), case.workup.unread((Key.CONDITIONS,)))
+    grounds = _pain_grounds(case, coded) if by_pain.is_yes else _coded_grounds(coded, wound)
+    is_critical = grounds is not None and grounds.is_critical
+    unknown = [part for part in (by_pain, by_code) if part.is_unknown]
+    is_emergency = any_of((of(is_critical), *unknown))
     finding = weigh(
         "RF-EDH",
         case,
@@ -48,13 +52,12 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
         lambda: [
             (
                 "a cauda equina or weakness emergency is already shown",
-                of(is_met(earlier, "RF-CES") or is_met(earlier, "RF-MOTOR")),
+                _is_told_above(earlier, is_emergency),
             )
         ],
     )
-    if not finding.is_met:
+    if grounds is None or not finding.is_met:
         return finding
-    grounds = _pain_grounds(case, coded) if by_pain.is_yes else _coded_grounds(coded, wound)
     undated = () if grounds.is_dated else (Note(key="date-not-recorded"),)
     finding = replace(
         finding,
@@ -82,6 +85,14 @@ class _Grounds(Struct, frozen=True, kw_only=True):
     evidence: tuple[Evidence, ...] = ()
 
 
+def _is_told_above(earlier: Earlier, is_emergency: Answer) -> Answer:
+    """Return whether a row above is shown; one that only warns does not hide an emergency."""
+    above = [earlier[card] for card in ("RF-CES", "RF-MOTOR") if is_met(earlier, card)]
+    if any(row.indicator is Indicator.CRITICAL for row in above):
+        return YES
+    return of(bool(above)) & ~is_emergency
+
+
 def _pain_grounds(case: Case, coded: Sequence[Sign]) -> _Grounds:
     scores = _latest_scores(case)
     is_dated = _is_second_sign_dated(case) or any(sign.is_dated for sign in coded)
@@ -96,8 +107,10 @@ def _pain_grounds(case: Case, coded: Sequence[Sign]) -> _Grounds:
     )
 
 
-def _coded_grounds(coded: Sequence[Sign], wound: Sequence[Sign]) -> _Grounds:
+def _coded_grounds(coded: Sequence[Sign], wound: Sequence[Sign]) -> _Grounds | None:
     signs = coded or wound
+    if not signs:
+        return None
     is_dated = any(sign.is_dated for sign in signs)
     return _Grounds(
         variant="coded" if coded else "wound",
