@@ -144,6 +144,15 @@ def test_examination_that_denies_an_entry_of_last_month_unconfirms_it(
     assert again.notes == ()
 
 
+def test_problem_recorded_after_an_examination_denied_it_stands(knowledge: Knowledge) -> None:
+    """With onset on day 50 and recorded on day 380, an examination of day 380 denies nothing."""
+    problem = replace(listed(50), onset=listed(50).recorded, recorded=listed(380).recorded)
+    same_day = row(knowledge, chart(knowledge, OPERATED, problem, examined(380, NO)))
+    later = row(knowledge, chart(knowledge, OPERATED, problem, examined(381, NO)))
+    assert [note.key for note in same_day.notes] == []
+    assert [note.key for note in later.notes] == ["denied"]
+
+
 def test_one_leg_without_numbness_says_nothing_of_the_other(knowledge: Knowledge) -> None:
     """The right leg is numb on days 50 and 370; the left one is not on day 380."""
     right = (examined(50, side=Side.RIGHT), examined(370, side=Side.RIGHT))
