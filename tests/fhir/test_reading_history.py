@@ -556,6 +556,28 @@ def test_daily_opioid_dose_is_computed_only_when_written_plainly(
     assert fact.is_daily_maximum is is_maximum
 
 
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        ("0.5", ("QOD", "Every other day")),
+        ("1", ("QD", "AM", "PM", "BED", "Daily", "Once daily", "Every day", "Nightly")),
+        ("1", ("Every morning", "Every evening", "At bedtime")),
+        ("2", ("BID", "Twice daily", "Twice a day", "2x daily", "Q12H")),
+        ("3", ("TID", "3 times a day", "Q8H")),
+        ("4", ("QID", "4x/day", "Every 6 hours")),
+        ("24", ("Q1H",)),
+    ],
+)
+def test_schedule_in_words_or_codes_says_how_often_a_day(
+    read: ReadChart, times: str, words: tuple[str, ...]
+) -> None:
+    """10 mg of oxycodone count 15 each time."""
+    for text in words:
+        for code in ({"text": text}, {"coding": [{"code": text}]}):
+            (fact,) = read(drug(dosageInstruction=[{**dose(10), "timing": {"code": code}}])).drugs
+            assert fact.mme_per_day == 15 * Decimal(times), code
+
+
 def test_drug_behind_a_reference_is_found_or_leaves_a_gap(read: ReadChart) -> None:
     """A contained or sent Medication is used; a missing one makes the drugs incomplete."""
     linked = drug(medicationReference={"reference": "#d"})
