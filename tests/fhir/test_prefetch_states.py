@@ -156,6 +156,26 @@ def test_value_of_a_key_has_the_right_state(
     assert len(answer.resources) == count
 
 
+def test_harmless_issue_before_a_grave_one_hides_nothing() -> None:
+    """A warning, then "not authorised", in one OperationOutcome: the list is in part."""
+    both = outcome("warning")
+    both["issue"] += outcome("warning", detail="4118")["issue"]
+    page = bundle(ONE, both)
+    answer = joined_answer((read_page(Key.CONDITIONS, json.dumps(page).encode()),))
+    assert (answer.supply.state, answer.supply.reason) == (
+        State.PARTIAL,
+        reasons.REPORTED_NOT_AUTHORISED,
+    )
+
+
+def test_problem_of_a_later_page_is_a_problem_of_the_answer() -> None:
+    """The first page is whole; the second says that something failed."""
+    pages = [bundle(ONE), bundle(OTHER, outcome("error"))]
+    answer = joined_answer([read_page(Key.CONDITIONS, json.dumps(page).encode()) for page in pages])
+    assert (answer.supply.state, answer.supply.reason) == (State.PARTIAL, REPORTED)
+    assert len(answer.resources) == len(pages)
+
+
 def test_included_entries_do_not_count_as_matches() -> None:
     """A page with one match and one included resource lacks the second match."""
     page = {
