@@ -185,3 +185,18 @@ def test_competing_diagnosis_is_named(display: str | None, variant: str, label: 
     row = {row.card: row for row in rows}["DX-RECHECK"]
     assert (row.verdict, row.variant) == (Verdict.MET, variant)
     assert [entry.label for entry in row.evidence] == [label]
+
+
+@pytest.mark.parametrize(
+    ("seen", "is_final", "is_target"), [(1, True, True), (0, True, False), (1, False, False)]
+)
+def test_report_of_a_lesion_is_a_reason_for_the_surgeon(
+    seen: int, *, is_final: bool, is_target: bool
+) -> None:
+    """A final report from the day after surgery on counts; one of that day or a draft does not."""
+    facts: Facts = {"day": 60, "operation": "discectomy", "leg": {-14: 8, 55: 2}}
+    chart = chart_of({**facts, "MRI report finds": {"disc herniation": seen}}, _knowledge())
+    reports = tuple(replace(report, is_final=is_final) for report in chart.reports)
+    rows = assess(replace(chart, reports=reports), _knowledge(), AS_OF).findings
+    found = {row.card for row in rows if row.verdict is Verdict.MET}
+    assert ("SURG-REV" in found) == is_target
