@@ -48,6 +48,14 @@ _ITEM_ANSWERS = {
     "answer-nearly-every-day": Decimal(3),
 }
 """What the answers of one PHQ-9 item count."""
+_ITEM = "phq9-item9"
+_ITEM_WORDS = {
+    "not at all": Decimal(0),
+    "several days": Decimal(1),
+    "more than half the days": Decimal(2),
+    "nearly every day": Decimal(3),
+}
+"""The words printed on its form."""
 PRESENT = "answer-present"
 ABSENT = "answer-absent"
 NO = "answer-no"
@@ -324,7 +332,7 @@ def _number(
     concept = min(part.concepts & _MEASURED, default=None)
     if concept is None:
         return None
-    if concept == "phq9-item9":
+    if concept == _ITEM:
         counted = [_ITEM_ANSWERS[name] for name in choice if name in _ITEM_ANSWERS]
         if counted:
             return units.Measured(value=max(counted))
@@ -348,10 +356,22 @@ def _quantity(valued: wire.Valued) -> wire.Quantity | None:
 
 
 def _worded_number(reader: Reader, concept: str, valued: wire.Valued) -> wire.Quantity | None:
-    """Return the number of a strength or a pain score that is given in words or as an answer."""
+    """Return the number of a strength, pain score or PHQ-9 item given in words or as an answer."""
     if concept == _STRENGTH:
         return _written_grade(valued)
+    if concept == _ITEM:
+        return _item_points(valued)
     return _rating(reader, valued) if concept == _RATING else None
+
+
+def _item_points(valued: wire.Valued) -> wire.Quantity | None:
+    """Return the points of an item answered "Several days" or "1 - several days"."""
+    text = _written(valued)
+    points = _ITEM_WORDS.get(plain_word(text))
+    if points is not None:
+        return wire.Quantity(value=points)
+    written = _rated(text)
+    return wire.Quantity(value=Decimal(written[1])) if written else None
 
 
 def _rating(reader: Reader, valued: wire.Valued) -> wire.Quantity | None:
@@ -380,10 +400,14 @@ def _rating_texts(reader: Reader, valued: wire.Valued) -> Iterable[str | None]:
 
 def _written_grade(valued: wire.Valued) -> wire.Quantity | None:
     """Return a strength written as "4-" or "2+/5": the number before the sign."""
-    answer = valued.value_codeable_concept
-    text = valued.value_string or (answer.text if answer is not None else None)
-    written = _fully_matched(_GRADE, text)
+    written = _fully_matched(_GRADE, _written(valued))
     return wire.Quantity(value=Decimal(written[1])) if written else None
+
+
+def _written(valued: wire.Valued) -> str | None:
+    """Return the words of a value."""
+    answer = valued.value_codeable_concept
+    return valued.value_string or (answer.text if answer is not None else None)
 
 
 def _fully_matched(pattern: re.Pattern[str], text: str | None) -> re.Match[str] | None:

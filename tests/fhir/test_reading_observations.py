@@ -421,6 +421,39 @@ def test_self_harm_item_is_read_from_its_answer(read: ReadChart, answer: str, va
     assert fact.value == value
 
 
+@pytest.mark.parametrize(
+    ("answer", "points"),
+    [
+        ("Not at all", 0),
+        ("Several days", 1),
+        (" more than half the days ", 2),
+        ("Nearly every day", 3),
+        ("1 - Several days", 1),
+        ("0-->not at all", 0),
+        ("3 (nearly every day)", 3),
+    ],
+)
+def test_self_harm_item_answered_in_the_words_of_its_form_is_read(
+    read: ReadChart, answer: str, points: int
+) -> None:
+    """An EHR that sends the words of the form and no LOINC answer means what the form means."""
+    for value in (
+        {"valueString": answer},
+        {"valueCodeableConcept": {"text": answer}},
+        {"valueCodeableConcept": {**concept("urn:oid:1.2.3", "77"), "text": answer}},
+    ):
+        (fact,) = read(observation("44260-8", **value)).observations
+        assert fact.value == points
+
+
+@pytest.mark.parametrize("answer", ["sometimes", "several days or more", "4 - always", "1 or 2"])
+def test_self_harm_item_in_other_words_is_set_aside_and_said(read: ReadChart, answer: str) -> None:
+    """Nothing is guessed from other words, and no number beyond the form counts."""
+    chart = read(observation("44260-8", valueString=answer))
+    assert not chart.observations
+    assert len(chart.set_aside) == 1
+
+
 def test_answers_are_named_by_our_value_sets(read: ReadChart) -> None:
     """Known answers by concept, unknown ones as another answer, booleans as present or absent."""
     smoker = observation("72166-2", valueCodeableConcept=concept(SNOMED, "449868002"))
