@@ -17,6 +17,8 @@ from cds_service.values import FhirDate, lazy
 DONE_KEYS = (Key.PROCEDURES, Key.DIAGNOSTIC_REPORTS, Key.IMAGING_STUDIES)
 VISIT_KEYS = (Key.PROCEDURES, Key.ENCOUNTERS)
 ORDER_KEYS = (Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS)
+_TREATMENTS = frozenset({"physiotherapy-order", "scs-referral"})
+"""Orders of which no diagnostic report tells, not even a preliminary one."""
 REFERRAL_KEYS = (Key.SERVICE_REQUESTS, *VISIT_KEYS)
 
 _Entry = ProcedureFact | ReportFact | EncounterFact | OrderFact
@@ -150,9 +152,10 @@ class Workup(Struct, frozen=True, dict=True):
 
     def is_ordered(self, *concepts: str, newest: str, from_day: int | None = None) -> Answer:
         """Return whether an order is open, no older than *newest* says, from *from_day* on."""
+        keys = (Key.SERVICE_REQUESTS,) if _TREATMENTS.issuperset(concepts) else ORDER_KEYS
         if self.recorded.isdisjoint(concepts):
-            return self._nothing(ORDER_KEYS)
-        return self.among(self.orders(*concepts), ORDER_KEYS, from_day=from_day, newest=newest)
+            return self._nothing(keys)
+        return self.among(self.orders(*concepts), keys, from_day=from_day, newest=newest)
 
     def is_referred(self, *concepts: str, newest: str, from_day: int | None = None) -> Answer:
         """Return whether a referral is open or a visit took place; *concepts* name both."""

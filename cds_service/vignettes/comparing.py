@@ -10,7 +10,7 @@ from typing import Any
 from cds_service.evaluation.assessment import Finding
 from cds_service.knowledge.model import Knowledge
 from cds_service.vignettes.cases import Vignette
-from cds_service.vignettes.running import AS_OF, Answered, answered, order_text
+from cds_service.vignettes.running import AS_OF, Answered, answered, offered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +67,7 @@ def _differences(before: Answered, after: Answered) -> Iterator[str]:
 def _card_differences(card: str, before: Finding, after: Finding) -> Iterator[str]:
     if before.indicator is not after.indicator:
         yield f"{card} was {before.indicator.value}, is now {after.indicator.value}"
-    was = sorted(order_text(proposal) for proposal in before.proposals)
-    now = sorted(order_text(proposal) for proposal in after.proposals)
+    was, now = offered(before), offered(after)
     if was != now:
         yield f"{card} offered {_listed(was)}, now offers {_listed(now)}"
 

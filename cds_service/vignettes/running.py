@@ -105,7 +105,12 @@ def answered(vignette: Vignette, knowledge: Knowledge, as_of: date = AS_OF) -> A
     return Answered(assessment, knowledge)
 
 
-def order_text(proposal: Proposal) -> str:
-    """Return a suggestion in the words of a vignette."""
+def offered(finding: Finding) -> list[str]:
+    """Return the suggestions a card offers, in the words of a vignette; none if they are held."""
+    proposals = () if finding.is_order_withheld else finding.proposals
+    return sorted(map(_order_text, proposals))
+
+
+def _order_text(proposal: Proposal) -> str:
     recommended = ", recommended" if proposal.is_recommended else ""
     return f"{' + '.join(proposal.orders)}, {proposal.priority}{recommended}"

@@ -15,7 +15,7 @@ from cds_service.evaluation.pain import Course
 from cds_service.knowledge.model import Knowledge
 from cds_service.vignettes.cases import Vignette
 from cds_service.vignettes.charts import BASE, PATIENT_ID, Facts, Resource, expand
-from cds_service.vignettes.running import AS_OF, Answered, chart_of, order_text
+from cds_service.vignettes.running import AS_OF, Answered, chart_of, offered
 
 COURSES = {
     Course.RETURNED: "returned",
@@ -72,7 +72,7 @@ def _explanations(answered: Answered, expected: Mapping[str, int]) -> Iterator[s
 
 def _orders(answered: Answered, expected: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for card, orders in expected.items():
-        found = sorted(order_text(proposal) for proposal in answered.shown[card].proposals)
+        found = offered(answered.shown[card])
         if found != sorted(orders):
             yield f"{card} offers {found}, not {sorted(orders)}"
 
