@@ -161,10 +161,9 @@ def _reading_caveat(case: Case) -> tuple[Note, ...]:
 
 def return_imaging(case: Case, earlier: Earlier) -> Finding:
     """IMG-MRI-RTR: pain came back after relief and was not imaged since."""
-    del earlier
     onset = case.onset if case.onset is not None else 0
     requires = [
-        ("no weakness asks for the MRI", of(not needs_deficit_mri(case).is_yes)),
+        ("no weakness asks for the MRI", of(not _asks_for_weakness(case, earlier))),
         ("pain came back after relief, late or severe enough to image", is_return_imaged(case)),
     ]
     finding = weigh(
@@ -191,12 +190,17 @@ def return_imaging(case: Case, earlier: Earlier) -> Finding:
     return _with_mri(finding, case, "urgent" if is_urgent else "routine")
 
 
+def _asks_for_weakness(case: Case, earlier: Earlier) -> bool:
+    """Return whether row 12 asks for the MRI, also where it could not see whether one was done."""
+    return needs_deficit_mri(case).is_yes or is_met(earlier, "IMG-MRI-DEF")
+
+
 def failure_imaging(case: Case, earlier: Earlier) -> Finding:
     """IMG-MRI-NR: no relief or worse pain, late enough to judge, without an adequate MRI."""
     requires = [
         (
             "no weakness or returned pain asks for the MRI",
-            of(not needs_deficit_mri(case).is_yes and not is_met(earlier, "IMG-MRI-RTR")),
+            of(not _asks_for_weakness(case, earlier) and not is_met(earlier, "IMG-MRI-RTR")),
         ),
         (
             f"no relief or worse pain, {_days(case)}, significant",
