@@ -165,16 +165,16 @@ def _operation(chart: Chart, index: _Group, groups: Sequence[_Group], day: date)
     concepts = frozenset[str]().union(*[stage.concepts for stage in index.stages])
     levels = frozenset[str]().union(*[stage.levels for stage in index.stages])
     first_day = min(index.first_day, day)
-    add_ons = [
-        procedure
+    beside = [
+        procedure.concepts
         for procedure in chart.procedures
-        if "adds-one-level" in procedure.concepts
-        and procedure.performed is not None
+        if procedure.performed is not None
         and procedure.performed.earliest >= first_day
         and procedure.performed.latest <= index.latest
     ]
+    add_ons = [names for names in beside if "adds-one-level" in names]
     surgery_count = len(groups)
-    several = level_floor(concepts)
+    several = level_floor(concepts.union(*beside))
     counted = max(several, 1 + len(add_ons) if add_ons else 0, len(levels))
     return Operation(
         day=day,

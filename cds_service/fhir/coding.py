@@ -377,7 +377,7 @@ class Place(Struct, frozen=True, kw_only=True):
     @property
     def is_lumbar(self) -> bool:
         """Whether code words, body site or reason say lumbar, and none says another region."""
-        sites = self.sites
+        sites = self.sites | self.vocabulary.plain((self.code,))
         if "site-lumbar" in sites or sites & LEVELS.keys() or wording.names_lumbar(self.own_texts):
             return True
         if "site-other" in sites or wording.names_other_spine(self.own_texts):

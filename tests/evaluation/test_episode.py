@@ -98,3 +98,19 @@ def test_episode_does_not_count_from_a_stimulator_paddle(knowledge: Knowledge) -
     operation = find_episode(chart, Limits(knowledge, AS_OF)).operations[0]
     assert operation.dss(AS_OF) == 100
     assert operation.surgery_count == 1
+
+
+@pytest.mark.parametrize(("gap", "count"), [(0, 3), (1, None)])
+def test_episode_counts_levels_that_stand_in_an_entry_of_their_own(
+    knowledge: Knowledge, gap: int, count: int | None
+) -> None:
+    """The NHS writes "three or more levels" as a code beside the operation, on the same day."""
+    chart = chart_of({"day": 100, "operation": "decompression"}, knowledge)
+    levels = ProcedureFact(
+        reference="Procedure/levels",
+        concepts=frozenset({"three-or-more-levels"}),
+        performed=FhirDate.on(AS_OF - timedelta(days=100 + gap)),
+    )
+    chart = replace(chart, procedures=(*chart.procedures, levels))
+    operation = find_episode(chart, Limits(knowledge, AS_OF)).operations[0]
+    assert operation.level_count == count

@@ -53,6 +53,24 @@ def test_generic_operation_is_lumbar_by_site_words_or_reason(
 
 
 @pytest.mark.parametrize(
+    "codes",
+    [
+        [(OPCS, "V35.1"), (OPCS, "Z67.5")],
+        [(OPCS, "Z995"), (OPCS, "V351"), (OPCS, "Z993")],
+        [(SNOMED, "3418002"), (SNOMED, "122496007")],
+        [(SNOMED, "3418002"), (SNOMED, "84020006")],
+    ],
+)
+def test_site_may_stand_among_the_codes_of_the_operation(
+    read: ReadChart, codes: list[tuple[str, str]]
+) -> None:
+    """OPCS-4 says where by a second code; some charts write it beside the first."""
+    code = {"coding": [{"system": system, "code": value} for system, value in codes]}
+    (fact,) = read(procedure(LAMINECTOMY, code=code)).procedures
+    assert "discectomy" in fact.concepts
+
+
+@pytest.mark.parametrize(
     ("system", "code", "expected"),
     [
         (OPCS, "V25.4", {"decompression"}),
