@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from cds_service.evaluation.answers import PassedOver
 from cds_service.evaluation.assessment import Assessment, Evidence, Explanation, Finding, Verdict
+from cds_service.evaluation.case import Case
+from cds_service.evaluation.pain import SiteCourse
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.story import Story
 from cds_service.rendering.wording import wording_on
@@ -23,6 +25,7 @@ def render_text(assessment: Assessment, knowledge: Knowledge) -> str:
     sections = [
         ("Outcome", [f"{assessment.outcome.value}, as of {assessment.as_of.isoformat()}"]),
         ("Operation and course", story.chart),
+        ("Course at each site", _courses(assessment.case, knowledge)),
         ("Red flags found", _rows(red_flags, Verdict.MET)),
         ("Red flags looked for and not recorded", _rows(red_flags, Verdict.NOT_MET)),
         ("Red flags that cannot be told", _rows(red_flags, Verdict.CANNOT_TELL)),
@@ -42,6 +45,7 @@ def trace_json(assessment: Assessment) -> dict[str, object]:
         "asOf": assessment.as_of.isoformat(),
         "daysSinceSurgery": assessment.case.dss if assessment.case else None,
         "unread": dict(assessment.unread),
+        "courses": _courses_json(assessment.case),
         "explanations": [
             {
                 "phenotype": explanation.phenotype,
@@ -65,6 +69,36 @@ def _unescaped(line: str) -> str:
     """Return a line for a terminal: our Markdown escapes and emphasis are for cards only."""
     plain = line.replace("\\", "").replace("**", "")
     return plain.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _scored(case: Case | None) -> list[SiteCourse]:
+    """Return the series with a score since the operation; none where nobody knows its day."""
+    if case is None or case.is_date_unknown:
+        return []
+    return [site for site in case.pain.sites.values() if site.is_scored]
+
+
+def _courses(case: Case | None, knowledge: Knowledge) -> list[str]:
+    """Return what the scores of each site show, and which site decides."""
+    lines = []
+    for site in _scored(case):
+        name = site.course.value.lower().replace("_", "-") if site.course else None
+        told = knowledge.phrases[f"course-{name}"] if name else "not known"
+        decides = "; decides" if case is not None and site.driver is case.pain.driver else ""
+        lines.append(f"{knowledge.phrases[f'site-{site.driver.value}']}: {told}{decides}")
+    return lines
+
+
+def _courses_json(case: Case | None) -> dict[str, object]:
+    return {
+        site.driver.value: {
+            "course": site.course.value if site.course else None,
+            "lastLow": site.last_low,
+            "onset": site.onset,
+            "decides": case is not None and site.driver is case.pain.driver,
+        }
+        for site in _scored(case)
+    }
 
 
 def _rows(findings: Sequence[Finding], verdict: Verdict) -> list[str]:

@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 from cds_service.cli import main
 from cds_service.demo.personas import Persona, load_personas
 from cds_service.sandbox import TAG
+from cds_service.vignettes.charts import expand
+from cds_service.vignettes.running import AS_OF
 from tests.security.lab import listening
 
 DAY = date(2026, 3, 1)
@@ -62,6 +64,29 @@ def test_evaluation_as_json_names_the_expected_cards(chart: Callable[[str], Path
     expected = persona("no-relief").expected_cards
     assert topics == [card_id.replace("-", "") for card_id in expected]
     assert len(answer["trace"]["rows"]) == 36
+
+
+def test_evaluation_tells_the_course_at_each_site_and_which_decides(tmp_path: Path) -> None:
+    """A surgeon can check how the scores of leg and back were read, each by itself."""
+    leg, back = {-14: 8, 20: 3, 40: 7, 95: 6}, {95: 5}
+    facts = {"day": 100, "operation": "discectomy", "leg": leg, "back": back}
+    resources = expand(facts, AS_OF, 0)
+    entries = [{"resource": entry} for key in resources for entry in resources[key]]
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
+    path = tmp_path / "chart.json"
+    path.write_text(json.dumps(bundle), encoding="utf-8")
+    arguments = ("evaluate", "--as-of", AS_OF.isoformat(), str(path))
+    printed = run(*arguments).stdout
+    assert "leg: relief, then pain returned; decides" in printed
+    assert "back: not enough scores to say" in printed
+    courses = json.loads(run(*arguments, "--format", "json").stdout)["trace"]["courses"]
+    assert courses["leg"] == {
+        "course": "RELIEF_THEN_RECURRENCE",
+        "lastLow": 20,
+        "onset": 40,
+        "decides": True,
+    }
+    assert courses["back"]["course"] == "INSUFFICIENT"
 
 
 def agrees(told: Any, printed: Any) -> bool:  # noqa: ANN401 - JSON
