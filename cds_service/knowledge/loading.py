@@ -6,7 +6,7 @@ The only reader of ``cards/`` apart from the checks that ``make knowledge`` runs
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def load_knowledge(root: Path | None = None, *, site_overrides: Path | None = No
     drugs = _drugs(folder)
     files.append(("cards", drugs))
     knowledge = build_knowledge(contents, read_drugs(drugs), _digest(files))
-    _refuse(problems(knowledge))
+    _refuse([_placed(problem, documents) for problem in problems(knowledge)])
     return knowledge
 
 
@@ -125,6 +125,14 @@ def _refuse(faults: list[str]) -> None:
     if len(faults) > len(shown):
         shown.append(f"... and {len(faults) - len(shown)} more.")
     raise KnowledgeError("\n".join(shown))
+
+
+def _placed(problem: str, documents: Mapping[str, Document]) -> str:
+    """Return *problem* with the site's file in place of ours, where the site has replaced it."""
+    for key, document in documents.items():
+        if problem.startswith(f"cards/{key}"):
+            return document.name + problem.removeprefix(f"cards/{key}")
+    return problem
 
 
 def _faults(document: Document, schemas: Path) -> list[str]:

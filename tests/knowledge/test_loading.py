@@ -301,6 +301,15 @@ def test_site_file_is_checked_like_ours(tmp_path: Path) -> None:
     )
 
 
+def test_site_file_that_does_not_fit_the_others_is_named_itself(tmp_path: Path) -> None:
+    """A clinician is not sent to our file when the unknown source stands in the site's."""
+    text = (cards_folder() / "thresholds" / "workup-day.yaml").read_text(encoding="utf-8")
+    wrong = text.replace("source: seed-articles", "source: spine-board")
+    site = _site(tmp_path, "thresholds/workup-day.yaml", wrong)
+    with pytest.raises(KnowledgeError, match=r"\Asite/thresholds/workup-day.yaml: the source"):
+        load_knowledge(site_overrides=site)
+
+
 def test_loading_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """A wrong path in the settings stops the start."""
     with pytest.raises(KnowledgeError, match="there is no such folder"):
