@@ -28,12 +28,13 @@ from cds_service.evaluation.phenotypes import explain
 from cds_service.evaluation.rules.catalog import (
     CARDS,
     DATA_DATE,
+    DATA_PAIN,
     DATA_READ,
     RED_FLAGS,
     WORK_UP,
     Rule,
 )
-from cds_service.evaluation.rules.undated import disputed_findings, undated_findings
+from cds_service.evaluation.rules.undated import date_asked, disputed_findings, undated_findings
 from cds_service.evaluation.rules.weighing import is_met
 from cds_service.evaluation.selection import select
 from cds_service.knowledge.model import Knowledge
@@ -177,8 +178,11 @@ def _with_operation(
     if len(tables) > 1:
         findings = _agreed(*tables)
         disputed = _disputed(findings, tables)
+        undated = _undated_case(chart, limits, episode)
         if disputed:
-            findings |= disputed_findings(_undated_case(chart, limits, episode), episode, disputed)
+            findings |= disputed_findings(undated, episode, disputed)
+        elif not any(row.is_met for row in findings.values()):
+            findings[DATA_DATE] = _day_wanted(findings[DATA_DATE], tables, undated, episode)
     case = cases[0]
     if any(Key.PATIENT in finding.unread for finding in findings.values()):
         unread = {**unread, Key.PATIENT: AGE_UNKNOWN}
@@ -290,6 +294,22 @@ def _disputed(merged: Mapping[str, Finding], tables: Iterable[Mapping[str, Findi
         if any(is_met(table, card) for table in tables)
         and not any(is_met(merged, shown) for shown in (card, *_MILDER.get(card, ())))
     ]
+
+
+def _day_wanted(
+    unasked: Finding, tables: Iterable[Mapping[str, Finding]], case: Case, episode: Episode
+) -> Finding:
+    """Return whether the day decides if any card is shown at all; a reminder is no reason to ask.
+
+    Missing data:
+        A row that cannot be told might be shown for one end: cannot tell.
+    """
+    rows = [table[card] for table in tables for card in WORK_UP if card != DATA_PAIN]
+    wanted = dict.fromkeys(row.card for row in rows if row.is_met)
+    if wanted:
+        return date_asked(case, episode, tuple(wanted))
+    unread = frozenset[str]().union(*(row.unread for row in rows))
+    return replace(unasked, verdict=Verdict.CANNOT_TELL, unread=unread) if unread else unasked
 
 
 def _span(words: Mapping[str, Word], other: Mapping[str, Word]) -> dict[str, Word]:

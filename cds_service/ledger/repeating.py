@@ -12,13 +12,14 @@ from datetime import datetime, time, timedelta
 from cds_service.chart.facts import Chart
 from cds_service.evaluation.assessment import Assessment
 from cds_service.evaluation.limits import Limits, limits_on
+from cds_service.evaluation.rules.catalog import DATA_PAIN
 from cds_service.evaluation.selection import INPATIENT, SHOWN_LATELY
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.identity import CardNames
 
 WasShown = Callable[[str, datetime, datetime], bool]
 """Whether the card of this uuid was shown from a moment on and before another one."""
-_REMINDERS: Mapping[str, str] = {"DATA-PAIN": "data-again"}
+_REMINDERS: Mapping[str, str] = {DATA_PAIN: "data-again"}
 """Cards that only remind, and the threshold from which each may come again."""
 
 

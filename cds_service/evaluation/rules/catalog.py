@@ -84,5 +84,6 @@ WORK_UP: Mapping[str, Rule] = {
 """Rows 10-34: for adults, outside hospice care, when no emergency stands alone."""
 
 DATA_DATE = "DATA-DATE"
+DATA_PAIN = "DATA-PAIN"
 DATA_READ = "DATA-READ"
 CARDS = (*RED_FLAGS, *WORK_UP, DATA_DATE, DATA_READ)

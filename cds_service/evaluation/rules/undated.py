@@ -51,10 +51,11 @@ def undated_findings(case: Case, episode: Episode) -> dict[str, Finding]:
 
 def _operations(case: Case, episode: Episode) -> tuple[Evidence, ...]:
     """Return the entries of operations, with their days as far as the chart states them."""
+    dated = episode.operations[0].references if episode.operations else ()
     performed = {fact.reference: fact.performed for fact in case.chart.procedures}
     return tuple(
         dated_evidence(reference, "operation", performed.get(reference))
-        for reference in episode.history_references
+        for reference in episode.history_references or dated
     )
 
 
@@ -67,19 +68,26 @@ def disputed_findings(case: Case, episode: Episode, disputed: Sequence[str]) -> 
     certain = {card: undated[card] for card in disputed if is_met(undated, card)}
     if certain:
         return certain
+    asked = _asked(case, episode, disputed)
+    return {asked.card: replace(asked, indicator=Indicator.WARNING, variant="disputed")}
+
+
+def date_asked(case: Case, episode: Episode, disputed: Sequence[str]) -> Finding:
+    """Return that the day is missing where it decides whether any of *disputed* appears."""
+    return replace(_asked(case, episode, disputed), variant="half-dated")
+
+
+def _asked(case: Case, episode: Episode, disputed: Sequence[str]) -> Finding:
     cards = case.limits.knowledge.cards
     titles = [cards[card].title for card in disputed]
-    asked = Finding(
+    return Finding(
         card="DATA-DATE",
         row=cards["DATA-DATE"].row,
         verdict=Verdict.MET,
         reasons=("the operation is dated only to a month or year, and its ends disagree",),
-        indicator=Indicator.WARNING,
-        variant="disputed",
         words={"flag": titles[0], "flags": ", ".join(titles)},
         evidence=_operations(case, episode),
     )
-    return {asked.card: asked}
 
 
 def _without_day(finding: Finding) -> Finding:
