@@ -256,6 +256,7 @@ def test_unreadable_procedure_makes_its_key_partial(read: ReadChart, body: bytes
         ({"abatementDateTime": "2026-01-01"}, False),
         ({"abatementString": "resolved"}, False),
         ({"abatementBoolean": False}, True),
+        ({"abatementBoolean": True}, False),
         ({"clinicalStatus": {"coding": [{"code": "recurrence"}]}}, True),
         ({"clinicalStatus": {"coding": [{"code": "resolved"}]}}, False),
         ({"clinicalStatus": "active"}, True),
