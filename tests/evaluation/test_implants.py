@@ -153,3 +153,16 @@ def test_stimulator_is_there_until_another_entry_removes_it(
     found = replace(found, procedures=(*found.procedures, *procedures))
     shown = Answered(assess(found, knowledge, AS_OF), knowledge).shown
     assert bool(shown["IMG-MRI-NR"].proposals if "IMG-MRI-NR" in shown else ()) is not is_there
+
+
+def test_blood_tests_are_the_recommended_choice_where_an_implant_holds_back_the_mri(
+    knowledge: Knowledge,
+) -> None:
+    """What an EHR ticks beforehand for a spinal infection is the MRI, or else the blood tests."""
+    infected = {"day": 40, "operation": "discectomy", "findings": {"spinal infection": 39}}
+    held = answered_with(knowledge, infected, device(type={"text": "Cochlear implant"}, **UNSAFE))
+    marked = [proposal.is_recommended for proposal in held.shown["RF-INF"].proposals]
+    assert marked == [True]
+    free = answered_with(knowledge, infected)
+    marked = [proposal.is_recommended for proposal in free.shown["RF-INF"].proposals]
+    assert marked == [True, False]

@@ -34,6 +34,10 @@ from cds_service.evaluation.rules.wording import (
 from cds_service.evaluation.signs import Sign
 
 BLOODS = ("crp", "esr", "wbc")
+INFECTION_BLOODS = Proposal(
+    orders=(*BLOODS, "blood-cultures"), priority="stat", is_recommended=True
+)
+"""What is proposed for signs of spinal infection whether an MRI can be proposed or not."""
 
 
 class Hint(Struct, frozen=True, kw_only=True):
@@ -246,7 +250,7 @@ def infection(case: Case, earlier: Earlier) -> Finding:
         evidence=_evidence(picture),
         reason_references=condition_references(signs),
         reason_code="infection-spinal",
-        proposals=(Proposal(orders=(*BLOODS, "blood-cultures"), priority="stat"),),
+        proposals=(INFECTION_BLOODS,),
         notes=(Note(key="cultures-before-antibiotics"),),
     )
     wish = ScanWish(priority="stat", keeps_contrast=True, since_day=max(days))

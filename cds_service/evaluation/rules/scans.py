@@ -41,6 +41,8 @@ class ScanWish(Struct, frozen=True, kw_only=True):
 def propose_mri(finding: Finding, case: Case, wish: ScanWish) -> Finding:
     """Add the MRI proposal to *finding*, or the note that stands in its place.
 
+    Beside an MRI nothing else is the recommended choice.
+
     Missing data:
         Orders, reports, procedures or devices not completely supplied: no MRI is proposed.
     """
@@ -59,9 +61,10 @@ def propose_mri(finding: Finding, case: Case, wish: ScanWish) -> Finding:
     if unread:
         return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
     proposals, notes = mri_choices(case, wish)
+    others = (replace(proposal, is_recommended=False) for proposal in finding.proposals)
     return replace(
         finding,
-        proposals=(*proposals, *finding.proposals),
+        proposals=(*proposals, *others),
         notes=(*finding.notes, *notes),
         is_either_or=len(proposals) > 1 and not finding.proposals,
     )

@@ -13,14 +13,13 @@ from cds_service.evaluation.assessment import (
     Finding,
     Indicator,
     Note,
-    Proposal,
     Term,
     Verdict,
 )
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.episode import Episode
 from cds_service.evaluation.rules.bladder import cauda_equina
-from cds_service.evaluation.rules.infection import BLOODS
+from cds_service.evaluation.rules.infection import INFECTION_BLOODS
 from cds_service.evaluation.rules.other_flags import self_harm
 from cds_service.evaluation.rules.scans import ScanWish, propose_mri
 from cds_service.evaluation.rules.weighing import is_met, weigh
@@ -118,7 +117,7 @@ def _infection(case: Case) -> Finding:
         evidence=sign_evidence(signs),
         reason_references=condition_references(signs),
         reason_code="infection-spinal",
-        proposals=(Proposal(orders=(*BLOODS, "blood-cultures"), priority="stat"),),
+        proposals=(INFECTION_BLOODS,),
     )
     wish = ScanWish(priority="stat", keeps_contrast=True, since_day=max(s.day for s in signs))
     return propose_mri(finding, case, wish)
