@@ -62,7 +62,7 @@ _OK = 200
 def run_demo(
     port: int = DEFAULT_PORT,
     ehr_port: int = DEFAULT_EHR_PORT,
-    state_dir: Path = DEFAULT_STATE_DIR,
+    state_dir: Path | None = None,
     *,
     open_page: bool = False,
     people: People | None = None,
@@ -72,7 +72,8 @@ def run_demo(
     Args:
         port: Where the service listens.
         ehr_port: Where the test EHR and its FHIR server listen.
-        state_dir: Where configuration, log and state are kept.
+        state_dir: Where configuration, log and state are kept; if left out, a folder of this
+            *port*, so that two demos do not take each other's keys.
         open_page: Open the test EHR in the browser.
         people: Whose charts are shown; the synthetic patients if left out.
 
@@ -80,16 +81,17 @@ def run_demo(
         SettingsError: A port is taken, or the service did not start.
     """
     click.echo("Starting the service ...")
+    folder = state_dir or DEFAULT_STATE_DIR / str(port)
     with (
         _stops_on_terminate(),
         running_demo(
-            DEFAULT_HOST, port=port, ehr_port=ehr_port, state_dir=state_dir, people=people
+            DEFAULT_HOST, port=port, ehr_port=ehr_port, state_dir=folder, people=people
         ) as demo,
     ):
         click.echo(_greeting(demo))
         if open_page:
             webbrowser.open(demo.ehr_url)
-        _wait_until_stopped(demo.service, state_dir)
+        _wait_until_stopped(demo.service, folder)
     click.echo("The demo has stopped.")
 
 

@@ -98,8 +98,9 @@ def timeline(insight: Insight, patient_id: str, today: date) -> Json:
         ``day`` counts from the operation (day 0); without a dated operation from *today*.
     """
     chart = insight.chart(patient_id, today)
-    assessment = insight.assessment(patient_id, today)
-    case = assessment.case
+    case = insight.assessment(patient_id, today).case
+    if case is not None and case.is_date_unknown:
+        case = None
     zero = case.operation.day if case else today
     page = _Page(insight.knowledge, zero, today)
     series = page.series(chart)

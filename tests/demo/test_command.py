@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,27 @@ def test_a_service_that_does_not_start_is_said_with_its_last_words(
         running_demo(HOST, port=free_port(), ehr_port=free_port(), state_dir=tmp_path),
     ):
         pytest.fail("the demo must not start")
+
+
+def test_two_demos_started_in_one_folder_do_not_take_each_others_keys(tmp_path: Path) -> None:
+    """The newcomer who starts a second demo at other ports still gets cards from the first."""
+    with _demo_in(tmp_path) as first, _demo_in(tmp_path):
+        patient = {"patient": "plcds-no-relief", "asOf": "2026-03-01"}
+        opened = requests.post(f"{first}/api/open", json=patient, timeout=20).json()
+    assert opened["exchange"]["status"] == 200, opened
+
+
+@contextmanager
+def _demo_in(folder: Path) -> Iterator[str]:
+    """Run the command in *folder* while the block runs; yield the address of its test EHR."""
+    ports = ["--port", str(free_port()), "--ehr-port", str(free_port())]
+    command = [sys.executable, "-u", "-m", "cds_service", "demo", *ports]
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command, cwd=folder, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    ) as demo:
+        assert demo.stdout is not None
+        while b"Ctrl-C" not in demo.stdout.readline():
+            assert demo.poll() is None
+        yield f"http://{HOST}:{ports[-1]}"
+        demo.send_signal(signal.SIGTERM)
+        demo.stdout.read()

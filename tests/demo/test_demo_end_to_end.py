@@ -214,6 +214,13 @@ def test_timeline_of_a_chart_without_operation_counts_from_today(browser: Browse
     assert (timeline["hasOperation"], timeline["today"], timeline["cards"]) == (False, 0, [])
 
 
+def test_timeline_of_an_operation_without_a_date_counts_from_today(browser: Browser) -> None:
+    """Nobody reads "day 46,000" because the other hospital's date is missing."""
+    timeline = browser.get("/api/timeline/plcds-date-unknown").json()
+    assert (timeline["hasOperation"], timeline["today"], timeline["firstDay"]) == (False, 0, -30)
+    assert [card["card"] for card in timeline["cards"]] == ["DATA-DATE"]
+
+
 def test_reasons_name_every_row_and_agree_with_the_service(browser: Browser) -> None:
     """The developer panel has all rows with a verdict; those shown are the cards of the service."""
     for persona in browser.demo.ehr.personas:

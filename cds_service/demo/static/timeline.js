@@ -116,7 +116,10 @@ function series(frame, data, viewedDay) {
   ends.forEach((end, n) => { if (n) end.y = Math.max(end.y, ends[n - 1].y + 14); });
   for (const { line, last, y } of ends) {
     const words = frame.isNarrow ? `${line.id === "any" ? "" : line.label[0]}${last.value}` : `${line.id === "any" ? "Pain" : line.label.replace(" pain", "")} ${last.value}`;
-    group.append(shape("text", { class: `value ${line.id}`, x: frame.x(last.day) + 9, y: y + 4 }, words));
+    const x = frame.x(last.day);
+    const fits = frame.isNarrow || x + 9 + words.length * LETTER <= frame.width - frame.right;
+    const at = fits ? { x: x + 9, y: y + 4 } : { x: x + 5, y: y - 9, "text-anchor": "end" };
+    group.append(shape("text", { class: `value ${line.id}`, ...at }, words));
   }
   return group;
 }
