@@ -248,8 +248,7 @@ class _CardWriter:
 
     def _cut(self, cut: Sequence[Finding]) -> tuple[str, ...]:
         titles = listed([self._forms.knowledge.cards[finding.card].title for finding in cut])
-        most = self._forms.options.max_cards
-        return (self._story.line("cut-cards", most=most, cards=titles),)
+        return (self._story.line("cut-cards", cards=titles),)
 
 
 def _first_code(form: OrderForm) -> str:

@@ -40,10 +40,11 @@ def render_text(assessment: Assessment, knowledge: Knowledge) -> str:
 
 def trace_json(assessment: Assessment) -> dict[str, object]:
     """Return the whole reasoning as JSON values: ids, verdicts, reasons and references."""
+    case = assessment.case
     return {
         "outcome": assessment.outcome.value,
         "asOf": assessment.as_of.isoformat(),
-        "daysSinceSurgery": assessment.case.dss if assessment.case else None,
+        "daysSinceSurgery": None if case is None or case.is_date_unknown else case.dss,
         "unread": dict(assessment.unread),
         "courses": _courses_json(assessment.case),
         "explanations": [

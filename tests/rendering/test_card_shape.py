@@ -153,7 +153,8 @@ def test_cap_cuts_info_cards_from_the_end_and_says_so(
     cards = render_cards(changed, knowledge, replace(options, max_cards=3), context)
     topics = [card["source"]["topic"]["code"] for card in cards]  # type: ignore[index]
     assert topics == ["RFCSF", "IMGMRINR", "EARLYWATCH"]
-    assert "Smoking, Pain score missing" in str(cards[-1]["detail"])
+    left_out = "Not shown, so that this answer stays short: Smoking, Pain score missing."
+    assert left_out in str(cards[-1]["detail"])
     assert "Smoking" not in str(cards[0]["detail"])
 
 

@@ -289,3 +289,12 @@ def test_trace_lists_every_row_with_its_reason(
     assert [row["card"] for row in rows] == [finding.card for finding in findings]
     assert rows[3]["heldBy"] == "substance use"
     assert trace_json(changed)["daysSinceSurgery"] == 120
+
+
+def test_days_since_surgery_are_not_told_where_nobody_knows_the_day(
+    assessment: Assessment,
+) -> None:
+    """A program that reads the reasons of a patient operated elsewhere gets no number of days."""
+    assert assessment.case is not None
+    undated = replace(assessment, case=replace(assessment.case, is_date_unknown=True))
+    assert trace_json(undated)["daysSinceSurgery"] is None
