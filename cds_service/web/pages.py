@@ -14,6 +14,7 @@ from flask import Flask, abort, render_template
 from markupsafe import Markup, escape
 
 from cds_service.evaluation.limits import Limits
+from cds_service.evaluation.rules.catalog import DATA_READ
 from cds_service.knowledge.model import CardTemplate, Knowledge, Review, Source
 
 _PLACEHOLDER = re.compile(r"\{(threshold:)?([a-z0-9_-]+)\}")
@@ -143,6 +144,7 @@ class _GuidanceWords:
             "changes": self._variants(card, _CHANGE),
             "notes": [self._linked(_inline_html(self._fill(text))) for text in card.notes.values()],
             "is_red_flag": card.row in _RED_FLAG_ROWS,
+            "is_about_gaps": card.id.upper() == DATA_READ,
             "thresholds": [self._threshold(name) for name in self._numbers_of(card)],
             "sources": [knowledge.sources[name] for name in card.sources],
             "claims": [(claim, knowledge.claims[claim]) for claim in card.claims],

@@ -184,3 +184,23 @@ def test_numbers_read_well_in_their_sentences(pages: Mapping[str, str], card: st
     assert "(ODI))" not in words
     says = re.findall(r"<li>(.*?)</li>", pages[card].partition('class="says"')[2].split("</ul>")[0])
     assert len(says) == len(set(says)) > 0
+
+
+def test_page_of_unread_parts_does_not_say_the_opposite_of_its_card(
+    pages: Mapping[str, str],
+) -> None:
+    """DATA-READ appears because something was not read, in hospice care too, and for a fault."""
+    words = _words(pages["DATA-READ"])
+    assert "not in hospice care" not in words
+    assert "leaves out its order or does not appear" not in words
+    assert "or one of its rules stopped with an error" in words
+    asked = words.index("This service asked for it and did not get it")
+    assert asked < words.index("One of its rules stopped with an error")
+
+
+def test_pages_of_red_flags_say_that_an_unknown_age_does_not_silence_them(
+    pages: Mapping[str, str],
+) -> None:
+    """The other cards need a known age."""
+    assert "Adults, and patients whose age is not recorded." in _words(pages["RF-CES"])
+    assert "Adults only. Not beside a critical red flag" in _words(pages["IMG-MRI-NR"])
