@@ -6,6 +6,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from cds_service.app import config_source, load_content, open_ledger, place_of_ledger
+from cds_service.commands.ledger_reading import require_ledger
 from cds_service.commands.manners import clear_errors, examples
 from cds_service.errors import SettingsError
 from cds_service.ledger.database import LedgerLostError
@@ -17,7 +18,7 @@ _CONFIG = click.option(
     "--config", type=click.Path(), help="TOML file with the service and its clients."
 )
 _STATE_DIR = click.option(
-    "--state-dir", type=click.Path(), help="Folder for state.  [default: ./var]"
+    "--state-dir", type=click.Path(), help="Folder for state.  [default: the file's, else ./var]"
 )
 
 
@@ -68,6 +69,7 @@ def ledger_prune(**options: str | None) -> None:
     settings = load_settings(options, process_environment())
     set_up_logging()
     source = config_source(settings)
+    require_ledger(place_of_ledger(settings, source.current()))
     kept = open_ledger(settings, source, load_content(source.current()))
     click.echo("Deleting ...", err=True)
     try:

@@ -13,12 +13,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from cds_service.app import config_source, load_content, place_of_ledger
 from cds_service.errors import SettingsError
 from cds_service.knowledge.model import Knowledge
-from cds_service.ledger.place import AT_LEISURE
+from cds_service.ledger.place import AT_LEISURE, LedgerPlace
 from cds_service.settings import load_settings, process_environment
 
 PLACE_OPTIONS = (
     click.option("--config", type=click.Path(), help="TOML file with the service and its clients."),
-    click.option("--state-dir", type=click.Path(), help="Folder for state.  [default: ./var]"),
+    click.option(
+        "--state-dir",
+        type=click.Path(),
+        help="Folder for state.  [default: the file's, else ./var]",
+    ),
 )
 
 
@@ -27,6 +31,19 @@ def place_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(PLACE_OPTIONS):
         command = option(command)
     return command
+
+
+def require_ledger(place: LedgerPlace) -> None:
+    """Make sure that *place* is not a folder without a ledger.
+
+    Raises:
+        SettingsError: It is.
+    """
+    if place.file is not None and not place.file.is_file():
+        raise SettingsError(
+            f"{place.file}: there is no ledger here. Name the folder of the service's state with "
+            "--state-dir, or its configuration with --config."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +64,7 @@ def ledger_to_read(options: Mapping[str, str | None]) -> Iterator[ReadLedger]:
     settings = load_settings(options, process_environment())
     config = config_source(settings).current()
     place = place_of_ledger(settings, config)
-    if place.file is not None and not place.file.is_file():
-        raise SettingsError(
-            f"{place.file}: there is no ledger here. Name the folder of the service's state with "
-            "--state-dir, or its configuration with --config."
-        )
+    require_ledger(place)
     engine = place.reader(AT_LEISURE)
     try:
         yield ReadLedger(engine=engine, knowledge=load_content(config))

@@ -83,7 +83,8 @@ def report(  # noqa: PLR0913 - one parameter for each option
         )
         made = make_report(ledger.engine, asked, _Progress().tell)
     if not made.knowledge:
-        click.echo("The ledger holds no call of this period.", err=True)
+        whose = "" if client is None else f" of the client {client!r}"
+        click.echo(f"The ledger holds no call{whose} in this period.", err=True)
     text = _written(made, output_format, is_gate=is_gate, with_comments=with_comments)
     if output is None:
         click.echo(text)

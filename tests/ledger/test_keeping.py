@@ -198,6 +198,15 @@ def test_commands_migrate_and_prune(tmp_path: Path) -> None:
     assert "Deleted 0 rows older than 730 days" in pruned.output
 
 
+def test_pruning_where_no_ledger_is_says_so_and_makes_none(tmp_path: Path) -> None:
+    """Whoever mistypes the folder does not read that nothing was left to delete."""
+    folder = tmp_path / "sate"
+    pruned = CliRunner().invoke(main, ["ledger", "prune", "--state-dir", str(folder)])
+    assert pruned.exit_code == 2
+    assert "there is no ledger here" in pruned.output
+    assert not folder.exists()
+
+
 def test_migration_of_a_database_that_does_not_answer_ends_with_a_sentence(tmp_path: Path) -> None:
     """Whoever upgrades at night reads what to look at, not a hundred lines of a program."""
     path, _ = generate_demo_config(tmp_path, "http://127.0.0.1:9/fhir", "http://127.0.0.1:8080")

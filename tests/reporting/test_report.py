@@ -29,6 +29,7 @@ from tests.reporting.simulated import (
     CARDS,
     FIRST_DAY,
     LAST_DAY,
+    Open,
     Simulation,
     broken,
     days,
@@ -193,6 +194,23 @@ def test_page_says_nothing_unusual_only_with_three_days_of_past() -> None:
     three_days = page_of_the_last_day(old_days=3, new_days=3)
     assert "Nothing unusual" in three_days
     assert "Not compared" not in three_days
+
+
+def test_page_of_an_empty_period_or_one_call_reads_like_a_sentence() -> None:
+    """Nobody reads "1 patients", or dashes where a number was meant."""
+    engine = empty_ledger()
+    empty = as_page(make_report(engine, asked(days_long=1)), with_comments=False)
+    assert "No chart open is on record." in empty
+    assert "Users accepted" not in empty
+    Simulation(engine).run([LAST_DAY], a_day=1, clients=("ehr-a",), change=_without_cards)
+    page = as_page(make_report(engine, asked(days_long=1)), with_comments=False)
+    assert "asked at 1 chart open of 1 patient and showed 0 cards." in page
+    assert f"<strong>{LAST_DAY.day} November 2026</strong>, all clients" in page
+    assert "Users accepted" not in page
+
+
+def _without_cards(opened: Open) -> Open:
+    return replace(opened, cards=(), error=None)
 
 
 def test_page_names_the_client_that_is_too_new_to_be_compared() -> None:
@@ -375,7 +393,7 @@ def test_command_says_when_there_is_nothing_or_the_wrong_way_round(
     """A wrong folder, an empty period and swapped days are told apart."""
     late = (LAST_DAY + timedelta(days=40)).isoformat()
     empty = run("--state-dir", str(state), "--since", late, "--until", late)
-    assert "The ledger holds no call of this period." in empty.output
+    assert "The ledger holds no call in this period." in empty.output
     missing = run("--state-dir", str(tmp_path))
     assert missing.exit_code == 2
     assert "there is no ledger here" in missing.output
