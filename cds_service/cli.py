@@ -94,8 +94,14 @@ for _command in (codes, explain, knowledge, ledger, orders, report):
 @click.option("--host", help="Address to listen at.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen at.  [default: 8080]")
 @click.option("--config", type=click.Path(), help="TOML file with the service and its clients.")
-@click.option("--state-dir", type=click.Path(), help="Folder for state.  [default: ./var]")
-@click.option("--deadline-ms", type=int, help="Milliseconds for one hook call.  [default: 450]")
+@click.option(
+    "--state-dir", type=click.Path(), help="Folder for state.  [default: the file's, else ./var]"
+)
+@click.option(
+    "--deadline-ms",
+    type=int,
+    help="Milliseconds for one hook call.  [default: the file's, else 450]",
+)
 @click.option("--workers", type=int, help="Worker processes.")
 @click.option("--dev", is_flag=True, default=None, help="No tokens; this machine only.")
 @clear_errors
@@ -115,7 +121,9 @@ def serve(**options: str | int | bool | None) -> None:
 )
 @click.option("--port", type=int, help="Port to listen at.  [default: 8080]")
 @click.option("--config", type=click.Path(), help="TOML file with the service and its clients.")
-@click.option("--state-dir", type=click.Path(), help="Folder for state.  [default: ./var]")
+@click.option(
+    "--state-dir", type=click.Path(), help="Folder for state.  [default: the file's, else ./var]"
+)
 @click.option("--workers", type=int, help="Worker processes.")
 @click.option("--dev", is_flag=True, default=None, help="No tokens; this machine only.")
 @clear_errors

@@ -22,7 +22,7 @@ _SHARED = "shared"
 
 @click.group(
     short_help="What changed in the clinical content.",
-    epilog=examples("cds-service knowledge diff v0.1.0 cards --cases tests/vignettes"),
+    epilog=examples("cds-service knowledge diff main cards --cases tests/vignettes"),
 )
 def knowledge() -> None:
     """Look at the clinical content as a whole."""
@@ -31,7 +31,7 @@ def knowledge() -> None:
 @knowledge.command(
     short_help="Say in words what changed, and which cases answer differently.",
     epilog=examples(
-        "cds-service knowledge diff v0.1.0 cards",
+        "cds-service knowledge diff main cards",
         "cds-service knowledge diff cards /etc/cds/our-cards --cases tests/vignettes",
         "cds-service knowledge diff --format json old/cards new/cards",
     ),

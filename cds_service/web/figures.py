@@ -1,7 +1,8 @@
 """The addresses for those who watch the service: ``/metrics`` and ``/explain/{hookInstance}``.
 
-Neither is open: the metrics want a token or come by a port of their own, the explanations want a
-token.  No web page of another origin may read them (no CORS), and nothing is kept by a browser.
+Neither is open in production: the metrics want a token or come by a port of their own, the
+explanations want a token.  No web page of another origin may read them (no CORS), and nothing is
+kept by a browser.
 """
 
 from __future__ import annotations
