@@ -292,6 +292,8 @@ def _chosen_patient(bundle: BundleFile, wanted: str | None) -> str:
         return wanted
     if wanted is None and len(set(bundle.patient_ids)) == 1:
         return bundle.patient_ids[0]
+    if not bundle.patient_ids:
+        raise click.UsageError("FILE holds no Patient. Give a Bundle with the Patient in it.")
     raise click.UsageError(
         f"FILE holds {len(set(bundle.patient_ids))} Patients"
         + (", none of them with the id given as --patient." if wanted else ".")

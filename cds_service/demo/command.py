@@ -119,6 +119,8 @@ def running_demo(
             "demo --host: the demo holds a key everybody could use, so it only runs on this "
             "machine. Leave --host out, or give 127.0.0.1."
         )
+    if port == ehr_port:
+        raise SettingsError(f"demo --ehr-port: {port} is the port of the service. Name another.")
     require_free(host, port, "--port")
     require_free(host, ehr_port, "--ehr-port")
     service_url, ehr_url = f"http://{host}:{port}", f"http://{host}:{ehr_port}"

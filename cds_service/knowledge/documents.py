@@ -85,11 +85,17 @@ def read_document(path: Path, root: Path) -> Document:
     """Read the YAML file *path* of the folder *root*.
 
     Raises:
-        KnowledgeError: The file is not strict YAML, or not a mapping.
+        KnowledgeError: The file cannot be read, is not strict YAML, or not a mapping.
     """
     key = path.relative_to(root).as_posix()
     name = f"{root.name}/{key}"
-    text = path.read_bytes()
+    try:
+        text = path.read_bytes()
+    except OSError as fault:
+        raise KnowledgeError(
+            f"{name}: this file cannot be read ({fault.strerror}). Let the service's user read it, "
+            "or correct the link."
+        ) from fault
     try:
         # _StrictLoader is the safe loader, made stricter.
         content = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # nosec B506

@@ -6,7 +6,9 @@ The only reader of ``cards/`` apart from the checks that ``make knowledge`` runs
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +83,7 @@ def _read_folder(root: Path) -> dict[str, Document]:
         raise KnowledgeError(f"{root}: there is no such folder. Correct the path.")
     documents: dict[str, Document] = {}
     faults: list[str] = []
-    for path in sorted(root.rglob("*.y*ml")):
+    for path in sorted(_yaml_files(root, faults)):
         if path.suffix != ".yaml":
             faults.append(f"{root.name}/{path.relative_to(root).as_posix()}: rename it to .yaml.")
             continue
@@ -93,6 +95,24 @@ def _read_folder(root: Path) -> dict[str, Document]:
             documents[document.key] = document
     _refuse(faults)
     return documents
+
+
+def _yaml_files(root: Path, faults: list[str]) -> Iterator[Path]:
+    """Yield the YAML files below *root*, also behind links; what is hidden is passed over.
+
+    A folder that cannot be read is added to *faults*: without its files ours would count.
+    """
+
+    def unreadable(error: OSError) -> None:
+        faults.append(
+            f"{error.filename}: this folder cannot be read ({error.strerror}). Let the service's "
+            "user read it."
+        )
+
+    for folder, below, names in os.walk(root, onerror=unreadable, followlinks=True):
+        below[:] = [name for name in below if not name.startswith(".")]
+        found = (*below, *names)  # a folder with the name of a file is a fault of its reader
+        yield from (Path(folder, name) for name in found if fnmatch(name, "[!.]*.y*ml"))
 
 
 def _read_site(root: Path) -> dict[str, Document]:

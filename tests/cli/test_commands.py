@@ -171,6 +171,13 @@ def test_evaluation_asks_for_the_patient_when_there_are_two() -> None:
     assert "--patient" in result.stderr
 
 
+def test_evaluation_of_a_file_without_a_patient_says_so() -> None:
+    """Nobody is asked to choose one of none."""
+    result = run("evaluate", "-", sent='{"resourceType": "Bundle", "type": "collection"}')
+    assert result.exit_code == 2
+    assert "FILE holds no Patient" in result.stderr
+
+
 def test_evaluation_of_one_of_two_patients_does_not_use_the_other() -> None:
     """With two charts in one file, the chosen patient gets exactly their own cards.
 

@@ -88,6 +88,16 @@ def test_a_taken_port_is_said_with_the_option_that_changes_it() -> None:
             require_free(HOST, taken, "--port")
 
 
+def test_demo_wants_two_ports(tmp_path: Path) -> None:
+    """One port for both is refused before anything is started."""
+    port = free_port()
+    with (
+        pytest.raises(SettingsError, match=r"--ehr-port: .* is the port of the service"),
+        running_demo(HOST, port=port, ehr_port=port, state_dir=tmp_path),
+    ):
+        pass
+
+
 def test_demo_refuses_an_address_others_could_reach(tmp_path: Path) -> None:
     """The demo's key is known to everybody who reads the demo, so it stays on this machine."""
     with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import date
 from decimal import Decimal
@@ -282,6 +283,55 @@ def test_empty_folder_of_a_site_is_refused(tmp_path: Path) -> None:
     """A disk that is not there would turn the site's numbers back into ours, and nobody told."""
     with pytest.raises(KnowledgeError, match="this folder of the site is empty"):
         load_knowledge(site_overrides=tmp_path)
+
+
+def test_folder_of_a_site_that_cannot_be_read_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card that the site switched off would come back, and nobody told."""
+    site = _site(tmp_path, "templates/smoke.yaml", "id: smoke\nenabled: false\n")
+    ours = (cards_folder() / "thresholds" / "workup-day.yaml").read_text(encoding="utf-8")
+    _site(tmp_path, "thresholds/workup-day.yaml", ours)
+    look = os.scandir
+
+    def refuse(folder: str) -> object:
+        if folder.endswith("templates"):
+            raise PermissionError(13, "Permission denied", folder)
+        return look(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(KnowledgeError, match="templates: this folder cannot be read"):
+        load_knowledge(site_overrides=site)
+
+
+def test_folder_of_a_site_behind_a_link_counts(tmp_path: Path) -> None:
+    """Content that an installer linked into its place is not passed over."""
+    site = _site(tmp_path, "../elsewhere/smoke.yaml", "id: smoke\nenabled: false\n")
+    (site / "templates").symlink_to(tmp_path / "elsewhere")
+    assert not load_knowledge(site_overrides=site).cards["SMOKE"].is_enabled
+
+
+def test_folder_mounted_from_a_cluster_is_read_once(tmp_path: Path) -> None:
+    """There each file is a link through a hidden folder, which holds it too."""
+    site = _site(tmp_path, "templates/..2026/smoke.yaml", "id: smoke\nenabled: false\n")
+    (site / "templates" / "..data").symlink_to("..2026")
+    (site / "templates" / "smoke.yaml").symlink_to("..data/smoke.yaml")
+    assert not load_knowledge(site_overrides=site).cards["SMOKE"].is_enabled
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_file_of_a_site_that_cannot_be_read_is_said_in_a_sentence(
+    tmp_path: Path,
+    is_folder: bool,  # noqa: FBT001 - a case
+) -> None:
+    """A link that leads nowhere, or the folder a container makes where a file was to be mounted."""
+    file = _site(tmp_path, "templates/opioid.yaml", "id: opioid\nenabled: false\n") / "templates"
+    if is_folder:
+        (file / "smoke.yaml").mkdir()
+    else:
+        (file / "smoke.yaml").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(KnowledgeError, match=r"templates/smoke\.yaml: this file cannot be read"):
+        load_knowledge(site_overrides=tmp_path / "site")
 
 
 def test_site_may_not_bring_a_table_of_drugs(tmp_path: Path) -> None:
