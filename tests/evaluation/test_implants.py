@@ -166,3 +166,12 @@ def test_blood_tests_are_the_recommended_choice_where_an_implant_holds_back_the_
     free = answered_with(knowledge, infected)
     marked = [proposal.is_recommended for proposal in free.shown["RF-INF"].proposals]
     assert marked == [True, False]
+
+
+@pytest.mark.parametrize("code", ["14106009", "56961003", "704708004", "704707009"])
+def test_heart_device_known_by_its_code_alone_holds_back_the_mri(
+    knowledge: Knowledge, code: str
+) -> None:
+    """Not every EHR sends words or an MR status with a pacemaker or a defibrillator."""
+    answered = answered_with(knowledge, NO_RELIEF, device(type=coded(SNOMED, code)))
+    assert list(answered.shown) == ["IMG-ALT", "PT-REF"]
