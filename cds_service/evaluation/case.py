@@ -86,6 +86,11 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
         """Return the calendar day of *day* days since surgery."""
         return date.fromordinal(self.operation.day.toordinal() + day)
 
+    @lazy
+    def first_possible_day(self) -> date:
+        """Return the first day the operation can have been on; its day where that is known."""
+        return self.day(0 if self.other_dss is None else self.dss - self.other_dss)
+
     def at(self, threshold: str) -> Answer:
         """Return whether the days since surgery fire *threshold*."""
         return YES if self.limits.met(threshold, self.dss) else NO
