@@ -177,12 +177,16 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
         leg_better = self.pain.site_is(Driver.LEG, {Course.RESOLVED, Course.IMPROVING})
         return self.pain.is_course(Course.NO_RELIEF) & leg_better
 
+    @property
+    def judged_from(self) -> str:
+        """The threshold from whose day on pain alone judges the operation."""
+        is_late = self.operation.is_fusion and self.pain.driver is Driver.BACK
+        return "fusion-back-day" if is_late else "workup-day"
+
     @lazy
     def is_judgeable(self) -> Answer:
         """Return whether it is late enough to judge the operation on pain alone."""
-        if self.operation.is_fusion and self.pain.driver is Driver.BACK:
-            return self.at("fusion-back-day")
-        return self.at("workup-day")
+        return self.at(self.judged_from)
 
     @lazy
     def worst(self) -> SiteCourse | None:

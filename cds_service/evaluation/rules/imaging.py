@@ -203,7 +203,7 @@ def failure_imaging(case: Case, earlier: Earlier) -> Finding:
             of(not _asks_for_weakness(case, earlier) and not is_met(earlier, "IMG-MRI-RTR")),
         ),
         (
-            f"no relief or worse pain, {_days(case)}, significant",
+            f"no relief or worse pain, {since_surgery(case, case.judged_from)[0]}, significant",
             is_failure_imaged(case),
         ),
     ]
@@ -236,10 +236,6 @@ def failure_imaging(case: Case, earlier: Earlier) -> Finding:
         reason_code="post-laminectomy-syndrome",
     )
     return _with_mri(finding, case, "routine")
-
-
-def _days(case: Case) -> str:
-    return f"day {case.dss} since surgery (needed: {case.limits.words('workup-day')})"
 
 
 def _score_words(case: Case) -> dict[str, Word]:
