@@ -37,6 +37,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     references: tuple[str, ...]
     stages: tuple[ProcedureFact, ...]
     earlier_days: tuple[date, ...] = ()
+    undated: tuple[str, ...] = ()
+    """Entries for an operation that are not used, because they have no date and others have one."""
 
     def dss(self, day: date) -> int:
         """Return the days since surgery of *day*; negative before it."""
@@ -60,7 +62,6 @@ class Episode(Struct, frozen=True, kw_only=True):
     possible: tuple[Operation, ...] = ()
     is_date_unknown: bool = False
     history_references: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
 
 
 class _Group(Struct, frozen=True, kw_only=True):
@@ -90,7 +91,6 @@ def find_episode(chart: Chart, limits: Limits) -> Episode:
     if not dated:
         return _undated(chart, candidates)
     groups = sorted(_groups(dated, limits), key=lambda group: (group.latest, group.earliest))
-    remarks = ("an operation without a date was not used",) if len(dated) < len(candidates) else ()
     index = groups[-1]
     if any(group is not index and group.latest >= index.earliest for group in groups):
         references = tuple(sorted(p.reference for p in dated))
@@ -102,12 +102,9 @@ def find_episode(chart: Chart, limits: Limits) -> Episode:
             ),
             is_date_unknown=True,
             history_references=references,
-            remarks=remarks,
         )
     days = (index.latest,) if index.latest == index.earliest else (index.latest, index.earliest)
-    return Episode(
-        operations=tuple(_operation(chart, index, groups, day) for day in days), remarks=remarks
-    )
+    return Episode(operations=tuple(_operation(chart, index, groups, day) for day in days))
 
 
 def _is_candidate(procedure: ProcedureFact) -> bool:
@@ -188,6 +185,9 @@ def _operation(chart: Chart, index: _Group, groups: Sequence[_Group], day: date)
         references=tuple(sorted(stage.reference for stage in index.stages)),
         stages=index.stages,
         earlier_days=tuple(group.latest for group in groups if group is not index),
+        undated=tuple(
+            sorted(p.reference for p in chart.procedures if _is_candidate(p) and not p.performed)
+        ),
     )
 
 

@@ -82,6 +82,8 @@ class Story:
         if case.other_dss is not None:
             several = "operations-unclear" if case.is_date_unknown else "operation-interval"
             lines.append(self.line(f"fact-{several}"))
+        if case.operation.undated:
+            lines.append(self.line("fact-operations-undated", count=len(case.operation.undated)))
         scored = [site for site in case.pain.sites.values() if site.is_scored]
         lines += [self._series(case, site) for site in scored]
         leading = None if case.is_date_unknown else case.pain.leading

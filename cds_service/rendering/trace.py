@@ -44,6 +44,7 @@ def trace_json(assessment: Assessment) -> dict[str, object]:
         "outcome": assessment.outcome.value,
         "asOf": assessment.as_of.isoformat(),
         "daysSinceSurgery": assessment.case.dss if assessment.case else None,
+        "undatedOperations": list(assessment.case.operation.undated) if assessment.case else [],
         "unread": dict(assessment.unread),
         "courses": _courses_json(assessment.case),
         "explanations": [
