@@ -68,7 +68,7 @@ class ConditionFact(Struct, frozen=True, kw_only=True):
 
     ``when`` is the first of onset, recorded and last-updated day that the entry states; None when
     it states none.  ``names_spine`` is true if its text, body site or reason names the spine.
-    ``names_lumbar_level``: only codes or text that name a level fill ``levels``.
+    Only codes or text that name a level fill ``levels``.
     ``display`` is what ``cards/`` calls its code, never words of the chart.
     """
 
@@ -117,7 +117,6 @@ class OrderFact(Struct, frozen=True, kw_only=True):
     concepts: frozenset[str]
     status: str
     authored: FhirDate | None
-    is_context_draft: bool = False
 
 
 class ReportFact(Struct, frozen=True, kw_only=True):
@@ -138,7 +137,7 @@ class ReportFact(Struct, frozen=True, kw_only=True):
 class DrugFact(Struct, frozen=True, kw_only=True):
     """A MedicationRequest with intent order, or a MedicationStatement.
 
-    Any status but draft, cancelled and entered-in-error.
+    Any status but draft, cancelled, not-taken and entered-in-error.
 
     ``started`` is authoredOn (statements: effective start); ``ended`` the end of a stated validity,
     effective or supply period.  ``mme_per_day`` is None when it cannot be computed;
@@ -157,12 +156,11 @@ class DrugFact(Struct, frozen=True, kw_only=True):
 
 
 class DeviceFact(Struct, frozen=True, kw_only=True):
-    """An active implant.  ``label`` is our own word for the kind ("cardiac pacemaker")."""
+    """An active implant."""
 
     reference: str
     concepts: frozenset[str]
     mr_status: MrStatus
-    label: str
 
 
 class EncounterFact(Struct, frozen=True, kw_only=True):

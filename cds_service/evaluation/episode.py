@@ -33,7 +33,6 @@ class Operation(Struct, frozen=True, kw_only=True):
     sides: frozenset[Side]
     level_count: int | None
     surgery_count: int
-    is_revision: bool
     references: tuple[str, ...]
     stages: tuple[ProcedureFact, ...]
     earlier_days: tuple[date, ...] = ()
@@ -170,7 +169,6 @@ def _operation(chart: Chart, index: _Group, groups: Sequence[_Group], day: date)
         and procedure.performed.latest <= index.latest
     ]
     add_ons = [names for names in beside if "adds-one-level" in names]
-    surgery_count = len(groups)
     several = level_floor(concepts.union(*beside))
     counted = max(several, 1 + len(add_ons) if add_ons else 0, len(levels))
     return Operation(
@@ -180,8 +178,7 @@ def _operation(chart: Chart, index: _Group, groups: Sequence[_Group], day: date)
         levels=levels,
         sides=frozenset(stage.side for stage in index.stages if stage.side is not None),
         level_count=counted or None,
-        surgery_count=surgery_count,
-        is_revision="revision-surgery" in concepts or surgery_count > 1,
+        surgery_count=len(groups),
         references=tuple(sorted(stage.reference for stage in index.stages)),
         stages=index.stages,
         earlier_days=tuple(group.latest for group in groups if group is not index),

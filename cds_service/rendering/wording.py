@@ -246,11 +246,6 @@ def with_measure(words: Mapping[str, Word], knowledge: Knowledge) -> Mapping[str
     return {**words, "measure": template.replace("{score}", number(score))}
 
 
-def placeholders(template: str) -> frozenset[str]:
-    """Return the names of the words a template needs, thresholds not among them."""
-    return frozenset(m["name"] for m in _PLACEHOLDER.finditer(template) if not m["kind"])
-
-
 def _singular(text: str) -> str:
     """Return *text* with "1 day" for "1 days"."""
     return _SINGULAR.sub(r"1 \1", text)

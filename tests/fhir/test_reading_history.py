@@ -692,7 +692,6 @@ def test_implant_is_recognised_by_code_or_words(
     (fact,) = read(device(**fields)).devices
     assert kind in fact.concepts
     assert fact.mr_status is status
-    assert fact.label
 
 
 NCI = "urn:oid:2.16.840.1.113883.3.26.1.1"
