@@ -330,6 +330,13 @@ class Knowledge:
             self._remembered[name] = found
         return cast("T", found)
 
+    def said(self, phrase: str, **words: object) -> str:
+        """Return *phrase* of ``cards/phrases.yaml`` with *words* in their places, as they are."""
+        text = self.phrases[phrase]
+        for name, word in words.items():
+            text = text.replace(f"{{{name}}}", str(word))
+        return text
+
     def meanings(self, system: str, code: str) -> tuple[tuple[str, Needs], ...]:
         """Return every enabled meaning of *code*; *system* may be a canonical or an alias.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -72,10 +72,8 @@ def number(value: int | Decimal) -> str:
     return f"{rounded.normalize():f}"
 
 
-def listed(items: list[str], most: int | None = None) -> str:
-    """Return "a, b, c"; with *most*, the first ones "and n more"."""
-    if most is not None and len(items) > most:
-        return f"{', '.join(items[:most])} and {len(items) - most} more"
+def listed(items: Iterable[str]) -> str:
+    """Return "a, b, c"."""
     return ", ".join(items)
 
 
@@ -138,8 +136,15 @@ class Wording:
         if isinstance(word, Term):
             return self.term(word)
         if isinstance(word, tuple):
-            return listed([self.term(term) for term in word], most)
+            return self.listed([self.term(term) for term in word], most)
         return number(word)
+
+    def listed(self, items: Sequence[str], most: int | None) -> str:
+        """Return "a, b, c"; with *most*, the first ones "and n more"."""
+        if most is None or len(items) <= most:
+            return listed(items)
+        shown = listed(items[:most])
+        return self.knowledge.said("and-more", shown=shown, count=len(items) - most)
 
     def threshold(self, threshold_id: str) -> str:
         """Return boundary and value of a threshold: "at or above 50 MME/day"."""
@@ -242,8 +247,8 @@ def with_measure(words: Mapping[str, Word], knowledge: Knowledge) -> Mapping[str
     site, score = words.get("site"), words.get("score")
     if not isinstance(site, Term) or not isinstance(score, int | Decimal):
         return words
-    template = knowledge.phrases[site.id.replace("site-", "measure-")]
-    return {**words, "measure": template.replace("{score}", number(score))}
+    measure = knowledge.said(site.id.replace("site-", "measure-"), score=number(score))
+    return {**words, "measure": measure}
 
 
 def _singular(text: str) -> str:

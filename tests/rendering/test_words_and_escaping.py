@@ -17,7 +17,6 @@ from cds_service.rendering.wording import (
     SUMMARY_LIMIT,
     Wording,
     escape_markdown,
-    listed,
     number,
     printable,
     strip_markup,
@@ -67,9 +66,9 @@ def test_numbers_have_no_exponent_and_few_digits() -> None:
 
 def test_lists_take_the_first_and_count_the_rest() -> None:
     """A list that must fit names the first items and how many more there are."""
-    assert listed(["a"]) == "a"
-    assert listed(["a", "b", "c"]) == "a, b, c"
-    assert listed(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert WORDING.listed(["a"], 2) == "a"
+    assert WORDING.listed(["a", "b", "c"], None) == "a, b, c"
+    assert WORDING.listed(["a", "b", "c"], 2) == "a, b and 1 more"
 
 
 def test_threshold_prints_boundary_word_and_value() -> None:
