@@ -17,6 +17,8 @@ from msgspec import Struct
 from cds_service.chart.supply import State, Supply
 from cds_service.values import FhirDate, Side, lazy
 
+_DENIALS = frozenset({"answer-no", "answer-absent", "answer-normal"})
+
 
 class Site(Enum):
     """Where a pain score belongs; ``ANY`` when the chart names no site."""
@@ -105,6 +107,11 @@ class ObservationFact(Struct, frozen=True, kw_only=True):
     site: Site | None = None
     side: Side | None = None
     muscle: str | None = None
+
+    @property
+    def is_denial(self) -> bool:
+        """Whether the answer says that a finding which is there or not is not there."""
+        return not self.choice.isdisjoint(_DENIALS)
 
 
 class OrderFact(Struct, frozen=True, kw_only=True):

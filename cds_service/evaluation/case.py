@@ -18,7 +18,7 @@ from cds_service.evaluation.levels import LevelCheck, check_levels
 from cds_service.evaluation.limits import Limits, limits_on
 from cds_service.evaluation.measures import Measures
 from cds_service.evaluation.motor import Motor, read_motor
-from cds_service.evaluation.pain import Course, Driver, Pain, SiteCourse, read_pain
+from cds_service.evaluation.pain import PAIN_DIAGNOSES, Course, Driver, Pain, SiteCourse, read_pain
 from cds_service.evaluation.signs import Sign, Signs
 from cds_service.evaluation.workup import Workup
 from cds_service.knowledge.model import Knowledge
@@ -282,13 +282,7 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
     @lazy
     def has_pain_diagnosis(self) -> Answer:
         """Return whether an active spine pain diagnosis is on record."""
-        return self.signs.has(
-            "post-laminectomy-syndrome",
-            "radiculopathy",
-            "low-back-pain",
-            "spinal-stenosis",
-            "disc-herniation",
-        )
+        return self.signs.has(*PAIN_DIAGNOSES)
 
 
 def _current_value(site: SiteCourse) -> Decimal:

@@ -16,8 +16,6 @@ from cds_service.evaluation.limits import Limits
 from cds_service.values import FhirDate, Side, lazy
 
 _ABNORMAL = frozenset({"answer-reduced", "answer-absent"})
-_DENIED = frozenset({"answer-no", "answer-absent", "answer-normal"})
-"""Answers that say a finding which is there or not is not there."""
 _ANY_SIDE = (None, Side.UNSPECIFIED, Side.BOTH)
 
 
@@ -149,7 +147,7 @@ class Signs(Struct, frozen=True, dict=True):
             answers = [
                 (examined.effective.latest, examined.side)
                 for examined in self.chart.observed.get(concept, ())
-                if not examined.choice.isdisjoint(_DENIED)
+                if examined.is_denial
                 and examined.effective is not None
                 and examined.effective.is_exact
                 and examined.effective.latest not in found_on

@@ -17,10 +17,15 @@ from itertools import combinations, pairwise
 from pathlib import Path
 
 from cds_service.errors import KnowledgeError
-from cds_service.knowledge.model import CardTemplate, Code, Knowledge, Match, Threshold, ValueSet
-
-SUMMARY_MOST = 139
-"""CDS Hooks wants headlines of fewer than 140 characters."""
+from cds_service.knowledge.model import (
+    SUMMARY_MOST,
+    CardTemplate,
+    Code,
+    Knowledge,
+    Match,
+    Threshold,
+    ValueSet,
+)
 
 LAST_ROW = 36
 

@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 _MOST_REMEMBERED = 1000
 
+SUMMARY_MOST = 139
+"""CDS Hooks wants headlines of fewer than 140 characters."""
+
 RXNORM = "RxNorm"
 NALOXONE = "7242"
 """The ingredient in RxNorm."""

@@ -18,10 +18,7 @@ from typing import NamedTuple
 from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Term, Word
 from cds_service.evaluation.limits import limits_on
-from cds_service.knowledge.model import Knowledge
-
-SUMMARY_LIMIT = 139
-"""CDS Hooks: a summary has fewer than 140 characters."""
+from cds_service.knowledge.model import SUMMARY_MOST, Knowledge
 
 _MadeSafe = Callable[[str], str]
 
@@ -185,12 +182,12 @@ class Wording:
         to *title*, so that the card itself is not lost.
         """
         text = self.plain(template, words)
-        if len(text) <= SUMMARY_LIMIT:
+        if len(text) <= SUMMARY_MOST:
             return text
         longest = max((len(w) for w in words.values() if isinstance(w, tuple)), default=1)
         for most in range(longest - 1, 0, -1):
             text = self.plain(template, words, most)
-            if len(text) <= SUMMARY_LIMIT:
+            if len(text) <= SUMMARY_MOST:
                 return text
         return title
 

@@ -14,6 +14,7 @@ from flask import Flask, abort, render_template
 from markupsafe import Markup, escape
 
 from cds_service.evaluation.limits import Limits
+from cds_service.evaluation.rules.catalog import RED_FLAGS
 from cds_service.knowledge.model import CardTemplate, Knowledge, Review, Source
 
 _PLACEHOLDER = re.compile(r"\{(threshold:)?([a-z0-9_-]+)\}")
@@ -26,8 +27,6 @@ _BULLET_START = re.compile(r"(?m)^((?:[-*] )?)([a-z])")
 
 _ACTION, _WHY, _CHANGE = "action", "why", "change"
 _APPEARS, _WITHHELD, _CAVEAT, _ENDING = "appears", "withheld", "caveat", "ending"
-_RED_FLAG_ROWS = range(1, 10)
-"""Rows shown beside a critical card and in hospice care; the others give way."""
 _INDICATOR_WORDS = {"critical": "Critical", "warning": "Warning", "info": "Information"}
 _PLACEHOLDER_WORDS = {
     "after": "score",
@@ -142,7 +141,7 @@ class _GuidanceWords:
             "caveats": self._variants(card, _CAVEAT),
             "changes": self._variants(card, _CHANGE),
             "notes": [self._linked(_inline_html(self._fill(text))) for text in card.notes.values()],
-            "is_red_flag": card.row in _RED_FLAG_ROWS,
+            "is_red_flag": card.id in RED_FLAGS,
             "thresholds": [self._threshold(name) for name in self._numbers_of(card)],
             "sources": [knowledge.sources[name] for name in card.sources],
             "claims": [(claim, knowledge.claims[claim]) for claim in card.claims],
