@@ -122,10 +122,7 @@ class Signs(Struct, frozen=True, dict=True):
             Findings not completely supplied: conditions only, because the latest examination
             cannot be told.
         """
-        signs = self.of(concept)
-        if Key.FINDINGS in self.unread:
-            return tuple([sign for sign in signs if sign.is_condition])
-        return tuple([sign for sign in signs if sign.is_condition or self.denied_on(sign) is None])
+        return (self.conditions if Key.FINDINGS in self.unread else self.on_record)(concept)
 
     def denied_on(self, sign: Sign) -> date | None:
         """Return the latest day on which an examination found none after *sign* was recorded.

@@ -21,6 +21,8 @@ _MOST_REMEMBERED = 1000
 
 SUMMARY_MOST = 139
 """CDS Hooks wants headlines of fewer than 140 characters."""
+PLACEHOLDER = re.compile(r"\{(?P<kind>threshold:)?(?P<name>[a-z0-9_-]+)\}")
+"""Where a text of ``cards/`` has room for a word, or for the words of a threshold."""
 
 RXNORM = "RxNorm"
 NALOXONE = "7242"

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Term, Word
 from cds_service.evaluation.limits import limits_on
-from cds_service.knowledge.model import SUMMARY_MOST, Knowledge
+from cds_service.knowledge.model import PLACEHOLDER, SUMMARY_MOST, Knowledge
 
 _MadeSafe = Callable[[str], str]
 
@@ -26,7 +26,6 @@ _REMEMBERED_TEXTS = 4096
 _SHOWN_DIGITS = Decimal("0.01")
 _FIRST_LINE = (0,)
 _SINGULAR = re.compile(r"(?<![\d.,/-])1 (day|point|test)s\b")
-_PLACEHOLDER = re.compile(r"\{(?P<kind>threshold:)?(?P<name>[a-z0-9_-]+)\}")
 _MARKDOWN = re.compile(r"[\\`*_\[\]{}|~]")
 _LINE_START = re.compile(r"^([-+=#>])")
 _AUTOLINK = re.compile(r"://|www\.|@", re.IGNORECASE)
@@ -193,7 +192,7 @@ class Wording:
 
     def _markdown_pattern(self, template: str) -> str | _Pattern:
         lines = template.strip().splitlines()
-        begun = tuple(n for n, line in enumerate(lines) if _PLACEHOLDER.match(line))
+        begun = tuple(n for n, line in enumerate(lines) if PLACEHOLDER.match(line))
         text, names = self._opened("\n".join(lines), escape_markdown)
         if names:
             return _Pattern(text, names, begun)
@@ -213,7 +212,7 @@ class Wording:
             names.append(blank["name"])
             return "%s"
 
-        return _PLACEHOLDER.sub(opened, template.replace("%", "%%")), tuple(names)
+        return PLACEHOLDER.sub(opened, template.replace("%", "%%")), tuple(names)
 
     def _filled(
         self,

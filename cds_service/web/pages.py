@@ -15,9 +15,8 @@ from markupsafe import Markup, escape
 
 from cds_service.evaluation.limits import Limits
 from cds_service.evaluation.rules.catalog import RED_FLAGS
-from cds_service.knowledge.model import CardTemplate, Knowledge, Review, Source
+from cds_service.knowledge.model import PLACEHOLDER, CardTemplate, Knowledge, Review, Source
 
-_PLACEHOLDER = re.compile(r"\{(threshold:)?([a-z0-9_-]+)\}")
 _STRONG = re.compile(r"\*\*([^*\n]+)\*\*")
 _EMPHASIS = re.compile(r"(?<![*\w])[*_]([^*_\n]+)[*_](?![*\w])")
 _BULLET = re.compile(r"[-*] +")
@@ -174,7 +173,7 @@ class _GuidanceWords:
     def _numbers_of(self, card: CardTemplate) -> list[str]:
         """Return the thresholds a card names, and those only its sentences name."""
         texts = (*card.summaries.values(), *card.texts.values(), *card.notes.values())
-        named = (match[2] for text in texts for match in _PLACEHOLDER.finditer(text) if match[1])
+        named = (match[2] for text in texts for match in PLACEHOLDER.finditer(text) if match[1])
         return list(dict.fromkeys([*card.thresholds, *named]))
 
     def _threshold(self, name: str) -> tuple[str, str, Source, str]:
@@ -188,7 +187,7 @@ class _GuidanceWords:
         return self._fill(template).replace("*", "")
 
     def _fill(self, template: str) -> str:
-        return _PLACEHOLDER.sub(self._filled, template)
+        return PLACEHOLDER.sub(self._filled, template)
 
     def _filled(self, match: re.Match[str]) -> str:
         if match[1]:
