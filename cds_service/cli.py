@@ -256,7 +256,8 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
     """Print the cards for the patient Bundle in FILE ('-' for standard input), and why.
 
     FILE is taken as the whole chart: a kind of resource that is not in it is known to be empty.
-    With --partial it is unknown, as when an EHR did not send it.
+    With --partial it is unknown, as when an EHR did not send it; so it is if FILE says that it is
+    not all, for example the first page of several.
     """
     bundle = BundleFile(file.read())
     patient_id = _chosen_patient(bundle, patient)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
 from msgspec.structs import replace
 
 from cds_service.chart.supply import Key, State, Supply
 from cds_service.errors import RequestError
-from cds_service.fhir.answers import KeyAnswer
+from cds_service.fhir import reasons
+from cds_service.fhir.answers import Headed, KeyAnswer, RawResource
+from cds_service.fhir.prefetch import Page, read_page
 from cds_service.hooks.whole_characters import with_whole_characters
 
 _KEY_OF_TYPE: Mapping[str, str] = {
@@ -29,21 +30,6 @@ _KEY_OF_TYPE: Mapping[str, str] = {
 _NOT_IN_FILE = "the file does not hold this part of the chart"
 
 
-class _Kind(msgspec.Struct, rename="camel"):
-    resource_type: str = ""
-    id: str = ""
-
-
-class _Entry(msgspec.Struct, rename="camel"):
-    full_url: str | None = None
-    resource: msgspec.Raw = msgspec.Raw()
-
-
-class _Bundle(msgspec.Struct, rename="camel"):
-    resource_type: str = ""
-    entry: list[_Entry] = []
-
-
 class BundleFile:
     """The resources of one Bundle, by kind."""
 
@@ -53,36 +39,37 @@ class BundleFile:
         Raises:
             RequestError: It is not a FHIR Bundle in JSON.
         """
-        self._resources: dict[str, list[bytes]] = {}
-        self._full_urls: dict[str, str] = {}
+        page = _page_of(content)
+        found = [each for each in page.resources if isinstance(each, Headed)]
+        self._resources: dict[str, list[RawResource]] = {}
+        self._full_urls = page.full_urls
+        self._gap = reasons.MORE_PAGES if page.next_url is not None else page.problem
         self.patient_ids: list[str] = []
-        for entry in _decoded(content).entry:
-            if bytes(entry.resource):
-                self._take(entry.full_url, bytes(entry.resource))
-
-    def _take(self, full_url: str | None, resource: bytes) -> None:
-        try:
-            kind = msgspec.json.decode(resource, type=_Kind)
-        except msgspec.ValidationError:
-            return
-        self._resources.setdefault(kind.resource_type, []).append(resource)
-        if full_url and kind.id:
-            self._full_urls[full_url] = f"{kind.resource_type}/{kind.id}"
-        if kind.resource_type == "Patient" and kind.id:
-            self.patient_ids.append(kind.id)
+        for each in found:
+            kind = None if each.head is None else each.head.resource_type
+            if each.head is None or kind is None:
+                self._gap = self._gap or reasons.UNREADABLE_ENTRY
+                continue
+            self._resources.setdefault(kind, []).append(each.raw)
+            if kind == "Patient" and each.head.id:
+                self.patient_ids.append(each.head.id)
 
     def answers(self, *, is_partial: bool) -> Mapping[str, KeyAnswer]:
         """Return an answer for every key.
 
         A kind of resource that is not in the file is known to be empty, because the file is the
         whole chart, unless *is_partial*.  All Observations stand under one of their two keys.
+
+        Missing data:
+            A file that says that it is not all (a next page, an error of the server, an entry that
+            nobody can read) holds every part of the chart but the patient in part only.
         """
-        answers = {key: self._answer(kind, is_partial) for kind, key in _KEY_OF_TYPE.items()}
-        are_observations_known = not is_partial or "Observation" in self._resources
+        absent = self._gap or (_NOT_IN_FILE if is_partial else None)
+        answers = {key: self._answer(kind, absent) for kind, key in _KEY_OF_TYPE.items()}
+        answers[Key.PATIENT] = replace(answers[Key.PATIENT], supply=Supply(state=State.SUPPLIED))
+        scores = answers[Key.SCORES].supply
         answers[Key.FINDINGS] = (
-            KeyAnswer.known_empty()
-            if are_observations_known
-            else KeyAnswer.not_supplied(_NOT_IN_FILE)
+            KeyAnswer.known_empty() if scores.state is State.SUPPLIED else KeyAnswer(supply=scores)
         )
         for key in (Key.MEDICATION_REQUESTS, Key.MEDICATION_STATEMENTS):
             drugs = answers[key]
@@ -91,28 +78,28 @@ class BundleFile:
                 answers[key] = replace(drugs, resources=(*drugs.resources, *medications))
         return answers
 
-    def _answer(self, kind: str, is_partial: bool) -> KeyAnswer:  # noqa: FBT001 - private
-        resources = self._resources.get(kind)
-        if resources:
-            return KeyAnswer(
-                supply=Supply(state=State.SUPPLIED),
-                resources=tuple(resources),
-                full_urls=self._full_urls,
-            )
-        return KeyAnswer.not_supplied(_NOT_IN_FILE) if is_partial else KeyAnswer.known_empty()
+    def _answer(self, kind: str, absent: str | None) -> KeyAnswer:
+        """Return the answer for one *kind*; *absent* is why one not in the file is unknown."""
+        resources = tuple(self._resources.get(kind, ()))
+        if not resources:
+            return KeyAnswer.known_empty() if absent is None else KeyAnswer.not_supplied(absent)
+        supply = Supply(state=State.PARTIAL if self._gap else State.SUPPLIED, reason=self._gap)
+        return KeyAnswer(supply=supply, resources=resources, full_urls=self._full_urls)
 
 
-def _decoded(content: bytes) -> _Bundle:
+def _page_of(content: bytes) -> Page:
     try:
-        bundle = msgspec.json.decode(with_whole_characters(content), type=_Bundle)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        page = read_page(Key.PROCEDURES, with_whole_characters(content))
+    except (UnicodeDecodeError, RecursionError):
+        page = Page(problem=reasons.NOT_FHIR_JSON)
+    if page.problem == reasons.NOT_FHIR_JSON:
         raise RequestError(
             "The file is not JSON of a FHIR Bundle. Give a Bundle with the patient's resources, "
             "for example the answer of Patient/ID/$everything."
-        ) from None
-    if bundle.resource_type != "Bundle":
+        )
+    if page.is_outcome or page.problem == reasons.SINGLE_RESOURCE:
         raise RequestError(
             "The file holds a FHIR resource that is not a Bundle. Give a Bundle with the "
             "patient's resources, for example the answer of Patient/ID/$everything."
         )
-    return bundle
+    return page

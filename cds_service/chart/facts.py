@@ -17,6 +17,8 @@ from msgspec import Struct
 from cds_service.chart.supply import State, Supply
 from cds_service.values import FhirDate, Side, lazy
 
+_DENIALS = frozenset({"answer-no", "answer-absent", "answer-normal"})
+
 
 class Site(Enum):
     """Where a pain score belongs; ``ANY`` when the chart names no site."""
@@ -68,7 +70,7 @@ class ConditionFact(Struct, frozen=True, kw_only=True):
 
     ``when`` is the first of onset, recorded and last-updated day that the entry states; None when
     it states none.  ``names_spine`` is true if its text, body site or reason names the spine.
-    ``names_lumbar_level``: only codes or text that name a level fill ``levels``.
+    Only codes or text that name a level fill ``levels``.
     ``display`` is what ``cards/`` calls its code, never words of the chart.
     """
 
@@ -106,6 +108,11 @@ class ObservationFact(Struct, frozen=True, kw_only=True):
     side: Side | None = None
     muscle: str | None = None
 
+    @property
+    def is_denial(self) -> bool:
+        """Whether the answer says that a finding which is there or not is not there."""
+        return not self.choice.isdisjoint(_DENIALS)
+
 
 class OrderFact(Struct, frozen=True, kw_only=True):
     """A ServiceRequest with status active, on-hold or draft.
@@ -117,7 +124,6 @@ class OrderFact(Struct, frozen=True, kw_only=True):
     concepts: frozenset[str]
     status: str
     authored: FhirDate | None
-    is_context_draft: bool = False
 
 
 class ReportFact(Struct, frozen=True, kw_only=True):
@@ -138,7 +144,7 @@ class ReportFact(Struct, frozen=True, kw_only=True):
 class DrugFact(Struct, frozen=True, kw_only=True):
     """A MedicationRequest with intent order, or a MedicationStatement.
 
-    Any status but draft, cancelled and entered-in-error.
+    Any status but draft, cancelled, not-taken and entered-in-error.
 
     ``started`` is authoredOn (statements: effective start); ``ended`` the end of a stated validity,
     effective or supply period.  ``mme_per_day`` is None when it cannot be computed;
@@ -157,12 +163,11 @@ class DrugFact(Struct, frozen=True, kw_only=True):
 
 
 class DeviceFact(Struct, frozen=True, kw_only=True):
-    """An active implant.  ``label`` is our own word for the kind ("cardiac pacemaker")."""
+    """An active implant."""
 
     reference: str
     concepts: frozenset[str]
     mr_status: MrStatus
-    label: str
 
 
 class EncounterFact(Struct, frozen=True, kw_only=True):

@@ -87,9 +87,13 @@ def _words(resource: Resource) -> str:
 
 
 def _text(concept: Mapping[str, object]) -> str:
-    codings = concept.get("coding")
-    first = codings[0] if isinstance(codings, list) and codings else {}
+    first = _first_coding(concept)
     return str(concept.get("text") or first.get("display") or first.get("code") or "no name")
+
+
+def _first_coding(concept: Mapping[str, object]) -> Mapping[str, object]:
+    codings = concept.get("coding")
+    return codings[0] if isinstance(codings, list) and codings else {}
 
 
 def _value(resource: Resource) -> str:
@@ -111,6 +115,6 @@ def _is_number(part: Resource) -> bool:
 
 
 def _status(resource: Resource) -> str:
-    clinical = resource.get("clinicalStatus")
-    status = clinical["coding"][0]["code"] if clinical else resource.get("status", "")
+    clinical = resource.get("clinicalStatus") or {"text": resource.get("status")}
+    status = _first_coding(clinical).get("code") or clinical.get("text") or ""
     return "" if status in {"active", "final", "completed"} else str(status)

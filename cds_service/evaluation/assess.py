@@ -157,7 +157,6 @@ def _undated_case(chart: Chart, limits: Limits, episode: Episode) -> Case:
         sides=frozenset(),
         level_count=None,
         surgery_count=1,
-        is_revision=False,
         references=episode.history_references,
         stages=(),
     )

@@ -18,7 +18,7 @@ from cds_service.evaluation.levels import LevelCheck, check_levels
 from cds_service.evaluation.limits import Limits, limits_on
 from cds_service.evaluation.measures import Measures
 from cds_service.evaluation.motor import Motor, read_motor
-from cds_service.evaluation.pain import Course, Driver, Pain, SiteCourse, read_pain
+from cds_service.evaluation.pain import PAIN_DIAGNOSES, Course, Driver, Pain, SiteCourse, read_pain
 from cds_service.evaluation.signs import Sign, Signs
 from cds_service.evaluation.workup import Workup
 from cds_service.knowledge.model import Knowledge
@@ -85,6 +85,11 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
     def day(self, day: int) -> date:
         """Return the calendar day of *day* days since surgery."""
         return date.fromordinal(self.operation.day.toordinal() + day)
+
+    @lazy
+    def first_possible_day(self) -> date:
+        """Return the first day the operation can have been on; its day where that is known."""
+        return self.day(0 if self.other_dss is None else self.dss - self.other_dss)
 
     def at(self, threshold: str) -> Answer:
         """Return whether the days since surgery fire *threshold*."""
@@ -172,12 +177,16 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
         leg_better = self.pain.site_is(Driver.LEG, {Course.RESOLVED, Course.IMPROVING})
         return self.pain.is_course(Course.NO_RELIEF) & leg_better
 
+    @property
+    def judged_from(self) -> str:
+        """The threshold from whose day on pain alone judges the operation."""
+        is_late = self.operation.is_fusion and self.pain.driver is Driver.BACK
+        return "fusion-back-day" if is_late else "workup-day"
+
     @lazy
     def is_judgeable(self) -> Answer:
         """Return whether it is late enough to judge the operation on pain alone."""
-        if self.operation.is_fusion and self.pain.driver is Driver.BACK:
-            return self.at("fusion-back-day")
-        return self.at("workup-day")
+        return self.at(self.judged_from)
 
     @lazy
     def worst(self) -> SiteCourse | None:
@@ -273,13 +282,7 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
     @lazy
     def has_pain_diagnosis(self) -> Answer:
         """Return whether an active spine pain diagnosis is on record."""
-        return self.signs.has(
-            "post-laminectomy-syndrome",
-            "radiculopathy",
-            "low-back-pain",
-            "spinal-stenosis",
-            "disc-herniation",
-        )
+        return self.signs.has(*PAIN_DIAGNOSES)
 
 
 def _current_value(site: SiteCourse) -> Decimal:

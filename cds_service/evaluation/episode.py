@@ -33,10 +33,11 @@ class Operation(Struct, frozen=True, kw_only=True):
     sides: frozenset[Side]
     level_count: int | None
     surgery_count: int
-    is_revision: bool
     references: tuple[str, ...]
     stages: tuple[ProcedureFact, ...]
     earlier_days: tuple[date, ...] = ()
+    undated: tuple[str, ...] = ()
+    """Entries for an operation that are not used, because they have no date and others have one."""
 
     def dss(self, day: date) -> int:
         """Return the days since surgery of *day*; negative before it."""
@@ -60,7 +61,6 @@ class Episode(Struct, frozen=True, kw_only=True):
     possible: tuple[Operation, ...] = ()
     is_date_unknown: bool = False
     history_references: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
 
 
 class _Group(Struct, frozen=True, kw_only=True):
@@ -90,7 +90,6 @@ def find_episode(chart: Chart, limits: Limits) -> Episode:
     if not dated:
         return _undated(chart, candidates)
     groups = sorted(_groups(dated, limits), key=lambda group: (group.latest, group.earliest))
-    remarks = ("an operation without a date was not used",) if len(dated) < len(candidates) else ()
     index = groups[-1]
     if any(group is not index and group.latest >= index.earliest for group in groups):
         references = tuple(sorted(p.reference for p in dated))
@@ -102,12 +101,9 @@ def find_episode(chart: Chart, limits: Limits) -> Episode:
             ),
             is_date_unknown=True,
             history_references=references,
-            remarks=remarks,
         )
     days = (index.latest,) if index.latest == index.earliest else (index.latest, index.earliest)
-    return Episode(
-        operations=tuple(_operation(chart, index, groups, day) for day in days), remarks=remarks
-    )
+    return Episode(operations=tuple(_operation(chart, index, groups, day) for day in days))
 
 
 def _is_candidate(procedure: ProcedureFact) -> bool:
@@ -173,7 +169,6 @@ def _operation(chart: Chart, index: _Group, groups: Sequence[_Group], day: date)
         and procedure.performed.latest <= index.latest
     ]
     add_ons = [names for names in beside if "adds-one-level" in names]
-    surgery_count = len(groups)
     several = level_floor(concepts.union(*beside))
     counted = max(several, 1 + len(add_ons) if add_ons else 0, len(levels))
     return Operation(
@@ -183,11 +178,13 @@ def _operation(chart: Chart, index: _Group, groups: Sequence[_Group], day: date)
         levels=levels,
         sides=frozenset(stage.side for stage in index.stages if stage.side is not None),
         level_count=counted or None,
-        surgery_count=surgery_count,
-        is_revision="revision-surgery" in concepts or surgery_count > 1,
+        surgery_count=len(groups),
         references=tuple(sorted(stage.reference for stage in index.stages)),
         stages=index.stages,
         earlier_days=tuple(group.latest for group in groups if group is not index),
+        undated=tuple(
+            sorted(p.reference for p in chart.procedures if _is_candidate(p) and not p.performed)
+        ),
     )
 
 

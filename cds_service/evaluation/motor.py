@@ -23,7 +23,6 @@ _CODED: Mapping[str, str] = {
     "motor-paraplegia": "motor-coded-paraplegia",
 }
 """Value set of a coded weakness to the threshold that holds its grade."""
-_NOT_THERE = frozenset({"answer-no", "answer-absent", "answer-normal"})
 
 
 class Grade(Struct, frozen=True, kw_only=True):
@@ -263,7 +262,7 @@ def _denied(told: Iterable[ObservationFact]) -> Mapping[Side | None, date]:
     """Return the latest day on which a weakness was said not to be there, by side."""
     denied: dict[Side | None, date] = {}
     for observation in told:
-        if observation.effective is not None and not observation.choice.isdisjoint(_NOT_THERE):
+        if observation.effective is not None and observation.is_denial:
             on = observation.effective.earliest
             denied[observation.side] = max(on, denied.get(observation.side, on))
     return denied

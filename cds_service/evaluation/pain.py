@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from enum import Enum, StrEnum
+from itertools import accumulate
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -326,19 +327,19 @@ def _is_low(site: SiteCourse, score: Score, limits: Limits) -> bool:
 
 
 def _return_onset(site: SiteCourse, limits: Limits) -> int | None:
-    """Return the first day from which every score is a rise from an earlier low one."""
-    onsets = []
-    for position, low in enumerate(site.series[:-1]):
-        if not _is_low(site, low, limits):
-            continue
-        onset = None
-        for score in reversed(site.series[position + 1 :]):
-            if not _rise(site, low.value, score.value, limits):
-                break
-            onset = score.day
-        if onset is not None:
-            onsets.append(onset)
-    return min(onsets, default=None)
+    """Return the first day from which every score is a rise from an earlier low one.
+
+    All are, if the lowest of them is a rise from the lowest low one.
+    """
+    values = [score.value for score in site.series]
+    lowest_left = list(accumulate(reversed(values), min))[::-1]
+    low: Decimal | None = None
+    for score, lowest in zip(site.series, lowest_left, strict=True):
+        if low is not None and _rise(site, low, lowest, limits):
+            return score.day
+        if _is_low(site, score, limits):
+            low = score.value if low is None else min(low, score.value)
+    return None
 
 
 def _last_low(site: SiteCourse, onset: int, limits: Limits) -> int | None:

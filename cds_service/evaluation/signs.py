@@ -16,8 +16,6 @@ from cds_service.evaluation.limits import Limits
 from cds_service.values import FhirDate, Side, lazy
 
 _ABNORMAL = frozenset({"answer-reduced", "answer-absent"})
-_DENIED = frozenset({"answer-no", "answer-absent", "answer-normal"})
-"""Answers that say a finding which is there or not is not there."""
 _ANY_SIDE = (None, Side.UNSPECIFIED, Side.BOTH)
 
 
@@ -124,10 +122,7 @@ class Signs(Struct, frozen=True, dict=True):
             Findings not completely supplied: conditions only, because the latest examination
             cannot be told.
         """
-        signs = self.of(concept)
-        if Key.FINDINGS in self.unread:
-            return tuple([sign for sign in signs if sign.is_condition])
-        return tuple([sign for sign in signs if sign.is_condition or self.denied_on(sign) is None])
+        return (self.conditions if Key.FINDINGS in self.unread else self.on_record)(concept)
 
     def denied_on(self, sign: Sign) -> date | None:
         """Return the latest day on which an examination found none after *sign* was recorded.
@@ -149,7 +144,7 @@ class Signs(Struct, frozen=True, dict=True):
             answers = [
                 (examined.effective.latest, examined.side)
                 for examined in self.chart.observed.get(concept, ())
-                if not examined.choice.isdisjoint(_DENIED)
+                if examined.is_denial
                 and examined.effective is not None
                 and examined.effective.is_exact
                 and examined.effective.latest not in found_on

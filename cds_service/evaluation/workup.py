@@ -220,7 +220,7 @@ class Workup(Struct, frozen=True, dict=True):
         return None
 
     def _is_open(self, order: OrderFact) -> bool:
-        if order.status != "draft" or order.is_context_draft:
+        if order.status != "draft":
             return True
         if order.authored is None:
             return False

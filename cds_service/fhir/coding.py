@@ -1,8 +1,8 @@
 """What the codes of an entry mean: the value sets it belongs to, its levels and its side.
 
 Codes are matched by system and code, never by the chart's display; a site's local codes come from
-its code map.  A code that needs more (a
-lumbar site, a leg site, words naming the spine) counts only if the entry shows it.
+its code map.  A code that needs more (a lumbar site, a leg site, words naming the spine) counts
+only if the entry shows it.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def morphine_equivalent(
     """Return the daily equivalent of all *instructions*; None if one of them is not plain.
 
     Instructions of one sequence number are taken together, those of different numbers one after
-    the other: then the highest counts.
+    the other: then the highest counts.  A million milligrams a day are a slip of the pen: None.
     """
     if found is None or not instructions:
         return None
@@ -118,9 +118,10 @@ def morphine_equivalent(
         before = by_sequence.get(sequence, Decimal(0))
         by_sequence[sequence] = before + dose.per_day
         is_maximum = is_maximum or dose.is_maximum
-    return DailyDose(
-        per_day=max(by_sequence.values()), is_maximum=is_maximum or len(by_sequence) > 1
-    )
+    per_day = max(by_sequence.values())
+    if not _is_usable(per_day):
+        return None
+    return DailyDose(per_day=per_day, is_maximum=is_maximum or len(by_sequence) > 1)
 
 
 def _instruction(found: Factor, instruction: wire.Dosage) -> DailyDose | None:

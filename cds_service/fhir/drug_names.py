@@ -36,12 +36,22 @@ def names_naloxone(texts: Iterable[str]) -> bool:
 
 def drugs_named(texts: Iterable[str], knowledge: Knowledge) -> frozenset[str]:
     """Return the drug value sets of which *texts* name a drug as a whole word."""
+    names = knowledge.remember("drug names", lambda: _names(knowledge))
+    pattern = knowledge.remember("drug name in a text", lambda: _pattern(names))
+    found = (name for text in texts for name in pattern.findall(text.lower()))
+    return frozenset(value_set for name in found for value_set in names[name])
+
+
+def _names(knowledge: Knowledge) -> dict[str, set[str]]:
+    """Return the value sets of each drug by its name in small letters."""
     names: dict[str, set[str]] = {}
     for value_set in _DRUG_SETS:
         for code in knowledge.value_sets[value_set].codes:
             if code.is_enabled:
                 names.setdefault(code.display.lower(), set()).add(value_set)
+    return names
+
+
+def _pattern(names: Iterable[str]) -> re.Pattern[str]:
     longest_first = sorted(names, key=len, reverse=True)
-    pattern = re.compile(rf"(?<![a-z])(?:{'|'.join(map(re.escape, longest_first))})(?![a-z])")
-    found = (name for text in texts for name in pattern.findall(text.lower()))
-    return frozenset(value_set for name in found for value_set in names[name])
+    return re.compile(rf"(?<![a-z])(?:{'|'.join(map(re.escape, longest_first))})(?![a-z])")

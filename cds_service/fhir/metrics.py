@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from itertools import accumulate
 from threading import Lock
 
 from msgspec import Struct
@@ -53,11 +52,6 @@ class PullTotals(PullRecord, frozen=True, kw_only=True, gc=False):
 
     calls: int = 0
     latencies: tuple[int, ...] = ()
-
-    @property
-    def at_most(self) -> tuple[int, ...]:
-        """How many calls took at most each of ``LATENCY_BOUNDS_SECONDS``, and last of all, all."""
-        return tuple(accumulate(self.latencies))
 
 
 class _Sum:

@@ -74,12 +74,7 @@ def _device(reader: Reader, entry: Entry) -> DeviceFact | None:
     mr_status = _mr_status((*_all_words(found.safety), *_safety_codes(found), *words))
     if not concepts and (mr_status is not MrStatus.UNSAFE or _is_outside(words)):
         return None
-    return DeviceFact(
-        reference=entry.reference,
-        concepts=concepts,
-        mr_status=mr_status,
-        label=_label(reader, concepts),
-    )
+    return DeviceFact(reference=entry.reference, concepts=concepts, mr_status=mr_status)
 
 
 def _is_outside(words: tuple[str, ...]) -> bool:
@@ -116,15 +111,6 @@ def _mr_status(texts: tuple[str, ...]) -> MrStatus:
         if any(pattern.search(text) for text in texts):
             return status
     return MrStatus.UNKNOWN
-
-
-def _label(reader: Reader, concepts: frozenset[str]) -> str:
-    labels = (
-        reader.knowledge.value_sets[name].label
-        for name in sorted(concepts)
-        if name in reader.knowledge.value_sets
-    )
-    return next(labels, "implant")
 
 
 def read_allergies(reader: Reader) -> tuple[AllergyFact, ...]:

@@ -5,6 +5,8 @@ What an EHR sends along was checked with the request; this is for what its FHIR 
 
 from __future__ import annotations
 
+from itertools import islice
+
 from msgspec.structs import replace
 
 from cds_service.fhir import reasons
@@ -24,8 +26,8 @@ def without_repeats(page: Page, body: bytes) -> Page:
     if _is_certain(body):
         return page
     found = [bytes(raw_of(resource)) for resource in page.resources]
-    doubtful = [text for text in found if not _is_certain(text)]
-    for text in doubtful[:_MOST_DOUBTFUL]:
+    doubtful = dict.fromkeys(text for text in found if not _is_certain(text))
+    for text in islice(doubtful, _MOST_DOUBTFUL):
         body = body.replace(text, b"null")
     if not doubtful or not _is_certain(body):
         return Page(problem=reasons.NOT_FHIR_JSON, is_unusable=True)

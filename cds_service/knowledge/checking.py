@@ -17,10 +17,16 @@ from itertools import combinations, pairwise
 from pathlib import Path
 
 from cds_service.errors import KnowledgeError
-from cds_service.knowledge.model import CardTemplate, Code, Knowledge, Match, Threshold, ValueSet
-
-SUMMARY_MOST = 139
-"""CDS Hooks wants headlines of fewer than 140 characters."""
+from cds_service.knowledge.model import (
+    PLACEHOLDER,
+    SUMMARY_MOST,
+    CardTemplate,
+    Code,
+    Knowledge,
+    Match,
+    Threshold,
+    ValueSet,
+)
 
 LAST_ROW = 36
 
@@ -76,7 +82,6 @@ DISJOINT: tuple[tuple[str, ...], ...] = (
 TABLE_START = "<!-- cards: written by python -m cds_service.knowledge.checking --write -->"
 TABLE_END = "<!-- end of cards -->"
 
-_PLACEHOLDER = re.compile(r"\{(?P<kind>threshold:)?(?P<name>[a-z0-9_-]+)\}")
 _CLAIM = re.compile(r"\bS[0-4]-\d\d\b")
 
 
@@ -179,13 +184,13 @@ def _card_problems(knowledge: Knowledge) -> Iterator[str]:
 def _thresholds_in_texts(card: CardTemplate) -> list[str]:
     texts = (*card.summaries.values(), *card.texts.values(), *card.notes.values())
     return [
-        match["name"] for text in texts for match in _PLACEHOLDER.finditer(text) if match["kind"]
+        match["name"] for text in texts for match in PLACEHOLDER.finditer(text) if match["kind"]
     ]
 
 
 def _summary_problems(knowledge: Knowledge, name: str, summary: str) -> Iterator[str]:
-    longest = len(_PLACEHOLDER.sub("", summary))
-    for match in _PLACEHOLDER.finditer(summary):
+    longest = len(PLACEHOLDER.sub("", summary))
+    for match in PLACEHOLDER.finditer(summary):
         if match["kind"]:
             threshold = knowledge.thresholds.get(match["name"])
             longest += _longest_words(threshold) if threshold else 0

@@ -19,6 +19,11 @@ T = TypeVar("T")
 
 _MOST_REMEMBERED = 1000
 
+SUMMARY_MOST = 139
+"""CDS Hooks wants headlines of fewer than 140 characters."""
+PLACEHOLDER = re.compile(r"\{(?P<kind>threshold:)?(?P<name>[a-z0-9_-]+)\}")
+"""Where a text of ``cards/`` has room for a word, or for the words of a threshold."""
+
 RXNORM = "RxNorm"
 NALOXONE = "7242"
 """The ingredient in RxNorm."""
@@ -329,6 +334,13 @@ class Knowledge:
                 self._remembered.clear()
             self._remembered[name] = found
         return cast("T", found)
+
+    def said(self, phrase: str, **words: object) -> str:
+        """Return *phrase* of ``cards/phrases.yaml`` with *words* in their places, as they are."""
+        text = self.phrases[phrase]
+        for name, word in words.items():
+            text = text.replace(f"{{{name}}}", str(word))
+        return text
 
     def meanings(self, system: str, code: str) -> tuple[tuple[str, Needs], ...]:
         """Return every enabled meaning of *code*; *system* may be a canonical or an alias.

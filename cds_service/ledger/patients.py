@@ -15,11 +15,16 @@ def patient_key(key: bytes, *, client_id: str, patient_id: str) -> str:
 
 
 def operation_key(key: bytes, *, patient: str, assessment: Assessment) -> str | None:
-    """Return the hash that stands for the index operation; None where no operation is known."""
+    """Return the hash that stands for the index operation; None where no operation is known.
+
+    Time:
+        An operation dated to the present month or year stands under its first possible day: the
+        last one is today, another one each day.
+    """
     case = assessment.case
     if case is None:
         return None
-    day = "undated" if case.is_date_unknown else case.operation.day.isoformat()
+    day = "undated" if case.is_date_unknown else case.first_possible_day.isoformat()
     return hmac.digest(key, f"{patient}\0{day}".encode(), "sha256").hex()
 
 

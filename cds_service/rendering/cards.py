@@ -17,16 +17,9 @@ from cds_service.evaluation.assessment import Assessment, Finding, Indicator, Ve
 from cds_service.evaluation.rules.catalog import DATA_READ, RED_FLAGS
 from cds_service.evaluation.selection import SWITCHED_OFF, without
 from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.publishing import CARD_SYSTEM, OVERRIDE_SYSTEM
 from cds_service.rendering.explanation import Explanation, Told
-from cds_service.rendering.forms import (
-    CARD_SYSTEM,
-    OVERRIDE_SYSTEM,
-    CardForm,
-    Forms,
-    Json,
-    OrderForm,
-    forms_of,
-)
+from cds_service.rendering.forms import CardForm, Forms, Json, OrderForm, forms_of
 from cds_service.rendering.identity import CardNames
 from cds_service.rendering.options import CardContext, CardOptions
 from cds_service.rendering.orders import OrderWriter

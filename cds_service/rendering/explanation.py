@@ -159,7 +159,7 @@ def _told(case: Case) -> frozenset[str]:
     Time:
         An operation dated to a month or year counts from its first possible day.
     """
-    since = case.day(min(0, case.dss - (case.other_dss or case.dss)))
+    since = case.first_possible_day
     told: set[str] = set()
     for observation in case.chart.observations:
         if observation.effective is None or observation.effective.latest >= since:

@@ -21,14 +21,13 @@ from cds_service.knowledge.model import (
     OrderTemplate,
     Source,
 )
+from cds_service.knowledge.publishing import CARD_SYSTEM, OVERRIDE_SYSTEM
 from cds_service.rendering.options import CardOptions
 from cds_service.rendering.wording import escape_markdown, headed, itemised, listed, strip_markup
 from cds_service.values import Side
 
 Json = dict[str, object]
 
-CARD_SYSTEM = "http://post-laminectomy-cds.example/fhir/CodeSystem/card"
-OVERRIDE_SYSTEM = "http://post-laminectomy-cds.example/fhir/CodeSystem/override-reason"
 SIDES: dict[Side, str] = {
     Side.LEFT: "side-left",
     Side.RIGHT: "side-right",

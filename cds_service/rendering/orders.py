@@ -84,7 +84,7 @@ class OrderWriter:
         uuid = suggestion_uuid(card, proposal, local_code)
         self.orders[uuid] = proposal.orders
         suggestion: Json = {
-            "label": first.display if first and is_named else _label(places),
+            "label": first.display if first and is_named else _label(places, self._wording),
             "uuid": uuid,
             "actions": [
                 {
@@ -210,16 +210,13 @@ class OrderWriter:
         return {}
 
 
-def _label(places: Sequence[Place]) -> str:
+def _label(places: Sequence[Place], wording: Wording) -> str:
     """Return the words of the button, with "and n more" when the list is long."""
     titles = [place.form.template.title for place in places]
-    label = listed(titles)
-    for most in range(len(titles) - 1, 0, -1):
+    for most in (None, *range(len(titles) - 1, 0, -1)):
+        label = wording.listed(titles, most)
         if len(label) <= LABEL_LIMIT:
-            break
-        label = listed(titles, most)
-    if len(label) <= LABEL_LIMIT:
-        return label
+            return label
     raise KnowledgeError(
         f"cards/orders/{places[0].form.template.id}.yaml: its title is longer than {LABEL_LIMIT} "
         "characters. Use fewer words."

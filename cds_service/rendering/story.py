@@ -82,6 +82,8 @@ class Story:
         if case.other_dss is not None:
             several = "operations-unclear" if case.is_date_unknown else "operation-interval"
             lines.append(self.line(f"fact-{several}"))
+        if case.operation.undated:
+            lines.append(self.line("fact-operations-undated", count=len(case.operation.undated)))
         scored = [site for site in case.pain.sites.values() if site.is_scored]
         lines += [self._series(case, site) for site in scored]
         leading = None if case.is_date_unknown else case.pain.leading
@@ -214,10 +216,13 @@ class Story:
         found = operation.sides
         sides = [self._phrase(f"side-{s.value}") for s in Side if s in found] if found else []
         known = [*sorted(operation.levels), *sides]
+        days: Word = case.dss
+        if case.other_dss is not None:
+            days = self._said("days-from-to", first=case.dss, last=case.other_dss)
         return self.line(
             "fact-operation",
-            dss=case.dss if case.other_dss is None else f"{case.dss} to {case.other_dss}",
-            place=f", {', '.join(known)}" if known else "",
+            dss=days,
+            place=f", {listed(known)}" if known else "",
             surgeries=operation.surgery_count,
             **operation_words(operation),
         )
@@ -225,20 +230,24 @@ class Story:
     def _phrase(self, phrase: str) -> str:
         return self.wording.knowledge.phrases[phrase]
 
+    def _said(self, phrase: str, **words: object) -> str:
+        return self.wording.knowledge.said(phrase, **words)
+
     def _series(self, case: Case, site: SiteCourse) -> str:
         scores = [*([site.baseline] if site.baseline else []), *site.series[-_SHOWN_SCORES:]]
         shown = [self._score(case, score) for score in scores]
         if site.baseline and site.current:
             change = site.current.value - site.baseline.value
-            shown.append(f"change {'+' if change > 0 else ''}{number(change)}")
+            sign = "+" if change > 0 else ""
+            shown.append(self._said("fact-change", change=f"{sign}{number(change)}"))
         name = Term(kind="phrase", id=f"series-{site.driver.value}")
-        return self.line("fact-series", series=name, scores=", ".join(shown))
+        return self.line("fact-series", series=name, scores=listed(shown))
 
     def _score(self, case: Case, score: Score) -> str:
         value = number(score.value)
         others = sorted({number(other) for other in score.others} - {value})
-        conflict = f", also {listed(others)} that day" if others else ""
-        return f"{value} on {case.day(score.day).isoformat()}{conflict}"
+        phrase = "fact-score-of-several" if others else "fact-score"
+        return self._said(phrase, score=value, day=case.day(score.day), others=listed(others))
 
     def _course(self, case: Case, site: SiteCourse) -> str:
         course = site.course or Course.INSUFFICIENT
@@ -297,7 +306,7 @@ class Story:
         lines += self._undated(workup)
         reports = {event.written for test in _READ for event in workup.done(test)}
         if reports:
-            dates = listed(sorted(reports, reverse=True), _SHOWN_DATES)
+            dates = self.wording.listed(sorted(reports, reverse=True), _SHOWN_DATES)
             lines.append(self.line("report-not-read", dates=dates))
         return lines
 
@@ -307,7 +316,7 @@ class Story:
             f"{event.written} ({self._earlier(event.day)})" if event.day < 0 else event.written
             for event in reversed(events)
         ]
-        return f"{self._phrase(f'test-{test}')} {listed(dates, _SHOWN_DATES)}"
+        return f"{self._phrase(f'test-{test}')} {self.wording.listed(dates, _SHOWN_DATES)}"
 
     @lazy
     def _explained(self) -> frozenset[str]:
@@ -340,7 +349,9 @@ class Story:
                 reverse=True,
             )
             if dates:
-                shown.append(f"{self._phrase(f'test-{test}')} {listed(dates, _SHOWN_DATES)}")
+                shown.append(
+                    f"{self._phrase(f'test-{test}')} {self.wording.listed(dates, _SHOWN_DATES)}"
+                )
         return [self.line("fact-not-counted", tests="; ".join(shown))] if shown else []
 
     def _undated(self, workup: Workup) -> list[str]:

@@ -1,7 +1,6 @@
 """Are the words of ``cards/`` fit to be sent?  Asked once at start-up.
 
-Every order is filled with an example and validated as an R4 ServiceRequest; every shared phrase the
-service needs is there.
+Every order is filled with an example and validated as an R4 ServiceRequest.
 """
 
 from __future__ import annotations

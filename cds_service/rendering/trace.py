@@ -11,17 +11,16 @@ from cds_service.evaluation.answers import PassedOver
 from cds_service.evaluation.assessment import Assessment, Evidence, Explanation, Finding, Verdict
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.pain import SiteCourse
+from cds_service.evaluation.rules.catalog import RED_FLAGS
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.story import Story
 from cds_service.rendering.wording import wording_on
-
-_RED_FLAG_ROWS = range(1, 10)
 
 
 def render_text(assessment: Assessment, knowledge: Knowledge) -> str:
     """Return the whole reasoning as plain text for a terminal."""
     story = Story(assessment, wording_on(assessment.as_of, knowledge))
-    red_flags = [f for f in assessment.findings if f.row in _RED_FLAG_ROWS]
+    red_flags = [f for f in assessment.findings if f.card in RED_FLAGS]
     sections = [
         ("Outcome", [f"{assessment.outcome.value}, as of {assessment.as_of.isoformat()}"]),
         ("Operation and course", story.chart),
@@ -45,6 +44,7 @@ def trace_json(assessment: Assessment) -> dict[str, object]:
         "outcome": assessment.outcome.value,
         "asOf": assessment.as_of.isoformat(),
         "daysSinceSurgery": None if case is None or case.is_date_unknown else case.dss,
+        "undatedOperations": [] if case is None else list(case.operation.undated),
         "unread": dict(assessment.unread),
         "courses": _courses_json(assessment.case),
         "explanations": [

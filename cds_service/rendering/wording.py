@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -18,10 +18,7 @@ from typing import NamedTuple
 from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Term, Word
 from cds_service.evaluation.limits import limits_on
-from cds_service.knowledge.model import Knowledge
-
-SUMMARY_LIMIT = 139
-"""CDS Hooks: a summary has fewer than 140 characters."""
+from cds_service.knowledge.model import PLACEHOLDER, SUMMARY_MOST, Knowledge
 
 _MadeSafe = Callable[[str], str]
 
@@ -29,7 +26,6 @@ _REMEMBERED_TEXTS = 4096
 _SHOWN_DIGITS = Decimal("0.01")
 _FIRST_LINE = (0,)
 _SINGULAR = re.compile(r"(?<![\d.,/-])1 (day|point|test)s\b")
-_PLACEHOLDER = re.compile(r"\{(?P<kind>threshold:)?(?P<name>[a-z0-9_-]+)\}")
 _MARKDOWN = re.compile(r"[\\`*_\[\]{}|~]")
 _LINE_START = re.compile(r"^([-+=#>])")
 _AUTOLINK = re.compile(r"://|www\.|@", re.IGNORECASE)
@@ -72,10 +68,8 @@ def number(value: int | Decimal) -> str:
     return f"{rounded.normalize():f}"
 
 
-def listed(items: list[str], most: int | None = None) -> str:
-    """Return "a, b, c"; with *most*, the first ones "and n more"."""
-    if most is not None and len(items) > most:
-        return f"{', '.join(items[:most])} and {len(items) - most} more"
+def listed(items: Iterable[str]) -> str:
+    """Return "a, b, c"."""
     return ", ".join(items)
 
 
@@ -138,8 +132,15 @@ class Wording:
         if isinstance(word, Term):
             return self.term(word)
         if isinstance(word, tuple):
-            return listed([self.term(term) for term in word], most)
+            return self.listed([self.term(term) for term in word], most)
         return number(word)
+
+    def listed(self, items: Sequence[str], most: int | None) -> str:
+        """Return "a, b, c"; with *most*, the first ones "and n more"."""
+        if most is None or len(items) <= most:
+            return listed(items)
+        shown = listed(items[:most])
+        return self.knowledge.said("and-more", shown=shown, count=len(items) - most)
 
     def threshold(self, threshold_id: str) -> str:
         """Return boundary and value of a threshold: "at or above 50 MME/day"."""
@@ -180,18 +181,18 @@ class Wording:
         to *title*, so that the card itself is not lost.
         """
         text = self.plain(template, words)
-        if len(text) <= SUMMARY_LIMIT:
+        if len(text) <= SUMMARY_MOST:
             return text
         longest = max((len(w) for w in words.values() if isinstance(w, tuple)), default=1)
         for most in range(longest - 1, 0, -1):
             text = self.plain(template, words, most)
-            if len(text) <= SUMMARY_LIMIT:
+            if len(text) <= SUMMARY_MOST:
                 return text
         return title
 
     def _markdown_pattern(self, template: str) -> str | _Pattern:
         lines = template.strip().splitlines()
-        begun = tuple(n for n, line in enumerate(lines) if _PLACEHOLDER.match(line))
+        begun = tuple(n for n, line in enumerate(lines) if PLACEHOLDER.match(line))
         text, names = self._opened("\n".join(lines), escape_markdown)
         if names:
             return _Pattern(text, names, begun)
@@ -211,7 +212,7 @@ class Wording:
             names.append(blank["name"])
             return "%s"
 
-        return _PLACEHOLDER.sub(opened, template.replace("%", "%%")), tuple(names)
+        return PLACEHOLDER.sub(opened, template.replace("%", "%%")), tuple(names)
 
     def _filled(
         self,
@@ -242,13 +243,8 @@ def with_measure(words: Mapping[str, Word], knowledge: Knowledge) -> Mapping[str
     site, score = words.get("site"), words.get("score")
     if not isinstance(site, Term) or not isinstance(score, int | Decimal):
         return words
-    template = knowledge.phrases[site.id.replace("site-", "measure-")]
-    return {**words, "measure": template.replace("{score}", number(score))}
-
-
-def placeholders(template: str) -> frozenset[str]:
-    """Return the names of the words a template needs, thresholds not among them."""
-    return frozenset(m["name"] for m in _PLACEHOLDER.finditer(template) if not m["kind"])
+    measure = knowledge.said(site.id.replace("site-", "measure-"), score=number(score))
+    return {**words, "measure": measure}
 
 
 def _singular(text: str) -> str:

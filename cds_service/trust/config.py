@@ -28,7 +28,7 @@ from cds_service.errors import SettingsError
 from cds_service.trust.config_faults import fault, key_path, schema_fault
 from cds_service.trust.config_figures import FiguresSettings, read_figures
 from cds_service.trust.config_ledger import LedgerSettings, read_ledger
-from cds_service.trust.config_place import Place, Table, texts_of
+from cds_service.trust.config_place import Place, Stamp, Table, stamp_of, texts_of
 from cds_service.trust.config_reading import own_base_url, read_client, web_origins
 from cds_service.trust.config_secrets import read_identity_key
 from cds_service.trust.profile import ClientProfile
@@ -82,8 +82,8 @@ class Config:
     clients: tuple[ClientProfile, ...] = ()
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
     figures: FiguresSettings = field(default_factory=FiguresSettings)
-    files: tuple[Path, ...] = ()
-    """The file itself and every file it names; a change of any is a change."""
+    files: Mapping[Path, Stamp] = field(default_factory=dict)
+    """The file itself and every file it names, as they were before each was read."""
 
     def current(self) -> Config:
         """Return this configuration; :class:`ReloadingConfig` answers the same question."""
@@ -104,6 +104,7 @@ def load_config(path: Path) -> Config:
     Raises:
         SettingsError: The file cannot be read, or something in it is wrong.
     """
+    files = {path.absolute(): stamp_of(path)}
     document = _read_toml(path)
     worst = best_match(_validator().iter_errors(document))
     if worst is not None:
@@ -127,7 +128,7 @@ def load_config(path: Path) -> Config:
         clients=tuple(clients),
         ledger=ledger,
         figures=figures,
-        files=(path.absolute(), *dict.fromkeys(place.files)),
+        files=files | place.files,
     )
 
 
@@ -160,8 +161,7 @@ class ReloadingConfig:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._config = load_config(path)
-        self._seen = _fingerprint(self._config.files)
-        self._stamps = dict(zip(self._config.files, self._seen, strict=True))
+        self._seen = self._config.files
         self._refusal: str | None = None
         self._checked_at = monotonic()
 
@@ -186,7 +186,7 @@ class ReloadingConfig:
         self._check = check
 
     def _read_again_if_changed(self) -> None:
-        seen = _fingerprint(self._config.files)
+        seen = {path: stamp_of(path) for path in self._config.files}
         # A refused file may name another that is mended later, so it is tried again.
         if seen == self._seen and self._refusal is None:
             return
@@ -207,14 +207,13 @@ class ReloadingConfig:
 
     def _use(self, config: Config) -> None:
         """Let *config* hold; a client that did not change stays the same, with its connections."""
-        self._seen = _fingerprint(config.files)
-        stamps = dict(zip(config.files, self._seen, strict=True))
-        changed = {path for path, stamp in stamps.items() if self._stamps.get(path) != stamp}
+        self._seen, before = config.files, self._config.files
+        changed = {path for path, stamp in config.files.items() if before.get(path) != stamp}
         known = {each.id: each for each in self._config.clients if each.ca_file not in changed}
         clients = (
             known[each.id] if each == known.get(each.id) else each for each in config.clients
         )
-        self._config, self._stamps = replace(config, clients=tuple(clients)), stamps
+        self._config = replace(config, clients=tuple(clients))
 
     def _refuse_other_mode(self, config: Config) -> None:
         """Refuse to become a demonstration while running; its checks are made at the start."""
@@ -225,18 +224,6 @@ class ReloadingConfig:
                 "a running service does not change its mode.",
                 "Restart it.",
             )
-
-
-def _fingerprint(files: tuple[Path, ...]) -> tuple[tuple[int, int, int] | None, ...]:
-    return tuple(_file_fingerprint(path) for path in files)
-
-
-def _file_fingerprint(path: Path) -> tuple[int, int, int] | None:
-    try:
-        state = path.stat()
-    except OSError:
-        return None
-    return state.st_mtime_ns, state.st_size, state.st_ino
 
 
 @cache

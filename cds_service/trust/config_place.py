@@ -12,17 +12,20 @@ from cds_service.trust.config_faults import fault
 
 Table = Mapping[str, object]
 
+Stamp = tuple[int, int, int] | None
+"""What changes with a file: time of the last change, size and number; None without a file."""
+
 _LARGEST_FILE = 262_144
 
 
 @dataclass(slots=True, kw_only=True)
 class Place:
-    """Where we are in the configuration file, and the files read so far."""
+    """Where we are in the configuration file, and the files read so far with their stamps."""
 
     file: Path
     is_demo: bool
     key_path: str = ""
-    files: list[Path] = field(default_factory=list)
+    files: dict[Path, Stamp] = field(default_factory=dict)
 
     def fault(self, key: str, what: str, todo: str) -> SettingsError:
         """Return the error for *key* in the current table."""
@@ -35,10 +38,14 @@ class Place:
         """
         return (self.file.parent / Path(name).expanduser()).absolute()
 
+    def note(self, path: Path) -> None:
+        """Note that *path* is about to be read; a change from now on is a change."""
+        self.files.setdefault(path, stamp_of(path))
+
     def bytes_of(self, key: str, name: str, *, largest: int = _LARGEST_FILE) -> bytes:
         """Return what the file *name*, given under *key*, holds; *largest* is in bytes."""
         path = self.path(name)
-        self.files.append(path)
+        self.note(path)
         try:
             if path.stat().st_size > largest:
                 raise self.fault(key, "the file is too large to be right.", "Check the name.")
@@ -47,6 +54,15 @@ class Place:
             raise self.fault(
                 key, "the file cannot be read.", "Check its name and its permissions."
             ) from error
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Return the stamp of the file at *path*; links are followed."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size, state.st_ino
 
 
 def table_of(table: Table, key: str) -> Table:

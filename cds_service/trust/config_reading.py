@@ -178,7 +178,7 @@ def ca_file_of(place: Place, table: Table) -> Path | None:
     if "ca_file" not in table:
         return None
     path = place.path(text_of(table, "ca_file"))
-    place.files.append(path)
+    place.note(path)
     if not path.is_file():
         raise place.fault("ca_file", "there is no such file.", "Check its name.")
     try:

@@ -196,9 +196,18 @@ class _FetchedKeys:
             if looks:
                 self._next_look = now + _LOOK_AGAIN_SECONDS
             self._next_retry = now + (_RETRY_SECONDS if is_unknown else _LOOK_AGAIN_SECONDS)
-            self._running, self._runs_in = threading.Event(), os.getpid()
-            threading.Thread(target=self._run, args=(self._running,), daemon=True).start()
+            self._running, self._runs_in = self._started(), os.getpid()
             return self._running
+
+    def _started(self) -> threading.Event | None:
+        """Start to fetch; return what is set at the end, None if there is no thread for it."""
+        done = threading.Event()
+        try:
+            threading.Thread(target=self._run, args=(done,), daemon=True).start()
+        except RuntimeError:
+            _LOG.warning("key set not fetched", client=self._client_id, why="no thread to be had")
+            return None
+        return done
 
     def _run(self, done: threading.Event) -> None:
         try:

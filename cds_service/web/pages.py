@@ -14,10 +14,9 @@ from flask import Flask, abort, render_template
 from markupsafe import Markup, escape
 
 from cds_service.evaluation.limits import Limits
-from cds_service.evaluation.rules.catalog import DATA_READ
-from cds_service.knowledge.model import CardTemplate, Knowledge, Review, Source
+from cds_service.evaluation.rules.catalog import DATA_READ, RED_FLAGS
+from cds_service.knowledge.model import PLACEHOLDER, CardTemplate, Knowledge, Review, Source
 
-_PLACEHOLDER = re.compile(r"\{(threshold:)?([a-z0-9_-]+)\}")
 _STRONG = re.compile(r"\*\*([^*\n]+)\*\*")
 _EMPHASIS = re.compile(r"(?<![*\w])[*_]([^*_\n]+)[*_](?![*\w])")
 _BULLET = re.compile(r"[-*] +")
@@ -27,8 +26,6 @@ _BULLET_START = re.compile(r"(?m)^((?:[-*] )?)([a-z])")
 
 _ACTION, _WHY, _CHANGE = "action", "why", "change"
 _APPEARS, _WITHHELD, _CAVEAT, _ENDING = "appears", "withheld", "caveat", "ending"
-_RED_FLAG_ROWS = range(1, 10)
-"""Rows shown beside a critical card and in hospice care; the others give way."""
 _INDICATOR_WORDS = {"critical": "Critical", "warning": "Warning", "info": "Information"}
 _PLACEHOLDER_WORDS = {
     "after": "score",
@@ -143,8 +140,8 @@ class _GuidanceWords:
             "caveats": self._variants(card, _CAVEAT),
             "changes": self._variants(card, _CHANGE),
             "notes": [self._linked(_inline_html(self._fill(text))) for text in card.notes.values()],
-            "is_red_flag": card.row in _RED_FLAG_ROWS,
-            "is_about_gaps": card.id.upper() == DATA_READ,
+            "is_red_flag": card.id in RED_FLAGS,
+            "is_about_gaps": card.id == DATA_READ,
             "thresholds": [self._threshold(name) for name in self._numbers_of(card)],
             "sources": [knowledge.sources[name] for name in card.sources],
             "claims": [(claim, knowledge.claims[claim]) for claim in card.claims],
@@ -177,7 +174,7 @@ class _GuidanceWords:
     def _numbers_of(self, card: CardTemplate) -> list[str]:
         """Return the thresholds a card names, and those only its sentences name."""
         texts = (*card.summaries.values(), *card.texts.values(), *card.notes.values())
-        named = (match[2] for text in texts for match in _PLACEHOLDER.finditer(text) if match[1])
+        named = (match[2] for text in texts for match in PLACEHOLDER.finditer(text) if match[1])
         return list(dict.fromkeys([*card.thresholds, *named]))
 
     def _threshold(self, name: str) -> tuple[str, str, Source, str]:
@@ -191,7 +188,7 @@ class _GuidanceWords:
         return self._fill(template).replace("*", "")
 
     def _fill(self, template: str) -> str:
-        return _PLACEHOLDER.sub(self._filled, template)
+        return PLACEHOLDER.sub(self._filled, template)
 
     def _filled(self, match: re.Match[str]) -> str:
         if match[1]:

@@ -98,6 +98,7 @@ CONTEXT_ONLY = {
     "index-level",
     "index-side",
     "reflexes",
+    "revision-surgery",
     "straight-leg-raise",
 }
 """Concepts published for sites and readers; no rule asks for them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -157,6 +158,49 @@ def test_evaluation_reads_a_text_that_was_cut_inside_an_emoji() -> None:
     assert result.exit_code == 0, result.output
 
 
+def _answer(bundle: object) -> dict[str, list[str]]:
+    """Return which parts of a file were not read, and which cards propose an order."""
+    arguments = ("evaluate", "--as-of", "2026-03-01", "--format", "json", "-")
+    answer = json.loads(run(*arguments, sent=json.dumps(bundle)).stdout)
+    cards = [card["summary"] for card in answer["cards"] if "suggestions" in card]
+    return {"unread": sorted(answer["trace"]["unread"]), "with orders": cards}
+
+
+def test_evaluation_reads_an_operation_whose_id_is_a_number() -> None:
+    """Some exports write ids so; the operation was passed over, and there were no cards."""
+    usual = persona("no-relief").bundle
+    bundle = copy.deepcopy(usual)
+    for number, entry in enumerate(bundle["entry"]):
+        if entry["resource"]["resourceType"] == "Procedure":
+            entry["resource"]["id"] = number
+    assert _answer(bundle) == _answer(usual)
+    assert _answer(usual)["with orders"]
+
+
+OUTCOME = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "timeout"}]}
+IN_PART = {
+    "the first page of several": {"link": [{"relation": "next", "url": "https://x.example/2"}]},
+    "a search that failed": {"entry": [{"resource": OUTCOME, "search": {"mode": "outcome"}}]},
+    "an entry that is no resource": {"entry": [{"resource": {"id": "1"}}]},
+    "a part that was refused": {"entry": [{"response": {"status": "403 Forbidden"}}]},
+}
+
+
+@pytest.mark.parametrize("part", IN_PART.values(), ids=IN_PART.keys())
+def test_evaluation_of_a_file_that_says_it_is_not_all_takes_nothing_as_absent(
+    part: dict[str, Any],
+) -> None:
+    """What a page of $everything does not hold may be on the next: no order is proposed."""
+    usual = persona("no-relief").bundle
+    kept = {"Patient", "Procedure", "Observation", "Condition"}
+    entries = [each for each in usual["entry"] if each["resource"]["resourceType"] in kept]
+    whole = {**usual, "entry": entries}
+    assert _answer(whole)["with orders"]
+    answer = _answer({**whole, **part, "entry": [*entries, *part.get("entry", [])]})
+    assert answer["with orders"] == []
+    assert {"findings", "medicationRequests", "procedures", "scores"} <= set(answer["unread"])
+
+
 def _two_patients() -> str:
     first, second = persona("no-relief"), persona("improving")
     entries = [*first.bundle["entry"], *second.bundle["entry"]]
@@ -197,10 +241,7 @@ BAD_FILES = {
     "not JSON": ("CanaryShaw", 1),
     "a patient alone": ('{"resourceType": "Patient", "id": "CanaryShaw"}', 1),
     "an empty Bundle": ('{"resourceType": "Bundle"}', 2),
-    "no procedures readable": (
-        '{"resourceType": "Bundle", "entry": 7, "a": "CanaryShaw"}',
-        1,
-    ),
+    "no entry readable": ('{"resourceType": "Bundle", "entry": 7, "a": "CanaryShaw"}', 2),
 }
 
 

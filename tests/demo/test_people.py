@@ -16,6 +16,7 @@ from cds_service.demo.command import running_demo, serving
 from cds_service.demo.people import ChartServerError, server_people
 from cds_service.demo.personas import load_personas
 from cds_service.demo.store import ChartStore
+from cds_service.demo.summary import summary
 from cds_service.errors import SettingsError
 from tests.demo.ports import HOST, free_port
 from tests.everything_written import ACCESS_TOKEN
@@ -178,6 +179,26 @@ def test_a_chart_with_an_id_of_ours_is_shown_as_the_server_has_it(tmp_path: Path
     ):
         url = f"{demo.ehr_url}/api/timeline/plcds-too-early"
         assert requests.get(url, timeout=TIMEOUT).json()["today"] == 90
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        ({"coding": [{"code": "active", "display": "Active"}]}, ""),
+        ({"coding": [{"code": "resolved", "display": "Resolved"}]}, "resolved"),
+        ({"text": "Resolved"}, "Resolved"),
+        ({"coding": []}, ""),
+        (None, ""),
+    ],
+)
+def test_a_problem_whose_status_is_only_written_out_is_listed(status: object, shown: str) -> None:
+    """Charts of other servers do so; the page of such a patient could not be opened."""
+    problem = {"resourceType": "Condition", "id": "c", "subject": {"reference": "Patient/p"}}
+    store = ChartStore(
+        [{"resourceType": "Patient", "id": "p"}, {**problem, "clinicalStatus": status}], _now
+    )
+    [problems] = summary(store, "p")
+    assert [entry["status"] for entry in problems["entries"]] == [shown]
 
 
 @pytest.mark.parametrize(

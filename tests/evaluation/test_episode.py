@@ -79,11 +79,12 @@ def test_episode_without_any_date_is_certain_but_unknown(knowledge: Knowledge) -
 
 
 def test_episode_leaves_undated_operations_aside_when_one_is_dated(knowledge: Knowledge) -> None:
-    """A dated operation starts the clock; what was left aside is remarked."""
+    """A dated operation starts the clock; what was left aside is remembered."""
     other = [{"day": 0, "operation": "fusion", "date": "unknown"}]
     episode = _episode(knowledge, day=100, operation="discectomy", other_operations=other)
     assert episode.operations[0].types == {"discectomy"}
-    assert episode.remarks
+    [undated] = episode.operations[0].undated
+    assert undated not in episode.operations[0].references
 
 
 def test_episode_does_not_count_from_a_stimulator_paddle(knowledge: Knowledge) -> None:

@@ -203,3 +203,13 @@ def test_report_of_a_lesion_is_a_reason_for_the_surgeon(
     rows = assess(replace(chart, reports=reports), _knowledge(), AS_OF).findings
     found = {row.card for row in rows if row.verdict is Verdict.MET}
     assert ("SURG-REV" in found) == is_target
+
+
+@pytest.mark.parametrize(
+    ("operation", "needed"), [("fusion", "from day 180"), ("discectomy", "from day 90")]
+)
+def test_row_says_which_day_it_waits_for(operation: str, needed: str) -> None:
+    """Back pain after a fusion is judged later; the reasons named the day of all others."""
+    row = _rows({"day": 85, "operation": operation, "back": {-14: 7, 80: 7}})["IMG-MRI-NR"]
+    assert row.verdict is Verdict.NOT_MET
+    assert [reason for reason in row.reasons if f"(needed: {needed})" in reason]

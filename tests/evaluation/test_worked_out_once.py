@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from msgspec import Struct
 
@@ -10,6 +12,7 @@ from cds_service.evaluation.assessment import Verdict
 from cds_service.evaluation.case import Case, build_case
 from cds_service.evaluation.episode import find_episode
 from cds_service.evaluation.limits import Limits
+from cds_service.evaluation.pain import Driver, read_pain
 from cds_service.evaluation.rules.weighing import Named, weigh
 from cds_service.knowledge.model import Knowledge
 from cds_service.values import lazy
@@ -83,3 +86,24 @@ def test_row_says_what_decided_it(
     assert (finding.verdict, finding.reasons) == (verdict, reasons)
     assert finding.held_by == ("already ordered" if requires.is_yes and hold.is_yes else None)
     assert finding.is_order_withheld == (requires.is_yes and hold.is_unknown)
+
+
+@pytest.mark.parametrize("days", [200, 800])
+def test_score_of_a_diary_is_compared_a_few_times_however_long_the_diary(
+    knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """Pain low for half of a diary, then back: nine thousand scores took six seconds."""
+    half = days // 2
+    leg = {-25: 8} | dict.fromkeys(range(1, half), 2) | dict.fromkeys(range(half, days), 7)
+    chart = chart_of({"day": days, "operation": "discectomy", "leg": leg}, knowledge)
+    limits, compared = Limits(knowledge, AS_OF), []
+    operation = find_episode(chart, limits).operations[0]
+    met = Limits.met
+
+    def counted(self: Limits, threshold: str, value: Decimal | int) -> bool:
+        compared.append(threshold)
+        return met(self, threshold, value)
+
+    monkeypatch.setattr(Limits, "met", counted)
+    assert read_pain(chart, operation, limits).sites[Driver.LEG].onset == half
+    assert len(compared) < 20 * days

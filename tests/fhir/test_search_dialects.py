@@ -208,6 +208,7 @@ def test_sandbox_servers_are_asked_for_fresh_answers_with_medications(
 def test_other_servers_may_answer_from_store(gateway: Gateway, server: FaultServer) -> None:
     """Nothing is said about stored answers unless the dialect needs it."""
     gateway.answers(call(server), client(), deadline())
+    assert server.seen
     assert not any("Cache-Control" in headers for _, headers in server.seen)
 
 

@@ -47,6 +47,7 @@ def test_every_real_resource_is_read_without_a_failure(service: Service, real_ch
         if path.parent.name != "synthea"
         for resource in _resources_of(path)
     ]
+    assert resources
     patient = {"resourceType": "Patient", "id": "example", "birthDate": "1960-01-01"}
     for start in range(0, len(resources), 40):
         entries = [{"resource": resource} for resource in resources[start : start + 40]]

@@ -185,6 +185,21 @@ def test_timed_reason_ends_with_another_operation(clinic: Clinic) -> None:
     assert SCAN in clinic.shown(prefetch=chart)
 
 
+@pytest.mark.parametrize("written", ["2026", "2026-03", {"start": "2026-02-27", "end": "2026-03"}])
+def test_operation_dated_only_to_a_year_is_the_same_one_tomorrow(
+    clinic: Clinic, written: object
+) -> None:
+    """Its last possible day is today, and moved on every day: the card set aside was back."""
+    chart = chart_of("after-fusion")
+    field = "performedDateTime" if isinstance(written, str) else "performedPeriod"
+    operation = chart["procedures"]["entry"][0]["resource"]
+    del operation["performedDateTime"]
+    operation[field] = written
+    clinic.override(card_of(clinic.open(prefetch=chart), "SMOKE"), "patient-declined")
+    clinic.pass_time(days=1)
+    assert "SMOKE" not in clinic.shown(prefetch=chart)
+
+
 def test_accepted_suggestion_holds_the_card_until_the_order_is_there(clinic: Clinic) -> None:
     """Accepted this morning, the card is away; with the order in the chart the table holds it."""
     card = card_of(clinic.open(), SCAN)

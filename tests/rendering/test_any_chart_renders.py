@@ -222,7 +222,6 @@ def _devices() -> st.SearchStrategy[DeviceFact]:
             lambda c: frozenset({c})
         ),
         mr_status=st.sampled_from(MrStatus),
-        label=st.just("implant"),
     )
 
 

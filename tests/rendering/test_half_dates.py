@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cds_service.knowledge.model import Knowledge
+from cds_service.rendering.trace import trace_json
 from cds_service.values import FhirDate
 from cds_service.vignettes.charts import Resource
 from cds_service.vignettes.concepts import LOCAL, LOINC, SNOMED
@@ -42,6 +43,18 @@ def test_date_is_written_as_precisely_as_it_is_known(
 ) -> None:
     """Years and months stay years and months, also where today cuts them."""
     assert FhirDate(earliest=earliest, latest=latest).written == written
+
+
+@pytest.mark.parametrize(("date_of_second", "count"), [("unknown", 1), ("day", 0)])
+def test_operation_without_a_date_that_was_not_used_is_told(
+    knowledge: Knowledge, date_of_second: str, count: int
+) -> None:
+    """Days count from the operation with a date; the reader learns that there is another entry."""
+    second = {"day": -400, "operation": "fusion", "date": date_of_second}
+    answered = answered_with(knowledge, {**NO_RELIEF, "other operations": [second]})
+    said = "Entries for a lumbar operation without a date, not used: 1."
+    assert detail(answered, "IMG-MRI-NR").count(said) == count
+    assert str(trace_json(answered.assessment)["undatedOperations"]).count("Procedure/") == count
 
 
 @pytest.mark.parametrize(

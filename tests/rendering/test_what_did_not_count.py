@@ -177,6 +177,7 @@ def test_missing_step_says_what_was_found_instead(knowledge: Knowledge) -> None:
 def test_nothing_is_named_where_nothing_was_found(knowledge: Knowledge) -> None:
     """A patient without any earlier order or visit reads no line about them."""
     answered = _answered(UNRELIEVED, knowledge)
+    assert "IMG-MRI-NR" in answered.shown
     assert all(_line(answered, card) == "" for card in answered.shown)
 
 

@@ -13,11 +13,10 @@ from markdown_it import MarkdownIt
 from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Term
 from cds_service.knowledge.loading import load_knowledge
+from cds_service.knowledge.model import SUMMARY_MOST
 from cds_service.rendering.wording import (
-    SUMMARY_LIMIT,
     Wording,
     escape_markdown,
-    listed,
     number,
     printable,
     strip_markup,
@@ -67,9 +66,9 @@ def test_numbers_have_no_exponent_and_few_digits() -> None:
 
 def test_lists_take_the_first_and_count_the_rest() -> None:
     """A list that must fit names the first items and how many more there are."""
-    assert listed(["a"]) == "a"
-    assert listed(["a", "b", "c"]) == "a, b, c"
-    assert listed(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert WORDING.listed(["a"], 2) == "a"
+    assert WORDING.listed(["a", "b", "c"], None) == "a, b, c"
+    assert WORDING.listed(["a", "b", "c"], 2) == "a, b and 1 more"
 
 
 def test_threshold_prints_boundary_word_and_value() -> None:
@@ -106,8 +105,8 @@ def test_unknown_placeholder_term_and_threshold_are_refused() -> None:
 
 def test_headline_that_cannot_fit_gives_way_to_the_title() -> None:
     """Nothing is cut inside a word: a headline that stays too long becomes the card's title."""
-    assert WORDING.summary("x" * SUMMARY_LIMIT, {}, "Title") == "X" + "x" * (SUMMARY_LIMIT - 1)
-    assert WORDING.summary("x" * (SUMMARY_LIMIT + 1), {}, "Title") == "Title"
+    assert WORDING.summary("x" * SUMMARY_MOST, {}, "Title") == "X" + "x" * (SUMMARY_MOST - 1)
+    assert WORDING.summary("x" * (SUMMARY_MOST + 1), {}, "Title") == "Title"
 
 
 @given(st.lists(st.sampled_from(SIGNS), min_size=1, max_size=30))
@@ -116,7 +115,7 @@ def test_summary_with_any_list_of_signs_fits(ids: list[str]) -> None:
     terms = tuple(Term(kind="value-set", id=name) for name in ids)
     template = KNOWLEDGE.cards["RF-CES"].summaries["default"]
     summary = WORDING.summary(template, {"sign": terms, "dss": "3650 to 3680"}, "")
-    assert 0 < len(summary) <= SUMMARY_LIMIT
+    assert 0 < len(summary) <= SUMMARY_MOST
 
 
 @given(HOSTILE)

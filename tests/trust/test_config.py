@@ -432,6 +432,27 @@ def test_changed_file_is_used_without_a_restart(write: Write) -> None:
     assert [client.id for client in config.current().clients] == ["hospital"]
 
 
+@pytest.mark.parametrize("is_start", [True, False])
+def test_file_changed_while_it_is_being_read_is_read_again(
+    write: Write, monkeypatch: pytest.MonkeyPatch, *, is_start: bool
+) -> None:
+    """Cards switched off a moment too early stayed on until the file was changed once more."""
+    clock = HandClock()
+    off = SERVICE + 'disabled_cards = ["SMOKE"]\n'
+    path = write(SERVICE)
+    config = None if is_start else ReloadingConfig(path, monotonic=clock)
+    write(SERVICE + CLIENT)
+    clock.now = 1.0
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(
+            "cds_service.trust.config._refuse_ambiguous_clients", lambda *_: write(off)
+        )
+        config = config or ReloadingConfig(path, monotonic=clock)
+        assert config.current().service.disabled_cards == frozenset()
+    clock.now = 2.0
+    assert config.current().service.disabled_cards == {"SMOKE"}
+
+
 def test_client_that_did_not_change_stays_the_same(
     write: Write, tmp_path: Path, ec_key: ec.EllipticCurvePrivateKey
 ) -> None:

@@ -175,6 +175,30 @@ def test_down_server_is_tried_again_after_ten_seconds(
     assert key_sets.find(CLIENT, "a") is not None
 
 
+def test_key_set_is_fetched_though_there_was_no_thread_for_it_before(
+    key_sets: KeySets,
+    clock: HandClock,
+    server: responses.RequestsMock,
+    ec_key: ec.EllipticCurvePrivateKey,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A machine short of threads for a moment; the client was locked out until a restart."""
+    server.get(URL, json=document(ec_key, "k"))
+
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as short:
+        short.setattr(threading.Thread, "start", no_thread)
+        assert key_sets.find(CLIENT, "k") is None
+    clock.now += 10
+    assert key_sets.find(CLIENT, "k") is not None
+    clock.now += DAY
+    with monkeypatch.context() as short:
+        short.setattr(threading.Thread, "start", no_thread)
+        assert key_sets.find(CLIENT, "k") is not None, "the kept key is as good as before"
+
+
 def test_many_tokens_at_once_cost_one_call(
     key_sets: KeySets, server: responses.RequestsMock, ec_key: ec.EllipticCurvePrivateKey
 ) -> None:

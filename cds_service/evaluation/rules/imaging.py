@@ -70,12 +70,11 @@ def is_return_imaged(case: Case) -> Answer:
     """Return whether the course is a return of pain that row 13 would image."""
     if case.pain.course is None:
         return case.has_returned
-    is_severe = case.leg_fires("pain-severe") if case.pain.driver is Driver.LEG else NO
+    by_driver = of(case.pain.driver is Driver.LEG)
     if case.pain.driver in {Driver.BACK, Driver.ANY}:
         value = case.pain.current(case.pain.driver)
-        is_severe = of(value is not None and case.limits.met("pain-severe", value))
+        by_driver = of(value is not None and case.limits.met("pain-severe", value))
     early = ~case.at("workup-day")
-    by_driver = of(case.pain.driver is Driver.LEG) | is_severe
     return (
         case.has_returned & case.pain.significant & of(case.is_true_return) & (~early | by_driver)
     )
@@ -203,7 +202,7 @@ def failure_imaging(case: Case, earlier: Earlier) -> Finding:
             of(not _asks_for_weakness(case, earlier) and not is_met(earlier, "IMG-MRI-RTR")),
         ),
         (
-            f"no relief or worse pain, {_days(case)}, significant",
+            f"no relief or worse pain, {since_surgery(case, case.judged_from)[0]}, significant",
             is_failure_imaged(case),
         ),
     ]
@@ -236,10 +235,6 @@ def failure_imaging(case: Case, earlier: Earlier) -> Finding:
         reason_code="post-laminectomy-syndrome",
     )
     return _with_mri(finding, case, "routine")
-
-
-def _days(case: Case) -> str:
-    return f"day {case.dss} since surgery (needed: {case.limits.words('workup-day')})"
 
 
 def _score_words(case: Case) -> dict[str, Word]:

@@ -46,7 +46,7 @@ def second_diagnosis(case: Case, earlier: Earlier) -> Finding:
         variant="default" if names else "unnamed",
         words={
             "dss": case.dss,
-            "condition": _first_of(names) if names else sign_term(competing[0]),
+            "condition": _first_of(names, case) if names else sign_term(competing[0]),
         },
         evidence=tuple(
             replace(entry, label=sign.display or entry.label)
@@ -55,10 +55,12 @@ def second_diagnosis(case: Case, earlier: Earlier) -> Finding:
     )
 
 
-def _first_of(names: list[str]) -> str:
+def _first_of(names: list[str], case: Case) -> str:
     """Return the first of *names*, and how many more there are."""
-    others = len(names[1:])
-    return f"{names[0]} and {others} more" if others else names[0]
+    first, *others = names
+    if not others:
+        return first
+    return case.limits.knowledge.said("and-more", shown=first, count=len(others))
 
 
 def _lasting_numbness(case: Case) -> list[Sign]:
