@@ -116,9 +116,9 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
     finding = replace(
         finding,
         indicator=Indicator.WARNING,
-        variant="default" if dated else "undated",
+        variant=_deficit_variant(case, is_dated=bool(dated)),
         words={"dss": case.dss, **deficit_words(case, latest)},
-        notes=(*deficit_notes(latest), *_reading_caveat(case)),
+        notes=(*deficit_notes(case, latest), *_reading_caveat(case)),
         evidence=deficit_evidence(case, deficits),
         reason_references=tuple(
             r for d in deficits for r in d.references if r.startswith("Condition/")
@@ -134,6 +134,13 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
         note = Note(key="mri-upgrade", words={"date": older[-1].written})
         return replace(finding, notes=(*finding.notes, note))
     return propose_mri(finding, case, ScanWish(priority="urgent", offers_both=True))
+
+
+def _deficit_variant(case: Case, *, is_dated: bool) -> str:
+    """Return the words for a weakness with or without a day, and an MRI that may be unread."""
+    if case.workup.is_done(MRI, from_day=deficit_day(case)).is_unknown:
+        return "unread" if is_dated else "undated-unread"
+    return "default" if is_dated else "undated"
 
 
 def _if_told(question: Answer, unless: list[Named]) -> list[Named]:
