@@ -191,7 +191,7 @@ def test_strength_before_surgery_that_could_not_be_read_is_not_called_missing(ke
     assert said in _detail(WEAK, "RF-MOTOR", **severe)
     unread = _detail(WEAK, "RF-MOTOR", **severe, **{"supplied in part": [key]})
     assert said not in unread
-    assert "full strength before surgery is assumed" in unread
+    assert "Earlier findings not all read; full strength is assumed" in unread
 
 
 def test_drugs_read_in_part_are_not_all_there_are() -> None:

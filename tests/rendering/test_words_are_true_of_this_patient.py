@@ -350,3 +350,19 @@ def test_scan_from_before_a_bladder_sign_says_nothing_of_it(
     facts = {"day": 120, "operation": "discectomy", "findings": {"urinary retention": 117}}
     detail = answered_with(knowledge, {**facts, "done": {"MRI": [day]}}).card("RF-POUR")["detail"]
     assert ("read it now" in detail) is is_read
+
+
+def test_mri_to_read_does_not_speak_against_the_mri_of_another_card(knowledge: Knowledge) -> None:
+    """A fracture was scanned, then the bladder failed: one card says read, the other scan now."""
+    facts = {
+        "day": 60,
+        "operation": "discectomy",
+        "findings": {"vertebral fracture": 20, "cauda equina syndrome": 59},
+        "done": {"MRI": [22]},
+    }
+    answered = answered_with(knowledge, facts)
+    assert answered.shown["RF-CES"].proposals
+    detail = answered.card("RF-OTHER")["detail"]
+    assert f"**An MRI of {ago(38)} is on record (done or ordered): read it now**" in detail
+    assert "this card proposes no other" in detail
+    assert "instead of ordering" not in detail
