@@ -55,6 +55,20 @@ def test_a_pain_score_is_no_fact_behind_a_referral_for_something_else(
     assert scored.card("SURG-REV")["uuid"] == again.card("SURG-REV")["uuid"]
 
 
+def test_a_pain_score_is_no_fact_behind_the_scan_of_a_weakness() -> None:
+    """An implant holds back the MRI; the pain is low and was low before."""
+    weak = {"day": 60, "side": "left", "muscle": "quadriceps", "grade": 4}
+    patient: dict[str, object] = {
+        "day": 100,
+        "operation": "discectomy",
+        "strength": [weak],
+        "implant": {"what": "pacemaker", "in the scanner": "unsafe"},
+    }
+    scored = Answered(assessed({**patient, "leg": {-14: 8, 95: 2}}), KNOWLEDGE)
+    again = Answered(assessed({**patient, "leg": {-14: 8, 95: 2, 99: 2}}), KNOWLEDGE)
+    assert scored.card("IMG-ALT")["uuid"] == again.card("IMG-ALT")["uuid"]
+
+
 def test_a_pain_score_is_a_fact_behind_a_referral_for_returned_pain() -> None:
     """The new score is a reason to ask again."""
     patient = {"day": 100, "operation": "discectomy"}

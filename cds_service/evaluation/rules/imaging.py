@@ -342,14 +342,13 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
     is_unsafe = case.cautions.is_documented_unsafe
     by_deficit, by_return, _ = is_mri_wanted(case)
     is_urgent = by_deficit.is_yes or (case.leg_fires("pain-severe").is_yes and by_return.is_yes)
-    weak = case.motor.stable if is_deficit_imaged(case).is_yes else ()
     finding = replace(
         finding,
         indicator=Indicator.WARNING,
         variant="default" if is_unsafe else "unknown",
         words=_score_words(case),
         notes=(implant_note(case), *_reading_caveat(case)),
-        evidence=(*deficit_evidence(case, weak), *_pain_evidence(case)),
+        evidence=_asking_for_a_scan(case),
         reason_references=pain_references(case),
         reason_code=(
             "motor-weakness" if by_deficit.is_yes else pain_reason(case, case.pain.driver)
@@ -373,6 +372,14 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
     priority = "urgent" if is_urgent else "routine"
     myelogram = Proposal(orders=(MYELOGRAM,), priority=priority, is_recommended=True)
     return replace(finding, proposals=(myelogram,))
+
+
+def _asking_for_a_scan(case: Case) -> tuple[Evidence, ...]:
+    """Return the weakness and the scores that each ask for a scan."""
+    is_about_pain = any_of((is_return_imaged(case), is_failure_imaged(case))).is_yes
+    weak = case.motor.stable if is_deficit_imaged(case).is_yes else ()
+    pain = _pain_evidence(case) if is_about_pain else ()
+    return (*deficit_evidence(case, weak), *pain)
 
 
 def _ct_holds(case: Case) -> list[Named]:
