@@ -36,6 +36,7 @@ from cds_service.evaluation.rules.wording import (
     pain_references,
     score_evidence,
 )
+from cds_service.evaluation.workup import Dated
 
 XRAY_KEYS = (Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS, Key.PROCEDURES)
 
@@ -125,15 +126,26 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
         ),
         reason_code="motor-weakness",
     )
-    older = [
-        order
-        for order in case.workup.orders(MRI)
-        if order.day < from_day and case.limits.met("order-lookback", order.age)
-    ]
-    if older:
-        note = Note(key="mri-upgrade", words={"date": older[-1].written})
+    waiting = _waiting_orders(case, from_day)
+    if waiting:
+        note = Note(key="mri-upgrade", words={"date": waiting[-1].written})
         return replace(finding, notes=(*finding.notes, note))
     return propose_mri(finding, case, ScanWish(priority="urgent", offers_both=True))
+
+
+def _waiting_orders(case: Case, before_day: int) -> list[Dated]:
+    """Return the orders of an MRI from before *before_day* that no scan has answered yet.
+
+    Many systems leave an order open after its scan.
+    """
+    last_scan = max([scan.day for scan in case.workup.done(MRI)], default=None)
+    return [
+        order
+        for order in case.workup.orders(MRI)
+        if order.day < before_day
+        and case.limits.met("order-lookback", order.age)
+        and (last_scan is None or order.day > last_scan)
+    ]
 
 
 def _deficit_variant(case: Case, *, is_dated: bool) -> str:
