@@ -231,8 +231,13 @@ class Care(Struct, frozen=True, dict=True):
 
     @lazy
     def is_opioid_for_other_reason(self) -> Answer:
-        """Return whether the opioid treats use disorder, cancer or sickle-cell disease."""
-        disorder = self.signs.has("substance-use-disorder")
+        """Return whether the opioid treats use disorder, cancer or sickle-cell disease.
+
+        A use disorder may be in remission: what is taken for it keeps it so.
+        """
+        concept = "substance-use-disorder"
+        is_coded = any(concept in condition.concepts for condition in self.chart.conditions)
+        disorder = self.signs.has(concept) | of(is_coded)
         combined = of(
             bool(self.opioids)
             and all("buprenorphine-with-naloxone" in drug.concepts for drug in self.opioids)
