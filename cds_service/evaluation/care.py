@@ -231,8 +231,13 @@ class Care(Struct, frozen=True, dict=True):
 
     @lazy
     def is_opioid_for_other_reason(self) -> Answer:
-        """Return whether the opioid treats use disorder, cancer or sickle-cell disease."""
-        disorder = self.signs.has("substance-use-disorder")
+        """Return whether the opioid treats use disorder, cancer or sickle-cell disease.
+
+        A use disorder may be in remission: what is taken for it keeps it so.
+        """
+        concept = "substance-use-disorder"
+        is_coded = any(concept in condition.concepts for condition in self.chart.conditions)
+        disorder = self.signs.has(concept) | of(is_coded)
         combined = of(
             bool(self.opioids)
             and all("buprenorphine-with-naloxone" in drug.concepts for drug in self.opioids)
@@ -281,9 +286,9 @@ class Care(Struct, frozen=True, dict=True):
 
     @lazy
     def is_smoker(self) -> Answer:
-        """Return whether the latest status, else a coded dependence, says current smoker."""
+        """Return whether the latest status, of one day the yes, else a code says current smoker."""
         statuses = [
-            (o.effective.latest, o.reference, o.choice)
+            (o.effective.latest, "smoker" in o.choice)
             for o in self.chart.observed.get("smoking-status", ())
             if o.effective is not None and o.choice
         ]
@@ -291,7 +296,7 @@ class Care(Struct, frozen=True, dict=True):
         if self.chart.supply_of(Key.SCORES).has_failed:
             return found(bool(coded), frozenset({Key.SCORES}))
         if statuses:
-            return of("smoker" in max(statuses, key=lambda status: status[:2])[2])
+            return of(max(statuses)[1])
         if coded:
             return YES
         return (

@@ -77,7 +77,7 @@ class Cautions(Struct, frozen=True, dict=True):
             for kind, reference in coded
             if kind not in described
         ]
-        return tuple(sorted(implants, key=lambda i: (i.mr_status.value != "unsafe", i.reference)))
+        return tuple(sorted(implants, key=_naming_order))
 
     def _is_removed(self, implanted: ProcedureFact) -> bool:
         """Return whether a stimulator was taken out on or after the day of *implanted*."""
@@ -204,6 +204,15 @@ class Cautions(Struct, frozen=True, dict=True):
     def is_bleeding_risk(self) -> Answer:
         """Return whether anticoagulation or a coagulation disorder is on record."""
         return self.is_anticoagulated | self.has_coagulopathy
+
+
+def _naming_order(implant: Implant) -> tuple[bool, bool, str, str]:
+    """Put unsafe implants first, and those of a known kind before the others."""
+    is_safer, is_of_unknown_kind = (
+        implant.mr_status is not MrStatus.UNSAFE,
+        implant.kind == "implant",
+    )
+    return is_safer, is_of_unknown_kind, implant.kind, implant.reference
 
 
 def _kind(concepts: frozenset[str]) -> str:

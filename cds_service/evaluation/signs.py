@@ -66,7 +66,7 @@ class Signs(Struct, frozen=True, dict=True):
             return ()  # most questions ask for what the chart does not hold
         signs = [sign for concept in set(concepts) for sign in self._by_concept.get(concept, ())]
         if len(signs) > 1:
-            signs.sort(key=lambda sign: (sign.day, sign.reference, sign.concept))
+            signs.sort(key=lambda sign: (sign.day, sign.concept, sign.reference))
         return tuple(signs)
 
     def conditions(self, *concepts: str) -> tuple[Sign, ...]:

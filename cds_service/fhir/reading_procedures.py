@@ -258,8 +258,10 @@ def _encounter(reader: Reader, entry: Entry) -> EncounterFact | None:
     )
 
 
-def _is_inpatient(encounter_class: wire.Coding | None) -> bool | None:
-    code = plain_word(encounter_class.code if encounter_class else None)
-    if code in _INPATIENT_CLASSES:
+def _is_inpatient(visit: wire.VisitClass | None) -> bool | None:
+    if visit is None:
+        return None
+    codes = {plain_word(visit.code), *[plain_word(coding.code) for coding in visit.coding]}
+    if codes & _INPATIENT_CLASSES:
         return True
-    return False if code in _OUTPATIENT_CLASSES else None
+    return False if codes & _OUTPATIENT_CLASSES else None

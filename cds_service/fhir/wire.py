@@ -348,10 +348,17 @@ class Device(Base, frozen=True, kw_only=True):
     safety: tuple[CodeableConcept, ...] = ()
 
 
-class Encounter(Base, frozen=True, kw_only=True):
-    """The fields read of an Encounter (``class`` is a Coding in R4, a list of concepts in R5)."""
+class VisitClass(Base, frozen=True, kw_only=True):
+    """The kind of a visit: the code itself in R4, a concept with codings in R5."""
 
-    class_: Coding | None = msgspec.field(name="class", default=None)
+    code: str | None = None
+    coding: tuple[Coding, ...] = ()
+
+
+class Encounter(Base, frozen=True, kw_only=True):
+    """The fields read of an Encounter (``class`` is one Coding in R4, a list of concepts in R5)."""
+
+    class_: VisitClass | None = msgspec.field(name="class", default=None)
     type: tuple[CodeableConcept, ...] = ()
     service_type: CodeableConcept | None = None
     period: Period | None = None

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import pytest
 
+from cds_service.evaluation.assess import assess
+from cds_service.evaluation.assessment import Assessment
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.vignettes.cases import Vignette
-from cds_service.vignettes.running import answered
+from cds_service.vignettes.charts import Facts
+from cds_service.vignettes.running import AS_OF, Answered, answered, chart_of
 from tests.vignettes.cases import all_vignettes
 
 KNOWLEDGE = load_knowledge()
 ABOUT_WHAT_IS_MISSING = frozenset({"DATA-PAIN", "DATA-READ"})
 """Cards that say what is not in the chart."""
+
+
+def assessed(facts: Facts) -> Assessment:
+    """Return the whole assessment of the patient of *facts*."""
+    return assess(chart_of(facts, KNOWLEDGE), KNOWLEDGE, AS_OF)
 
 
 @pytest.mark.parametrize("vignette", all_vignettes(), ids=lambda vignette: vignette.name)
@@ -27,3 +35,43 @@ def test_every_card_names_an_entry_of_the_chart(vignette: Vignette) -> None:
         if finding.is_met and not finding.evidence
     }
     assert bare <= ABOUT_WHAT_IS_MISSING
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"strength": [{"day": 60, "side": "left", "muscle": "quadriceps", "grade": 4}]},
+        {"findings": {"hardware failure": 60}},
+        {"findings": {"disc herniation": 60}},
+    ],
+)
+def test_a_pain_score_is_no_fact_behind_a_referral_for_something_else(
+    facts: dict[str, object],
+) -> None:
+    """A referral that was not indicated does not come back because pain was scored again."""
+    patient = {"day": 100, "operation": "discectomy", "done": {"MRI": 70}, **facts}
+    scored = Answered(assessed({**patient, "leg": {-14: 8, 95: 2}}), KNOWLEDGE)
+    again = Answered(assessed({**patient, "leg": {-14: 8, 95: 2, 99: 2}}), KNOWLEDGE)
+    assert scored.card("SURG-REV")["uuid"] == again.card("SURG-REV")["uuid"]
+
+
+def test_a_pain_score_is_no_fact_behind_the_scan_of_a_weakness() -> None:
+    """An implant holds back the MRI; the pain is low and was low before."""
+    weak = {"day": 60, "side": "left", "muscle": "quadriceps", "grade": 4}
+    patient: dict[str, object] = {
+        "day": 100,
+        "operation": "discectomy",
+        "strength": [weak],
+        "implant": {"what": "pacemaker", "in the scanner": "unsafe"},
+    }
+    scored = Answered(assessed({**patient, "leg": {-14: 8, 95: 2}}), KNOWLEDGE)
+    again = Answered(assessed({**patient, "leg": {-14: 8, 95: 2, 99: 2}}), KNOWLEDGE)
+    assert scored.card("IMG-ALT")["uuid"] == again.card("IMG-ALT")["uuid"]
+
+
+def test_a_pain_score_is_a_fact_behind_a_referral_for_returned_pain() -> None:
+    """The new score is a reason to ask again."""
+    patient = {"day": 100, "operation": "discectomy"}
+    scored = Answered(assessed({**patient, "leg": {-14: 8, 30: 2, 95: 7}}), KNOWLEDGE)
+    again = Answered(assessed({**patient, "leg": {-14: 8, 30: 2, 95: 7, 99: 8}}), KNOWLEDGE)
+    assert scored.card("SURG-REV")["uuid"] != again.card("SURG-REV")["uuid"]

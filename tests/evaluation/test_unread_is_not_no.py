@@ -157,3 +157,51 @@ def test_therapy_waits_while_the_problem_list_is_unread() -> None:
     assert "suggestions" not in answered.card("PT-REF")
     reasons = answered.shown["PT-REF"].reasons
     assert "could not check: another cause is on record" in reasons
+
+
+@pytest.mark.parametrize("key", [Key.DIAGNOSTIC_REPORTS, Key.PROCEDURES])
+@pytest.mark.parametrize("day", [30, "undated"])
+def test_an_mri_that_could_not_be_read_is_not_called_missing(key: str, day: object) -> None:
+    """It may be among the reports or procedures that did not come; the card says to look."""
+    weak = {"strength": [], "coded weakness": [{"what": "muscle weakness", "day": day}]}
+    known = _answered(WEAK, **weak).card("IMG-MRI-DEF")
+    assert "not done since" in known["summary"]
+    unread = _answered(WEAK, **weak, **{"supplied in part": [key]}).card("IMG-MRI-DEF")
+    assert "look for an MRI" in unread["summary"]
+    assert "not done since" not in unread["summary"]
+    assert "no lumbar MRI since" not in str(unread["detail"])
+    assert "suggestions" not in unread
+
+
+def test_therapy_that_could_not_be_read_is_not_called_missing() -> None:
+    """Sessions may be among the procedures that did not come."""
+    said = "no recent therapy in this record"
+    assert said in _answered(UNRELIEVED).card("PT-REF")["summary"]
+    unread = _answered(UNRELIEVED, **{"supplied in part": [Key.PROCEDURES]}).card("PT-REF")
+    assert said not in unread["summary"]
+    assert "could not all be read" in unread["summary"]
+    assert "shows no therapy" not in str(unread["detail"])
+
+
+@pytest.mark.parametrize("key", [Key.CONDITIONS, Key.FINDINGS])
+def test_strength_before_surgery_that_could_not_be_read_is_not_called_missing(key: str) -> None:
+    """An old weakness may stand on the problem list, or in an examination, that did not come."""
+    severe = {"strength": [{"day": 55, "side": "left", "muscle": "quadriceps", "grade": 2}]}
+    said = "No pre-operative grade on record"
+    assert said in _detail(WEAK, "RF-MOTOR", **severe)
+    unread = _detail(WEAK, "RF-MOTOR", **severe, **{"supplied in part": [key]})
+    assert said not in unread
+    assert "Earlier findings not all read; full strength is assumed" in unread
+
+
+def test_drugs_read_in_part_are_not_all_there_are() -> None:
+    """Naloxone and further opioids may be among the prescriptions that did not come."""
+    opioid = {"drugs": [{"drug": "opioid", "from": 60, "MME a day": 90}]}
+    known = _answered(UNRELIEVED, **opioid).card("OPIOID-W")
+    assert "at least" not in known["summary"]
+    assert "No naloxone on record" in str(known["detail"])
+    part = {"supplied in part": [Key.MEDICATION_REQUESTS]}
+    unread = _answered(UNRELIEVED, **opioid, **part).card("OPIOID-W")
+    assert "at least 90 MME/day" in unread["summary"]
+    assert "No naloxone on record" not in str(unread["detail"])
+    assert "Ask about naloxone" in str(unread["detail"])

@@ -741,18 +741,24 @@ def test_other_devices_are_no_implants(read: ReadChart, fields: dict[str, object
     assert read(device(**fields)).devices == ()
 
 
+@pytest.mark.parametrize("is_r5", [False, True])
 @pytest.mark.parametrize(("kind", "expected"), [("IMP", True), ("AMB", False), ("odd", None)])
 def test_procedure_says_whether_it_was_done_in_hospital(
     read: ReadChart,
     kind: str,
     expected: bool | None,  # noqa: FBT001 - a case
+    *,
+    is_r5: bool,
 ) -> None:
-    """Therapy on the ward is told from therapy after it by the visit it belongs to."""
+    """Therapy on the ward is told from therapy after it by the visit it belongs to.
+
+    FHIR R4 writes the class of a visit as a code, R5 as a list of concepts.
+    """
     visit = {
         "resourceType": "Encounter",
         "id": "e1",
         "status": "finished",
-        "class": {"code": kind},
+        "class": [{"coding": [{"code": kind}]}] if is_r5 else {"code": kind},
         **MINE,
     }
     therapy = procedure("97110", CPT, encounter={"reference": "Encounter/e1/_history/2"})

@@ -350,3 +350,39 @@ def test_scan_from_before_a_bladder_sign_says_nothing_of_it(
     facts = {"day": 120, "operation": "discectomy", "findings": {"urinary retention": 117}}
     detail = answered_with(knowledge, {**facts, "done": {"MRI": [day]}}).card("RF-POUR")["detail"]
     assert ("read it now" in detail) is is_read
+
+
+def test_mri_to_read_does_not_speak_against_the_mri_of_another_card(knowledge: Knowledge) -> None:
+    """A fracture was scanned, then the bladder failed: one card says read, the other scan now."""
+    facts = {
+        "day": 60,
+        "operation": "discectomy",
+        "findings": {"vertebral fracture": 20, "cauda equina syndrome": 59},
+        "done": {"MRI": [22]},
+    }
+    answered = answered_with(knowledge, facts)
+    assert answered.shown["RF-CES"].proposals
+    detail = answered.card("RF-OTHER")["detail"]
+    assert f"**An MRI of {ago(38)} is on record (done or ordered): read it now**" in detail
+    assert "this card proposes no other" in detail
+    assert "instead of ordering" not in detail
+
+
+@pytest.mark.parametrize(
+    ("day", "said"), [(10, "(today)"), (9, "(1 day ago)"), (0, "(10 days ago)")]
+)
+def test_what_was_found_today_was_found_today(knowledge: Knowledge, day: int, said: str) -> None:
+    """Nobody says that something began 0 days ago."""
+    weak = [{"day": day, "side": "left", "muscle": "quadriceps", "grade": 2}]
+    facts = {"day": 10, "operation": "discectomy", "strength": weak}
+    detail = answered_with(knowledge, facts).card("RF-MOTOR")["detail"]
+    assert f"new since day {day} after surgery {said}." in detail
+
+
+def test_operation_of_today_was_today(knowledge: Knowledge) -> None:
+    """A leak of spinal fluid is known in the evening of the operation."""
+    facts = {"day": 0, "operation": "discectomy", "findings": {"dural tear": 0}}
+    detail = answered_with(knowledge, facts).card("RF-CSF")["detail"]
+    assert "the operation, which was today." in detail
+    assert f"Operation {ago(0)} (today): " in detail
+    assert "0 days ago" not in detail

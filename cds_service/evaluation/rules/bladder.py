@@ -47,6 +47,11 @@ class Bladder(Struct, frozen=True, kw_only=True):
         return self.signs[-1] if self.signs else None
 
     @property
+    def latest(self) -> tuple[Sign, ...]:
+        """Return every retention or incontinence of the latest day."""
+        return tuple([sign for sign in self.signs if sign.day == self.signs[-1].day])
+
+    @property
     def has_any(self) -> bool:
         """Whether any urinary sign is there at all."""
         return self.sign is not None or self.residual is not None or self.weak is not None
@@ -182,7 +187,7 @@ def _compression(case: Case) -> _Compression | None:
     with_weakness = bladder.has_any and bool(recent_deficits(case))
     if not (hard or bilateral or is_urinary or with_weakness):
         return None
-    urinary = (*bladder.signs[-1:], *((bladder.weak,) if bladder.weak is not None else ()))
+    urinary = (*bladder.latest, *((bladder.weak,) if bladder.weak is not None else ()))
     deficits = case.motor.new if bilateral or with_weakness else ()
     onsets = tuple(deficit.onset for deficit in deficits if deficit.onset is not None)
     supporting = hard
@@ -264,11 +269,13 @@ def bladder_sign(case: Case, earlier: Earlier) -> Finding:
     if not finding.is_met:
         return finding
     sign = bladder.sign or (bladder.weak if bladder.residual is None else None)
-    term = sign_term(sign) if sign else Term(kind="value-set", id="pvr")
-    words: dict[str, Word] = {"dss": case.dss, "sign": term}
+    named = bladder.latest or ((sign,) if sign else ())
+    terms = tuple(dict.fromkeys([sign_term(each) for each in named]))
+    pvr = Term(kind="value-set", id="pvr")
+    words: dict[str, Word] = {"dss": case.dss, "sign": terms or pvr}
     if bladder.residual is not None:
         words["volume"] = bladder.residual.value
-    signs = [s for s in (bladder.sign, bladder.weak) if s is not None]
+    signs = [s for s in (*bladder.latest, bladder.weak) if s is not None]
     return replace(
         finding,
         indicator=Indicator.WARNING,

@@ -109,7 +109,7 @@ def _about(finding: Finding, case: Case, unserved: Unserved) -> Finding:
     return replace(
         finding,
         words=words,
-        notes=deficit_notes(deficit),
+        notes=deficit_notes(case, deficit),
         evidence=deficit_evidence(case, [deficit]),
         passed_over=passed_over([unserved.is_served]),
         reason_references=tuple(r for r in deficit.references if r.startswith("Condition/")),

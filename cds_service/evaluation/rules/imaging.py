@@ -36,6 +36,7 @@ from cds_service.evaluation.rules.wording import (
     pain_references,
     score_evidence,
 )
+from cds_service.evaluation.workup import Dated
 
 XRAY_KEYS = (Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS, Key.PROCEDURES)
 
@@ -115,24 +116,42 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
     finding = replace(
         finding,
         indicator=Indicator.WARNING,
-        variant="default" if dated else "undated",
+        variant=_deficit_variant(case, is_dated=bool(dated)),
         words={"dss": case.dss, **deficit_words(case, latest)},
-        notes=(*deficit_notes(latest), *_reading_caveat(case)),
+        notes=(*deficit_notes(case, latest), *_reading_caveat(case)),
         evidence=deficit_evidence(case, deficits),
         reason_references=tuple(
             r for d in deficits for r in d.references if r.startswith("Condition/")
         ),
         reason_code="motor-weakness",
     )
-    older = [
-        order
-        for order in case.workup.orders(MRI)
-        if order.day < from_day and case.limits.met("order-lookback", order.age)
-    ]
-    if older:
-        note = Note(key="mri-upgrade", words={"date": older[-1].written})
+    waiting = _waiting_orders(case, from_day)
+    if waiting:
+        note = Note(key="mri-upgrade", words={"date": waiting[-1].written})
         return replace(finding, notes=(*finding.notes, note))
     return propose_mri(finding, case, ScanWish(priority="urgent", offers_both=True))
+
+
+def _waiting_orders(case: Case, before_day: int) -> list[Dated]:
+    """Return the orders of an MRI from before *before_day* that no scan has answered yet.
+
+    Many systems leave an order open after its scan.
+    """
+    last_scan = max([scan.day for scan in case.workup.done(MRI)], default=None)
+    return [
+        order
+        for order in case.workup.orders(MRI)
+        if order.day < before_day
+        and case.limits.met("order-lookback", order.age)
+        and (last_scan is None or order.day > last_scan)
+    ]
+
+
+def _deficit_variant(case: Case, *, is_dated: bool) -> str:
+    """Return the words for a weakness with or without a day, and an MRI that may be unread."""
+    if case.workup.is_done(MRI, from_day=deficit_day(case)).is_unknown:
+        return "unread" if is_dated else "undated-unread"
+    return "default" if is_dated else "undated"
 
 
 def _if_told(question: Answer, unless: list[Named]) -> list[Named]:
@@ -330,14 +349,13 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
     is_unsafe = case.cautions.is_documented_unsafe
     by_deficit, by_return, _ = is_mri_wanted(case)
     is_urgent = by_deficit.is_yes or (case.leg_fires("pain-severe").is_yes and by_return.is_yes)
-    weak = case.motor.stable if is_deficit_imaged(case).is_yes else ()
     finding = replace(
         finding,
         indicator=Indicator.WARNING,
         variant="default" if is_unsafe else "unknown",
         words=_score_words(case),
         notes=(implant_note(case), *_reading_caveat(case)),
-        evidence=(*deficit_evidence(case, weak), *_pain_evidence(case)),
+        evidence=_asking_for_a_scan(case),
         reason_references=pain_references(case),
         reason_code=(
             "motor-weakness" if by_deficit.is_yes else pain_reason(case, case.pain.driver)
@@ -361,6 +379,14 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
     priority = "urgent" if is_urgent else "routine"
     myelogram = Proposal(orders=(MYELOGRAM,), priority=priority, is_recommended=True)
     return replace(finding, proposals=(myelogram,))
+
+
+def _asking_for_a_scan(case: Case) -> tuple[Evidence, ...]:
+    """Return the weakness and the scores that each ask for a scan."""
+    is_about_pain = any_of((is_return_imaged(case), is_failure_imaged(case))).is_yes
+    weak = case.motor.stable if is_deficit_imaged(case).is_yes else ()
+    pain = _pain_evidence(case) if is_about_pain else ()
+    return (*deficit_evidence(case, weak), *pain)
 
 
 def _ct_holds(case: Case) -> list[Named]:

@@ -48,7 +48,7 @@ def high_risk_opioid(case: Case, earlier: Earlier) -> Finding:
         return finding
     mme = case.care.mme
     has_benzodiazepine = bool(case.care.taken("benzodiazepine"))
-    is_least = bool(case.care.uncounted_doses)
+    is_least = bool(case.care.uncounted_doses or case.care.unread_drugs)
     words = _words(case)
     if mme is None or not case.limits.met("mme-high", mme):
         variant = "benzodiazepine"
@@ -84,9 +84,15 @@ def _notes(case: Case) -> tuple[Note, ...]:
         notes.append(Note(key="mme-least", words={"count": case.care.uncounted_doses}))
     if any(drug.is_daily_maximum and not drug.is_repeated for drug in case.care.opioids):
         notes.append(Note(key="mme-daily-maximum"))
-    has_naloxone = case.care.is_taken("naloxone").is_yes
-    notes.append(Note(key="naloxone-on-record" if has_naloxone else "offer-naloxone"))
+    notes.append(Note(key=_naloxone(case.care.is_taken("naloxone"))))
     return tuple(notes)
+
+
+def _naloxone(answer: Answer) -> str:
+    """Return the key of the sentence on naloxone."""
+    if answer.is_unknown:
+        return "naloxone-unread"
+    return "naloxone-on-record" if answer.is_yes else "offer-naloxone"
 
 
 def _evidence(case: Case) -> tuple[Evidence, ...]:

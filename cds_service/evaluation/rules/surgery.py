@@ -34,6 +34,8 @@ from cds_service.evaluation.rules.wording import (
 )
 from cds_service.values import FhirDate
 
+_WITH_CAUSE = frozenset({"weakness", "hardware", "structural"})
+"""Reasons that rest on an entry of their own, whatever the pain."""
 REFERRAL = ("spine-surgery-referral", "spine-surgery-visit")
 
 
@@ -296,9 +298,12 @@ def _weakness_note(case: Case, deficit: Deficit) -> Note:
 
 
 def _evidence(case: Case, reasons: list[Reason]) -> tuple[Evidence, ...]:
+    """Return the entries behind the open reasons; pain is behind all but those with a cause."""
+    causes = _causes(case, reasons)
     leading = case.pain.leading
-    scores = () if leading is None else score_evidence(leading.series, leading.driver.value)
-    return (*_causes(case, reasons), *scores)
+    if leading is None or _WITH_CAUSE.issuperset(reason.id for reason in reasons):
+        return causes
+    return (*causes, *score_evidence(leading.series, leading.driver.value))
 
 
 def _causes(case: Case, reasons: list[Reason]) -> tuple[Evidence, ...]:

@@ -87,7 +87,7 @@ def physiotherapy(case: Case, earlier: Earlier) -> Finding:
     worst = case.worst
     finding = replace(
         finding,
-        variant="early-therapy" if case.care.is_therapy_only_early else "default",
+        variant=_therapy_variant(case),
         words={**words, **operation_words(case.operation)},
         notes=_therapy_notes(case),
         evidence=(
@@ -98,6 +98,13 @@ def physiotherapy(case: Case, earlier: Earlier) -> Finding:
         reason_code=pain_reason(case, worst.driver if worst else None),
     )
     return propose_referrals(finding, case, "physiotherapy-referral")
+
+
+def _therapy_variant(case: Case) -> str:
+    """Return the words for what is known of earlier therapy."""
+    if case.care.is_therapy_recent.is_unknown:
+        return "unread"
+    return "early-therapy" if case.care.is_therapy_only_early else "default"
 
 
 def _unsafe_for_therapy(case: Case, earlier: Earlier) -> list[Named]:

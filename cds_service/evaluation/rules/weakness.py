@@ -43,7 +43,7 @@ def motor_emergency(case: Case, earlier: Earlier) -> Finding:
         indicator=Indicator.CRITICAL,
         stands_alone=True,
         words={**deficit_words(case, worst), "dss": case.dss},
-        notes=(*_progress(case, worst), *deficit_notes(worst)),
+        notes=(*_progress(case, worst), *deficit_notes(case, worst)),
         evidence=deficit_evidence(case, critical),
         reason_references=tuple(r for r in worst.references if r.startswith("Condition/")),
         reason_code="motor-paresis",

@@ -121,13 +121,15 @@ def deficit_words(case: Case, deficit: Deficit) -> dict[str, int | Decimal | Ter
     return words
 
 
-def deficit_notes(deficit: Deficit) -> tuple[Note, ...]:
+def deficit_notes(case: Case, deficit: Deficit) -> tuple[Note, ...]:
     """Return the notes every card about a deficit carries."""
     notes = []
     if deficit.is_coded:
         notes.append(Note(key="grade-estimated"))
     if not deficit.has_preoperative_grade:
-        notes.append(Note(key="no-preoperative-grade"))
+        unread = case.motor.unread
+        key = "preoperative-grade-unread" if unread else "no-preoperative-grade"
+        notes.append(Note(key=key))
     if deficit.onset is None:
         notes.append(Note(key="date-not-recorded"))
     return tuple(notes)
