@@ -97,10 +97,17 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
 
     @lazy
     def is_in_hospice(self) -> bool:
-        """Whether the chart records hospice care."""
-        concepts = [fact.concepts for fact in self.chart.procedures]
-        concepts += [fact.concepts for fact in self.chart.encounters]
-        concepts += [fact.concepts for fact in self.chart.conditions if fact.is_active]
+        """Whether the chart records hospice care.
+
+        Time:
+            A stay or admission from before the day of the operation is over; one without a date
+            counts.
+        """
+        concepts = [fact.concepts for fact in self.chart.conditions if fact.is_active]
+        dated = [(fact.concepts, fact.performed) for fact in self.chart.procedures]
+        dated += [(fact.concepts, fact.started) for fact in self.chart.encounters]
+        first = self.first_possible_day
+        concepts += [found for found, when in dated if when is None or when.latest >= first]
         return any("hospice" in found for found in concepts)
 
     # Pain

@@ -14,7 +14,7 @@ from cds_service.evaluation.answers import Answer, found
 from cds_service.evaluation.care import Care
 from cds_service.evaluation.limits import Limits
 from cds_service.evaluation.measures import Measures
-from cds_service.evaluation.signs import Signs
+from cds_service.evaluation.signs import Sign, Signs
 from cds_service.values import lazy
 
 IMPLANTS = (
@@ -116,10 +116,21 @@ class Cautions(Struct, frozen=True, dict=True):
 
     @lazy
     def is_pregnant(self) -> bool:
-        """Whether a pregnancy is on record for a woman of child-bearing age."""
+        """Whether a pregnancy is on record for a woman of child-bearing age.
+
+        Time:
+            A diagnosis counts for as long as a status does: problem lists keep it for years.
+        """
         if not self._may_be_pregnant:
             return False
-        return self._is_told_pregnant is True or bool(self.signs.conditions("pregnancy"))
+        diagnoses = self.signs.conditions("pregnancy")
+        return self._is_told_pregnant is True or any(map(self._is_of_today, diagnoses))
+
+    def _is_of_today(self, pregnancy: Sign) -> bool:
+        ages = [pregnancy.age]
+        if pregnancy.recorded_day is not None:
+            ages.append(pregnancy.age + pregnancy.day - pregnancy.recorded_day)
+        return any(self.limits.met("pregnancy-fresh", age) for age in ages)
 
     @lazy
     def is_pregnancy_unknown(self) -> bool:

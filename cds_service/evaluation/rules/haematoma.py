@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from itertools import pairwise
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -225,18 +226,21 @@ def _rise_notes(case: Case) -> tuple[Note, ...]:
 
 @once
 def _sudden_rise(case: Case) -> tuple[Decimal, Decimal] | None:
-    """Return the last two day values of a site, or the last two scores, if pain rose suddenly."""
+    """Return two day values of a site, or two scores, between which pain rose suddenly and stayed.
+
+    A later score that still is such a rise keeps the alarm: the same score again is no relief.
+    """
     days = [
         [score.value for score in (*site.day_zero, *site.series)]
         for driver, site in case.pain.sites.items()
         if driver is not Driver.ODI
     ]
     for values in (*days, *(_of_latest_day(case, site) for site in Site)):
-        if len(values) <= 1:
-            continue
-        *_, before, after = values
-        if case.limits.met("haematoma-rise", after - before):
-            return before, after
+        lowest: Decimal | None = None
+        for before, after in reversed(list(pairwise(values))):
+            lowest = after if lowest is None else min(lowest, after)
+            if case.limits.met("haematoma-rise", lowest - before):
+                return before, after
     return None
 
 
