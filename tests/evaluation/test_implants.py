@@ -168,7 +168,7 @@ def test_blood_tests_are_the_recommended_choice_where_an_implant_holds_back_the_
     assert marked == [True, False]
 
 
-@pytest.mark.parametrize("code", ["14106009", "56961003", "704708004", "704707009"])
+@pytest.mark.parametrize("code", ["14106009", "56961003", "360129009", "704708004", "704707009"])
 def test_heart_device_known_by_its_code_alone_holds_back_the_mri(
     knowledge: Knowledge, code: str
 ) -> None:
