@@ -579,6 +579,36 @@ def test_daily_opioid_dose_is_computed_only_when_written_plainly(
     assert fact.is_daily_maximum is is_maximum
 
 
+def supply(value: float, unit: str, **more: object) -> dict[str, object]:
+    """Return what one filling of a prescription lasts for."""
+    return {"expectedSupplyDuration": {"value": value, "unit": unit}, **more}
+
+
+@pytest.mark.parametrize(
+    ("dispensed", "ended"),
+    [
+        (supply(30, "days"), "2026-10-01"),
+        (supply(30, "d", numberOfRepeatsAllowed=2), "2026-11-30"),
+        (supply(2, "wk"), "2026-09-15"),
+        (supply(1, "mo"), "2026-10-01"),
+        (supply(30, "d", validityPeriod={"end": "2026-12-24"}), "2026-12-24"),
+        (supply(90, "tablets"), None),
+        (supply(0, "d"), None),
+        (supply(-30, "d"), None),
+        (supply(3660, "d"), "2036-09-08"),
+        (supply(3661, "d"), None),
+        (supply(1, "d", numberOfRepeatsAllowed=100_000), None),
+        ({"numberOfRepeatsAllowed": 2}, None),
+    ],
+)
+def test_prescription_ends_when_its_supply_is_used_up(
+    read: ReadChart, dispensed: dict[str, object], ended: str | None
+) -> None:
+    """Written on 1 September; every repeat lasts as long as the first filling."""
+    (fact,) = read(drug(dispenseRequest=dispensed)).drugs
+    assert fact.ended == (FhirDate.on(date.fromisoformat(ended)) if ended else None)
+
+
 @pytest.mark.parametrize(
     ("times", "words"),
     [
