@@ -201,8 +201,8 @@ def test_answer_of_very_many_pieces_is_left_at_the_deadline(
     """Three million chunks of one byte cost their own search, and no time of the call."""
     server.behaviours["Condition"] = fault_server.tiny_chunks
     started = time.monotonic()
-    answers = gateway.answers(call(server), dev_profile(), deadline(0.3))
-    assert time.monotonic() - started < 1
+    answers = gateway.answers(call(server), dev_profile(), deadline(0.6))
+    assert time.monotonic() - started < 1.5
     assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
     assert answers[Key.DEVICES].supply.state is State.EMPTY
 

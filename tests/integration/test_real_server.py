@@ -31,10 +31,11 @@ def test_every_persona_gets_the_cards_its_story_tells(
     fhir_server: FhirServer,
     service: Service,
     stored_personas: tuple[Any, ...],
+    today: date,
 ) -> None:
     """Each synthetic patient gets the expected cards, by prefetch and by pull, in pages of 7."""
     for persona in stored_personas:
-        answer = call(service, fhir_server, persona.patient_id)
+        answer = call(service, fhir_server, persona.patient_id, today)
         expected = [card.replace("-", "") for card in persona.expected_cards]
         assert card_ids(answer) == expected, persona.id
 
