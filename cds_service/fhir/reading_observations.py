@@ -41,21 +41,16 @@ _RATED = re.compile(
 )
 """A pain score as people write it: "7", "7/10", "7 - severe"; with a second number it is none."""
 _RATED_ANSWER = "answer-number"
-_ITEM_ANSWERS = {
-    "answer-not-at-all": Decimal(0),
-    "answer-several-days": Decimal(1),
-    "answer-more-than-half": Decimal(2),
-    "answer-nearly-every-day": Decimal(3),
-}
-"""What the answers of one PHQ-9 item count."""
 _ITEM = "phq9-item9"
-_ITEM_WORDS = {
-    "not at all": Decimal(0),
-    "several days": Decimal(1),
-    "more than half the days": Decimal(2),
-    "nearly every day": Decimal(3),
-}
-"""The words printed on its form."""
+_ITEM_FORM = (
+    ("answer-not-at-all", "not at all"),
+    ("answer-several-days", "several days"),
+    ("answer-more-than-half", "more than half the days"),
+    ("answer-nearly-every-day", "nearly every day"),
+)
+"""The answers of one PHQ-9 item, from no point to three, with the words printed on its form."""
+_ITEM_ANSWERS = {answer: Decimal(points) for points, (answer, _) in enumerate(_ITEM_FORM)}
+_ITEM_WORDS = {words: Decimal(points) for points, (_, words) in enumerate(_ITEM_FORM)}
 PRESENT = "answer-present"
 ABSENT = "answer-absent"
 NO = "answer-no"

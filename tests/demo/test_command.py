@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,18 +34,11 @@ def test_demo_says_where_to_look_and_stops_everything_it_started(tmp_path: Path)
     """The command prints addresses and the first cards; after a stop nothing of it is left."""
     port, ehr_port = free_port(), free_port()
     command = [sys.executable, "-u", "-c", PROGRAM, str(port), str(ehr_port), str(tmp_path)]
-    with subprocess.Popen(  # noqa: S603 - our own program
-        command, cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    ) as demo:
+    with _started(command) as (demo, begun):
         assert demo.stdout is not None
-        said = ""
-        while "Ctrl-C" not in said:
-            line = demo.stdout.readline().decode()
-            assert line, said
-            said += line
         assert requests.get(f"http://{HOST}:{ehr_port}/", timeout=5).status_code == 200
         demo.send_signal(signal.SIGTERM)
-        said += demo.stdout.read().decode()
+        said = begun + demo.stdout.read().decode()
         assert demo.wait(START_SECONDS) == 0
     assert "Too early to judge the operation (day 60" in said
     assert f"http://{HOST}:{ehr_port}" in said
@@ -60,12 +53,7 @@ def test_a_killed_demo_leaves_no_service_running(tmp_path: Path) -> None:
     """Even SIGKILL of the demo, which no program can answer, ends the service it started."""
     port, ehr_port = free_port(), free_port()
     command = [sys.executable, "-u", "-c", PROGRAM, str(port), str(ehr_port), str(tmp_path)]
-    with subprocess.Popen(  # noqa: S603 - our own program
-        command, cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    ) as demo:
-        assert demo.stdout is not None
-        while b"Ctrl-C" not in demo.stdout.readline():
-            assert demo.poll() is None
+    with _started(command) as (demo, _):
         demo.kill()
     ends_at = time.monotonic() + START_SECONDS
     while _is_open(port) and time.monotonic() < ends_at:
@@ -132,12 +120,27 @@ def _demo_in(folder: Path) -> Iterator[str]:
     """Run the command in *folder* while the block runs; yield the address of its test EHR."""
     ports = ["--port", str(free_port()), "--ehr-port", str(free_port())]
     command = [sys.executable, "-u", "-m", "cds_service", "demo", *ports]
+    with _started(command, folder) as (demo, _):
+        yield f"http://{HOST}:{ports[-1]}"
+        demo.terminate()
+        demo.communicate(timeout=START_SECONDS)
+
+
+@contextmanager
+def _started(
+    command: Sequence[str], folder: Path = ROOT
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Run a demo in *folder* while the block runs; yield it with what it said until it was up."""
     with subprocess.Popen(  # noqa: S603 - our own program
         command, cwd=folder, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
     ) as demo:
-        assert demo.stdout is not None
-        while b"Ctrl-C" not in demo.stdout.readline():
-            assert demo.poll() is None
-        yield f"http://{HOST}:{ports[-1]}"
-        demo.send_signal(signal.SIGTERM)
-        demo.stdout.read()
+        try:
+            assert demo.stdout is not None
+            said = ""
+            while "Ctrl-C" not in said:
+                line = demo.stdout.readline().decode()
+                assert line, said
+                said += line
+            yield demo, said
+        finally:
+            demo.terminate()  # else a failure in the block would wait for a demo that goes on
