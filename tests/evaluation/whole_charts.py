@@ -21,6 +21,7 @@ _KEYS = {
     "Condition": Key.CONDITIONS,
     "Observation": Key.FINDINGS,
     "DiagnosticReport": Key.DIAGNOSTIC_REPORTS,
+    "Encounter": Key.ENCOUNTERS,
 }
 LEFT, RIGHT = "7771000", "24028007"
 
@@ -66,5 +67,6 @@ def answered_with(
 
 
 def _add(found: dict[str, KeyAnswer], key: str, resource: Resource) -> None:
-    resources = (*found[key].resources, json.dumps(resource).encode())
+    before = found[key].resources if key in found else ()
+    resources = (*before, json.dumps(resource).encode())
     found[key] = KeyAnswer(supply=Supply(state=State.SUPPLIED), resources=resources)
