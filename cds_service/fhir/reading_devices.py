@@ -20,10 +20,11 @@ _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
         "implant-neurostimulator": (
             r"neuro-?stimulat|(?:spinal[ -]cord|nerve|deep[ -]brain|dorsal[ -]column)[ -]stimulat"
         ),
-        "implant-clip": r"aneurysm\w*[ -]clip|intracranial clip",
-        "implant-pump": r"intrathecal|implant(?:ed|able)[\w -]*\bpump",
+        "implant-clip": r"aneurysm\w{0,10}[ -]clip|intracranial clip",
+        "implant-pump": r"intrathecal|implant(?:ed|able)[\w -]{0,60}\bpump",
     }.items()
 }
+"""Without a greatest length, a word that a name repeats would be followed to its end each time."""
 _OUTSIDE_THE_BODY = re.compile(r"\b(?:external|wearable|transcutaneous|TENS)\b", re.IGNORECASE)
 _INSIDE_THE_BODY = re.compile(r"implant", re.IGNORECASE)
 _SCANNER = "(?:MRI?|magnetic resonance)[ _-]*"
