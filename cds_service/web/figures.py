@@ -7,6 +7,7 @@ kept by a browser.
 
 from __future__ import annotations
 
+import base64
 import hmac
 import platform
 from collections.abc import Callable, Iterable, Iterator
@@ -128,12 +129,21 @@ def _require(token: str | None, *, is_open: bool) -> None:
 
 def _sent_token() -> str:
     """Return the token of the header: as Bearer, or as the password a browser asks for."""
-    sent = request.authorization
-    if sent is None:
+    scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
+    match scheme.lower():
+        case "bearer":
+            return sent.strip()
+        case "basic":
+            return _password(sent)
+        case _:
+            return ""
+
+
+def _password(credentials: str) -> str:
+    try:
+        return base64.b64decode(credentials).decode().partition(":")[2]
+    except ValueError:
         return ""
-    if sent.type == "bearer":
-        return sent.token or ""
-    return sent.password or "" if sent.type == "basic" else ""
 
 
 @dataclass(frozen=True, slots=True)

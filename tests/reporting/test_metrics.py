@@ -146,9 +146,9 @@ accept_unreviewed_content = true
 """
 
 
-def configured(folder: Path, knowledge: Knowledge, more: str) -> FlaskClient:
+def configured(folder: Path, knowledge: Knowledge, more: str, *, token: str = TOKEN) -> FlaskClient:
     """Return a client of a service in production with the tables *more*."""
-    (folder / "token").write_text(TOKEN + "\n", encoding="utf-8")
+    (folder / "token").write_text(token + "\n", encoding="utf-8")
     path = folder / "cds.toml"
     path.write_text(CONFIG.format(key="ab" * 32, more=more), encoding="utf-8")
     settings = Settings(config_path=path, state_dir=folder / "state")
@@ -172,7 +172,11 @@ def test_address_is_not_there_unless_configured(
 
 @pytest.mark.parametrize("address", ADDRESSES)
 @pytest.mark.parametrize(
-    "sent", [None, "Bearer", "Bearer x", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, "Bearer é"]
+    "sent",
+    [
+        *(None, "Bearer", "Bearer x", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, "Bearer é"),
+        *("Basic", "Basic é", "Basic ====", "Basic dTr//g=="),
+    ],
 )
 def test_reader_without_the_token_is_refused(
     address: str, sent: str | None, knowledge: Knowledge, tmp_path: Path
@@ -198,6 +202,15 @@ def test_reader_with_the_token_reads(knowledge: Knowledge, tmp_path: Path) -> No
     assert page.status_code == 404  # nothing of that name, but let in
     refused = client.get("/explain/unknown")
     assert refused.headers["WWW-Authenticate"].startswith("Basic")
+
+
+def test_reader_whose_token_holds_signs_reads(knowledge: Knowledge, tmp_path: Path) -> None:
+    """Every token the start accepts opens the door, also one with an equals sign inside."""
+    token = "a=b:c,d/e+f~" * 4
+    client = configured(tmp_path, knowledge, ADDRESSES["/metrics"], token=token)
+    bearer = client.get("/metrics", headers={"Authorization": f"Bearer {token}"})
+    password = client.get("/metrics", auth=("committee", token))
+    assert (bearer.status_code, password.status_code) == (200, 200)
 
 
 def test_token_of_the_metrics_does_not_open_the_explanations(
