@@ -50,7 +50,8 @@ class ProcedureFact(Struct, frozen=True, kw_only=True):
     """A completed procedure.
 
     ``levels`` are normalised disc levels ("L4-L5"); ``is_inpatient`` is None when the encounter
-    class is not known; ``reason_references`` are relative ("Condition/1").
+    class is not known; ``reason_references`` are relative ("Condition/1"); ``other_day`` is the
+    first day of a course of therapy.
     """
 
     reference: str
@@ -63,6 +64,7 @@ class ProcedureFact(Struct, frozen=True, kw_only=True):
     reason_levels: frozenset[str] = frozenset()
     reason_side: Side | None = None
     is_inpatient: bool | None = None
+    other_day: FhirDate | None = None
 
 
 class ConditionFact(Struct, frozen=True, kw_only=True):
@@ -171,12 +173,16 @@ class DeviceFact(Struct, frozen=True, kw_only=True):
 
 
 class EncounterFact(Struct, frozen=True, kw_only=True):
-    """A visit.  ``concepts`` from type and service type; ``is_inpatient`` from the class code."""
+    """A visit.  ``concepts`` from type and service type; ``is_inpatient`` from the class code.
+
+    ``other_day`` is the last day of a series of therapy visits, today if it goes on.
+    """
 
     reference: str
     concepts: frozenset[str]
     started: FhirDate | None
     is_inpatient: bool | None
+    other_day: FhirDate | None = None
 
 
 class AllergyFact(Struct, frozen=True, kw_only=True):

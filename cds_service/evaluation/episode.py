@@ -44,6 +44,11 @@ class Operation(Struct, frozen=True, kw_only=True):
         return (day - self.day).days
 
     @property
+    def are_levels_known(self) -> bool:
+        """Whether it names as many levels as its codes count."""
+        return len(self.levels) >= (self.level_count or 1)
+
+    @property
     def is_fusion(self) -> bool:
         """Whether a fusion was part of it."""
         return "fusion" in self.types
@@ -159,17 +164,17 @@ def _by_day(procedure: ProcedureFact) -> tuple[date, str]:
 
 def _operation(chart: Chart, index: _Group, groups: Sequence[_Group], day: date) -> Operation:
     concepts = frozenset[str]().union(*[stage.concepts for stage in index.stages])
-    levels = frozenset[str]().union(*[stage.levels for stage in index.stages])
     first_day = min(index.first_day, day)
     beside = [
-        procedure.concepts
+        procedure
         for procedure in chart.procedures
         if procedure.performed is not None
         and procedure.performed.earliest >= first_day
         and procedure.performed.latest <= index.latest
     ]
-    add_ons = [names for names in beside if "adds-one-level" in names]
-    several = level_floor(concepts.union(*beside))
+    add_ons = [procedure for procedure in beside if "adds-one-level" in procedure.concepts]
+    levels = frozenset[str]().union(*[entry.levels for entry in (*index.stages, *add_ons)])
+    several = level_floor(concepts.union(*[procedure.concepts for procedure in beside]))
     counted = max(several, 1 + len(add_ons) if add_ons else 0, len(levels))
     return Operation(
         day=day,

@@ -29,14 +29,17 @@ class LevelCheck(Struct, frozen=True, kw_only=True):
 
     indication: Indication | None
     differs: Answer
+    is_by_level: bool
+    """Whether it is the levels that differ; else it is the sides."""
 
 
 def check_levels(chart: Chart, operation: Operation, limits: Limits) -> LevelCheck:
     """Compare the operation with its indication.
 
     Missing data:
-        A level or side missing in one of the two records: no difference.  Conditions not completely
-        supplied: cannot tell, unless the operation itself names its reason.
+        A level or side missing in one of the two records: no difference; so if the codes of the
+        operation count more levels than it names.  Conditions not completely supplied: cannot tell,
+        unless the operation itself names its reason.
     """
     indication = _stated(chart, operation) or _sole_problem(chart, operation, limits)
     unread = (
@@ -44,11 +47,13 @@ def check_levels(chart: Chart, operation: Operation, limits: Limits) -> LevelChe
         if indication is None and chart.supply_of(Key.CONDITIONS).has_failed
         else frozenset[str]()
     )
-    differs = indication is not None and (
-        _disjoint(operation.levels, indication.levels)
-        or _opposite(operation.sides, indication.sides)
-    )
-    return LevelCheck(indication=indication, differs=found(differs, unread))
+    by_level = by_side = False
+    if indication is not None:
+        known = operation.levels if operation.are_levels_known else ()
+        by_level = _disjoint(known, indication.levels)
+        by_side = _opposite(operation.sides, indication.sides)
+    differs = found(by_level or by_side, unread)
+    return LevelCheck(indication=indication, differs=differs, is_by_level=by_level)
 
 
 def _stated(chart: Chart, operation: Operation) -> Indication | None:

@@ -21,7 +21,8 @@ _TREATMENTS = frozenset({"physiotherapy-order", "scs-referral"})
 """Orders of which no diagnostic report tells, not even a preliminary one."""
 REFERRAL_KEYS = (Key.SERVICE_REQUESTS, *VISIT_KEYS)
 
-_Entry = ProcedureFact | ReportFact | EncounterFact | OrderFact
+_Visit = ProcedureFact | EncounterFact
+_Entry = _Visit | ReportFact | OrderFact
 
 
 class Dated(Struct, frozen=True, kw_only=True):
@@ -114,7 +115,11 @@ class Workup(Struct, frozen=True, dict=True):
         return self.among(self.done(*concepts), DONE_KEYS, from_day=from_day, newest=newest)
 
     def visits(self, *concepts: str) -> tuple[Dated, ...]:
-        """Return the contacts of *concepts* (encounters and procedures), oldest first."""
+        """Return the contacts of *concepts* (encounters and procedures), oldest first.
+
+        Time:
+            A course of therapy that is one entry is a contact on its first and on its last day.
+        """
         if self.recorded.isdisjoint(concepts):
             return ()
         wanted = frozenset(concepts)
@@ -123,6 +128,15 @@ class Workup(Struct, frozen=True, dict=True):
             self._dated(encounter.started, encounter, wanted)
             for encounter in self.chart.encounters
             if encounter.concepts & wanted and encounter.started is not None
+        ]
+        known = {(event.reference, event.on) for event in events}
+        entries: tuple[_Visit, ...] = (*self.chart.procedures, *self.chart.encounters)
+        events += [
+            self._dated(entry.other_day, entry, wanted)
+            for entry in entries
+            if entry.concepts & wanted
+            and entry.other_day is not None
+            and (entry.reference, entry.other_day.latest) not in known
         ]
         return tuple(sorted(events, key=_order))
 

@@ -26,6 +26,7 @@ _NOT_COMPLETED = frozenset(
 _NEVER_TOOK_PLACE = frozenset({"planned", "cancelled", "entered-in-error"})
 _INPATIENT_CLASSES = frozenset({"imp", "acute", "nonac", "inpatient"})
 _OUTPATIENT_CLASSES = frozenset({"amb", "emer", "vr", "hh", "ss", "obsenc", "fld", "outpatient"})
+_THERAPY = "physiotherapy-contact"
 
 
 def read_conditions(reader: Reader) -> tuple[ConditionFact, ...]:
@@ -140,6 +141,7 @@ def _procedure(
         reason_levels=because.levels,
         reason_side=because.side,
         is_inpatient=inpatient.get(reader.relative(found.encounter) or ""),
+        other_day=_first_of_course(reader, found, concepts),
     )
 
 
@@ -165,6 +167,16 @@ def _performed(reader: Reader, found: wire.Procedure) -> FhirDate | None:
         or reader.period(found.performed_period)
         or reader.period(found.occurrence_period)
     )
+
+
+def _first_of_course(
+    reader: Reader, found: wire.Procedure, concepts: frozenset[str]
+) -> FhirDate | None:
+    """Return the first day of therapy that lasted for days; its last day is the one performed."""
+    period = found.performed_period or found.occurrence_period
+    if period is None or _THERAPY not in concepts:
+        return None
+    return reader.clipped(reader.date(period.start))
 
 
 class Reasons:
@@ -249,12 +261,13 @@ def _encounter(reader: Reader, entry: Entry) -> EncounterFact | None:
     started = reader.date(period.start, period.end) if period else None
     if not reader.is_possible(entry, started):
         return None
-    concepts = (*found.type, found.service_type)
+    concepts = reader.vocabulary.plain((*found.type, found.service_type))
     return EncounterFact(
         reference=entry.reference,
-        concepts=reader.vocabulary.plain(concepts),
+        concepts=concepts,
         started=reader.clipped(started),
         is_inpatient=_is_inpatient(found.class_),
+        other_day=reader.period(period) if _THERAPY in concepts else None,
     )
 
 

@@ -114,6 +114,7 @@ SCALES: Mapping[str, Scale] = {
                 "10*9/l",
                 "10*3/ul",
                 "10*3/mm3",
+                "10*3/mm*3",
                 "k/ul",
                 "thou/ul",
                 "thousand/ul",
@@ -156,7 +157,6 @@ SCALES: Mapping[str, Scale] = {
                 "ml/min/1.73m*2",
                 "ml/min/1.73",
                 "ml/min/1.73sqm",
-                "ml/min/1.73m\N{SUPERSCRIPT TWO}",
                 "ml/min/bsa",
                 "ml/min",
             }
@@ -258,9 +258,16 @@ _PLAIN_SIGNS = str.maketrans(
         "\N{GREEK SMALL LETTER MU}": "u",
         "^": "*",
         "\N{MULTIPLICATION SIGN}": "x",
+        "\N{SUPERSCRIPT TWO}": "*2",
+        "\N{SUPERSCRIPT THREE}": "*3",
+        "\N{SUPERSCRIPT NINE}": "*9",
+        "\N{MASCULINE ORDINAL INDICATOR}": "\N{DEGREE SIGN}",
+        "\N{DEGREE CELSIUS}": "\N{DEGREE SIGN}c",
+        "\N{DEGREE FAHRENHEIT}": "\N{DEGREE SIGN}f",
     }
 )
 
 
 def _plain(text: str) -> str:
-    return "".join(text.lower().split()).translate(_PLAIN_SIGNS).replace("mcl", "ul")
+    plain = "".join(text.lower().split()).translate(_PLAIN_SIGNS).replace("mcl", "ul")
+    return plain.replace("10(3)", "10*3").replace("10(9)", "10*9")

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from cds_service.values import Side
 
+_DASH = r"\s*[-/\u2010-\u2015\u2212]\s*"
 _LEVEL_CHAIN = re.compile(
-    r"\bL([1-5])((?:\s*[-/\u2010-\u2015\u2212]\s*(?:L?[1-5]|S1))+)\b", re.IGNORECASE
+    rf"\bL([1-5])((?:(?:{_DASH}|\s+(?:to|through)\s+)(?:L?[1-5]|S1)|L[2-5]|S1)+)\b",
+    re.IGNORECASE,
 )
-_LEVEL_STEP = re.compile(r"(S1|[1-5])", re.IGNORECASE)
+_NEXT_LEVEL = re.compile(
+    r"(?:\s*[,;&+]|\s+and\b)?\s*"
+    rf"(?=1{_DASH}2|2{_DASH}3|3{_DASH}4|4{_DASH}5|5{_DASH}S?1)([1-5])({_DASH}S?[1-5])"
+    r"(?![\w./-]*\w|\s*(?:mm|cm|days?|weeks?|months?|years?)\b)",
+    re.IGNORECASE,
+)
+"""A level without its L that follows another: the second one of "L4-5, 5-1"."""
+_LEVEL_STEP = re.compile(r"(S1|L?[1-5])", re.IGNORECASE)
 _LUMBAR = re.compile(r"\b(?:lumbar|lumbal|lumbo-?sacral|thoraco-?lumbar|lumbo\w*)\b", re.IGNORECASE)
 _OTHER_SPINE = re.compile(r"\b(?:cervical|cervico\w*|thoracic|dorsal spine|neck)\b", re.IGNORECASE)
 _SPINE = re.compile(
@@ -59,20 +68,26 @@ _STIMULATION = re.compile(
 
 
 def levels_in(texts: Iterable[str]) -> frozenset[str]:
-    """Return the disc levels *texts* name, as "L4-L5"; "L3-5" names two."""
+    """Return the disc levels *texts* name, as "L4-L5"; "L3-5" names two, "L5-1" is "L5-S1"."""
     return frozenset(
-        level
-        for text in texts
-        for chain in _LEVEL_CHAIN.finditer(text)
-        for level in _chain_levels(chain[1], chain[2])
+        level for text in texts for first, rest in _chains(text) for level in _levels(first, rest)
     )
 
 
-def _chain_levels(first: str, rest: str) -> Iterable[str]:
+def _chains(text: str) -> Iterator[tuple[str, str]]:
+    for chain in _LEVEL_CHAIN.finditer(text):
+        found: re.Match[str] | None = chain
+        while found:
+            yield found[1], found[2]
+            found = _NEXT_LEVEL.match(text, found.end())
+
+
+def _levels(first: str, rest: str) -> Iterable[str]:
     sacrum = 6
-    steps = [int(first)] + [
-        sacrum if step.upper() == "S1" else int(step) for step in _LEVEL_STEP.findall(rest)
-    ]
+    steps = [int(first)]
+    for step in _LEVEL_STEP.findall(rest):
+        is_sacrum = step.upper() == "S1" or (step == "1" and steps[-1] == sacrum - 1)
+        steps.append(sacrum if is_sacrum else int(step[-1]))
     for upper, lower in pairwise(steps):
         for vertebra in range(upper, lower):
             below = "S1" if vertebra + 1 == sacrum else f"L{vertebra + 1}"

@@ -22,6 +22,7 @@ _KEYS = {
     "Observation": Key.FINDINGS,
     "DiagnosticReport": Key.DIAGNOSTIC_REPORTS,
     "Encounter": Key.ENCOUNTERS,
+    "Procedure": Key.PROCEDURES,
 }
 LEFT, RIGHT = "7771000", "24028007"
 

@@ -54,6 +54,28 @@ def test_value_is_read_in_the_unit_of_the_core(
 
 
 @pytest.mark.parametrize(
+    ("code", "value", "unit", "expected"),
+    [
+        ("6690-2", 14.2, "x10(3)/mcL", "14.2"),
+        ("6690-2", 14.2, "x10(9)/L", "14.2"),
+        ("6690-2", 14.2, "\N{MULTIPLICATION SIGN}10⁹/L", "14.2"),
+        ("6690-2", 14.2, "10³/µL", "14.2"),
+        ("6690-2", 14.2, "10³/mm³", "14.2"),
+        ("8310-5", 38.5, "ºC", "38.5"),
+        ("8310-5", 38.5, "℃", "38.5"),
+        ("8310-5", 100.4, "ºF", "38.00"),
+        ("8310-5", 100.4, "℉", "38.00"),
+    ],
+)
+def test_unit_as_laboratories_and_wards_print_it_is_read(
+    read: ReadChart, code: str, value: float, unit: str, expected: str
+) -> None:
+    """Powers in brackets or raised, and the signs typed for a degree, are the same units."""
+    (fact,) = read(observation(code, **quantity(value, unit))).observations
+    assert fact.value == Decimal(expected)
+
+
+@pytest.mark.parametrize(
     ("code", "text", "expected"),
     [
         (concept(LOCAL, "mrc-grade"), "3/5", 3),

@@ -50,12 +50,7 @@ def level_check(case: Case, earlier: Earlier) -> Finding:
     finding = weigh("CK-LEVEL", case, requires)
     if check.indication is None or not finding.is_met:
         return finding
-    differs_by_level = (
-        bool(case.operation.levels)
-        and bool(check.indication.levels)
-        and not (case.operation.levels & check.indication.levels)
-    )
-    if differs_by_level:
+    if check.is_by_level:
         recorded = _levels(case.operation.levels), _levels(check.indication.levels)
     else:
         recorded = _sides(case.operation.sides), _sides(check.indication.sides)
