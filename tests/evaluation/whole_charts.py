@@ -22,6 +22,8 @@ _KEYS = {
     "Observation": Key.FINDINGS,
     "DiagnosticReport": Key.DIAGNOSTIC_REPORTS,
     "Encounter": Key.ENCOUNTERS,
+    "Procedure": Key.PROCEDURES,
+    "ServiceRequest": Key.SERVICE_REQUESTS,
 }
 LEFT, RIGHT = "7771000", "24028007"
 

@@ -162,6 +162,7 @@ MUST_MEAN = [
     ("implant-defibrillator", ICD, "Z95.810"),
     ("implant-neurostimulator", SCT, "25937001"),
     ("implant-neurostimulator", ICD, "Z96.82 Z45.42 T85.192A T85.192D T85.733A T85.733D"),
+    ("implant-neurostimulator", ICD, "T85.112A T85.112D T85.122A T85.122D"),
     ("implant-neurostimulator", CPT, "63685 95970 95971 95972"),
     ("implant-neurostimulator", HCPCS, "C1767 L8680"),
     ("pain-score", LNC, "72514-3 38208-5 38221-8 75893-8"),

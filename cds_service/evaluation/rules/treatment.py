@@ -42,6 +42,7 @@ from cds_service.evaluation.rules.wording import (
 from cds_service.values import whole_months
 
 _STIMULATOR = "scs-evaluation-referral"
+_STIMULATORS = frozenset({"scs-procedure", "implant-neurostimulator"})
 
 
 def _score_words(case: Case) -> dict[str, Word]:
@@ -216,15 +217,25 @@ def _unresolved_imaging(case: Case) -> Answer:
     return any_of((by_deficit, by_return, by_failure))
 
 
+def _was_stimulated(case: Case) -> bool:
+    """Return whether a stimulator was ever tried or there, also one that was taken out since."""
+    chart = case.chart
+    entries = (*chart.procedures, *chart.devices, *chart.explants)
+    return any(entry.concepts & _STIMULATORS for entry in entries) or any(
+        "scs-status" in condition.concepts for condition in chart.conditions
+    )
+
+
 def _stimulator_holds(case: Case, earlier: Earlier) -> list[Named]:
-    ever = any("scs-procedure" in p.concepts for p in case.chart.procedures)
-    ever = ever or any("implant-neurostimulator" in d.concepts for d in case.chart.devices)
-    ever_unread = case.workup.unread((Key.PROCEDURES, Key.DEVICES))
+    ever_unread = case.workup.unread((Key.PROCEDURES, Key.DEVICES, Key.CONDITIONS))
     return [
-        ("a stimulator was tried or implanted before", found(ever, ever_unread)),
+        (
+            "a stimulator was tried or implanted before",
+            found(_was_stimulated(case), ever_unread),
+        ),
         (
             "already referred for stimulation",
-            case.workup.is_ordered("scs-referral", newest="order-lookback-year"),
+            case.workup.is_ordered("scs-referral", "scs-procedure", newest="order-lookback-year"),
         ),
         ("a new weakness is stable but unexplained", case.motor.any(case.motor.stable)),
         ("recorded levels differ", answer_above(earlier, "CK-LEVEL")),
