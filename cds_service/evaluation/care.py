@@ -200,19 +200,20 @@ class Care(Struct, frozen=True, dict=True):
         return self.taken("opioid")
 
     @lazy
-    def opioid_since(self) -> date | None:
+    def opioid_since(self) -> FhirDate | None:
         """Return the first day of the unbroken opioid series, if it is dated."""
-        starts = [d.started.latest for d in self.opioids if d.started is not None]
+        starts = [d.started for d in self.opioids if d.started is not None]
         if not starts:
             return None
-        since = min(starts)
+        since = min(starts, key=_last_day)
         earlier = [
-            (drug.started.latest, drug.ended.latest)
+            (drug.started, drug.ended.latest)
             for drug in self._drugs.get("opioid", ())
             if drug.started is not None and drug.ended is not None
         ]
-        for started, ended in sorted(earlier, reverse=True):
-            if started < since <= ended + _ONE_DAY:
+        earlier.sort(key=lambda course: (course[0].latest, course[1]), reverse=True)
+        for started, ended in earlier:
+            if started.latest < since.latest <= ended + _ONE_DAY:
                 since = started
         return since
 
@@ -225,7 +226,7 @@ class Care(Struct, frozen=True, dict=True):
         """
         since = self.opioid_since
         is_long = since is not None and self.limits.met(
-            "opioid-days", (self.limits.as_of - since).days
+            "opioid-days", (self.limits.as_of - since.latest).days
         )
         return found(is_long, self.unread_drugs)
 
@@ -317,6 +318,10 @@ class Care(Struct, frozen=True, dict=True):
                 self.signs.has("neuropathic-pain"),
             )
         )
+
+
+def _last_day(when: FhirDate) -> date:
+    return when.latest
 
 
 def _length(drug: DrugFact) -> int | None:

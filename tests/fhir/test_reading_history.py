@@ -521,6 +521,11 @@ def once_a_day(words: str, *codes: str, frequency: int = 1) -> dict[str, object]
     return {**instruction, "timing": {"repeat": repeat, "code": code}}
 
 
+def by_the_clock(*times: str, **repeat: object) -> dict[str, object]:
+    """Return one dosage instruction for times of the day."""
+    return {**dose(10), "timing": {"repeat": {"timeOfDay": list(times), **repeat}}}
+
+
 def most(amount: int, unit: str = "d", period: int = 1) -> dict[str, object]:
     """Return the most that may be taken in a period."""
     return {
@@ -537,6 +542,8 @@ def most(amount: int, unit: str = "d", period: int = 1) -> dict[str, object]:
         ([dose(10, frequencyMax=4)], "60", True),
         ([{**dose(10), "asNeededBoolean": True}], "30", True),
         ([dose(10), dose(20)], "90", False),
+        ([by_the_clock("08:00:00", "12:00:00", "16:00:00", "20:00:00")], "60", False),
+        ([by_the_clock("08:00:00", "20:00:00", period=1, periodUnit="d")], "30", False),
         ([in_ways((10, "mg"), (2, "tablet"), (10, "mg"))], "30", False),
         ([in_ways((10, "mg"), (15, "mg"))], "45", True),
         ([in_ways((2, "tablet"), (0.2, "mg/kg"))], None, False),
