@@ -14,7 +14,7 @@ from cds_service.vignettes.charts import Resource
 from cds_service.vignettes.concepts import CPT, ICD, SNOMED
 from cds_service.vignettes.running import AS_OF, Answered, chart_of
 from tests.changing import replace
-from tests.evaluation.whole_charts import answered_with, coded, device
+from tests.evaluation.whole_charts import FOR_STIMULATION, answered_with, coded, device
 
 UNSAFE = {"safety": [{"text": "MR Unsafe"}]}
 NO_RELIEF = {"day": 120, "operation": "discectomy", "leg": {-14: 8, 115: 7}}
@@ -22,15 +22,6 @@ WEAK = {
     "day": 80,
     "operation": "discectomy",
     "strength": [{"day": 30, "side": "left", "muscle": "big toe extensor", "grade": 4}],
-}
-FOR_STIMULATION = {
-    "day": 200,
-    "operation": "decompression",
-    "leg": {-1: 7, 60: 7, 110: 7, 195: 6},
-    "questionnaires": {"DN4": {190: 6}},
-    "done": {"MRI": 120, "physiotherapy": [60, 180], "pain clinic": 170},
-    "ordered": {"spine surgeon": 160},
-    "drugs": [{"drug": "gabapentinoid", "from": 60}, {"drug": "NSAID", "from": 60}],
 }
 STATUS = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 PACEMAKER = coded(SNOMED, "424921004")

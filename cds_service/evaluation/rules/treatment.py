@@ -226,6 +226,12 @@ def _was_stimulated(case: Case) -> bool:
     )
 
 
+def _has_active_disorder(case: Case) -> Answer:
+    """Return whether a use disorder is on record that no code says to be in remission."""
+    over = {sign.reference for sign in case.signs.of("opioid-use-remission")}
+    return case.signs.has("substance-use-disorder", test=lambda sign: sign.reference not in over)
+
+
 def _stimulator_holds(case: Case, earlier: Earlier) -> list[Named]:
     ever_unread = case.workup.unread((Key.PROCEDURES, Key.DEVICES, Key.CONDITIONS))
     return [
@@ -242,7 +248,7 @@ def _stimulator_holds(case: Case, earlier: Earlier) -> list[Named]:
         ("pregnant", of(case.cautions.is_pregnant)),
         ("coagulopathy", case.cautions.has_coagulopathy),
         ("a sign of infection is open", is_current_hint(earlier)),
-        ("active substance use disorder", case.signs.has("substance-use-disorder")),
+        ("active substance use disorder", _has_active_disorder(case)),
         ("psychosis or dementia", case.signs.has("psychosis", "dementia")),
         ("a structural surgical target is coded", case.has_structural_target),
         ("another cause is on record", answer_above(earlier, "RF-OTHER")),
