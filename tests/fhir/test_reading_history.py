@@ -485,6 +485,14 @@ def test_a_reason_that_is_given_many_times_is_one_reason(read: ReadChart) -> Non
     assert fact.reason_references == ("Condition/c1", "Condition/c2")
 
 
+def test_disorder_of_the_last_joints_is_of_the_sacroiliac_one_by_its_site(read: ReadChart) -> None:
+    """ICD-10-CM has one code for it and for the coccyx."""
+    assert not any("sacroiliac-pain" in c.concepts for c in read(condition("M53.3", ICD)).conditions)
+    joint = [concept(SNOMED, "39723000")]
+    (fact,) = read(condition("M53.3", ICD, bodySite=joint)).conditions
+    assert fact.concepts == {"sacroiliac-pain"}
+
+
 def drug(**fields: object) -> Resource:
     """Return an active order of oxycodone."""
     return {
