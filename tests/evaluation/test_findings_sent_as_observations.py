@@ -15,7 +15,10 @@ from tests.evaluation.whole_charts import answered_with, coded, observed
 
 YES = {"valueBoolean": True}
 DISCITIS, FRACTURE = coded(SNOMED, "2304001"), coded(SNOMED, "426646004")
-NO = {"valueCodeableConcept": coded("http://loinc.org", "LA32-8")}
+LOINC = "http://loinc.org"
+PRESENT = {"valueCodeableConcept": coded(LOINC, "LA9633-4")}
+ABSENT = {"valueCodeableConcept": coded(LOINC, "LA9634-2")}
+NO = {"valueCodeableConcept": coded(LOINC, "LA32-8")}
 
 
 def patient(day: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - facts of a vignette
@@ -42,7 +45,7 @@ def found(code: Resource, answer: Resource | None = None, *, days_ago: int = 1) 
         (200, coded(ICD, "T84.216A"), "RF-OTHER"),
     ],
 )
-@pytest.mark.parametrize("answer", [{}, YES])
+@pytest.mark.parametrize("answer", [{}, YES, PRESENT])
 def test_red_flag_sent_as_an_observation_is_one(
     knowledge: Knowledge, day: int, code: Resource, card: str, answer: Resource
 ) -> None:
@@ -51,13 +54,14 @@ def test_red_flag_sent_as_an_observation_is_one(
 
 
 @pytest.mark.parametrize("code", [DISCITIS, FRACTURE, coded(SNOMED, "192970008")])
-@pytest.mark.parametrize("answer", [NO, {"valueBoolean": False}, {"valueString": "no"}])
+@pytest.mark.parametrize("answer", [NO, ABSENT, {"valueBoolean": False}, {"valueString": "no"}])
 def test_red_flag_that_was_looked_for_and_not_found_is_none(
     knowledge: Knowledge, code: Resource, answer: Resource
 ) -> None:
     """No is an answer, in whatever form."""
     shown = answered_with(knowledge, patient(30), found(code, answer)).shown
     assert not [card for card in shown if card.startswith("RF-")]
+    assert "DATA-READ" not in shown
 
 
 def test_red_flag_that_a_later_examination_denies_is_gone(knowledge: Knowledge) -> None:

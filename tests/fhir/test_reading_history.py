@@ -487,7 +487,9 @@ def test_a_reason_that_is_given_many_times_is_one_reason(read: ReadChart) -> Non
 
 def test_disorder_of_the_last_joints_is_of_the_sacroiliac_one_by_its_site(read: ReadChart) -> None:
     """ICD-10-CM has one code for it and for the coccyx."""
-    assert not any("sacroiliac-pain" in c.concepts for c in read(condition("M53.3", ICD)).conditions)
+    assert not any(
+        "sacroiliac-pain" in c.concepts for c in read(condition("M53.3", ICD)).conditions
+    )
     joint = [concept(SNOMED, "39723000")]
     (fact,) = read(condition("M53.3", ICD, bodySite=joint)).conditions
     assert fact.concepts == {"sacroiliac-pain"}
