@@ -287,11 +287,14 @@ class Care(Struct, frozen=True, dict=True):
 
     @lazy
     def is_smoker(self) -> Answer:
-        """Return whether the latest status, of one day the yes, else a code says current smoker."""
+        """Return whether the latest status, of one day the yes, else a code says current smoker.
+
+        A status that says "unknown" is none.
+        """
         statuses = [
             (o.effective.latest, "smoker" in o.choice)
             for o in self.chart.observed.get("smoking-status", ())
-            if o.effective is not None and o.choice
+            if o.effective is not None and o.choice and "smoking-unknown" not in o.choice
         ]
         coded = self.signs.conditions("smoker")
         if self.chart.supply_of(Key.SCORES).has_failed:

@@ -98,3 +98,24 @@ def test_si_joint_pain_observed_is_a_second_pain_source(knowledge: Knowledge) ->
     facts = patient(200, back={-20: 7, 190: 7})
     answered = answered_with(knowledge, facts, found(coded(SNOMED, "202487003")))
     assert "SIJ" in answered.shown
+
+
+UNKNOWN = [coded(SNOMED, "266927001"), coded(LOINC, "LA18980-5")]
+NEVER = coded(SNOMED, "266919005")
+
+
+@pytest.mark.parametrize(
+    ("later", "is_smoker"), [*((answer, True) for answer in UNKNOWN), (NEVER, False)]
+)
+def test_unknown_smoking_status_takes_back_no_known_one(
+    knowledge: Knowledge,
+    later: Resource,
+    is_smoker: bool,  # noqa: FBT001 - a case
+) -> None:
+    """A form that was not filled in says nothing of who smoked last month."""
+    hurting = patient(120, leg={-14: 8, 115: 7})
+    status = coded(LOINC, "72166-2")
+    smoked = found(status, {"valueCodeableConcept": coded(SNOMED, "449868002")}, days_ago=30)
+    asked = found(status, {"valueCodeableConcept": later})
+    shown = answered_with(knowledge, hurting, smoked, asked).shown
+    assert ("SMOKE" in shown) is is_smoker
