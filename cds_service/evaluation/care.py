@@ -30,6 +30,8 @@ TRIAL_CLASSES = (
 NEUROPATHIC_CLASSES = ("gabapentinoid", "snri", "tca")
 _TRIED = frozenset({"active", "completed", "stopped", "on-hold"})
 _ONE_DAY = timedelta(days=1)
+_ALLOWED = frozenset({"answer-present"})
+_REFUSED = frozenset({"answer-no", "answer-absent"})
 
 
 class Clearance(Struct, frozen=True, kw_only=True):
@@ -113,19 +115,25 @@ class Care(Struct, frozen=True, dict=True):
         """Return the surgeon's latest answer since the operation on physiotherapy.
 
         Missing data:
-            None also when findings are not completely supplied: the latest cannot be told.
+            None also when findings are not completely supplied, or when the latest answer is
+            neither yes nor no: what was said last cannot be told.
         """
         if self.workup.unread((Key.FINDINGS,)):
             return None
-        answers = [
-            Clearance(
-                when=o.effective, is_given="answer-present" in o.choice, reference=o.reference
-            )
+        since = [
+            (o.effective, o)
             for o in self.chart.observed.get("surgeon-clearance", ())
-            if o.choice and o.effective is not None
+            if o.choice and o.effective and self.operation.dss(o.effective.latest) >= 0
         ]
-        since = [answer for answer in answers if self.operation.dss(answer.when.latest) >= 0]
-        return max(since, key=lambda a: (a.when.latest, not a.is_given, a.reference), default=None)
+        if not since:
+            return None
+        when, latest = max(
+            since, key=lambda said: (said[0].latest, _caution(said[1].choice), said[1].reference)
+        )
+        if latest.choice.isdisjoint(_ALLOWED | _REFUSED):
+            return None
+        is_given = latest.choice.isdisjoint(_REFUSED)
+        return Clearance(when=when, is_given=is_given, reference=latest.reference)
 
     @lazy
     def is_therapy_cleared(self) -> Answer:
@@ -321,6 +329,13 @@ class Care(Struct, frozen=True, dict=True):
                 self.signs.has("neuropathic-pain"),
             )
         )
+
+
+def _caution(answer: frozenset[str]) -> int:
+    """Put a no before an answer nobody can read, and that before a yes."""
+    if not answer.isdisjoint(_REFUSED):
+        return 2
+    return 1 if answer.isdisjoint(_ALLOWED) else 0
 
 
 def _last_day(when: FhirDate) -> date:

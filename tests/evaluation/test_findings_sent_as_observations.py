@@ -9,7 +9,7 @@ import pytest
 
 from cds_service.knowledge.model import Knowledge
 from cds_service.vignettes.charts import Resource
-from cds_service.vignettes.concepts import ICD, SNOMED
+from cds_service.vignettes.concepts import ICD, LOCAL, SNOMED
 from cds_service.vignettes.running import AS_OF
 from tests.evaluation.whole_charts import answered_with, coded, observed
 
@@ -119,3 +119,22 @@ def test_unknown_smoking_status_takes_back_no_known_one(
     asked = found(status, {"valueCodeableConcept": later})
     shown = answered_with(knowledge, hurting, smoked, asked).shown
     assert ("SMOKE" in shown) is is_smoker
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_said"), [({"valueCodeableConcept": {"text": "pending"}}, False), (NO, True)]
+)
+def test_only_a_no_is_told_as_the_no_of_the_surgeon(
+    knowledge: Knowledge,
+    answer: Resource,
+    is_said: bool,  # noqa: FBT001 - a case
+) -> None:
+    """An answer nobody can read stood on the card as a refusal; nor does it let therapy begin."""
+    clearance = coded(LOCAL, "surgeon-clearance-pt")
+    yes, later = found(clearance, YES, days_ago=4), found(clearance, answer)
+    hurting = patient(40, leg={-14: 8, 35: 7})
+    detail = str(answered_with(knowledge, hurting, yes, later).card("PT-REF")["detail"])
+    assert ("The surgeon did not allow" in detail) is is_said
+    early = patient(20, leg={-14: 8, 18: 7})
+    assert "PT-REF" in answered_with(knowledge, early, yes).shown
+    assert "PT-REF" not in answered_with(knowledge, early, yes, later).shown
