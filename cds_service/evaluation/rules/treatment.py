@@ -220,9 +220,10 @@ def _unresolved_imaging(case: Case) -> Answer:
 def _was_stimulated(case: Case) -> bool:
     """Return whether a stimulator was ever tried or there, also one that was taken out since."""
     chart = case.chart
-    entries = (*chart.procedures, *chart.devices, *chart.explants)
-    return any(entry.concepts & _STIMULATORS for entry in entries) or any(
-        "scs-status" in condition.concepts for condition in chart.conditions
+    return (
+        any(procedure.concepts & _STIMULATORS for procedure in chart.procedures)
+        or any(device.concepts & _STIMULATORS for device in (*chart.devices, *chart.explants))
+        or any("scs-status" in condition.concepts for condition in chart.conditions)
     )
 
 
