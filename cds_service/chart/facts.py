@@ -165,7 +165,7 @@ class DrugFact(Struct, frozen=True, kw_only=True):
 
 
 class DeviceFact(Struct, frozen=True, kw_only=True):
-    """An active implant."""
+    """An implant."""
 
     reference: str
     concepts: frozenset[str]
@@ -218,6 +218,8 @@ class Chart(Struct, frozen=True, kw_only=True, dict=True):
     reports: tuple[ReportFact, ...] = ()
     drugs: tuple[DrugFact, ...] = ()
     devices: tuple[DeviceFact, ...] = ()
+    explants: tuple[DeviceFact, ...] = ()
+    """Devices no longer in use."""
     encounters: tuple[EncounterFact, ...] = ()
     allergies: tuple[AllergyFact, ...] = ()
     unidentified_drugs: int = 0

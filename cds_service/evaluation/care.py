@@ -30,6 +30,8 @@ TRIAL_CLASSES = (
 NEUROPATHIC_CLASSES = ("gabapentinoid", "snri", "tca")
 _TRIED = frozenset({"active", "completed", "stopped", "on-hold"})
 _ONE_DAY = timedelta(days=1)
+_ALLOWED = frozenset({"answer-present"})
+_REFUSED = frozenset({"answer-no", "answer-absent"})
 
 
 class Clearance(Struct, frozen=True, kw_only=True):
@@ -113,19 +115,25 @@ class Care(Struct, frozen=True, dict=True):
         """Return the surgeon's latest answer since the operation on physiotherapy.
 
         Missing data:
-            None also when findings are not completely supplied: the latest cannot be told.
+            None also when findings are not completely supplied, or when the latest answer is
+            neither yes nor no: what was said last cannot be told.
         """
         if self.workup.unread((Key.FINDINGS,)):
             return None
-        answers = [
-            Clearance(
-                when=o.effective, is_given="answer-present" in o.choice, reference=o.reference
-            )
+        since = [
+            (o.effective, o)
             for o in self.chart.observed.get("surgeon-clearance", ())
-            if o.choice and o.effective is not None
+            if o.choice and o.effective and self.operation.dss(o.effective.latest) >= 0
         ]
-        since = [answer for answer in answers if self.operation.dss(answer.when.latest) >= 0]
-        return max(since, key=lambda a: (a.when.latest, not a.is_given, a.reference), default=None)
+        if not since:
+            return None
+        when, latest = max(
+            since, key=lambda said: (said[0].latest, _caution(said[1].choice), said[1].reference)
+        )
+        if latest.choice.isdisjoint(_ALLOWED | _REFUSED):
+            return None
+        is_given = latest.choice.isdisjoint(_REFUSED)
+        return Clearance(when=when, is_given=is_given, reference=latest.reference)
 
     @lazy
     def is_therapy_cleared(self) -> Answer:
@@ -200,19 +208,20 @@ class Care(Struct, frozen=True, dict=True):
         return self.taken("opioid")
 
     @lazy
-    def opioid_since(self) -> date | None:
+    def opioid_since(self) -> FhirDate | None:
         """Return the first day of the unbroken opioid series, if it is dated."""
-        starts = [d.started.latest for d in self.opioids if d.started is not None]
+        starts = [d.started for d in self.opioids if d.started is not None]
         if not starts:
             return None
-        since = min(starts)
+        since = min(starts, key=_last_day)
         earlier = [
-            (drug.started.latest, drug.ended.latest)
+            (drug.started, drug.ended.latest)
             for drug in self._drugs.get("opioid", ())
             if drug.started is not None and drug.ended is not None
         ]
-        for started, ended in sorted(earlier, reverse=True):
-            if started < since <= ended + _ONE_DAY:
+        earlier.sort(key=lambda course: (course[0].latest, course[1]), reverse=True)
+        for started, ended in earlier:
+            if started.latest < since.latest <= ended + _ONE_DAY:
                 since = started
         return since
 
@@ -225,7 +234,7 @@ class Care(Struct, frozen=True, dict=True):
         """
         since = self.opioid_since
         is_long = since is not None and self.limits.met(
-            "opioid-days", (self.limits.as_of - since).days
+            "opioid-days", (self.limits.as_of - since.latest).days
         )
         return found(is_long, self.unread_drugs)
 
@@ -286,11 +295,14 @@ class Care(Struct, frozen=True, dict=True):
 
     @lazy
     def is_smoker(self) -> Answer:
-        """Return whether the latest status, of one day the yes, else a code says current smoker."""
+        """Return whether the latest status, of one day the yes, else a code says current smoker.
+
+        A status that says "unknown" is none.
+        """
         statuses = [
             (o.effective.latest, "smoker" in o.choice)
             for o in self.chart.observed.get("smoking-status", ())
-            if o.effective is not None and o.choice
+            if o.effective is not None and o.choice and "smoking-unknown" not in o.choice
         ]
         coded = self.signs.conditions("smoker")
         if self.chart.supply_of(Key.SCORES).has_failed:
@@ -317,6 +329,17 @@ class Care(Struct, frozen=True, dict=True):
                 self.signs.has("neuropathic-pain"),
             )
         )
+
+
+def _caution(answer: frozenset[str]) -> int:
+    """Put a no before an answer nobody can read, and that before a yes."""
+    if not answer.isdisjoint(_REFUSED):
+        return 2
+    return 1 if answer.isdisjoint(_ALLOWED) else 0
+
+
+def _last_day(when: FhirDate) -> date:
+    return when.latest
 
 
 def _length(drug: DrugFact) -> int | None:

@@ -17,7 +17,7 @@ from cds_service.values import FhirDate, lazy
 DONE_KEYS = (Key.PROCEDURES, Key.DIAGNOSTIC_REPORTS, Key.IMAGING_STUDIES)
 VISIT_KEYS = (Key.PROCEDURES, Key.ENCOUNTERS)
 ORDER_KEYS = (Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS)
-_TREATMENTS = frozenset({"physiotherapy-order", "scs-referral"})
+_TREATMENTS = frozenset({"physiotherapy-order", "scs-referral", "scs-procedure"})
 """Orders of which no diagnostic report tells, not even a preliminary one."""
 REFERRAL_KEYS = (Key.SERVICE_REQUESTS, *VISIT_KEYS)
 

@@ -53,6 +53,7 @@ LEVELS = {
     "level-l4-l5": "L4-L5",
     "level-l5-s1": "L5-S1",
 }
+_SPINE_SITES = frozenset({"site-lumbar", "site-sacroiliac", *LEVELS})
 MOST_UNMAPPED = 20
 _MOST_LOOKED_THROUGH = 1_000
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}:[\w./:#~-]{1,128}\|[\w.-]{1,20}", re.ASCII)
@@ -389,7 +390,7 @@ class Place(Struct, frozen=True, kw_only=True):
     @property
     def names_spine(self) -> bool:
         """Whether its words, body site or reason name the spine."""
-        if self.sites & ({"site-lumbar"} | LEVELS.keys()):
+        if self.sites & _SPINE_SITES:
             return True
         return wording.names_spine((*self.own_texts, *texts_of(self.reasons)))
 

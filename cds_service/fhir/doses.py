@@ -228,7 +228,12 @@ def _structured_times(repeat: wire.Repeat | None) -> Decimal | None:
         return None
     if repeat.period is not None or repeat.frequency is not None:
         return _repeated(repeat)
-    return Decimal(len(repeat.when)) if repeat.when else None
+    return _moments(repeat)
+
+
+def _moments(repeat: wire.Repeat) -> Decimal | None:
+    """Return how many moments of the day are named, by their name or by the clock."""
+    return Decimal(len(repeat.when or repeat.time_of_day)) or None
 
 
 def _schedule(timing: wire.Timing) -> frozenset[str]:
@@ -256,7 +261,7 @@ def _repeated(repeat: wire.Repeat) -> Decimal | None:
     """Return times a day of "so often every so long"; without a stated period it is not plain."""
     times = repeat.frequency if repeat.frequency_max is None else repeat.frequency_max
     if times is None:
-        times = Decimal(len(repeat.when) or 1)
+        times = _moments(repeat) or Decimal(1)
     hours = _HOURS.get((repeat.period_unit or "").strip())
     if hours is None or repeat.period is None:
         return None

@@ -95,6 +95,7 @@ def _chart(reader: Reader, answers: Mapping[str, KeyAnswer], patient: PatientFac
     encounters = read_encounters(reader)
     conditions = read_conditions(reader)
     drugs, unidentified = read_drugs(reader)
+    devices, explants = read_devices(reader)
     return Chart(
         patient=patient,
         procedures=read_procedures(reader, conditions, encounters),
@@ -104,7 +105,8 @@ def _chart(reader: Reader, answers: Mapping[str, KeyAnswer], patient: PatientFac
         reports=read_reports(reader),
         drugs=drugs,
         unidentified_drugs=unidentified,
-        devices=read_devices(reader),
+        devices=devices,
+        explants=explants,
         encounters=encounters,
         allergies=read_allergies(reader),
         # Only now is it known what was set aside, and why.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from cds_service.chart.facts import AllergyFact, DeviceFact, MrStatus
 from cds_service.fhir import reasons, wire
 from cds_service.fhir.coding import Place, texts_of
 from cds_service.fhir.reader import Entry, Reader, status_words
 
-_NOT_IMPLANTED = frozenset({"inactive", "entered-in-error"})
 _IMPLANT = "implant-"
 _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.IGNORECASE)
@@ -46,19 +45,28 @@ _GADOLINIUM_ALLERGY = "gadolinium-allergy"
 _PAST_ALLERGY = frozenset({"inactive", "resolved"})
 
 
-def read_devices(reader: Reader) -> tuple[DeviceFact, ...]:
+def read_devices(reader: Reader) -> tuple[tuple[DeviceFact, ...], tuple[DeviceFact, ...]]:
     """Return the implants in place, by code or - because a missed one can hurt - by words.
 
-    A device of a kind nobody knows counts if it is documented unsafe in the scanner.
+    A device of a kind nobody knows counts if it is documented unsafe in the scanner.  Beside them
+    those no longer in use.
     """
-    facts = (_device(reader, entry) for entry in reader.of_kind("Device"))
-    return tuple(sorted((fact for fact in facts if fact), key=lambda fact: fact.reference))
+    implants: list[DeviceFact] = []
+    explants: list[DeviceFact] = []
+    for entry in reader.of_kind("Device"):
+        fact = _device(reader, entry)
+        if fact is not None:
+            (explants if entry.status == "inactive" else implants).append(fact)
+    return _in_order(implants), _in_order(explants)
+
+
+def _in_order(facts: Iterable[DeviceFact]) -> tuple[DeviceFact, ...]:
+    return tuple(sorted(facts, key=lambda fact: fact.reference))
 
 
 def _device(reader: Reader, entry: Entry) -> DeviceFact | None:
-    if entry.status in _NOT_IMPLANTED:
-        if entry.status == "entered-in-error":
-            reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
+    if entry.status == "entered-in-error":
+        reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
         return None
     found = reader.decoded(entry, wire.Device)
     if found is None:

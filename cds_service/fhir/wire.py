@@ -255,6 +255,7 @@ class Repeat(Base, frozen=True, kw_only=True):
     period: Decimal | None = None
     period_unit: str | None = None
     when: tuple[str, ...] = ()
+    time_of_day: tuple[str, ...] = ()
 
 
 class Timing(Base, frozen=True, kw_only=True):

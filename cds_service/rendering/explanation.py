@@ -61,7 +61,7 @@ class Explanation:
         is_critical = finding.indicator is Indicator.CRITICAL  # nothing delays what to do
         blocks = [
             text(form.action, words),
-            self._withheld(finding) if finding.unread else "",
+            self._unread(finding, form) if finding.unread else "",
             self._by_hand(told.by_hand) if told.by_hand else "",
             text(form.why, words),
             *[self._note(form.template, note) for note in finding.notes],
@@ -86,8 +86,10 @@ class Explanation:
     def _note(self, card: CardTemplate, note: Note) -> str:
         return self._story.wording.markdown(note_text(card, note, self._phrases), note.words)
 
-    def _withheld(self, finding: Finding) -> str:
-        phrase = "withheld-order" if finding.is_order_withheld else "unread-also"
+    def _unread(self, finding: Finding, form: CardForm) -> str:
+        phrase = "unread-also"
+        if finding.is_order_withheld:
+            phrase = "withheld-order" if form.order_note else "unread-first"
         return self._story.line(phrase, keys=self._story.keys(finding.unread))
 
     def _by_hand(self, orders: Iterable[OrderTemplate]) -> str:

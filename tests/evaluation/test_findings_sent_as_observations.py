@@ -9,13 +9,16 @@ import pytest
 
 from cds_service.knowledge.model import Knowledge
 from cds_service.vignettes.charts import Resource
-from cds_service.vignettes.concepts import ICD, SNOMED
+from cds_service.vignettes.concepts import ICD, LOCAL, SNOMED
 from cds_service.vignettes.running import AS_OF
 from tests.evaluation.whole_charts import answered_with, coded, observed
 
 YES = {"valueBoolean": True}
 DISCITIS, FRACTURE = coded(SNOMED, "2304001"), coded(SNOMED, "426646004")
-NO = {"valueCodeableConcept": coded("http://loinc.org", "LA32-8")}
+LOINC = "http://loinc.org"
+PRESENT = {"valueCodeableConcept": coded(LOINC, "LA9633-4")}
+ABSENT = {"valueCodeableConcept": coded(LOINC, "LA9634-2")}
+NO = {"valueCodeableConcept": coded(LOINC, "LA32-8")}
 
 
 def patient(day: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - facts of a vignette
@@ -42,7 +45,7 @@ def found(code: Resource, answer: Resource | None = None, *, days_ago: int = 1) 
         (200, coded(ICD, "T84.216A"), "RF-OTHER"),
     ],
 )
-@pytest.mark.parametrize("answer", [{}, YES])
+@pytest.mark.parametrize("answer", [{}, YES, PRESENT])
 def test_red_flag_sent_as_an_observation_is_one(
     knowledge: Knowledge, day: int, code: Resource, card: str, answer: Resource
 ) -> None:
@@ -51,13 +54,14 @@ def test_red_flag_sent_as_an_observation_is_one(
 
 
 @pytest.mark.parametrize("code", [DISCITIS, FRACTURE, coded(SNOMED, "192970008")])
-@pytest.mark.parametrize("answer", [NO, {"valueBoolean": False}, {"valueString": "no"}])
+@pytest.mark.parametrize("answer", [NO, ABSENT, {"valueBoolean": False}, {"valueString": "no"}])
 def test_red_flag_that_was_looked_for_and_not_found_is_none(
     knowledge: Knowledge, code: Resource, answer: Resource
 ) -> None:
     """No is an answer, in whatever form."""
     shown = answered_with(knowledge, patient(30), found(code, answer)).shown
     assert not [card for card in shown if card.startswith("RF-")]
+    assert "DATA-READ" not in shown
 
 
 def test_red_flag_that_a_later_examination_denies_is_gone(knowledge: Knowledge) -> None:
@@ -94,3 +98,43 @@ def test_si_joint_pain_observed_is_a_second_pain_source(knowledge: Knowledge) ->
     facts = patient(200, back={-20: 7, 190: 7})
     answered = answered_with(knowledge, facts, found(coded(SNOMED, "202487003")))
     assert "SIJ" in answered.shown
+
+
+UNKNOWN = [coded(SNOMED, "266927001"), coded(LOINC, "LA18980-5")]
+NEVER = coded(SNOMED, "266919005")
+
+
+@pytest.mark.parametrize(
+    ("later", "is_smoker"), [*((answer, True) for answer in UNKNOWN), (NEVER, False)]
+)
+def test_unknown_smoking_status_takes_back_no_known_one(
+    knowledge: Knowledge,
+    later: Resource,
+    is_smoker: bool,  # noqa: FBT001 - a case
+) -> None:
+    """A form that was not filled in says nothing of who smoked last month."""
+    hurting = patient(120, leg={-14: 8, 115: 7})
+    status = coded(LOINC, "72166-2")
+    smoked = found(status, {"valueCodeableConcept": coded(SNOMED, "449868002")}, days_ago=30)
+    asked = found(status, {"valueCodeableConcept": later})
+    shown = answered_with(knowledge, hurting, smoked, asked).shown
+    assert ("SMOKE" in shown) is is_smoker
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_said"), [({"valueCodeableConcept": {"text": "pending"}}, False), (NO, True)]
+)
+def test_only_a_no_is_told_as_the_no_of_the_surgeon(
+    knowledge: Knowledge,
+    answer: Resource,
+    is_said: bool,  # noqa: FBT001 - a case
+) -> None:
+    """An answer nobody can read stood on the card as a refusal; nor does it let therapy begin."""
+    clearance = coded(LOCAL, "surgeon-clearance-pt")
+    yes, later = found(clearance, YES, days_ago=4), found(clearance, answer)
+    hurting = patient(40, leg={-14: 8, 35: 7})
+    detail = str(answered_with(knowledge, hurting, yes, later).card("PT-REF")["detail"])
+    assert ("The surgeon did not allow" in detail) is is_said
+    early = patient(20, leg={-14: 8, 18: 7})
+    assert "PT-REF" in answered_with(knowledge, early, yes).shown
+    assert "PT-REF" not in answered_with(knowledge, early, yes, later).shown

@@ -11,10 +11,10 @@ from cds_service.evaluation.assess import assess
 from cds_service.knowledge.model import Knowledge
 from cds_service.values import FhirDate
 from cds_service.vignettes.charts import Resource
-from cds_service.vignettes.concepts import SNOMED
+from cds_service.vignettes.concepts import CPT, ICD, SNOMED
 from cds_service.vignettes.running import AS_OF, Answered, chart_of
 from tests.changing import replace
-from tests.evaluation.whole_charts import answered_with, coded, device
+from tests.evaluation.whole_charts import FOR_STIMULATION, answered_with, coded, device
 
 UNSAFE = {"safety": [{"text": "MR Unsafe"}]}
 NO_RELIEF = {"day": 120, "operation": "discectomy", "leg": {-14: 8, 115: 7}}
@@ -23,15 +23,7 @@ WEAK = {
     "operation": "discectomy",
     "strength": [{"day": 30, "side": "left", "muscle": "big toe extensor", "grade": 4}],
 }
-FOR_STIMULATION = {
-    "day": 200,
-    "operation": "decompression",
-    "leg": {-1: 7, 60: 7, 110: 7, 195: 6},
-    "questionnaires": {"DN4": {190: 6}},
-    "done": {"MRI": 120, "physiotherapy": [60, 180], "pain clinic": 170},
-    "ordered": {"spine surgeon": 160},
-    "drugs": [{"drug": "gabapentinoid", "from": 60}, {"drug": "NSAID", "from": 60}],
-}
+STATUS = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 PACEMAKER = coded(SNOMED, "424921004")
 
 
@@ -119,6 +111,63 @@ def test_clip_disturbs_no_stimulator(knowledge: Knowledge) -> None:
     clip = device(type={"text": "Aneurysm clip"}, safety=[{"text": "MR Safe"}])
     answered = answered_with(knowledge, FOR_STIMULATION, clip)
     assert "interference" not in str(answered.card("SCS-EVAL")["detail"])
+
+
+def _diagnosis(code: str, status: str = "active", **words: str) -> Resource:
+    """Return a condition of long ago."""
+    return {
+        "resourceType": "Condition",
+        "code": {**coded(ICD, code), **words},
+        "clinicalStatus": coded(STATUS, status),
+        "recordedDate": (AS_OF - timedelta(days=900)).isoformat(),
+    }
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        _diagnosis("Z96.82", text="Presence of spinal cord stimulator"),
+        _diagnosis("Z45.42", text="Check of spinal cord stimulator"),
+        *(_diagnosis(code) for code in ("T85.112A", "T85.122D", "T85.192A", "T85.733A")),
+        _diagnosis("T85.733A", "resolved"),
+        device(type={"text": "Spinal cord stimulator"}, status="inactive"),
+        device(type={"text": "Spinal cord stimulator"}),
+        {"resourceType": "Procedure", "status": "completed", "code": coded(CPT, "95971")},
+    ],
+)
+def test_stimulator_that_was_ever_there_is_not_considered_again(
+    knowledge: Knowledge, entry: Resource
+) -> None:
+    """The patient's stimulator is on the problem list, or was taken out again."""
+    assert "SCS-EVAL" in answered_with(knowledge, FOR_STIMULATION).shown
+    shown = answered_with(knowledge, FOR_STIMULATION, entry).shown
+    assert not shown.keys() & {"SCS-EVAL", "SCS-PREREQ"}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        _diagnosis("Z96.82", text="Presence of vagus nerve stimulator"),
+        _diagnosis("Z96.82"),
+        device(type={"text": "Pacemaker"}, status="inactive"),
+        device(type={"text": "Spinal cord stimulator"}, status="entered-in-error"),
+    ],
+)
+def test_other_implant_is_no_spinal_cord_stimulator(knowledge: Knowledge, entry: Resource) -> None:
+    """A stimulator of another nerve, or of nobody knows which, was no trial."""
+    assert "SCS-EVAL" in answered_with(knowledge, FOR_STIMULATION, entry).shown
+
+
+def test_ordered_stimulator_trial_is_a_referral_for_it(knowledge: Knowledge) -> None:
+    """The evaluation came before the order."""
+    trial = {
+        "resourceType": "ServiceRequest",
+        "status": "active",
+        "intent": "order",
+        "code": coded(CPT, "63650"),
+        "authoredOn": (AS_OF - timedelta(days=10)).isoformat(),
+    }
+    assert "SCS-EVAL" not in answered_with(knowledge, FOR_STIMULATION, trial).shown
 
 
 def _procedure(name: str, day: int, *concepts: str) -> ProcedureFact:

@@ -10,7 +10,7 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.vignettes.charts import Resource
 from cds_service.vignettes.concepts import ICD
 from cds_service.vignettes.running import AS_OF
-from tests.evaluation.whole_charts import answered_with, coded
+from tests.evaluation.whole_charts import FOR_STIMULATION, answered_with, coded
 
 STATUS = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 VERIFICATION = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
@@ -43,6 +43,28 @@ def test_refuted_dependence_is_none(knowledge: Knowledge) -> None:
     patient = {**PATIENT, "drugs": [{"drug": "methadone", "from": -300}]}
     refuted = _dependence("inactive", verificationStatus=coded(VERIFICATION, "refuted"))
     assert "OPIOID" in answered_with(knowledge, patient, refuted).shown
+
+
+def test_prescribed_use_is_no_dependence(knowledge: Knowledge) -> None:
+    """Charts code "chronic use of opioids" so; methadone is then taken for the pain."""
+    patient = {**PATIENT, "drugs": [{"drug": "methadone", "from": -300}]}
+    use = {**_dependence("active"), "code": coded(ICD, "F11.90")}
+    assert "OPIOID" in answered_with(knowledge, patient, use).shown
+
+
+@pytest.mark.parametrize(
+    ("code", "is_considered"),
+    [("F11.20", False), ("F11.10", False), ("F11.21", True), ("F11.11", True), ("F11.90", True)],
+)
+def test_only_an_active_dependence_stands_before_a_stimulator(
+    knowledge: Knowledge,
+    code: str,
+    is_considered: bool,  # noqa: FBT001 - a case
+) -> None:
+    """One in remission, by its code, or the use of a prescribed opioid does not."""
+    entry = {**_dependence("active"), "code": coded(ICD, code)}
+    shown = answered_with(knowledge, FOR_STIMULATION, entry).shown
+    assert ("SCS-EVAL" in shown) is is_considered
 
 
 def test_dependence_in_remission_is_no_active_one(knowledge: Knowledge) -> None:

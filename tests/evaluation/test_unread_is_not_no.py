@@ -194,6 +194,17 @@ def test_strength_before_surgery_that_could_not_be_read_is_not_called_missing(ke
     assert "Earlier findings not all read; full strength is assumed" in unread
 
 
+@pytest.mark.parametrize("key", [Key.CONDITIONS, Key.FINDINGS])
+def test_card_that_orders_nothing_speaks_of_no_order_held_back(key: str) -> None:
+    """Cancer that makes the opioid right may be in what did not come; an order it never had."""
+    opioid = {"drugs": [{"drug": "opioid", "from": 60, "MME a day": 90}]}
+    detail = _detail(UNRELIEVED, "OPIOID-W", **opioid, **{"supplied in part": [key]})
+    assert "Whether this applies is open" in detail
+    assert "No order is proposed" not in detail
+    detail = _detail(UNRELIEVED, "PT-REF", **{"supplied in part": [Key.SERVICE_REQUESTS]})
+    assert "No order is proposed" in detail
+
+
 def test_drugs_read_in_part_are_not_all_there_are() -> None:
     """Naloxone and further opioids may be among the prescriptions that did not come."""
     opioid = {"drugs": [{"drug": "opioid", "from": 60, "MME a day": 90}]}

@@ -23,8 +23,18 @@ _KEYS = {
     "DiagnosticReport": Key.DIAGNOSTIC_REPORTS,
     "Encounter": Key.ENCOUNTERS,
     "Procedure": Key.PROCEDURES,
+    "ServiceRequest": Key.SERVICE_REQUESTS,
 }
 LEFT, RIGHT = "7771000", "24028007"
+FOR_STIMULATION = {
+    "day": 200,
+    "operation": "decompression",
+    "leg": {-1: 7, 60: 7, 110: 7, 195: 6},
+    "questionnaires": {"DN4": {190: 6}},
+    "done": {"MRI": 120, "physiotherapy": [60, 180], "pain clinic": 170},
+    "ordered": {"spine surgeon": 160},
+    "drugs": [{"drug": "gabapentinoid", "from": 60}, {"drug": "NSAID", "from": 60}],
+}
 
 
 def coded(system: str, *codes: str) -> Resource:

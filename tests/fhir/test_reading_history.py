@@ -501,6 +501,16 @@ def test_a_reason_that_is_given_many_times_is_one_reason(read: ReadChart) -> Non
     assert fact.reason_references == ("Condition/c1", "Condition/c2")
 
 
+def test_disorder_of_the_last_joints_is_of_the_sacroiliac_one_by_its_site(read: ReadChart) -> None:
+    """ICD-10-CM has one code for it and for the coccyx."""
+    assert not any(
+        "sacroiliac-pain" in c.concepts for c in read(condition("M53.3", ICD)).conditions
+    )
+    joint = [concept(SNOMED, "39723000")]
+    (fact,) = read(condition("M53.3", ICD, bodySite=joint)).conditions
+    assert fact.concepts == {"sacroiliac-pain"}
+
+
 def drug(**fields: object) -> Resource:
     """Return an active order of oxycodone."""
     return {
@@ -537,6 +547,11 @@ def once_a_day(words: str, *codes: str, frequency: int = 1) -> dict[str, object]
     return {**instruction, "timing": {"repeat": repeat, "code": code}}
 
 
+def by_the_clock(*times: str, **repeat: object) -> dict[str, object]:
+    """Return one dosage instruction for times of the day."""
+    return {**dose(10), "timing": {"repeat": {"timeOfDay": list(times), **repeat}}}
+
+
 def most(amount: int, unit: str = "d", period: int = 1) -> dict[str, object]:
     """Return the most that may be taken in a period."""
     return {
@@ -553,6 +568,8 @@ def most(amount: int, unit: str = "d", period: int = 1) -> dict[str, object]:
         ([dose(10, frequencyMax=4)], "60", True),
         ([{**dose(10), "asNeededBoolean": True}], "30", True),
         ([dose(10), dose(20)], "90", False),
+        ([by_the_clock("08:00:00", "12:00:00", "16:00:00", "20:00:00")], "60", False),
+        ([by_the_clock("08:00:00", "20:00:00", period=1, periodUnit="d")], "30", False),
         ([in_ways((10, "mg"), (2, "tablet"), (10, "mg"))], "30", False),
         ([in_ways((10, "mg"), (15, "mg"))], "45", True),
         ([in_ways((2, "tablet"), (0.2, "mg/kg"))], None, False),

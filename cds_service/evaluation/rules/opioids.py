@@ -72,14 +72,17 @@ def _words(case: Case) -> dict[str, Word]:
     if case.care.mme is not None:
         words["mme"] = case.care.mme
     if case.care.opioid_since is not None:
-        words["since"] = case.care.opioid_since
+        words["since"] = case.care.opioid_since.written
     return words
 
 
 def _notes(case: Case) -> tuple[Note, ...]:
     notes = []
-    if case.care.mme is None:
+    mme = case.care.mme
+    if mme is None:
         notes.append(Note(key="mme-unknown"))
+    elif not case.limits.met("mme-high", mme):
+        notes.append(Note(key="mme-known", words={"mme": mme}))
     elif case.care.uncounted_doses:
         notes.append(Note(key="mme-least", words={"count": case.care.uncounted_doses}))
     if any(drug.is_daily_maximum and not drug.is_repeated for drug in case.care.opioids):

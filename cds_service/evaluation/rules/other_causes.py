@@ -166,9 +166,9 @@ def distress(case: Case, earlier: Earlier) -> Finding:
     )
     if not finding.is_met:
         return finding
-    name = next(name for name in SCALES if answers[name].is_yes)
-    latest = case.measures.latest(name)
-    evidence = measure_evidence(latest, name)
+    positive = {n: case.measures.latest(n) for n in SCALES if answers[n].is_yes}
+    name, latest = next(iter(positive.items()))
+    evidence = tuple(e for n, measure in positive.items() for e in measure_evidence(measure, n))
     finding = replace(
         finding,
         words={

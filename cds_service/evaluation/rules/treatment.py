@@ -42,6 +42,7 @@ from cds_service.evaluation.rules.wording import (
 from cds_service.values import whole_months
 
 _STIMULATOR = "scs-evaluation-referral"
+_STIMULATORS = frozenset({"scs-procedure", "implant-neurostimulator"})
 
 
 def _score_words(case: Case) -> dict[str, Word]:
@@ -216,22 +217,39 @@ def _unresolved_imaging(case: Case) -> Answer:
     return any_of((by_deficit, by_return, by_failure))
 
 
+def _was_stimulated(case: Case) -> bool:
+    """Return whether a stimulator was ever tried or there, also one that was taken out since."""
+    chart = case.chart
+    return (
+        any(procedure.concepts & _STIMULATORS for procedure in chart.procedures)
+        or any(device.concepts & _STIMULATORS for device in (*chart.devices, *chart.explants))
+        or any("scs-status" in condition.concepts for condition in chart.conditions)
+    )
+
+
+def _has_active_disorder(case: Case) -> Answer:
+    """Return whether a use disorder is on record that no code says to be in remission."""
+    over = {sign.reference for sign in case.signs.of("opioid-use-remission")}
+    return case.signs.has("substance-use-disorder", test=lambda sign: sign.reference not in over)
+
+
 def _stimulator_holds(case: Case, earlier: Earlier) -> list[Named]:
-    ever = any("scs-procedure" in p.concepts for p in case.chart.procedures)
-    ever = ever or any("implant-neurostimulator" in d.concepts for d in case.chart.devices)
-    ever_unread = case.workup.unread((Key.PROCEDURES, Key.DEVICES))
+    ever_unread = case.workup.unread((Key.PROCEDURES, Key.DEVICES, Key.CONDITIONS))
     return [
-        ("a stimulator was tried or implanted before", found(ever, ever_unread)),
+        (
+            "a stimulator was tried or implanted before",
+            found(_was_stimulated(case), ever_unread),
+        ),
         (
             "already referred for stimulation",
-            case.workup.is_ordered("scs-referral", newest="order-lookback-year"),
+            case.workup.is_ordered("scs-referral", "scs-procedure", newest="order-lookback-year"),
         ),
         ("a new weakness is stable but unexplained", case.motor.any(case.motor.stable)),
         ("recorded levels differ", answer_above(earlier, "CK-LEVEL")),
         ("pregnant", of(case.cautions.is_pregnant)),
         ("coagulopathy", case.cautions.has_coagulopathy),
         ("a sign of infection is open", is_current_hint(earlier)),
-        ("active substance use disorder", case.signs.has("substance-use-disorder")),
+        ("active substance use disorder", _has_active_disorder(case)),
         ("psychosis or dementia", case.signs.has("psychosis", "dementia")),
         ("a structural surgical target is coded", case.has_structural_target),
         ("another cause is on record", answer_above(earlier, "RF-OTHER")),
