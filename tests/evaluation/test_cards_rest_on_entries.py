@@ -6,6 +6,8 @@ that names none would stay away whatever is found later.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from cds_service.evaluation.assess import assess
@@ -13,7 +15,9 @@ from cds_service.evaluation.assessment import Assessment
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.vignettes.cases import Vignette
 from cds_service.vignettes.charts import Facts
+from cds_service.vignettes.concepts import LOINC
 from cds_service.vignettes.running import AS_OF, Answered, answered, chart_of
+from tests.evaluation.whole_charts import answered_with, coded, observed
 from tests.vignettes.cases import all_vignettes
 
 KNOWLEDGE = load_knowledge()
@@ -53,6 +57,23 @@ def test_a_pain_score_is_no_fact_behind_a_referral_for_something_else(
     scored = Answered(assessed({**patient, "leg": {-14: 8, 95: 2}}), KNOWLEDGE)
     again = Answered(assessed({**patient, "leg": {-14: 8, 95: 2, 99: 2}}), KNOWLEDGE)
     assert scored.card("SURG-REV")["uuid"] == again.card("SURG-REV")["uuid"]
+
+
+def test_card_shows_a_converted_result_as_the_laboratory_sent_it() -> None:
+    """The rule compares 32 mg/L; the laboratory's own page says 3.2 mg/dL."""
+    result = observed(
+        coded(LOINC, "1988-5"),
+        effectiveDateTime=(AS_OF - timedelta(days=2)).isoformat(),
+        valueQuantity={
+            "value": 3.2,
+            "unit": "mg/dL",
+            "system": "http://unitsofmeasure.org",
+            "code": "mg/dL",
+        },
+    )
+    patient: Facts = {"day": 60, "operation": "discectomy", "leg": {-14: 8, 55: 2}}
+    card = answered_with(KNOWLEDGE, patient, result).card("RF-INF-W")
+    assert "sent as 3.2 mg/dL" in card["detail"]
 
 
 def test_a_pain_score_is_no_fact_behind_the_scan_of_a_weakness() -> None:
