@@ -45,23 +45,16 @@ def test_refuted_dependence_is_none(knowledge: Knowledge) -> None:
     assert "OPIOID" in answered_with(knowledge, patient, refuted).shown
 
 
-def test_prescribed_use_is_no_dependence(knowledge: Knowledge) -> None:
-    """Charts code "chronic use of opioids" so; methadone is then taken for the pain."""
-    patient = {**PATIENT, "drugs": [{"drug": "methadone", "from": -300}]}
-    use = {**_dependence("active"), "code": coded(ICD, "F11.90")}
-    assert "OPIOID" in answered_with(knowledge, patient, use).shown
-
-
 @pytest.mark.parametrize(
     ("code", "is_considered"),
-    [("F11.20", False), ("F11.10", False), ("F11.21", True), ("F11.11", True), ("F11.90", True)],
+    [("F11.20", False), ("F11.10", False), ("F11.21", True), ("F11.11", True)],
 )
 def test_only_an_active_dependence_stands_before_a_stimulator(
     knowledge: Knowledge,
     code: str,
     is_considered: bool,  # noqa: FBT001 - a case
 ) -> None:
-    """One in remission, by its code, or the use of a prescribed opioid does not."""
+    """One that its code calls in remission does not."""
     entry = {**_dependence("active"), "code": coded(ICD, code)}
     shown = answered_with(knowledge, FOR_STIMULATION, entry).shown
     assert ("SCS-EVAL" in shown) is is_considered
