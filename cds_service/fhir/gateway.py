@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from cds_service.chart.supply import Key, Supply
+from cds_service.chart.supply import Key, State, Supply
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.deadline import Deadline
@@ -31,9 +31,10 @@ from cds_service.fhir.prefetch import (
     without_notice,
 )
 from cds_service.fhir.pulling import Access, Batch, Pull, first_pages, question
-from cds_service.fhir.queries import LONGEST_URL, USER_KEY, Searches, user_read
+from cds_service.fhir.queries import LONGEST_URL, TYPES, USER_KEY, Searches, user_read
 from cds_service.fhir.side_by_side import run_side_by_side
 from cds_service.hooks.request import HookRequest
+from cds_service.hooks.scopes import finds_only_a_part
 from cds_service.hooks.strict_json import check_part
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.addresses import AddressRefusedError, allowed_base
@@ -122,7 +123,8 @@ class Gateway:
         _run(pulls, batch, deadline)
         base = access.base if access.base in client.fhir_bases else OTHER_BASES
         for key, several in pulls.items():
-            answers[key] = merged_answer([pull.answer() for pull in several])
+            found = merged_answer([pull.answer() for pull in several])
+            answers[key] = _as_far_as_allowed(found, key, request.scope)
             cost = _Cost.of(several, started)
             self._observer(_record(client, base, key, answers[key].supply, cost))
         _add_medications(answers, client, access)
@@ -299,6 +301,14 @@ def _run(pulls: Mapping[str, tuple[Pull, ...]], batch: Batch | None, deadline: D
     if batch is not None:
         run_side_by_side([batch.run()], deadline)
     run_side_by_side([pull.run() for several in pulls.values() for pull in several], deadline)
+
+
+def _as_far_as_allowed(answer: KeyAnswer, key: str, scope: str) -> KeyAnswer:
+    """Return *answer* in part if the server was asked with a token that finds only a part."""
+    if not (answer.supply.is_complete and finds_only_a_part(scope, TYPES.get(key, ""))):
+        return answer
+    supply = Supply(state=State.PARTIAL, reason=reasons.TOKEN_FOR_A_PART)
+    return replace(answer, supply=supply)
 
 
 def _add_medications(answers: dict[str, KeyAnswer], client: ClientProfile, access: Access) -> None:

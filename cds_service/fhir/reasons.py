@@ -25,6 +25,7 @@ SERVER_PAUSED = "the FHIR server failed or was busy a moment ago and is not aske
 TOO_MUCH = "the answer was larger than this service reads"
 REPORTED_PROBLEM = "the FHIR server reported a problem"
 REPORTED_NOT_AUTHORISED = "the FHIR server did not authorise all of it"
+TOKEN_FOR_A_PART = "the access token may read only a part of it"  # noqa: S105
 REPORTED_MORE = "the FHIR server says more may exist"
 OTHER_KIND = "the answer held another kind of entry than was asked for"
 BATCH_MIXED_UP = "the parts of the FHIR server's answer could not be told apart"
