@@ -192,14 +192,18 @@ _EMPTY = Supply(state=State.EMPTY)
 
 
 def _joined(pages: Sequence[Page]) -> Page:
-    """Return *pages* as one; what the first says of the whole stays."""
+    """Return *pages* as one; of several counts of the whole the highest stands."""
+    problems = [page.problem for page in pages if page.problem is not None]
+    if any(page.is_of_other_kind for page in pages):
+        problems.append(reasons.OTHER_KIND)
     return replace(
         pages[0],
         resources=tuple(resource for page in pages for resource in page.resources),
         full_urls=joined_full_urls(page.full_urls for page in pages),
         left=tuple(resource for page in pages for resource in page.left),
         matches=tuple(_different(page.matches for page in pages)),
-        problem=next((page.problem for page in pages if page.problem is not None), None),
+        total=max((page.total for page in pages if page.total is not None), default=None),
+        problem=next(iter(problems), None),
     )
 
 
