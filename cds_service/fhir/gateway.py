@@ -43,6 +43,8 @@ from cds_service.trust.dialect import ReadingForm
 from cds_service.trust.profile import ClientProfile
 
 _DRUG_KEYS = (Key.MEDICATION_REQUESTS, Key.MEDICATION_STATEMENTS)
+_DRUGS = "medications"
+"""What the drugs that prescriptions refer to are counted as."""
 _LONGEST_BODY = 20_000
 """Characters of one search sent as a form; the code lists then need no splitting."""
 
@@ -127,7 +129,7 @@ class Gateway:
             answers[key] = _as_far_as_allowed(found, key, request.scope)
             cost = _Cost.of(several, started)
             self._observer(_record(client, base, key, answers[key].supply, cost))
-        _add_medications(answers, client, access)
+        self._add_medications(answers, client, access, base)
         return {key: answers[key] for key in keys}
 
     def paused_servers(self) -> tuple[tuple[str, str], ...]:
@@ -226,6 +228,31 @@ class Gateway:
                 pulls[key] = (pull,)
         return pulls, batch if missing else None
 
+    def _add_medications(
+        self, answers: dict[str, KeyAnswer], client: ClientProfile, access: Access, base: str
+    ) -> None:
+        """Ask for the drugs that prescriptions only refer to, if there is time.
+
+        Without them the prescriptions cannot be read, and say so; why is counted under *base*.
+        """
+        held = [answers[key] for key in _DRUG_KEYS if key in answers]
+        missing = missing_medications(held, access.base)
+        if not missing or access.deadline.has_passed:
+            return
+        key, allowance = Key.MEDICATION_REQUESTS, Allowance()
+        asked = [
+            question(access.base, path, by_post=client.searches_by_post)
+            for path in access.searches.of_medications(missing)
+        ]
+        pulls = tuple(Pull(key, access, one, allowance, about="Medication") for one in asked)
+        started = self._clock()
+        run_side_by_side([pull.run() for pull in pulls], access.deadline)
+        came = [pull.answer() for pull in pulls]
+        cost = _Cost.of(pulls, started)
+        self._observer(_record(client, base, _DRUGS, merged_answer(came).supply, cost))
+        found = medications_among(came, missing)
+        answers[key] = replace(answers[key], resources=(*answers[key].resources, *found))
+
     def _observe_sent(
         self, request: HookRequest, client: ClientProfile, answers: Mapping[str, KeyAnswer]
     ) -> None:
@@ -309,26 +336,6 @@ def _as_far_as_allowed(answer: KeyAnswer, key: str, scope: str) -> KeyAnswer:
         return answer
     supply = Supply(state=State.PARTIAL, reason=reasons.TOKEN_FOR_A_PART)
     return replace(answer, supply=supply)
-
-
-def _add_medications(answers: dict[str, KeyAnswer], client: ClientProfile, access: Access) -> None:
-    """Ask for the drugs that prescriptions only refer to, if there is time.
-
-    Without them the prescriptions cannot be read, and say so.
-    """
-    held = [answers[key] for key in _DRUG_KEYS if key in answers]
-    missing = missing_medications(held, access.base)
-    if not missing or access.deadline.has_passed:
-        return
-    key, allowance = Key.MEDICATION_REQUESTS, Allowance()
-    asked = [
-        question(access.base, path, by_post=client.searches_by_post)
-        for path in access.searches.of_medications(missing)
-    ]
-    pulls = [Pull(key, access, one, allowance, about="Medication") for one in asked]
-    run_side_by_side([pull.run() for pull in pulls], access.deadline)
-    found = medications_among([pull.answer() for pull in pulls], missing)
-    answers[key] = replace(answers[key], resources=(*answers[key].resources, *found))
 
 
 def _without_server(pages: tuple[Page, ...] | None, why: str) -> KeyAnswer:
