@@ -32,9 +32,9 @@ fits({}, _FITTING)  # msgspec prepares a type at its first use, which must not b
 class HookRequest:
     """A request that fulfils every SHALL of the specification.
 
-    ``patient_id`` and ``encounter_id`` are bare FHIR ids.  ``scope`` is what the access token is said
-    to allow.  A prefetch value is the raw JSON sent
-    for that key, or None for JSON null.  ``as_of`` is only ever set in dev and demo.
+    ``patient_id`` and ``encounter_id`` are bare FHIR ids.  ``scope`` is what the access token is
+    said to allow.  A prefetch value is the raw JSON sent for that key, or None for JSON null.
+    ``as_of`` is only ever set in dev and demo.
     """
 
     hook: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_SCOPE = re.compile(r"(?:patient|user|system)/([A-Za-z]+|\*)\.([a-z]+|\*)(\?.*)?", re.ASCII | re.I)
+_SCOPE = re.compile(r"(?:patient|user|system)/([A-Za-z]+|\*)\.([A-Za-z]+|\*)(\?.*)?", re.ASCII)
 _MOST_SCOPES = 1_000
 """Scopes that are looked at; no token has more."""
 _SEARCHES = frozenset({"read", "*"})

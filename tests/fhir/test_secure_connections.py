@@ -143,7 +143,7 @@ def test_operator_reads_why_no_connection_came_about(
     """A private address that is not listed as such, and a name nobody knows, are told apart."""
     look_up = socket.getaddrinfo
 
-    def looked_up(host: str, *rest: Any, **more: Any) -> Any:  # noqa: ANN401 - as in the library
+    def looked_up(_host: str, *rest: Any, **more: Any) -> Any:  # noqa: ANN401 - as in the library
         if leads_to is None:
             raise socket.gaierror
         return look_up(leads_to, *rest, **more)
