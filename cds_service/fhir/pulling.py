@@ -21,6 +21,8 @@ from cds_service.fhir.repeats import without_repeats
 from cds_service.fhir.side_by_side import Steps
 
 _log = structlog.get_logger()
+_SEARCH = "/_search"
+"""Ends the address of a search by POST; links to its next pages are relative to what is before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +108,9 @@ class Pull:
         following = self._first
         seen: set[str] = set()
         while following is not None:
-            here = following.url if isinstance(following, Question) else self._start
+            here = self._start
+            if isinstance(following, Question):
+                here = following.url.removesuffix(_SEARCH)
             if here in seen or not self._allowance.takes_page():
                 self._cut = reasons.MORE_PAGES
                 return
@@ -218,5 +222,5 @@ def question(base: str, path: str, *, by_post: bool) -> Question:
     """Return the request that asks for *path*, a search or a read."""
     kind, sign, query = path.partition("?")
     if by_post and sign:
-        return Question(url=f"{base}/{kind}/_search", body=query.encode(), content_type=FORM)
+        return Question(url=f"{base}/{kind}{_SEARCH}", body=query.encode(), content_type=FORM)
     return Question(url=f"{base}/{path}")
