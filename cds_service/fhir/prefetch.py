@@ -193,9 +193,6 @@ _EMPTY = Supply(state=State.EMPTY)
 
 def _joined(pages: Sequence[Page]) -> Page:
     """Return *pages* as one; of several counts of the whole the highest stands."""
-    problems = [page.problem for page in pages if page.problem is not None]
-    if any(page.is_of_other_kind for page in pages):
-        problems.append(reasons.OTHER_KIND)
     return replace(
         pages[0],
         resources=tuple(resource for page in pages for resource in page.resources),
@@ -203,7 +200,7 @@ def _joined(pages: Sequence[Page]) -> Page:
         left=tuple(resource for page in pages for resource in page.left),
         matches=tuple(_different(page.matches for page in pages)),
         total=max((page.total for page in pages if page.total is not None), default=None),
-        problem=next(iter(problems), None),
+        problem=next((page.problem for page in pages if page.problem is not None), None),
     )
 
 

@@ -232,15 +232,6 @@ def test_total_of_a_later_page_counts_too() -> None:
     )
 
 
-def test_page_of_another_search_leaves_a_gap() -> None:
-    """A server that mixes up its searches sends implants as the second page of diagnoses."""
-    pages = [bundle(ONE), bundle(bare("Device", id="d1")), bundle(OTHER)]
-    read = [read_page(Key.CONDITIONS, json.dumps(page).encode()) for page in pages]
-    assert joined_answer([read[0], read[2]]).supply.state is State.SUPPLIED
-    answer = joined_answer(read)
-    assert (answer.supply.state, answer.supply.reason) == (State.PARTIAL, reasons.OTHER_KIND)
-
-
 def answered(response: object, resource: object = None) -> dict[str, Any]:
     """Return the answer to a batch of one search."""
     entry = {"response": response, **({"resource": resource} if resource else {})}
