@@ -76,15 +76,6 @@ def test_required_data_come_from_either_place(client: FlaskClient, fhir: FaultSe
     assert client.post(SERVICE, json=_request(None)).status_code == 412
 
 
-def test_log_says_why_the_operations_could_not_be_had(
-    client: FlaskClient, fhir: FaultServer, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """EHRs show no body of a 412; who looks for the call in the log reads the cause there."""
-    fhir.behaviours["Procedure"] = status(403)
-    assert client.post(SERVICE, json=_request(fhir)).status_code == 412
-    assert "the FHIR server refused access (403)" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("behaviour", [slow(0.7), status(503), status(429, Retry_After="1")])
 def test_token_is_not_used_after_the_answer(
     client: FlaskClient, fhir: FaultServer, behaviour: object
