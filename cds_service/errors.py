@@ -59,11 +59,18 @@ class MediaTypeError(RequestError):
 
 
 class DataNotAvailableError(RequestError):
-    """Required chart data could not be had; ``keys`` names the prefetch keys."""
+    """Required chart data could not be had; ``keys`` names the prefetch keys, ``reason`` why."""
 
-    def __init__(self, message: str, *, keys: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        keys: tuple[str, ...],
+        reason: str = "it is required and could not be had",
+    ) -> None:
         super().__init__(message, path=f"$.prefetch.{keys[0]}" if keys else None)
         self.keys = keys
+        self.reason = reason
 
 
 class UnauthorizedError(CdsError):

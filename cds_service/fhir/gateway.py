@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from cds_service.chart.supply import Key, Supply
+from cds_service.chart.supply import Key, State, Supply
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.deadline import Deadline
@@ -31,9 +31,10 @@ from cds_service.fhir.prefetch import (
     without_notice,
 )
 from cds_service.fhir.pulling import Access, Batch, Pull, first_pages, question
-from cds_service.fhir.queries import LONGEST_URL, USER_KEY, Searches, user_read
+from cds_service.fhir.queries import LONGEST_URL, TYPES, USER_KEY, Searches, user_read
 from cds_service.fhir.side_by_side import run_side_by_side
 from cds_service.hooks.request import HookRequest
+from cds_service.hooks.scopes import finds_only_a_part
 from cds_service.hooks.strict_json import check_part
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.addresses import AddressRefusedError, allowed_base
@@ -42,6 +43,8 @@ from cds_service.trust.dialect import ReadingForm
 from cds_service.trust.profile import ClientProfile
 
 _DRUG_KEYS = (Key.MEDICATION_REQUESTS, Key.MEDICATION_STATEMENTS)
+_DRUGS = "medications"
+"""What the drugs that prescriptions refer to are counted as."""
 _LONGEST_BODY = 20_000
 """Characters of one search sent as a form; the code lists then need no splitting."""
 
@@ -122,10 +125,11 @@ class Gateway:
         _run(pulls, batch, deadline)
         base = access.base if access.base in client.fhir_bases else OTHER_BASES
         for key, several in pulls.items():
-            answers[key] = merged_answer([pull.answer() for pull in several])
+            found = merged_answer([pull.answer() for pull in several])
+            answers[key] = _as_far_as_allowed(found, key, request.scope)
             cost = _Cost.of(several, started)
             self._observer(_record(client, base, key, answers[key].supply, cost))
-        _add_medications(answers, client, access)
+        self._add_medications(answers, client, access, base)
         return {key: answers[key] for key in keys}
 
     def paused_servers(self) -> tuple[tuple[str, str], ...]:
@@ -224,6 +228,31 @@ class Gateway:
                 pulls[key] = (pull,)
         return pulls, batch if missing else None
 
+    def _add_medications(
+        self, answers: dict[str, KeyAnswer], client: ClientProfile, access: Access, base: str
+    ) -> None:
+        """Ask for the drugs that prescriptions only refer to, if there is time.
+
+        Without them the prescriptions cannot be read, and say so; why is counted under *base*.
+        """
+        held = [answers[key] for key in _DRUG_KEYS if key in answers]
+        missing = missing_medications(held, access.base)
+        if not missing or access.deadline.has_passed:
+            return
+        key, allowance = Key.MEDICATION_REQUESTS, Allowance()
+        asked = [
+            question(access.base, path, by_post=client.searches_by_post)
+            for path in access.searches.of_medications(missing)
+        ]
+        pulls = tuple(Pull(key, access, one, allowance, about="Medication") for one in asked)
+        started = self._clock()
+        run_side_by_side([pull.run() for pull in pulls], access.deadline)
+        came = [pull.answer() for pull in pulls]
+        cost = _Cost.of(pulls, started)
+        self._observer(_record(client, base, _DRUGS, merged_answer(came).supply, cost))
+        found = medications_among(came, missing)
+        answers[key] = replace(answers[key], resources=(*answers[key].resources, *found))
+
     def _observe_sent(
         self, request: HookRequest, client: ClientProfile, answers: Mapping[str, KeyAnswer]
     ) -> None:
@@ -301,24 +330,12 @@ def _run(pulls: Mapping[str, tuple[Pull, ...]], batch: Batch | None, deadline: D
     run_side_by_side([pull.run() for several in pulls.values() for pull in several], deadline)
 
 
-def _add_medications(answers: dict[str, KeyAnswer], client: ClientProfile, access: Access) -> None:
-    """Ask for the drugs that prescriptions only refer to, if there is time.
-
-    Without them the prescriptions cannot be read, and say so.
-    """
-    held = [answers[key] for key in _DRUG_KEYS if key in answers]
-    missing = missing_medications(held, access.base)
-    if not missing or access.deadline.has_passed:
-        return
-    key, allowance = Key.MEDICATION_REQUESTS, Allowance()
-    asked = [
-        question(access.base, path, by_post=client.searches_by_post)
-        for path in access.searches.of_medications(missing)
-    ]
-    pulls = [Pull(key, access, one, allowance, about="Medication") for one in asked]
-    run_side_by_side([pull.run() for pull in pulls], access.deadline)
-    found = medications_among([pull.answer() for pull in pulls], missing)
-    answers[key] = replace(answers[key], resources=(*answers[key].resources, *found))
+def _as_far_as_allowed(answer: KeyAnswer, key: str, scope: str) -> KeyAnswer:
+    """Return *answer* in part if the server was asked with a token that finds only a part."""
+    if not (answer.supply.is_complete and finds_only_a_part(scope, TYPES.get(key, ""))):
+        return answer
+    supply = Supply(state=State.PARTIAL, reason=reasons.TOKEN_FOR_A_PART)
+    return replace(answer, supply=supply)
 
 
 def _without_server(pages: tuple[Page, ...] | None, why: str) -> KeyAnswer:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError
+from urllib3.exceptions import DecodeError, HTTPError, NameResolutionError, NewConnectionError
 from urllib3.exceptions import TimeoutError as TooSlowError
 from urllib3.util.ssl_match_hostname import CertificateError
 
@@ -35,6 +35,7 @@ from cds_service.fhir.paging import Allowance
 from cds_service.fhir.side_by_side import Steps
 from cds_service.fhir.slots import Slot, Slots
 from cds_service.hooks.whole_characters import with_whole_characters
+from cds_service.trust.connections import PeerRefusedError
 
 _CHUNK_BYTES = 65_536
 _JSON_TYPES = frozenset(
@@ -365,9 +366,19 @@ def _stated_wait(response: BaseHTTPResponse) -> float | None:
         return None
 
 
+_WITHOUT_CONNECTION: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((PeerRefusedError,), reasons.SERVER_ADDRESS_REFUSED),
+    ((NameResolutionError,), reasons.SERVER_NAME_UNKNOWN),
+    ((ssl.SSLCertVerificationError, CertificateError), reasons.SERVER_NOT_TRUSTED),
+    ((NewConnectionError, ssl.SSLError), reasons.SERVER_UNREACHABLE),
+)
+"""Why no connection came about; the first that fits says it."""
+
+
 def _connection_failure(error: Exception) -> FetchFailedError:
-    if isinstance(error, NewConnectionError | ssl.SSLError | CertificateError):
-        return FetchFailedError(reasons.SERVER_UNREACHABLE)
+    for kinds, reason in _WITHOUT_CONNECTION:
+        if isinstance(error, kinds):
+            return FetchFailedError(reason)
     if isinstance(error, TooSlowError | TimeoutError):
         return FetchFailedError(reasons.SERVER_TOO_SLOW)
     if isinstance(error, DecodeError | ValueError):

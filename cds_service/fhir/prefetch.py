@@ -192,13 +192,14 @@ _EMPTY = Supply(state=State.EMPTY)
 
 
 def _joined(pages: Sequence[Page]) -> Page:
-    """Return *pages* as one; what the first says of the whole stays."""
+    """Return *pages* as one; of several counts of the whole the highest stands."""
     return replace(
         pages[0],
         resources=tuple(resource for page in pages for resource in page.resources),
         full_urls=joined_full_urls(page.full_urls for page in pages),
         left=tuple(resource for page in pages for resource in page.left),
         matches=tuple(_different(page.matches for page in pages)),
+        total=max((page.total for page in pages if page.total is not None), default=None),
         problem=next((page.problem for page in pages if page.problem is not None), None),
     )
 

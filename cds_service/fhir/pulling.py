@@ -16,11 +16,13 @@ from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.http import FHIR_JSON, FORM, FetchFailedError, FhirServer, Question, Terms
 from cds_service.fhir.paging import Allowance, safe_next_url
 from cds_service.fhir.prefetch import Page, joined_answer, read_page, with_outcome, without_notice
-from cds_service.fhir.queries import Searches
+from cds_service.fhir.queries import TYPES, Searches
 from cds_service.fhir.repeats import without_repeats
 from cds_service.fhir.side_by_side import Steps
 
 _log = structlog.get_logger()
+_SEARCH = "/_search"
+"""Ends the address of a search by POST; links to its next pages are relative to what is before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ class Pull:
         self._access = access
         self._first = first
         self._allowance = allowance
+        self._start = f"{access.base}/{TYPES.get(key, '')}"
+        """What a link is relative to on a page that came by other means than its own request."""
         self._terms = access.terms(about or key, allowance)
         self._pages: list[Page] = []
         self._cut: str | None = None
@@ -98,13 +102,15 @@ class Pull:
         self._allowance.takes_bytes(size)
         self._keep(page)
         if self._cut is None:
-            self._first = self._following(f"{self._access.base}/", page)
+            self._first = self._following(self._start, page)
 
     def _read(self) -> Steps[None]:
         following = self._first
         seen: set[str] = set()
         while following is not None:
-            here = following.url if isinstance(following, Question) else f"{self._access.base}/"
+            here = self._start
+            if isinstance(following, Question):
+                here = following.url.removesuffix(_SEARCH)
             if here in seen or not self._allowance.takes_page():
                 self._cut = reasons.MORE_PAGES
                 return
@@ -216,5 +222,5 @@ def question(base: str, path: str, *, by_post: bool) -> Question:
     """Return the request that asks for *path*, a search or a read."""
     kind, sign, query = path.partition("?")
     if by_post and sign:
-        return Question(url=f"{base}/{kind}/_search", body=query.encode(), content_type=FORM)
+        return Question(url=f"{base}/{kind}{_SEARCH}", body=query.encode(), content_type=FORM)
     return Question(url=f"{base}/{path}")

@@ -149,6 +149,7 @@ def _patient_missing(answer: KeyAnswer | None, *, is_another: bool) -> DataNotAv
     return error(
         f"The prefetch key 'patient' is required and could not be had: {why}. {_REMEDY}",
         keys=(Key.PATIENT,),
+        reason=why,
     )
 
 
@@ -156,11 +157,11 @@ def _check_procedures(answers: Mapping[str, KeyAnswer]) -> None:
     answer = answers.get(Key.PROCEDURES)
     if answer is not None and answer.supply.state is not State.NOT_SUPPLIED:
         return
-    why = answer.supply.reason if answer is not None else None
+    why = (answer.supply.reason if answer is not None else None) or "it was not sent"
     raise DataNotAvailableError(
-        "The prefetch key 'procedures' is required and could not be had: "
-        f"{why or 'it was not sent'}. {_REMEDY}",
+        f"The prefetch key 'procedures' is required and could not be had: {why}. {_REMEDY}",
         keys=(Key.PROCEDURES,),
+        reason=why,
     )
 
 

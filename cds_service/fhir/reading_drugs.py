@@ -20,7 +20,14 @@ from cds_service.values import FhirDate
 _ORDER_INTENTS = frozenset(
     {"order", "original-order", "reflex-order", "filler-order", "instance-order"}
 )
+_NO_ORDER_INTENTS = frozenset({"proposal", "plan", "option"})
 _NEVER_TAKEN = frozenset({"draft", "cancelled", "not-taken"})
+_STATUSES = frozenset(
+    {
+        *("active", "on-hold", "completed", "stopped", "intended", "unknown"),
+        *("ended", "recorded"),  # words of R5
+    }
+)
 _SUPPLY_DAYS = {"d": 1, "day": 1, "days": 1, "wk": 7, "week": 7, "weeks": 7, "mo": 30}
 _LONGEST_SUPPLY_DAYS = 3660
 
@@ -55,7 +62,7 @@ def _drug(reader: Reader, entry: Entry) -> Prescribed | None:
     is_wanted = concepts or (entry.status == "active" and not any(rxnorm_codes(named)))
     if not is_wanted or not reader.is_possible(entry, started):
         return None
-    if not entry.status:
+    if entry.status not in _STATUSES or not _is_intent_known(found):
         reader.put_entry_aside(entry, reasons.UNREADABLE, matters=True)
         return None
     dose = doses.morphine_equivalent(
@@ -94,7 +101,11 @@ def _is_order(entry: Entry, found: wire.Drug) -> bool:
         return False
     intent = plain_word(found.intent)
     is_stated = entry.kind != "MedicationRequest" or (intent == "plan" and _is_reported(found))
-    return is_stated or intent in _ORDER_INTENTS | {""}
+    return is_stated or intent not in _NO_ORDER_INTENTS
+
+
+def _is_intent_known(found: wire.Drug) -> bool:
+    return plain_word(found.intent) in _ORDER_INTENTS | _NO_ORDER_INTENTS | {""}
 
 
 def _is_reported(found: wire.Drug) -> bool:

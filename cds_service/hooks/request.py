@@ -32,8 +32,9 @@ fits({}, _FITTING)  # msgspec prepares a type at its first use, which must not b
 class HookRequest:
     """A request that fulfils every SHALL of the specification.
 
-    ``patient_id`` and ``encounter_id`` are bare FHIR ids.  A prefetch value is the raw JSON sent
-    for that key, or None for JSON null.  ``as_of`` is only ever set in dev and demo.
+    ``patient_id`` and ``encounter_id`` are bare FHIR ids.  ``scope`` is what the access token is
+    said to allow.  A prefetch value is the raw JSON sent for that key, or None for JSON null.
+    ``as_of`` is only ever set in dev and demo.
     """
 
     hook: str
@@ -43,6 +44,7 @@ class HookRequest:
     encounter_id: str | None = None
     fhir_server: str | None = None
     access_token: str | None = field(default=None, repr=False)
+    scope: str = field(default="", repr=False)
     is_token_expired: bool = False
     """Whether a token came that its own ``expires_in`` says is over; it is not kept."""
     prefetch: Mapping[str, bytes | None] = field(default_factory=dict, repr=False)
@@ -82,6 +84,7 @@ def parse_request(body: bytes, *, service_id: str, allows_as_of: bool) -> HookRe
         encounter_id=_bare_id(context["encounterId"]) if context.get("encounterId") else None,
         fhir_server=str(request["fhirServer"]) if request.get("fhirServer") else None,
         access_token=None if is_expired else token,
+        scope=_scope(request),
         is_token_expired=is_expired,
         prefetch=prefetch,
         as_of=_as_of(request, allows_as_of=allows_as_of),
@@ -117,6 +120,11 @@ def _access_token(request: Mapping[str, object], patient_id: str) -> str | None:
             path="$.fhirAuthorization.patient",
         )
     return str(authorization["access_token"])
+
+
+def _scope(request: Mapping[str, object]) -> str:
+    """Return what the access token is said to allow; empty without a token."""
+    return str(_object(request.get("fhirAuthorization")).get("scope", ""))
 
 
 def _is_over(request: Mapping[str, object]) -> bool:

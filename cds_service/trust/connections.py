@@ -39,6 +39,10 @@ class FhirSite(FhirAddressRules, Protocol):
         """The file of a private certificate authority, or None."""
 
 
+class PeerRefusedError(NewConnectionError):
+    """The connection reached an address that its base must not lead to."""
+
+
 def refuse_private_peer(peer: socket.socket | str, client: FhirAddressRules, *, base: str) -> None:
     """Refuse a connected socket, or an address in text, that *base* must not lead to.
 
@@ -56,8 +60,8 @@ def refuse_private_peer(peer: socket.socket | str, client: FhirAddressRules, *, 
 class Connector:
     """Makes connections to the server of one base; each connects when it is first used.
 
-    A refused address is a :class:`urllib3.exceptions.NewConnectionError` then.  Nothing of the
-    environment has a say: no proxy and no certificate authority.
+    A refused address is a :class:`PeerRefusedError` then.  Nothing of the environment has a say:
+    no proxy and no certificate authority.
     """
 
     def __init__(self, client: FhirSite, *, base: str) -> None:
@@ -110,7 +114,7 @@ def _guarded(kind: Any, client: FhirSite, base: str) -> Any:  # noqa: ANN401 - c
                 refuse_private_peer(connected, client, base=base)
             except AddressRefusedError as error:
                 connected.close()
-                raise NewConnectionError(self, "the address is refused") from error
+                raise PeerRefusedError(self, "the address is refused") from error
             return connected
 
     return _Guarded

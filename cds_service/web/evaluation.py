@@ -242,7 +242,7 @@ class Road:
             total_ms=call.watch.total_milliseconds,
         )
         if isinstance(error, DataNotAvailableError):
-            unread = dict.fromkeys(error.keys, "it is required and could not be had")
+            unread = dict.fromkeys(error.keys, error.reason)
             return structs.replace(record, outcome=Outcome.INSUFFICIENT_DATA, unread=unread)
         return structs.replace(record, error=type(error).__name__)
 

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from cds_service.app import create_app
+from cds_service.hooks.request import AS_OF_EXTENSION
 from cds_service.knowledge.model import Knowledge
 from cds_service.settings import Settings
 from tests.contract.ehrs import SERVICE
 from tests.contract.requests import Request
 from tests.everything_written import ACCESS_TOKEN
+from tests.fhir.chart_parts import procedure
 from tests.fhir.fault_server import FaultServer, serving, slow, status
 
 PATIENT = {"resourceType": "Patient", "id": "p1", "birthDate": "1970-01-01", "gender": "female"}
@@ -98,3 +101,30 @@ def test_answer_comes_within_half_a_second_when_the_fhir_server_is_slow(
     answer = client.post(SERVICE, json=_request(fhir))
     assert answer.status_code == 200
     assert time.monotonic() - started < 1.0  # 500 ms, and as much again for a busy test machine
+
+
+def _operated(fhir: FaultServer, scope: str) -> Request:
+    """Return a call for a patient 120 days after a fusion, whose scores are to be read."""
+    operation = procedure(subject={"reference": "Patient/p1"}, performedDateTime="2026-07-23")
+    operations = {"resourceType": "Bundle", "entry": [{"resource": operation}]}
+    request = _request(fhir, patient=PATIENT, procedures=operations)
+    request["fhirAuthorization"]["scope"] = scope
+    return {**request, "extension": {AS_OF_EXTENSION: "2026-11-20"}}
+
+
+def test_token_for_laboratory_results_does_not_make_pain_scores_missing(
+    client: FlaskClient, fhir: FaultServer
+) -> None:
+    """What the server left out because of the scope was not read; it is no missing score."""
+    others = "patient/Condition.rs patient/Procedure.rs patient/Device.rs patient/Patient.r"
+    whole = client.post(SERVICE, json=_operated(fhir, f"{others} patient/Observation.rs"))
+    assert _topics(whole) == ["DATAPAIN"]
+    filtered = client.post(
+        SERVICE, json=_operated(fhir, f"{others} patient/Observation.rs?category=laboratory")
+    )
+    assert _topics(filtered) == ["DATAREAD"]
+    assert "the access token may read only a part of it" in filtered.get_data(as_text=True)
+
+
+def _topics(answer: TestResponse) -> list[str]:
+    return [card["source"]["topic"]["code"] for card in answer.get_json()["cards"]]

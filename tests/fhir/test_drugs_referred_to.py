@@ -195,3 +195,18 @@ def test_more_prescriptions_than_a_patient_has_are_not_looked_at(
     orders = [prescription(name, f"Medication/{name}") for name in ("a", "b", "c")]
     read(gateway, knowing, knowledge, *orders)
     assert searched(knowing) == ["/fhir/Medication?_id=a,b&_count=200"]
+
+
+def test_operator_sees_in_the_metrics_that_a_token_may_not_read_drugs(
+    gateway: Gateway, knowing: FaultServer, knowledge: Knowledge
+) -> None:
+    """The prescriptions are unread because of another search than their own."""
+    order = prescription("a", "Medication/m-1.x")
+    read(gateway, knowing, knowledge, order)
+    knowing.behaviours["Medication"] = refused
+    read(gateway, knowing, knowledge, order)
+    counted = [total for total in gateway.metrics.totals() if total.key == "medications"]
+    assert [(total.base, total.outcome, total.reason) for total in counted] == [
+        (knowing.base, State.NOT_SUPPLIED, "the FHIR server refused access (403)"),
+        (knowing.base, State.SUPPLIED, None),
+    ]

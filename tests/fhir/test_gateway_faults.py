@@ -423,10 +423,13 @@ def test_sent_keys_are_not_asked_again(gateway: Gateway, server: FaultServer) ->
     assert answers[Key.SCORES].supply.state is State.EMPTY
 
 
-def test_next_page_of_a_sent_bundle_is_followed(gateway: Gateway, server: FaultServer) -> None:
-    """A prefetched first page is completed from the server."""
+@pytest.mark.parametrize("link", ["{base}/Procedure?page=2", "Procedure?page=2", "?page=2"])
+def test_next_page_of_a_sent_bundle_is_followed(
+    gateway: Gateway, server: FaultServer, link: str
+) -> None:
+    """A prefetched first page is completed from the server; its link may be relative."""
     server.behaviours["Procedure"] = sends(page(procedure(id="p2")))
-    first = page(procedure(), following=f"{server.base}/Procedure?page=2")
+    first = page(procedure(), following=link.format(base=server.base))
     sent = {"procedures": json.dumps(first).encode()}
     answers = gateway.answers(call(server, **sent), dev_profile(), deadline())
     assert len(answers[Key.PROCEDURES].resources) == 2

@@ -222,6 +222,16 @@ def test_pages_that_overlap_do_not_make_up_for_an_entry_that_never_came() -> Non
     assert joined_answer([*read, last]).supply.state is State.SUPPLIED
 
 
+def test_total_of_a_later_page_counts_too() -> None:
+    """A server that has not counted yet when it sends the first page says it with the second."""
+    pages = [bundle(ONE), bundle(OTHER, total=3)]
+    answer = joined_answer([read_page(Key.CONDITIONS, json.dumps(page).encode()) for page in pages])
+    assert (answer.supply.state, answer.supply.reason) == (
+        State.PARTIAL,
+        reasons.FEWER_THAN_TOTAL,
+    )
+
+
 def answered(response: object, resource: object = None) -> dict[str, Any]:
     """Return the answer to a batch of one search."""
     entry = {"response": response, **({"resource": resource} if resource else {})}

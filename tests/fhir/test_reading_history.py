@@ -692,6 +692,36 @@ def test_drug_that_was_never_ordered_is_no_fact(read: ReadChart, fields: dict[st
 
 
 @pytest.mark.parametrize(
+    "fields", [{"status": "current"}, {"status": ""}, {"status": None}, {"intent": "dispensed"}]
+)
+def test_drug_of_an_unknown_status_is_a_gap_that_is_said(
+    read: ReadChart, fields: dict[str, object]
+) -> None:
+    """Whether it is taken now cannot be told: an anticoagulant could be missed."""
+    chart = read(drug(**fields))
+    assert chart.drugs == ()
+    assert [entry.reason for entry in chart.set_aside] == [reasons.UNREADABLE]
+    assert chart.supply_of(Key.MEDICATION_REQUESTS).state is State.PARTIAL
+
+
+@pytest.mark.parametrize(
+    "fields", [{"status": "current"}, {"status": "cancelled"}, {"intent": "dispensed"}]
+)
+def test_drug_that_no_rule_reads_leaves_no_gap(read: ReadChart, fields: dict[str, object]) -> None:
+    """A blood pressure tablet of an unknown status is no loss."""
+    tablet = drug(medicationCodeableConcept=concept(RXNORM, "29046"), **fields)
+    assert read(tablet).supply_of(Key.MEDICATION_REQUESTS).state is State.SUPPLIED
+
+
+@pytest.mark.parametrize("status", ["unknown", "ended", "on-hold", "stopped", "completed"])
+def test_drug_that_is_not_taken_now_leaves_no_gap(read: ReadChart, status: str) -> None:
+    """The words of FHIR, of R5 too, say that it is over or rests."""
+    chart = read(drug(status=status))
+    assert [fact.status for fact in chart.drugs] == [status]
+    assert chart.supply_of(Key.MEDICATION_REQUESTS).state is State.SUPPLIED
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         {"reportedBoolean": True},

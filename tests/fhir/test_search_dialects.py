@@ -58,6 +58,27 @@ def test_searches_by_post_put_nothing_of_the_patient_into_a_url(
     assert all(form["patient"] == ["anna"] for form in forms)
 
 
+@pytest.mark.parametrize("link", ["Procedure?page=2", "?page=2", "{base}/Procedure?page=2"])
+def test_next_page_of_a_search_by_post_is_found_by_a_relative_link_too(
+    gateway: Gateway, server: FaultServer, link: str
+) -> None:
+    """The second operation is on a page below the type, not below ``_search``."""
+    first = page(procedure(), following=link.format(base=server.base))
+    pages = {
+        ("POST", "/fhir/Procedure/_search"): sends(first),
+        ("GET", "/fhir/Procedure?page=2"): sends(page(procedure(id="p2"))),
+    }
+
+    def behaviour(handler: Handler) -> None:
+        asked = (handler.command, handler.path)
+        pages.get(asked, fault_server.status(404))(handler)
+
+    server.behaviours["Procedure"] = behaviour
+    answers = gateway.answers(call(server), client(searches_by_post=True), deadline())
+    answer = answers[Key.PROCEDURES]
+    assert (answer.supply.state, len(answer.resources)) == (State.SUPPLIED, 2)
+
+
 def batch_server(
     server: FaultServer, *, drops: int = 0, outcomes: Mapping[str, object] = NO_OUTCOMES
 ) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -24,7 +25,7 @@ from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.gateway import Gateway
 from cds_service.fhir.queries import TYPES
-from cds_service.trust.profile import dev_profile
+from cds_service.trust.profile import ClientProfile, dev_profile
 from tests.everything_written import ACCESS_TOKEN
 from tests.fhir import fault_server
 from tests.fhir.chart_parts import PATIENT
@@ -105,7 +106,7 @@ def test_server_nobody_vouches_for_gets_no_token(
     secure(OWN_ADDRESS)
     state, reason = patient(gateway, server, None)
     assert (state, server.seen) == (State.NOT_SUPPLIED, [])
-    assert reason in {reasons.SERVER_UNREACHABLE, reasons.SERVER_PAUSED}
+    assert reason in {reasons.SERVER_NOT_TRUSTED, reasons.SERVER_PAUSED}
 
 
 def test_environment_vouches_for_nobody(
@@ -125,7 +126,33 @@ def test_certificate_of_another_server_gets_no_token(
     """The authority is known, but the certificate is another server's."""
     state, reason = patient(gateway, server, secure(ANOTHER_NAME))
     assert (state, server.seen) == (State.NOT_SUPPLIED, [])
-    assert reason in {reasons.SERVER_UNREACHABLE, reasons.SERVER_PAUSED}
+    assert reason in {reasons.SERVER_NOT_TRUSTED, reasons.SERVER_PAUSED}
+
+
+@pytest.mark.parametrize(
+    ("leads_to", "reason"),
+    [("127.0.0.1", reasons.SERVER_ADDRESS_REFUSED), (None, reasons.SERVER_NAME_UNKNOWN)],
+)
+def test_operator_reads_why_no_connection_came_about(
+    gateway: Gateway,
+    server: FaultServer,
+    monkeypatch: pytest.MonkeyPatch,
+    leads_to: str | None,
+    reason: str,
+) -> None:
+    """A private address that is not listed as such, and a name nobody knows, are told apart."""
+    look_up = socket.getaddrinfo
+
+    def looked_up(_host: str, *rest: Any, **more: Any) -> Any:  # noqa: ANN401 - as in the library
+        if leads_to is None:
+            raise socket.gaierror
+        return look_up(leads_to, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    base = f"https://ehr.example:{server.server_address[1]}/fhir"
+    client = ClientProfile(id="hospital", fhir_bases=(base,))
+    supply = gateway.answers(call(base), client, deadline(2))[Key.PATIENT].supply
+    assert (supply.reason, server.seen) == (reason, [])
 
 
 def test_authority_whose_file_is_gone_is_a_gap_and_no_failure(

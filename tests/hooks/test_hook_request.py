@@ -56,6 +56,7 @@ def test_whole_request_is_read_field_by_field() -> None:
     assert request.encounter_id == "456"
     assert request.fhir_server == "https://ehr.example.org/fhir"
     assert request.access_token == "zqcan-secret-token"
+    assert request.scope == "patient/*.read"
     assert request.as_of is None
 
 

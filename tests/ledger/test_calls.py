@@ -8,6 +8,7 @@ from copy import deepcopy
 import pytest
 
 from cds_service.catalogue.orders import read_order_catalogue
+from cds_service.fhir import reasons
 from cds_service.knowledge.model import Knowledge
 from cds_service.ledger.recording import showings_of
 from cds_service.ledger.tables import CALL, SHOWING
@@ -84,7 +85,7 @@ def test_outcome_says_how_each_kind_of_call_ended(clinic: Clinic) -> None:
         ("insufficient data", 412, None),
         ("error", 400, "RequestError"),
     ]
-    assert list(json.loads(clinic.rows(CALL)[4]["unread"])) == ["procedures"]
+    assert json.loads(clinic.rows(CALL)[4]["unread"]) == {"procedures": reasons.NOT_SENT}
 
 
 def test_patient_is_the_same_hash_at_every_opening_and_another_for_another_client(

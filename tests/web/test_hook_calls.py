@@ -224,6 +224,21 @@ def test_required_data_that_cannot_be_had_is_412_naming_the_key(
     assert issue["expression"] == ["prefetch.procedures"]
 
 
+def test_log_says_why_required_data_could_not_be_had(
+    client: FlaskClient, rooms: SmallRooms, body: dict[str, Any], log: io.StringIO
+) -> None:
+    """EHRs show no body of a 412; who looks for the call in the log reads the cause there."""
+    why = "the FHIR server refused access (403)"
+    rooms.fault = DataNotAvailableError("It is missing.", keys=("procedures",), reason=why)
+    assert client.post(SERVICE, json=body).status_code == 412
+    [line] = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert (line["event"], line["path"], line["reason"]) == (
+        "refused",
+        "$.prefetch.procedures",
+        why,
+    )
+
+
 def test_unexpected_fault_is_one_fixed_sentence_and_a_log_line_without_content(
     client: FlaskClient, rooms: SmallRooms, body: dict[str, Any], log: io.StringIO
 ) -> None:
