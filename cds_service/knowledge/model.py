@@ -62,6 +62,11 @@ SYSTEM_ALIASES: Mapping[str, str] = {
 """Other spellings of the same systems that charts carry."""
 
 
+def words_to_fill(text: str) -> frozenset[str]:
+    """Return the names of the words that a rule fills into *text*; thresholds are none of them."""
+    return frozenset(match["name"] for match in PLACEHOLDER.finditer(text) if not match["kind"])
+
+
 class Fires(Enum):
     """Is the boundary itself in or out?  ``EXACTLY`` marks a number used in a sum, not compared."""
 
