@@ -16,6 +16,7 @@ from cds_service.knowledge.loading import cards_folder, load_knowledge
 from cds_service.knowledge.model import Fires, Knowledge
 
 WORKUP_DAY = "thresholds/workup-day.yaml"
+CONTENT = ("templates", "thresholds", "value-sets", "orders", "phenotypes")
 MISTAKES = {
     "a key written twice": (
         "thresholds/workup-day.yaml",
@@ -340,6 +341,22 @@ def test_keys_that_are_missing_are_named_once_and_all(tmp_path: Path) -> None:
         "site/thresholds/workup-day.yaml, line 1: the keys unit_shown, fires, values, reviewed are "
         "missing. Add them."
     )
+
+
+@pytest.mark.parametrize("folder", CONTENT)
+def test_content_is_reviewed_only_when_every_file_is_signed(cards: Path, folder: str) -> None:
+    """Signed words do not make a number that nobody has signed a reviewed one."""
+    signed = (
+        'status: active\nreviewed: {by: "A. Name, MD", date: "2026-02-01", again_by: "2027-02-01"}'
+    )
+    files = [file for each in CONTENT for file in (cards / each).glob("*.yaml")]
+    drafts = {file: file.read_text(encoding="utf-8") for file in files}
+    for file, text in drafts.items():
+        file.write_text(text.replace("status: draft\nreviewed: null", signed), encoding="utf-8")
+    assert not load_knowledge(cards).is_unreviewed
+    draft = next(file for file in files if file.parent.name == folder)
+    draft.write_text(drafts[draft], encoding="utf-8")
+    assert load_knowledge(cards).is_unreviewed
 
 
 def test_site_may_switch_a_card_off_with_two_lines(tmp_path: Path, knowledge: Knowledge) -> None:
