@@ -1,6 +1,7 @@
 """What does a site's file mean beside ours of the same name, and where would it mislead the rules?
 
-The rules count in our units, and read our numbers from one side; cards need each of our texts.
+The rules count in our units and read our numbers from one side; cards need each of our texts, and
+their row, which says how urgent they are.
 Asked after the schemas, so every key that they require is there.
 """
 
@@ -49,6 +50,8 @@ def _of_number(ours: Mapping[str, Any], site: Mapping[str, Any]) -> Iterator[str
 
 
 def _of_card(ours: Mapping[str, Any], site: Mapping[str, Any]) -> Iterator[str]:
+    if site["row"] != ours["row"]:
+        yield f"row: the decision table has this card in row {ours['row']}. Write {ours['row']}."
     for part in _PARTS:
         for name, text in ours[part].items():
             if name not in site[part]:

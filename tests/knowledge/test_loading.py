@@ -323,6 +323,16 @@ def test_card_of_a_site_has_all_words_its_rule_asks_for(
         load_knowledge(site_overrides=site)
 
 
+def test_site_may_not_move_a_card_to_another_row(tmp_path: Path) -> None:
+    """Cauda equina in the row of smoking could be set aside for half a year."""
+    moved = _ours("templates/rf-ces.yaml").replace("\nrow: 1\n", "\nrow: 33\n")
+    site = _site(tmp_path, "templates/rf-ces.yaml", moved)
+    other = _ours("templates/smoke.yaml").replace("\nrow: 33\n", "\nrow: 1\n")
+    (site / "templates" / "smoke.yaml").write_text(other, encoding="utf-8")
+    with pytest.raises(KnowledgeError, match="the decision table has this card in row 1"):
+        load_knowledge(site_overrides=site)
+
+
 def test_misspelt_word_in_braces_of_a_text_is_refused(cards: Path) -> None:
     """The clinician who changes a sentence hears of it at once, not a patient's doctor later."""
     file = cards / "templates" / "img-mri-nr.yaml"
