@@ -100,7 +100,7 @@ def create_app(  # noqa: PLR0913 - what a service depends on
     """
     config = config if config is not None else config_source(settings)
     knowledge = knowledge if knowledge is not None else load_content(config.current())
-    is_unreviewed = is_content_unreviewed(knowledge)
+    is_unreviewed = knowledge.is_unreviewed
     config.require(partial(check_config, knowledge=knowledge))
     ledger = open_ledger(settings, config, knowledge, clock, monotonic)
     watch = Watching(settings, config, knowledge, ledger)
@@ -204,11 +204,6 @@ def load_content(config: Config) -> Knowledge:
     return knowledge
 
 
-def is_content_unreviewed(knowledge: Knowledge) -> bool:
-    """Whether any card in use is not signed by a clinician."""
-    return any(card.status != "active" for card in knowledge.cards.values() if card.is_enabled)
-
-
 def check_config(config: Config, knowledge: Knowledge) -> None:
     """Refuse a configuration that does not fit the clinical content or what is installed.
 
@@ -217,7 +212,7 @@ def check_config(config: Config, knowledge: Knowledge) -> None:
             list or code map names a concept that is not in ``cards/``, or traces are asked for
             and their packages are not installed.
     """
-    refuse_unreviewed_content(config, is_unreviewed=is_content_unreviewed(knowledge))
+    refuse_unreviewed_content(config, is_unreviewed=knowledge.is_unreviewed)
     if config.figures.otlp_endpoint is not None:
         require_packages()
     for client in config.clients:

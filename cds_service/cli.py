@@ -25,7 +25,6 @@ from cds_service.app import (
     config_source,
     create_app,
     create_serving_app,
-    is_content_unreviewed,
     load_content,
     place_of_ledger,
     system_now,
@@ -277,7 +276,7 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
         client_id="command-line",
         public_base_url=Settings().address,
         identity_key=DEVELOPMENT_IDENTITY_KEY,
-        is_unreviewed=is_content_unreviewed(knowledge),
+        is_unreviewed=knowledge.is_unreviewed,
     )
     cards = render_cards(assessment, knowledge, options, CardContext(patient_id=patient_id))
     if output == "json":

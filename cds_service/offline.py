@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 
 from msgspec.structs import replace
@@ -89,7 +90,7 @@ class BundleFile:
 
 def _page_of(content: bytes) -> Page:
     try:
-        page = read_page(Key.PROCEDURES, with_whole_characters(content))
+        page = read_page(Key.PROCEDURES, with_whole_characters(content.removeprefix(BOM_UTF8)))
     except (UnicodeDecodeError, RecursionError):
         page = Page(problem=reasons.NOT_FHIR_JSON)
     if page.problem == reasons.NOT_FHIR_JSON:

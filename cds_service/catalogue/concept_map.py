@@ -18,10 +18,13 @@ _NOT_THE_SAME = frozenset({"unmatched", "disjoint", "not-related-to"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """What a ConceptMap brought: entries, and how many of its source codes are no order of ours."""
+    """What a ConceptMap brought: entries, and those of its source codes that are no order of ours.
+
+    Of several entries for one order the first is the one to recommend.
+    """
 
     entries: tuple[OrderEntry, ...]
-    skipped: int
+    skipped: tuple[str, ...]
 
 
 def read_concept_map(content: bytes, knowledge: Knowledge) -> Imported:
@@ -32,22 +35,22 @@ def read_concept_map(content: bytes, knowledge: Knowledge) -> Imported:
             code or display, or nothing fits.
     """
     concepts = _concepts(knowledge)
-    entries: list[OrderEntry] = []
-    skipped = 0
+    unique: dict[tuple[str, str, str], OrderEntry] = {}
+    skipped: list[str] = []
     for place, source, target_system, element in _elements(_document(content)):
         code = _text(element, "code")
         concept = concepts.get((source, code)) or concepts.get(("", code))
         if concept is None:
-            skipped += 1
-        else:
-            entries.extend(_entries(place, concept, target_system, element))
-    unique = {(entry.concept, entry.system, entry.code): entry for entry in reversed(entries)}
+            skipped.append(f"{source}|{code}")
+            continue
+        for entry in _entries(place, concept, target_system, element):
+            unique.setdefault((entry.concept, entry.system, entry.code), entry)
     if not unique:
         raise SettingsError(
             "The ConceptMap maps none of our orders. Its source codes must be our order ids "
             "('cds-service orders template' lists them) or the standard codes of our orders."
         )
-    return Imported(entries=tuple(reversed(unique.values())), skipped=skipped)
+    return Imported(entries=tuple(unique.values()), skipped=tuple(skipped))
 
 
 def _concepts(knowledge: Knowledge) -> Mapping[tuple[str, str], str]:

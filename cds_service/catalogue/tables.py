@@ -19,6 +19,8 @@ LARGEST_FILE = 4_194_304
 
 _SYSTEM = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}:[^\s|,;$\\{}<>\"]{1,240}")
 _LONGEST_CODE = 128
+_SHORTENED = re.compile(r"\d(\.\d+)?E\+\d\d")
+"""A long number as a spreadsheet program shows and saves it: 4.1E+10."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,8 @@ def check_code(row: Row) -> tuple[str, str]:
     """Return system and code of *row*.
 
     Raises:
-        SettingsError: The system is no URI, or the code has blanks or signs a search cannot carry.
+        SettingsError: The system is no URI, or the code has blanks or signs a search cannot carry,
+            or is a number that a spreadsheet program has shortened.
     """
     system, code = row.cells["system"], row.cells["code"]
     if not _SYSTEM.fullmatch(system):
@@ -80,6 +83,12 @@ def check_code(row: Row) -> tuple[str, str]:
             "code",
             "a code is at most 128 letters, digits and . _ : / # + = ~ - without blanks.",
             "Write the code itself, not its name.",
+        )
+    if _SHORTENED.fullmatch(code):
+        raise row.fault(
+            "code",
+            "a spreadsheet program has shortened this number, and its last digits are lost.",
+            "Give the column the format Text, write the code again, and save the file.",
         )
     return system, code
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import msgspec
@@ -107,14 +109,26 @@ def _print_codes(
 def _files(charts: Iterable[Path]) -> Iterator[Path]:
     for path in charts:
         if path.is_dir():
-            yield from (p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
+            for folder, _, names in os.walk(path, onerror=_refuse_unreadable):
+                found = (Path(folder, name) for name in names)
+                yield from (each for each in found if each.suffix in _SUFFIXES and each.is_file())
         else:
             yield path
 
 
+def _refuse_unreadable(error: OSError) -> NoReturn:
+    """Refuse to count without a file or folder that cannot be read: numbers would be too low."""
+    raise RequestError(
+        f"{error.filename}: this cannot be read ({error.strerror}). See that you may read it."
+    ) from None
+
+
 def _resources(path: Path) -> Iterator[Mapping[str, object]]:
     """Yield the resources of one file: a Bundle, a resource, or one of either on each line."""
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes().removeprefix(BOM_UTF8)
+    except OSError as error:
+        _refuse_unreadable(error)
     texts = content.splitlines() if path.suffix in {".ndjson", ".jsonl"} else [content]
     for number, text in enumerate(texts, 1):
         if not text.strip():

@@ -74,7 +74,9 @@ def ledger_prune(**options: str | None) -> None:
     click.echo("Deleting ...", err=True)
     try:
         deleted = kept.prune()
-    except LedgerLostError:
+    except LedgerLostError as lost:
+        if isinstance(lost.__cause__, SettingsError):  # its tables are not those of this version
+            raise lost.__cause__ from None
         raise SettingsError(
             "The ledger cannot be written now: another program holds it, the disk is full, or the "
             "database does not answer. See that it can be written, and run this again."

@@ -20,6 +20,9 @@ from cds_service.commands.manners import clear_errors, examples
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import OrderTemplate
 
+_SHOWN = 20
+"""Codes named of those an import leaves out."""
+
 
 @click.group(
     short_help="A site's own order codes: check, import, list.",
@@ -81,7 +84,10 @@ def import_(file: BinaryIO) -> None:
     found = read_concept_map(file.read(), load_knowledge())
     click.echo(catalogue_csv(found.entries), nl=False)
     if found.skipped:
-        click.echo(f"Left out: {found.skipped} codes that are no order of ours.", err=True)
+        click.echo(f"Left out: {len(found.skipped)} codes that are no order of ours.", err=True)
+        more = len(found.skipped) - _SHOWN
+        shown = [*found.skipped[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+        click.echo("\n".join(f"    {code}" for code in shown), err=True)
 
 
 def _words(order: OrderTemplate, catalogue: OrderCatalogue) -> list[str]:

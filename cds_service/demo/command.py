@@ -28,7 +28,6 @@ import requests
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from cds_service.app import is_content_unreviewed
 from cds_service.demo.ehr import DemoEhr
 from cds_service.demo.ehr_app import create_ehr
 from cds_service.demo.hook_client import EhrKey, Exchange, HookClient
@@ -297,7 +296,7 @@ def _greeting(demo: RunningDemo) -> str:
         first = f"Charts are read from {ehr.people.server}; nothing is written there."
         whom = "start here: the patients of that server"
         note = "Use it with test patients only"
-    if is_content_unreviewed(ehr.knowledge):
+    if ehr.knowledge.is_unreviewed:
         note += "; the clinical content is not yet clinically reviewed"
     return "\n".join(
         [

@@ -14,7 +14,6 @@ from uuid import UUID
 from flask import Blueprint, Flask, Response, abort, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from cds_service.app import is_content_unreviewed
 from cds_service.demo.broken import BREAKAGES, Bench
 from cds_service.demo.ehr import DemoEhr, NotShownError
 from cds_service.demo.fhir_server import FhirServer
@@ -43,7 +42,7 @@ CONTENT_SECURITY_POLICY = (
 def create_ehr(ehr: DemoEhr) -> Flask:
     """Return the test EHR with its FHIR server as one application."""
     app = Flask(__name__)
-    app.jinja_env.globals["is_unreviewed"] = is_content_unreviewed(ehr.knowledge)
+    app.jinja_env.globals["is_unreviewed"] = ehr.knowledge.is_unreviewed
     server = FhirServer(store=ehr.store, tokens=ehr.tokens, base_url=ehr.fhir_base)
     app.register_blueprint(server.blueprint(), url_prefix="/fhir")
     app.register_blueprint(_pages(ehr))

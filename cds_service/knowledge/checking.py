@@ -26,6 +26,7 @@ from cds_service.knowledge.model import (
     Match,
     Threshold,
     ValueSet,
+    words_to_fill,
 )
 
 LAST_ROW = 36
@@ -60,6 +61,24 @@ PLACEHOLDERS: Mapping[str, int] = {
 }
 """What may stand in a headline, with the most characters that ever fill it.  Lists are shortened
 to "and n more" by the service, so the longest single item counts."""
+_MORE_IN_TEXTS = frozenset(
+    {
+        "after",
+        "age",
+        "before",
+        "count",
+        "findings",
+        "flags",
+        "implant",
+        "interval",
+        "on",
+        "operated",
+        "signs",
+        "surgeries",
+        "types",
+    }
+)
+"""What may stand in texts and notes besides; they may be of any length."""
 
 DISJOINT: tuple[tuple[str, ...], ...] = (
     ("smoker", "ex-smoker", "never-smoker"),
@@ -85,9 +104,15 @@ TABLE_END = "<!-- end of cards -->"
 _CLAIM = re.compile(r"\bS[0-4]-\d\d\b")
 
 
-def problems(knowledge: Knowledge, *, code_thresholds: Collection[str] | None = None) -> list[str]:
+def problems(
+    knowledge: Knowledge,
+    *,
+    code_thresholds: Collection[str] | None = None,
+    has_site: bool = False,
+) -> list[str]:
     """Return what does not fit together, each with file and what to do; nothing means all is well.
 
+    With *has_site* some files are a site's, which need not rest on our claims.
     *code_thresholds* are the thresholds the rules read; when given, thresholds that neither a rule
     nor a card uses are named, and names the rules use that do not exist.
     """
@@ -97,8 +122,9 @@ def problems(knowledge: Knowledge, *, code_thresholds: Collection[str] | None = 
         *_card_problems(knowledge),
         *_row_problems(knowledge),
         *_phenotype_problems(knowledge),
-        *_claim_problems(knowledge),
     ]
+    if not has_site:
+        found += _claim_problems(knowledge)
     if code_thresholds is not None:
         found += _threshold_use_problems(knowledge, code_thresholds)
     return found
@@ -179,6 +205,7 @@ def _card_problems(knowledge: Knowledge) -> Iterator[str]:
         yield from _unknown_claims(knowledge, name, card.claims)
         for variant, summary in card.summaries.items():
             yield from _summary_problems(knowledge, f"{name}, headline '{variant}'", summary)
+        yield from _text_problems(card, name)
 
 
 def _thresholds_in_texts(card: CardTemplate) -> list[str]:
@@ -186,6 +213,12 @@ def _thresholds_in_texts(card: CardTemplate) -> list[str]:
     return [
         match["name"] for text in texts for match in PLACEHOLDER.finditer(text) if match["kind"]
     ]
+
+
+def _text_problems(card: CardTemplate, name: str) -> Iterator[str]:
+    for block, text in (*card.texts.items(), *card.notes.items()):
+        for word in sorted(words_to_fill(text) - PLACEHOLDERS.keys() - _MORE_IN_TEXTS):
+            yield f"{name}, '{block}': nothing fills '{{{word}}}'. Correct its name."
 
 
 def _summary_problems(knowledge: Knowledge, name: str, summary: str) -> Iterator[str]:

@@ -128,7 +128,7 @@ def schema_problems(document: Document, schema_path: Path) -> list[str]:
         _validator(schema_path).iter_errors(document.content),
         key=lambda error: [str(part) for part in error.absolute_path],
     )
-    return [_problem(document, error) for error in errors]
+    return list(dict.fromkeys(_problem(document, error) for error in errors))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +169,9 @@ def _line_in(document: Document, error: ValidationError) -> int:
 
 def _say_missing(fault: _Fault) -> str:
     missing = [key for key in fault.wanted if key not in fault.found]
-    return f"the key '{missing[0]}' is missing. Add it."
+    if len(missing) == 1:
+        return f"the key '{missing[0]}' is missing. Add it."
+    return f"the keys {', '.join(missing)} are missing. Add them."
 
 
 def _say_unknown_key(fault: _Fault) -> str:

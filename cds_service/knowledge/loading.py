@@ -19,6 +19,7 @@ from cds_service.knowledge.documents import Document, read_document, schema_prob
 from cds_service.knowledge.drugs import FILE as DRUGS
 from cds_service.knowledge.drugs import read_drugs
 from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.site_files import content_over, misfits
 
 _SCHEMA_OF_FOLDER = {
     "thresholds": "threshold",
@@ -39,27 +40,31 @@ def load_knowledge(root: Path | None = None, *, site_overrides: Path | None = No
 
     *site_overrides* is a folder of the same layout; its files replace the threshold, value set,
     card or order of the same id, and its ``sources.yaml`` adds sources.  A card may be just
-    ``{id, enabled}``.
+    ``{id, enabled}``; before the first day of a site's number ours counts.
 
     Raises:
         KnowledgeError: Something in the files is wrong; the text lists every fault found.
     """
     folder = root if root is not None else cards_folder()
-    documents = _read_folder(folder)
-    files = [("cards", document) for document in documents.values()]
+    ours = documents = _read_folder(folder)
+    files = [("cards", document) for document in ours.values()]
     schemas = folder / "schemas"
-    if site_overrides is not None:
-        site = _read_site(site_overrides)
-        files += [("site", document) for document in site.values()]
-        documents = _replaced(documents, site)
+    site = _read_site(site_overrides) if site_overrides is not None else {}
+    files += [("site", document) for document in site.values()]
+    documents = _replaced(ours, site)
     missing = [f"cards/{name}.yaml" for name in _SINGLE_FILES if f"{name}.yaml" not in documents]
     _refuse([f"{name}: this file is missing. Put it back." for name in sorted(missing)])
-    _refuse([fault for each in documents.values() for fault in _faults(each, schemas)])
-    contents = {key: document.content for key, document in documents.items()}
+    replaced = [ours[key] for key in site]
+    _refuse(
+        [fault for each in (*documents.values(), *replaced) for fault in _faults(each, schemas)]
+    )
+    _refuse([fault for key in site for fault in misfits(ours[key], documents[key])])
+    contents = {key: content_over(ours[key], document) for key, document in documents.items()}
     drugs = _drugs(folder)
     files.append(("cards", drugs))
     knowledge = build_knowledge(contents, read_drugs(drugs), _digest(files))
-    _refuse([_placed(problem, documents) for problem in problems(knowledge)])
+    found = problems(knowledge, has_site=bool(site))
+    _refuse([_placed(problem, documents) for problem in found])
     return knowledge
 
 

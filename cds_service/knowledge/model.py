@@ -18,6 +18,8 @@ from typing import TypeVar, cast
 T = TypeVar("T")
 
 _MOST_REMEMBERED = 1000
+_SIGNED = "active"
+"""The status of a file that clinicians agreed to use."""
 
 SUMMARY_MOST = 139
 """CDS Hooks wants headlines of fewer than 140 characters."""
@@ -60,6 +62,11 @@ SYSTEM_ALIASES: Mapping[str, str] = {
     "urn:oid:2.16.840.1.113883.6.88": "RxNorm",
 }
 """Other spellings of the same systems that charts carry."""
+
+
+def words_to_fill(text: str) -> frozenset[str]:
+    """Return the names of the words that a rule fills into *text*; thresholds are none of them."""
+    return frozenset(match["name"] for match in PLACEHOLDER.finditer(text) if not match["kind"])
 
 
 class Fires(Enum):
@@ -334,6 +341,14 @@ class Knowledge:
                 self._remembered.clear()
             self._remembered[name] = found
         return cast("T", found)
+
+    @property
+    def is_unreviewed(self) -> bool:
+        """Whether a card in use, a number, value set, order or explanation is not signed yet."""
+        others = (self.thresholds, self.value_sets, self.orders, self.phenotypes)
+        return any(
+            card.status != _SIGNED for card in self.cards.values() if card.is_enabled
+        ) or any(each.status != _SIGNED for part in others for each in part.values())
 
     def said(self, phrase: str, **words: object) -> str:
         """Return *phrase* of ``cards/phrases.yaml`` with *words* in their places, as they are."""

@@ -90,7 +90,9 @@ def register_pages(
 
     @app.get("/")
     def landing() -> str:
-        return render_template("landing.html", knowledge=knowledge, is_reviewed=_is_reviewed(cards))
+        return render_template(
+            "landing.html", knowledge=knowledge, is_reviewed=not knowledge.is_unreviewed
+        )
 
     @app.get("/guidance/", strict_slashes=False)
     def guidance() -> str:
@@ -99,7 +101,7 @@ def register_pages(
             cards=cards,
             knowledge=knowledge,
             indicator_words=_INDICATOR_WORDS,
-            is_reviewed=_is_reviewed(cards),
+            is_reviewed=not knowledge.is_unreviewed,
         )
 
     @app.get("/guidance/<card_id>")
@@ -111,10 +113,6 @@ def register_pages(
         return render_template(
             "card.html", card=card, knowledge=knowledge, may_link=may_link, **words.of_card(card)
         )
-
-
-def _is_reviewed(cards: list[CardTemplate]) -> bool:
-    return all(card.status == "active" for card in cards if card.is_enabled)
 
 
 class _GuidanceWords:

@@ -43,13 +43,29 @@ def test_standard_codes_find_our_orders(knowledge: Knowledge) -> None:
         ),
         knowledge,
     )
-    assert found.skipped == 1
+    assert found.skipped == ("http://loinc.org|8302-2",)
     assert [(e.concept, e.code, e.instructions) for e in found.entries] == [
         ("mri-lumbar-without-and-with-contrast", "41001", "Screening form first."),
         ("crp", "52001", ""),
     ]
     again = read_order_catalogue("o", catalogue_csv(found.entries).encode())
     assert [e.code for e in again.entries] == ["41001", "52001"]
+
+
+def test_first_entry_for_an_order_stays_the_recommended_one(knowledge: Knowledge) -> None:
+    """A hospital that maps LOINC and CPT names its main scanner twice; the clinician gets it."""
+    places = [{"code": code, "display": code, "equivalence": "equal"} for code in ("MAIN", "NORTH")]
+    system = "urn:oid:2.999.1"
+    groups = [
+        {"source": source, "target": system, "element": [{"code": code, "target": found}]}
+        for source, code, found in (
+            ("http://loinc.org", "24967-2", places),
+            ("http://www.ama-assn.org/go/cpt", "72158", places[:1]),
+        )
+    ]
+    content = json.dumps({"resourceType": "ConceptMap", "group": groups}).encode()
+    found = read_concept_map(content, knowledge)
+    assert [entry.code for entry in found.entries] == ["MAIN", "NORTH"]
 
 
 def test_our_own_ids_work_with_any_source_system(knowledge: Knowledge) -> None:

@@ -128,6 +128,16 @@ def test_evaluation_reads_standard_input(chart: Callable[[str], Path]) -> None:
     assert "[critical]" in piped.stdout
 
 
+def test_evaluation_reads_a_file_with_a_byte_order_mark(chart: Callable[[str], Path]) -> None:
+    """An export that a Windows program saved is answered as the same without the mark."""
+    text = chart("no-relief").read_text(encoding="utf-8")
+    plain, marked = (
+        run("evaluate", "--as-of", "2026-03-01", "-", sent=each) for each in (text, f"\ufeff{text}")
+    )
+    assert marked.exit_code == 0
+    assert marked.stdout == plain.stdout
+
+
 def test_evaluation_takes_what_is_missing_as_unknown_when_the_file_is_partial(
     chart: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -95,9 +96,23 @@ def test_concept_map_becomes_a_list(tmp_path: Path) -> None:
         "concept,system,code,display,instructions",
         f"mri-lumbar-without-and-with-contrast,{PREFERENCE},7,LOCAL,",
     ]
-    assert result.stderr == "Left out: 1 codes that are no order of ours.\n"
+    left_out = "Left out: 1 codes that are no order of ours.\n    http://loinc.org|8302-2\n"
+    assert result.stderr == left_out
     path.write_text("{}")
     assert run("orders", "import", path).exit_code == 2
+
+
+def test_import_names_the_first_of_many_codes_it_left_out(tmp_path: Path) -> None:
+    """The analyst finds a misspelt code; a whole catalogue does not fill the screen."""
+    target = [{"code": "7", "display": "LOCAL", "equivalence": "equal"}]
+    codes = ("24967-2", *(f"{n}-0" for n in range(1000, 1025)))
+    elements = [{"code": code, "target": target} for code in codes]
+    group = {"source": "http://loinc.org", "target": PREFERENCE, "element": elements}
+    path = tmp_path / "map.json"
+    path.write_text(json.dumps({"resourceType": "ConceptMap", "group": [group]}))
+    lines = run("orders", "import", path).stderr.splitlines()
+    assert lines[0] == "Left out: 25 codes that are no order of ours."
+    assert lines[20:] == ["    http://loinc.org|1019-0", "    and 5 more"]
 
 
 def test_queries_are_printed_as_the_client_needs_them(lakeside: Path) -> None:
@@ -190,6 +205,39 @@ def test_file_that_is_not_json_is_named_with_its_line(lakeside: Path, tmp_path: 
     assert result.exit_code == 1
     assert "broken.ndjson, line 2: this is not JSON." in result.stderr
     assert CANARY not in result.output
+
+
+@pytest.mark.parametrize("place", ["one.json", "more"])
+def test_chart_that_cannot_be_read_is_named(
+    lakeside: Path, charts: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it the counts would be too low, and nobody told; root reads all, so it is feigned."""
+    read, look = Path.read_bytes, os.scandir
+
+    def no_file(path: Path) -> bytes:
+        if path.name == place:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    def no_folder(folder: str) -> object:
+        if os.fspath(folder).endswith(place):
+            raise PermissionError(13, "Permission denied", os.fspath(folder))
+        return look(folder)
+
+    monkeypatch.setattr(Path, "read_bytes", no_file)
+    monkeypatch.setattr(os, "scandir", no_folder)
+    result = run("codes", "check", "--config", lakeside, "--client", "lakeside", charts)
+    assert result.exit_code == 1
+    assert f"{place}: this cannot be read (Permission denied)." in result.stderr
+
+
+def test_chart_with_a_byte_order_mark_is_read(lakeside: Path, tmp_path: Path) -> None:
+    """Windows programs write one; the same chart without it counts the same."""
+    path = tmp_path / "chart.json"
+    row = coded("Observation", "urn:oid:2.999.7.1", "100530")
+    path.write_text(json.dumps(row), encoding="utf-8-sig")
+    result = run("codes", "check", "--config", lakeside, "--client", "lakeside", path)
+    assert "100530  -> saddle-sensation" in result.stdout
 
 
 def test_bad_mapping_stops_the_check_with_its_line(lakeside: Path, charts: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from datetime import date
 from decimal import Decimal
@@ -12,8 +13,10 @@ import pytest
 
 from cds_service.errors import KnowledgeError
 from cds_service.knowledge.loading import cards_folder, load_knowledge
-from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.model import Fires, Knowledge
 
+WORKUP_DAY = "thresholds/workup-day.yaml"
+CONTENT = ("templates", "thresholds", "value-sets", "orders", "phenotypes")
 MISTAKES = {
     "a key written twice": (
         "thresholds/workup-day.yaml",
@@ -252,6 +255,118 @@ def test_site_may_replace_a_number(tmp_path: Path, knowledge: Knowledge) -> None
     theirs = load_knowledge(site_overrides=site)
     assert theirs.thresholds["workup-day"].value_on(date(2026, 1, 1)).value == Decimal(84)
     assert theirs.digest != knowledge.digest
+
+
+def _ours(place: str) -> str:
+    return (cards_folder() / place).read_text(encoding="utf-8")
+
+
+def test_site_need_not_cite_our_claims(tmp_path: Path) -> None:
+    """A hospital that cites its own board, not our claims, gets its number."""
+    text = re.sub("locator: .*", "locator: Spine board, 12 May 2026", _ours(WORKUP_DAY))
+    theirs = load_knowledge(site_overrides=_site(tmp_path, WORKUP_DAY, text))
+    assert theirs.thresholds["workup-day"].values[0].locator == "Spine board, 12 May 2026"
+
+
+def test_before_the_first_day_of_a_sites_number_ours_counts(tmp_path: Path) -> None:
+    """A number that the site writes for next year alone does not decide about today's patient."""
+    text = _ours(WORKUP_DAY).replace("2000-01-01", "2027-01-01").replace("value: 90", "value: 84")
+    theirs = load_knowledge(site_overrides=_site(tmp_path, WORKUP_DAY, text))
+    days = (date(2026, 12, 31), date(2027, 1, 1))
+    number = theirs.thresholds["workup-day"]
+    assert [number.value_on(day).value for day in days] == [Decimal(90), Decimal(84)]
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "fault"),
+    [
+        (WORKUP_DAY, ("unit: d\n", "unit: wk\n"), "rules count this number in 'd', not in 'wk'"),
+        (
+            "thresholds/fever-temperature.yaml",
+            ("unit: Cel\n", 'unit: "[degF]"\n'),
+            r"Write the number in 'Cel'",
+        ),
+        (WORKUP_DAY, ("at_or_above", "below"), "ours is 'at_or_above'. Write above or at_or_above"),
+    ],
+)
+def test_site_may_not_turn_or_rescale_a_number(
+    tmp_path: Path, place: str, change: tuple[str, str], fault: str
+) -> None:
+    """Fever from 100.4 degrees Fahrenheit would be compared with degrees Celsius: never a fever."""
+    site = _site(tmp_path, place, _ours(place).replace(*change))
+    with pytest.raises(KnowledgeError, match=fault):
+        load_knowledge(site_overrides=site)
+
+
+def test_site_may_move_the_boundary_of_a_number(tmp_path: Path) -> None:
+    """The site decides whether the patient on day 90 itself is worked up."""
+    site = _site(tmp_path, WORKUP_DAY, _ours(WORKUP_DAY).replace("at_or_above", "above"))
+    assert load_knowledge(site_overrides=site).thresholds["workup-day"].fires is Fires.ABOVE
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (("{measure} now", "{measur} now"), r"nothing fills '\{measur\}'"),
+        (("{measure} now", "{score} now"), r"texts, 'why': nothing fills '\{score\}'. Ours has: '"),
+        (("  worsening-bloods:", "  worsened-bloods:"), "summaries: 'worsening-bloods' is missing"),
+        (("  mri-not-adequate:", "  mri-inadequate:"), "notes: 'mri-not-adequate' is missing"),
+    ],
+)
+def test_card_of_a_site_has_all_words_its_rule_asks_for(
+    tmp_path: Path, change: tuple[str, str], fault: str
+) -> None:
+    """Else a patient's card has no words, or the headline of another course."""
+    place = "templates/img-mri-nr.yaml"
+    site = _site(tmp_path, place, _ours(place).replace(*change))
+    with pytest.raises(KnowledgeError, match=fault):
+        load_knowledge(site_overrides=site)
+
+
+def test_site_may_not_move_a_card_to_another_row(tmp_path: Path) -> None:
+    """Cauda equina in the row of smoking could be set aside for half a year."""
+    moved = _ours("templates/rf-ces.yaml").replace("\nrow: 1\n", "\nrow: 33\n")
+    site = _site(tmp_path, "templates/rf-ces.yaml", moved)
+    other = _ours("templates/smoke.yaml").replace("\nrow: 33\n", "\nrow: 1\n")
+    (site / "templates" / "smoke.yaml").write_text(other, encoding="utf-8")
+    with pytest.raises(KnowledgeError, match="the decision table has this card in row 1"):
+        load_knowledge(site_overrides=site)
+
+
+def test_misspelt_word_in_braces_of_a_text_is_refused(cards: Path) -> None:
+    """The clinician who changes a sentence hears of it at once, not a patient's doctor later."""
+    file = cards / "templates" / "img-mri-nr.yaml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("{measure} now", "{measur} now"), encoding="utf-8")
+    with pytest.raises(KnowledgeError, match=r"img-mri-nr.yaml, 'why': nothing fills '\{measur\}'"):
+        load_knowledge(cards)
+
+
+def test_keys_that_are_missing_are_named_once_and_all(tmp_path: Path) -> None:
+    """One sentence for one gap, not the first key as often as keys are missing."""
+    site = _site(tmp_path, WORKUP_DAY, "id: workup-day\ntitle: T\nunit: d\nstatus: draft\n")
+    with pytest.raises(KnowledgeError) as refusal:
+        load_knowledge(site_overrides=site)
+    assert str(refusal.value) == (
+        "site/thresholds/workup-day.yaml, line 1: the keys unit_shown, fires, values, reviewed are "
+        "missing. Add them."
+    )
+
+
+@pytest.mark.parametrize("folder", CONTENT)
+def test_content_is_reviewed_only_when_every_file_is_signed(cards: Path, folder: str) -> None:
+    """Signed words do not make a number that nobody has signed a reviewed one."""
+    signed = (
+        'status: active\nreviewed: {by: "A. Name, MD", date: "2026-02-01", again_by: "2027-02-01"}'
+    )
+    files = [file for each in CONTENT for file in (cards / each).glob("*.yaml")]
+    drafts = {file: file.read_text(encoding="utf-8") for file in files}
+    for file, text in drafts.items():
+        file.write_text(text.replace("status: draft\nreviewed: null", signed), encoding="utf-8")
+    assert not load_knowledge(cards).is_unreviewed
+    draft = next(file for file in files if file.parent.name == folder)
+    draft.write_text(drafts[draft], encoding="utf-8")
+    assert load_knowledge(cards).is_unreviewed
 
 
 def test_site_may_switch_a_card_off_with_two_lines(tmp_path: Path, knowledge: Knowledge) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
+from contextlib import closing
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -19,7 +21,7 @@ from cds_service.cli import main
 from cds_service.errors import SettingsError
 from cds_service.ledger import migrating
 from cds_service.ledger.migrating import HEAD, migrate
-from cds_service.ledger.place import AT_LEISURE, LedgerPlace, ledger_place
+from cds_service.ledger.place import AT_LEISURE, FILE_NAME, LedgerPlace, ledger_place
 from cds_service.ledger.tables import CALL, FEEDBACK, METADATA, SHOWING, SNOOZE
 from cds_service.trust.config_ledger import LedgerSettings
 from cds_service.trust.demo_profile import generate_demo_config
@@ -205,6 +207,17 @@ def test_pruning_where_no_ledger_is_says_so_and_makes_none(tmp_path: Path) -> No
     assert pruned.exit_code == 2
     assert "there is no ledger here" in pruned.output
     assert not folder.exists()
+
+
+def test_pruning_a_ledger_of_a_newer_version_says_so(tmp_path: Path) -> None:
+    """Whoever went back to the old version does not look for a full disk."""
+    migrate(LedgerPlace(file=tmp_path / FILE_NAME))
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as file, file:
+        file.execute("UPDATE alembic_version SET version_num = '9999'")
+    pruned = CliRunner().invoke(main, ["ledger", "prune", "--state-dir", str(tmp_path)])
+    assert pruned.exit_code == 2
+    assert "a newer version of this service made its tables" in pruned.output
+    assert "disk is full" not in pruned.output
 
 
 def test_migration_of_a_database_that_does_not_answer_ends_with_a_sentence(tmp_path: Path) -> None:
