@@ -193,8 +193,6 @@ def _fibrosis(case: Case, findings: Findings) -> list[Point]:
         and not _is_abrupt(case)
     )
     imaged = any("arachnoiditis" in report.conclusions for report in case.chart.reports)
-    if not window and not imaged:
-        return []
     several = case.limits.met("surgeries-several", case.operation.surgery_count)
     return [("scar-window", window), ("imaging", imaged), ("several-operations", several)]
 

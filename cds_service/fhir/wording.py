@@ -21,8 +21,12 @@ _NEXT_LEVEL = re.compile(
 )
 """A level without its L that follows another: the second one of "L4-5, 5-1"."""
 _LEVEL_STEP = re.compile(r"(S1|L?[1-5])", re.IGNORECASE)
-_LUMBAR = re.compile(r"\b(?:lumbar|lumbal|lumbo-?sacral|thoraco-?lumbar|lumbo\w*)\b", re.IGNORECASE)
-_OTHER_SPINE = re.compile(r"\b(?:cervical|cervico\w*|thoracic|dorsal spine|neck)\b", re.IGNORECASE)
+_LUMBAR = re.compile(
+    r"\b(?:lumbar|lumbal|lumbo-?sacral|thoraco-?lumbar|lumbo\w*|l/?s?[ -]spine)\b", re.IGNORECASE
+)
+_OTHER_SPINE = re.compile(
+    r"\b(?:cervical|cervico\w*|thoracic|dorsal spine|neck|[ct][ -]spine)\b", re.IGNORECASE
+)
 _SPINE = re.compile(
     r"\b(?:spine|spinal|spondyl\w*|vertebra\w*|intervertebral|lumb\w+|thoraco-?lumbar|"
     r"sacroiliac|sacro-iliac|si joint|epidural|laminectomy|disc space|diskitis|discitis)\b",

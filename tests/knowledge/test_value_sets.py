@@ -97,6 +97,7 @@ MUST_MEAN = [
     ("infection-sign", ICD, "T81.40XA T81.40XD T81.41XA T81.41XD T81.49XA T81.49XD"),
     ("infection-sign", SCT, "58126003 33910007"),
     ("wound-problem", SCT, "225553008 22247000"),
+    ("wound-problem", ICD, "T81.31 T81.31XA T81.31XD"),
     ("postoperative-fever", ICD, "R50.82"),
     ("postoperative-fever", SCT, "386661006"),
     ("haematoma-spinal", ICD, "G97.51 G97.52 G97.61 G97.62"),
@@ -291,6 +292,7 @@ MUST_NEED = [
     ("motor-weakness", SCT, "26544005 713514005", Needs.LEG_SITE),
     ("sacroiliac-pain", ICD, "M53.3", Needs.SPINE_TEXT),
     ("vertebral-fracture", ICD, "M84.48XA M84.48XD", Needs.SPINE_TEXT),
+    ("wound-problem", ICD, "T81.30 T81.30XA T81.30XD", Needs.SPINE_TEXT),
     ("infection-spinal-if-text-or-early", ICD, "T84.60XA T84.69XA", Needs.SPINE_TEXT),
 ]
 
