@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cds_service.errors import OverloadedError
+from cds_service.trust import replay
 from cds_service.trust.replay import ReplayStore
 
 NOW = 1_770_000_000
@@ -189,6 +190,25 @@ def test_locked_store_counts_as_lost_for_a_moment(tmp_path: Path) -> None:
     assert not claim(store, "during")
     holder.execute("ROLLBACK")
     holder.close()
+
+
+def test_processes_that_make_the_file_together_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the first start one worker finds the file half made by another, and loses nothing."""
+    monkeypatch.setattr(replay, "_BUSY_TIMEOUT_SECONDS", 30)
+    other = sqlite3.connect(
+        tmp_path / "used-tokens.sqlite3", isolation_level=None, check_same_thread=False
+    )
+    other.execute("BEGIN IMMEDIATE")
+    store = ReplayStore(tmp_path)
+    done = threading.Timer(0.1, other.execute, ["COMMIT"])
+    done.start()
+    assert claim(store)
+    done.join()
+    other.close()
+    assert not store.is_lost
+    assert not claim(ReplayStore(tmp_path))
 
 
 def test_replaced_file_is_noticed(tmp_path: Path) -> None:
