@@ -205,6 +205,7 @@ def test_accepted_suggestion_holds_the_card_until_the_order_is_there(clinic: Cli
     card = card_of(clinic.open(), SCAN)
     clinic.accept(card)
     assert SCAN not in clinic.shown()
+    assert SCAN not in clinic.shown(), "nor at the next opening"
     chart = chart_of("no-relief")
     order = card["suggestions"][0]["actions"][0]["resource"]
     placed = {**order, "id": "o1", "status": "active", "authoredOn": "2026-03-01"}

@@ -135,6 +135,22 @@ def test_expired_tokens_are_removed(tmp_path: Path) -> None:
     rows.close()
 
 
+def test_more_tokens_than_a_process_can_hold_are_refused_for_the_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory has an end: further tokens wait until old ones have expired; a replay stays refused."""
+    monkeypatch.setattr(replay, "_MOST_REMEMBERED", 2)
+    moment = [0.0]
+    store = ReplayStore(tmp_path, monotonic=lambda: moment[0])
+    assert claim(store, "a")
+    assert claim(store, "b")
+    with pytest.raises(OverloadedError):
+        claim(store, "c")
+    assert not claim(store, "a")
+    moment[0] += 60
+    assert claim(store, "c", now=NOW + 101)
+
+
 def test_store_holds_no_text_of_a_token(tmp_path: Path) -> None:
     """What lies on the disk does not repeat issuer or jti."""
     store = ReplayStore(tmp_path)
@@ -162,7 +178,10 @@ def test_lost_store_is_replaced_by_memory_when_configured(tmp_path: Path) -> Non
     assert not claim(store, "before")
     assert not claim(store, "during")
     (tmp_path / "used-tokens.sqlite3").unlink()
-    moment[0] += 5
+    moment[0] += 4.9
+    assert claim(store, "sooner")
+    assert store.is_lost, "the disk is tried every five seconds only"
+    moment[0] += 0.1
     assert claim(store, "later")
     assert not store.is_lost
     assert not claim(ReplayStore(tmp_path), "during")
