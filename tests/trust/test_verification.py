@@ -68,6 +68,7 @@ CLAIM_FAULTS = {
     "exp true": {"exp": True},
     "exp a list": {"exp": [NOW + 300]},
     "exp before iat": {"exp": NOW - 1},
+    "no life at all": {"exp": NOW},
     "exp negative": {"exp": -1},
     "exp without end": {"exp": 10**30},
     "iat missing": {"iat": None},
