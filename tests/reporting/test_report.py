@@ -55,6 +55,7 @@ def test_calls_and_opens_are_those_the_caller_made(report: Report, fortnight: Fo
     assert value(report, "calls") == kept.calls.total()
     assert value(report, "errors") == kept.errors
     assert value(report, "opens") == kept.calls.total() - kept.errors
+    assert value(report, "opens-with-card") == kept.opens_with_card
     for client, count in kept.calls.items():
         assert line(report, "clients", client).now["calls"] == count
 
