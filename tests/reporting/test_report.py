@@ -313,6 +313,7 @@ def test_comments_are_left_out_unless_asked_for(report: Report) -> None:
     assert "not my patient" in as_page(report, with_comments=True)
     assert "not my patient" in as_json(report, with_comments=True)
     assert "not my patient" not in as_csv(report)
+    assert report.comments.themes["May be another patient"]
 
 
 @pytest.mark.parametrize(
