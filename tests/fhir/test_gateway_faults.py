@@ -251,6 +251,15 @@ def test_part_that_is_sent_unasked_is_used_and_another_is_not_asked_for(
     assert not server.asked("AllergyIntolerance")
 
 
+def test_patient_who_is_no_part_of_the_list_sent_is_asked_for(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """An EHR that searches for the patient and finds nobody leaves the reading to us."""
+    sent = json.dumps(page(total=0)).encode()
+    answers = gateway.answers(call(server, patient=sent), dev_profile(), deadline())
+    assert len(answers[Key.PATIENT].resources) == 1
+
+
 def test_pages_are_followed_to_the_end(gateway: Gateway, server: FaultServer) -> None:
     """All pages of all searches are read, filters kept by the server or not."""
 
