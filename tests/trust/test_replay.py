@@ -138,7 +138,7 @@ def test_expired_tokens_are_removed(tmp_path: Path) -> None:
 def test_more_tokens_than_a_process_can_hold_are_refused_for_the_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory has an end: further tokens wait until old ones have expired; a replay stays refused."""
+    """Memory has an end: new tokens wait until old ones have expired; a replay stays refused."""
     monkeypatch.setattr(replay, "_MOST_REMEMBERED", 2)
     moment = [0.0]
     store = ReplayStore(tmp_path, monotonic=lambda: moment[0])
