@@ -146,7 +146,9 @@ class ReplayStore:
             check_same_thread=False,  # self._lock lets one thread in at a time
         )
         self._connection = connection
-        connection.execute("PRAGMA journal_mode = WAL")
+        with contextlib.suppress(sqlite3.OperationalError):
+            # "Locked", and SQLite does not wait here: another process is just doing the same.
+            connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(_SCHEMA)
         self._owner = self._seen()

@@ -92,6 +92,21 @@ def test_demonstration_may_not_listen_anywhere_but_on_this_machine(config: Path,
     assert load_settings({"config": str(config), "host": "::1"}, {}).host == "::1"
 
 
+def test_service_with_clients_of_its_own_may_be_reached_from_the_network(tmp_path: Path) -> None:
+    """A hospital in production listens where its EHR calls from."""
+    path = tmp_path / "cds.toml"
+    path.write_text(
+        f"""
+        [service]
+        public_base_url = "https://cds.hospital.example"
+        identity_key = "{"ab" * 32}"
+        accept_unreviewed_content = true
+        """,
+        encoding="utf-8",
+    )
+    assert load_settings({"config": str(path), "host": "0.0.0.0"}, {}).host == "0.0.0.0"
+
+
 @pytest.mark.parametrize("name", ["file", "file/below"])
 def test_state_folder_that_can_never_be_is_refused(tmp_path: Path, name: str) -> None:
     """A file in the place of the folder is told before anything listens, with what to do."""

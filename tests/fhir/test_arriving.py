@@ -37,6 +37,9 @@ WHOLE = {
     "in chunks with extensions and a trailer": OK
     + CHUNKED
     + b"\r\n5;a=b\r\n%b\r\n%X\r\n%b\r\n0\r\nX-Sum: 1\r\n\r\n" % (BODY[:5], len(BODY) - 5, BODY[5:]),
+    "in chunks, the last of one empty line": OK
+    + CHUNKED
+    + b"\r\n%x\r\n%b\r\n1\r\n\n\r\n0\r\n\r\n" % (len(BODY), BODY),
     "in a chunk that looks like the last": OK
     + CHUNKED
     + b"\r\n%x\r\n%b0\r\n\r\n\r\n0\r\n\r\n" % (len(BODY) + 5, BODY),

@@ -240,6 +240,26 @@ def test_refusal_is_not_repeated(gateway: Gateway, server: FaultServer, code: in
     assert len(server.asked("Condition")) == 1
 
 
+def test_part_that_is_sent_unasked_is_used_and_another_is_not_asked_for(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """An EHR that sends encounters to a site that did not wish for them is not sending in vain."""
+    sent = json.dumps(page({"resourceType": "Encounter", "id": "e1"})).encode()
+    answers = gateway.answers(call(server, encounters=sent), dev_profile(), deadline())
+    assert len(answers[Key.ENCOUNTERS].resources) == 1
+    assert set(answers) == {*Key.DEFAULT, Key.ENCOUNTERS}
+    assert not server.asked("AllergyIntolerance")
+
+
+def test_patient_who_is_no_part_of_the_list_sent_is_asked_for(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """An EHR that searches for the patient and finds nobody leaves the reading to us."""
+    sent = json.dumps(page(total=0)).encode()
+    answers = gateway.answers(call(server, patient=sent), dev_profile(), deadline())
+    assert len(answers[Key.PATIENT].resources) == 1
+
+
 def test_pages_are_followed_to_the_end(gateway: Gateway, server: FaultServer) -> None:
     """All pages of all searches are read, filters kept by the server or not."""
 

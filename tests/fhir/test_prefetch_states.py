@@ -298,6 +298,13 @@ def test_refused_part_leaves_the_other_part() -> None:
     assert answer.supply.reason == "the FHIR server refused access (403)"
 
 
+@pytest.mark.parametrize("relation", ["next", " Next", "NEXT"])
+def test_next_page_is_found_in_whatever_letters_it_is_named(relation: str) -> None:
+    """A server that writes "Next" has another page all the same."""
+    value = bundle(ONE, link=[{"relation": "self", "url": "u"}, {**NEXT[0], "relation": relation}])
+    assert read_page(Key.CONDITIONS, json.dumps(value).encode()).next_url == NEXT[0]["url"]
+
+
 def test_full_urls_lead_to_their_entries() -> None:
     """A urn:uuid of the Bundle leads to the type and id of its entry."""
     page = {"resourceType": "Bundle", "entry": [{"fullUrl": "urn:uuid:1", "resource": ONE}]}

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from cds_service.chart.supply import Key, State
+from cds_service.errors import RequestError
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.gateway import Gateway
@@ -82,3 +83,15 @@ def test_page_that_two_readers_could_read_differently_is_no_fhir(
     """A Bundle whose second list of entries is empty is not taken for an empty chart."""
     supply = pulled(knowledge, server, body)[Key.PROCEDURES].supply
     assert (supply.state, supply.reason) == (State.NOT_SUPPLIED, reasons.NOT_FHIR_JSON)
+
+
+def test_call_that_two_readers_could_read_differently_bothers_no_server(
+    knowledge: Knowledge, server: FaultServer
+) -> None:
+    """It is refused before anything else of the chart is asked for."""
+    gateway = Gateway(knowledge, time.monotonic)
+    doubtful = GOOD[:-1] + b', "entry": []}'
+    with pytest.raises(RequestError, match=r"\$\.prefetch\.procedures"):
+        gateway.answers(call(server, procedures=doubtful), dev_profile(), deadline())
+    gateway.close()
+    assert not server.seen

@@ -14,6 +14,7 @@ from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.batch import batch_parts
 from cds_service.fhir.gateway import Gateway
+from cds_service.fhir.http import FORM
 from cds_service.fhir.queries import observation_codes
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.dialect import search_form
@@ -51,6 +52,8 @@ def test_searches_by_post_put_nothing_of_the_patient_into_a_url(
     answers = gateway.answers(call(server), client(searches_by_post=True), deadline())
     assert answers[Key.PROCEDURES].supply.state is State.SUPPLIED
     assert [path for path, _ in server.seen if "anna" in path] == ["/fhir/Patient/anna"]
+    posted = [headers for path, headers in server.seen if path.endswith("/_search")]
+    assert {headers["Content-Type"] for headers in posted} == {FORM}
     forms = [parse_qs(body.decode()) for path, body in server.bodies if "Observation" in path]
     asked = [tuple(form["code"][0].split(",")) for form in forms]
     wanted = [observation_codes(knowledge, key) for key in (Key.SCORES, Key.FINDINGS)]

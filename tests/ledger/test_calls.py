@@ -10,6 +10,7 @@ import pytest
 from cds_service.catalogue.orders import read_order_catalogue
 from cds_service.fhir import reasons
 from cds_service.knowledge.model import Knowledge
+from cds_service.ledger.calls import first_id
 from cds_service.ledger.recording import showings_of
 from cds_service.ledger.tables import CALL, SHOWING
 from cds_service.rendering.cards import CardContext, CardOptions, render
@@ -125,6 +126,8 @@ def test_ids_ascend_with_time_and_do_not_repeat(clinic: Clinic) -> None:
     assert len(set(ids)) == 21
     last = max(clinic.rows(CALL), key=lambda row: row["received_at"])
     assert last["id"] == max(ids)
+    for row in clinic.rows(CALL):  # what is pruned and answered is found by the moment in the id
+        assert first_id(row["received_at"]) <= row["id"] < first_id(row["received_at"] + 1)
 
 
 def test_ledger_goes_on_where_the_last_process_stopped(new_clinic: MakeClinic) -> None:

@@ -113,12 +113,18 @@ def test_override_holds_the_card_back_until_its_day_and_for_every_user(
 
 
 def test_held_back_card_is_in_the_ledger_with_its_reason(clinic: Clinic) -> None:
-    """The count knows every card that was held back, and the reasoning says why."""
+    """The count knows it, the reasoning says why, and the other cards keep their own orders."""
     clinic.override(card_of(clinic.open(), SCAN), "already-planned")
-    clinic.open()
+    cards = clinic.open()
     call = clinic.rows(CALL)[-1]
-    [held] = [r for r in clinic.rows(SHOWING) if r["call_id"] == call["id"] and r["card"] == SCAN]
-    assert (held["state"], held["why"]) == ("held back", "overridden")
+    rows = {r["card"]: r for r in clinic.rows(SHOWING) if r["call_id"] == call["id"]}
+    held = rows.pop(SCAN)
+    assert (held["state"], held["why"], held["suggestions"]) == ("held back", "overridden", None)
+    offered = {name: list(json.loads(row["suggestions"] or "{}")) for name, row in rows.items()}
+    assert any(offered.values())
+    for card in cards:
+        uuids = [each["uuid"] for each in card.get("suggestions", [])]
+        assert offered[card_id(card)] == uuids
     row = next(row for row in json.loads(call["reasoning"]) if row["card"] == SCAN)
     assert row["verdict"] == "met"
     assert row["held_by"] == "a user has set the card aside; it comes back later"
@@ -205,6 +211,7 @@ def test_accepted_suggestion_holds_the_card_until_the_order_is_there(clinic: Cli
     card = card_of(clinic.open(), SCAN)
     clinic.accept(card)
     assert SCAN not in clinic.shown()
+    assert SCAN not in clinic.shown(), "nor at the next opening"
     chart = chart_of("no-relief")
     order = card["suggestions"][0]["actions"][0]["resource"]
     placed = {**order, "id": "o1", "status": "active", "authoredOn": "2026-03-01"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from typing import cast
 
 from cds_service.evaluation.assessment import (
     Assessment,
@@ -84,6 +85,17 @@ def test_card_offers_alternatives_with_the_recommended_one_first(
     assert isinstance(suggestions, list)
     assert [s.get("isRecommended") for s in suggestions] == [True, None]
     assert suggestions[0]["label"] == "MRI lumbar spine without and with IV contrast"
+
+
+def test_orders_that_do_not_exclude_each_other_may_all_be_taken(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """Two scans of one work-up are both wanted: the EHR lets the user take both."""
+    both = replace(assessment.findings[0], is_either_or=False)
+    changed = replace(assessment, findings=(both,))
+    [card] = render_cards(changed, knowledge, options, context)
+    assert len(cast("list[object]", card["suggestions"])) == 2
+    assert card["selectionBehavior"] == "any"
 
 
 def test_selection_behavior_follows_the_client(

@@ -23,6 +23,7 @@ from cds_service.evaluation.case import Case
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.cards import CardContext, CardOptions, render_cards
 from cds_service.rendering.trace import render_text, trace_json
+from cds_service.values import FhirDate
 from tests.changing import replace
 
 
@@ -61,6 +62,26 @@ def test_detail_says_why_a_test_or_order_does_not_count(
     assert "The MRI of 2026-03-02 does not answer this" in detail
     assert "2026-01-05 (before surgery)" in detail
     assert "Reports of 2026-03-02 not read by this service" in detail
+
+
+def test_detail_tells_orders_that_count_and_those_that_do_not_latest_first(
+    case: Case, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """Who wonders whether something was ordered already reads it, whichever card it is."""
+    [old] = case.chart.orders
+    more = [
+        replace(old, reference=f"ServiceRequest/{name}", concepts=frozenset({concept}), authored=on)
+        for name, concept, on in (
+            ("older", "mri-lumbar", FhirDate.on(date(2025, 12, 1))),
+            ("old", "mri-lumbar", FhirDate.on(date(2026, 1, 5))),
+            ("now", "physiotherapy-order", FhirDate.on(date(2026, 6, 1))),
+        )
+    ]
+    assessed = assess(replace(case.chart, orders=tuple(more)), knowledge, case.as_of)
+    detail = str(render_cards(assessed, knowledge, options, context)[0]["detail"])
+    assert "- Ordered: physiotherapy 2026-06-01." in detail
+    not_counted = "lumbar MRI 2026-01-05 (before surgery), 2025-12-01 (before surgery)"
+    assert f"- Ordered, but does not count: {not_counted}." in detail
 
 
 def test_detail_asks_for_what_is_not_coded(detail: str) -> None:

@@ -45,6 +45,16 @@ def test_date_is_written_as_precisely_as_it_is_known(
     assert FhirDate(earliest=earliest, latest=latest).written == written
 
 
+def test_operation_dated_to_a_month_says_how_it_was_looked_at(knowledge: Knowledge) -> None:
+    """Who reads "120 days ago" beside a month learns that its first and last day both count."""
+    said = "The chart dates the operation only to a month or year"
+    chart = {**NO_RELIEF, "leg": {-30: 8, 115: 7}}
+    dated = answered_with(knowledge, chart)
+    assert said not in detail(dated, "IMG-MRI-NR")
+    to_a_month = answered_with(knowledge, {**chart, "operation date": "month"})
+    assert said in detail(to_a_month, "IMG-MRI-NR")
+
+
 @pytest.mark.parametrize(("date_of_second", "count"), [("unknown", 1), ("day", 0)])
 def test_operation_without_a_date_that_was_not_used_is_told(
     knowledge: Knowledge, date_of_second: str, count: int

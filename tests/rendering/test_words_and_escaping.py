@@ -67,6 +67,7 @@ def test_numbers_have_no_exponent_and_few_digits() -> None:
 def test_lists_take_the_first_and_count_the_rest() -> None:
     """A list that must fit names the first items and how many more there are."""
     assert WORDING.listed(["a"], 2) == "a"
+    assert WORDING.listed(["a", "b"], 2) == "a, b"
     assert WORDING.listed(["a", "b", "c"], None) == "a, b, c"
     assert WORDING.listed(["a", "b", "c"], 2) == "a, b and 1 more"
 

@@ -67,6 +67,7 @@ class Kept:
 
     calls: Counter[str] = field(default_factory=Counter)
     errors: int = 0
+    opens_with_card: int = 0
     shown: Counter[str] = field(default_factory=Counter)
     shown_to: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     silent: Counter[str] = field(default_factory=Counter)
@@ -167,10 +168,11 @@ class Simulation:
                 "reasoning": None,
             }
         )
-        for card in opened.cards:
-            self._write_card(opened, card, number, moment)
+        states = {self._write_card(opened, card, number, moment) for card in opened.cards}
+        kept.opens_with_card += "shown" in states
 
-    def _write_card(self, opened: Open, card: str, number: int, moment: int) -> None:
+    def _write_card(self, opened: Open, card: str, number: int, moment: int) -> str:
+        """Write one card; return what became of it."""
         state, why = "shown", None
         if opened.is_silent:
             state, why = "silent", "silent patient"
@@ -196,6 +198,7 @@ class Simulation:
         )
         if state == "shown" and self._random.random() < 0.6:
             self._answer(opened, card, number, moment)
+        return state
 
     def _answer(self, opened: Open, card: str, number: int, moment: int) -> None:
         """A user answers; one in ten changes their mind, one in fifty names no card."""

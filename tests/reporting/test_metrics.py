@@ -226,7 +226,9 @@ def test_token_of_the_metrics_does_not_open_the_explanations(
     assert client.get("/explain/x", headers=headers).status_code == 401
 
 
-@pytest.mark.parametrize("token", ["short", "with a blank " + "x" * 32, "ä" * 40, ""])
+@pytest.mark.parametrize(
+    "token", ["short", "with a blank " + "x" * 32, "ä" * 40, "two" * 20 + "\n" + "x" * 40, ""]
+)
 def test_token_that_can_be_guessed_stops_the_start(token: str, tmp_path: Path) -> None:
     """The fault is named with its place, and the token is not repeated."""
     path = tmp_path / "cds.toml"

@@ -55,6 +55,7 @@ def test_calls_and_opens_are_those_the_caller_made(report: Report, fortnight: Fo
     assert value(report, "calls") == kept.calls.total()
     assert value(report, "errors") == kept.errors
     assert value(report, "opens") == kept.calls.total() - kept.errors
+    assert value(report, "opens-with-card") == kept.opens_with_card
     for client, count in kept.calls.items():
         assert line(report, "clients", client).now["calls"] == count
 
@@ -312,6 +313,7 @@ def test_comments_are_left_out_unless_asked_for(report: Report) -> None:
     assert "not my patient" in as_page(report, with_comments=True)
     assert "not my patient" in as_json(report, with_comments=True)
     assert "not my patient" not in as_csv(report)
+    assert report.comments.themes["May be another patient"]
 
 
 @pytest.mark.parametrize(

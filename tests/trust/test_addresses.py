@@ -234,9 +234,11 @@ def test_loopback_is_recognised_by_name_and_address() -> None:
         "1.2.3.256",
         "a.0x1",
         "[::g]",
+        ".".join(["a" * 50] * 5),
+        "a.example/" + "a" * 2048,
     ],
 )
 def test_address_in_an_odd_spelling_is_no_base_url(host: str) -> None:
-    """Decimal, octal, hexadecimal and shortened addresses are refused, whatever is listed."""
+    """Decimal, octal, hexadecimal, shortened and endless ones are refused, whatever is listed."""
     with pytest.raises(AddressRefusedError):
         normalise_base(f"https://{host}/fhir")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cds_service.errors import OverloadedError
+from cds_service.trust import replay
 from cds_service.trust.replay import ReplayStore
 
 NOW = 1_770_000_000
@@ -23,7 +24,9 @@ def claim(store: ReplayStore, jti: str = "a", *, now: int = NOW, refuses: bool =
 
 
 def _claim_in_child(state_dir: str, results: multiprocessing.Queue[bool]) -> None:
-    results.put(claim(ReplayStore(Path(state_dir))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replay, "_BUSY_TIMEOUT_SECONDS", 30)  # a slow disk is no part of this
+        results.put(claim(ReplayStore(Path(state_dir))))
 
 
 def _claim_inherited(store: ReplayStore, jti: str, results: multiprocessing.Queue[bool]) -> None:
@@ -134,6 +137,22 @@ def test_expired_tokens_are_removed(tmp_path: Path) -> None:
     rows.close()
 
 
+def test_more_tokens_than_a_process_can_hold_are_refused_for_the_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory has an end: new tokens wait until old ones have expired; a replay stays refused."""
+    monkeypatch.setattr(replay, "_MOST_REMEMBERED", 2)
+    moment = [0.0]
+    store = ReplayStore(tmp_path, monotonic=lambda: moment[0])
+    assert claim(store, "a")
+    assert claim(store, "b")
+    with pytest.raises(OverloadedError):
+        claim(store, "c")
+    assert not claim(store, "a")
+    moment[0] += 60
+    assert claim(store, "c", now=NOW + 101)
+
+
 def test_store_holds_no_text_of_a_token(tmp_path: Path) -> None:
     """What lies on the disk does not repeat issuer or jti."""
     store = ReplayStore(tmp_path)
@@ -161,7 +180,10 @@ def test_lost_store_is_replaced_by_memory_when_configured(tmp_path: Path) -> Non
     assert not claim(store, "before")
     assert not claim(store, "during")
     (tmp_path / "used-tokens.sqlite3").unlink()
-    moment[0] += 5
+    moment[0] += 4.9
+    assert claim(store, "sooner")
+    assert store.is_lost, "the disk is tried every five seconds only"
+    moment[0] += 0.1
     assert claim(store, "later")
     assert not store.is_lost
     assert not claim(ReplayStore(tmp_path), "during")
@@ -189,6 +211,25 @@ def test_locked_store_counts_as_lost_for_a_moment(tmp_path: Path) -> None:
     assert not claim(store, "during")
     holder.execute("ROLLBACK")
     holder.close()
+
+
+def test_processes_that_make_the_file_together_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the first start one worker finds the file half made by another, and loses nothing."""
+    monkeypatch.setattr(replay, "_BUSY_TIMEOUT_SECONDS", 30)
+    other = sqlite3.connect(
+        tmp_path / "used-tokens.sqlite3", isolation_level=None, check_same_thread=False
+    )
+    other.execute("BEGIN IMMEDIATE")
+    store = ReplayStore(tmp_path)
+    done = threading.Timer(0.1, other.execute, ["COMMIT"])
+    done.start()
+    assert claim(store)
+    done.join()
+    other.close()
+    assert not store.is_lost
+    assert not claim(ReplayStore(tmp_path))
 
 
 def test_replaced_file_is_noticed(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from cds_service.errors import UnauthorizedError
 from cds_service.trust.config import Config, ServiceSettings
 from cds_service.trust.profile import ClientProfile
+from cds_service.trust.token import read_token
 from cds_service.trust.verification import Verifier
 from tests.trust.conftest import (
     BASE,
@@ -48,6 +49,13 @@ def test_token_of_a_known_ehr_is_accepted(service: Service, ehr: Ehr) -> None:
     assert service.accepts(ehr.sign()).id == "hospital"
 
 
+def test_token_that_was_read_is_in_no_printed_form(ehr: Ehr) -> None:
+    """An error report that prints what it finds repeats nothing of a token."""
+    token = read_token(ehr.sign())
+    assert token.claims["iss"] == ISSUER
+    assert repr(token) == "UnverifiedToken()"
+
+
 CLAIM_FAULTS = {
     "iss missing": {"iss": None},
     "iss of nobody we know": {"iss": "https://other.example"},
@@ -68,6 +76,7 @@ CLAIM_FAULTS = {
     "exp true": {"exp": True},
     "exp a list": {"exp": [NOW + 300]},
     "exp before iat": {"exp": NOW - 1},
+    "no life at all": {"exp": NOW},
     "exp negative": {"exp": -1},
     "exp without end": {"exp": 10**30},
     "iat missing": {"iat": None},

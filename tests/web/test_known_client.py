@@ -29,6 +29,7 @@ from cds_service.trust.demo_profile import (
     generate_demo_config,
 )
 from cds_service.web.headers import cors_of_unreadable
+from cds_service.web.refusing import refusal
 from tests.web.small_rooms import SERVICE, SmallRooms, issue_of
 
 URL = "http://127.0.0.1:8080"
@@ -257,6 +258,20 @@ def test_only_listed_web_origins_may_read_answers(
     assert listed.headers["Vary"] == "Origin"
     other = client.post(SERVICE, json=body, headers={"Origin": "https://ehr.example.evil.com"})
     assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_listed_web_page_may_read_that_there_is_no_room(make_ehr: Callable[..., Ehr]) -> None:
+    """What is refused before it is read names the origin like any other answer."""
+    app = make_ehr('cors_origins = ["https://ehr.example"]').client.application
+    allowed = b"Access-Control-Allow-Origin: https://ehr.example\r\n"
+    for lines, is_told in (
+        ("origin: https://ehr.example\r\n", True),
+        ("", False),
+        ("Origin: https://ehr.example.evil.com\r\n", False),
+        ("Origin: https://ehr.example\r\n" * 2, False),
+    ):
+        head = f"POST {SERVICE} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode()
+        assert (allowed in refusal(app, head)) is is_told
 
 
 def test_body_limit_of_the_site_is_kept(make_ehr: Callable[..., Ehr], body: dict[str, Any]) -> None:

@@ -64,6 +64,7 @@ def test_preflight_of_a_browser_is_answered_without_a_token(
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         assert answer.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
         assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST, OPTIONS"
+        assert int(answer.headers["Access-Control-Max-Age"]) > 0
         assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
