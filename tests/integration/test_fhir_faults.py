@@ -111,6 +111,7 @@ def test_fault_of_one_part_leaves_an_answer_that_names_it(
         is_disturbed=lambda seen: (
             is_late(seen)
             or (seen.status == 200 and seen.unread != unread)
+            or (seen.status == 412 and not fault.is_down)
             or was_not_asked(seen, fault)
         ),
     )
