@@ -97,6 +97,8 @@ def test_operation_is_known_however_its_code_is_spelt(
         {"bodySite": [concept(SNOMED, "122495006")], "reasonCode": [concept(ICD, "M48.061")]},
         {"code": concept(SNOMED, LAMINECTOMY, "Cervical laminectomy")},
         {"bodySite": [{"text": "neck"}], "reasonReference": [{"reference": "Condition/c1"}]},
+        {"bodySite": [{"text": "C-spine"}], "reasonCode": [concept(ICD, "M48.061")]},
+        {"bodySite": [{"text": "T spine"}], "reasonCode": [concept(ICD, "M48.061")]},
     ],
 )
 def test_generic_operation_elsewhere_or_nowhere_is_not_lumbar(
