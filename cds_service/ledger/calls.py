@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections import deque
 from contextlib import nullcontext, suppress
 from datetime import date, datetime
@@ -31,6 +32,8 @@ from cds_service.ledger.tables import CALL, SHOWING, SNOOZE
 from cds_service.turns import resting
 
 MOST_WAITING = 2_000
+_QUICK_CALL_SECONDS = 0.3
+"""A call that took less waits until then for others who write: its answer is not late yet."""
 _MOST_AT_ONCE = 200
 _COUNTER_BITS = 22
 _LOG = structlog.get_logger("cds_service.ledger")
@@ -108,18 +111,20 @@ class CallLedger:
             ended = [{"snooze": snooze} for snooze in ended_snoozes]
             self._waiting.append((_call_row(name, call), _showing_rows(name, call.showings), ended))
         with self._meanwhile():
-            self.write_waiting()
+            self.write_waiting(seconds=max(CALLS.seconds, _QUICK_CALL_SECONDS - call.total_ms / 1000))
 
-    def write_waiting(self, *, insists: bool = False) -> bool:
+    def write_waiting(self, *, insists: bool = False, seconds: float = CALLS.seconds) -> bool:
         """Commit calls that wait; return whether more are left that could be committed now.
 
         One batch at a time, so that no hook call pays for many that came before it.  With
-        *insists* a lost ledger is tried at once.
+        *insists* a lost ledger is tried at once.  For other writers this waits *seconds*.
         """
-        if not self._lock.acquire(timeout=CALLS.seconds):
+        ends_at = time.monotonic() + seconds
+        if not self._lock.acquire(timeout=seconds):
             return False
         try:
-            self._write_batch(_MOST_AT_ONCE, insists=insists)
+            left = ends_at - time.monotonic()
+            self._write_batch(_MOST_AT_ONCE, insists=insists, seconds=left)
         except LedgerLostError:
             return False
         finally:
@@ -186,16 +191,18 @@ class CallLedger:
         self._count(CallCounts(lost=lost))
         return lost
 
-    def _write_batch(self, most: int, *, insists: bool) -> None:
+    def _write_batch(self, most: int, *, insists: bool, seconds: float) -> None:
         batch = list(islice(self._waiting, most))
         if not batch:
             return
         try:
-            self.database.write_call(lambda quick: _write(quick, batch), insists=insists)
+            self.database.write_call(
+                lambda quick: _write(quick, batch), insists=insists, seconds=seconds
+            )
         except RowRefusedError:
             if len(batch) > 1:  # one of them is bad; the others are not lost with it
                 for _ in batch:
-                    self._write_batch(1, insists=insists)
+                    self._write_batch(1, insists=insists, seconds=seconds)
                 return
             self._count(CallCounts(lost=1))
             _LOG.error("calls_lost", calls=1)

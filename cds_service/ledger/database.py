@@ -100,10 +100,13 @@ class Database:
         """Whether the last attempt to read worked."""
         return not self._reading.is_lost
 
-    def write_call(self, work: QuickWork[Result], *, insists: bool = False) -> Result:
+    def write_call(
+        self, work: QuickWork[Result], *, insists: bool = False, seconds: float = CALLS.seconds
+    ) -> Result:
         """Do *work* in one transaction that is safe from the end of this process.
 
-        With *insists* a lost ledger is tried at once.
+        With *insists* a lost ledger is tried at once.  While another process writes to a SQLite
+        file this waits *seconds*.
 
         Raises:
             LedgerLostError: It could not be committed in time.
@@ -114,7 +117,9 @@ class Database:
             raise LedgerLostError  # who has just waited for it does not wait again
         begin = None if is_server else "BEGIN IMMEDIATE"
         return self._used(
-            self._writing, lambda engines: engines.calls.do(work, begin=begin), insists=insists
+            self._writing,
+            lambda engines: engines.calls.do(work, begin=begin, seconds=seconds),
+            insists=insists,
         )
 
     def prepare_calls(self, work: QuickWork[object]) -> None:

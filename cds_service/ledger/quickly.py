@@ -6,6 +6,8 @@ driver's own cursor runs the text.
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -23,6 +25,8 @@ Result = TypeVar("Result")
 _MOST_STATEMENTS = 64
 _ROW_REFUSED = ("22", "23")
 """How SQL's codes begin for values that cannot be stored and for broken constraints."""
+_MAIN_CODE = 0xFF
+"""The part of SQLite's error codes that says what is the matter; the rest says why."""
 
 
 class RowRefusedError(Exception):
@@ -81,8 +85,13 @@ class Connections:
         self._places = Semaphore(most)
         self._open: deque[PoolProxiedConnection] = deque()
 
-    def do(self, work: QuickWork[Result], *, begin: str | None = None) -> Result:
+    def do(
+        self, work: QuickWork[Result], *, begin: str | None = None, seconds: float = 0.0
+    ) -> Result:
         """Do *work* and commit; a connection on which anything failed is not used again.
+
+        Who says *begin* waits *seconds* for other writers, or as long as the connection does if
+        that is longer.
 
         Raises:
             RowRefusedError: The database takes no such row.
@@ -91,7 +100,7 @@ class Connections:
         if not self._places.acquire(timeout=self._seconds):
             raise TimeoutError
         try:
-            return self._do(work, begin)
+            return self._do(work, begin, seconds)
         finally:
             self._places.release()
 
@@ -107,13 +116,13 @@ class Connections:
         except IndexError:
             return self._engine.raw_connection()
 
-    def _do(self, work: QuickWork[Result], begin: str | None) -> Result:
+    def _do(self, work: QuickWork[Result], begin: str | None, seconds: float) -> Result:
         driver = self._engine.dialect.loaded_dbapi
         connection = self._connection()
         try:
             cursor = connection.cursor()
             if begin is not None:
-                cursor.execute(begin)
+                _begin(cursor, begin, time.monotonic() + seconds)
             result = work(Quick(cursor, self._engine.dialect))
             connection.commit()
         except BaseException as error:
@@ -129,6 +138,19 @@ class Connections:
         else:
             connection.close()
         return result
+
+
+def _begin(cursor: DBAPICursor, begin: str, ends_at: float) -> None:
+    """Begin to write; again and again until *ends_at* while another process writes."""
+    while True:
+        try:
+            cursor.execute(begin)
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & _MAIN_CODE == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() >= ends_at:
+                raise
+        else:
+            return
 
 
 @lru_cache(maxsize=_MOST_STATEMENTS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,12 +44,12 @@ class Breakable(Database):
         self.loses_the_answer = False
 
     def write_call(  # type: ignore[override] # one use of it
-        self, work: QuickWork[None], *, insists: bool = False
+        self, work: QuickWork[None], *, insists: bool = False, seconds: float = 0.0
     ) -> None:
         """Write, or fail as told."""
         if self.is_broken:
             raise LedgerLostError
-        super().write_call(work, insists=insists)
+        super().write_call(work, insists=insists, seconds=seconds)
         if self.loses_the_answer:
             raise LedgerLostError
 
@@ -188,6 +190,44 @@ def test_looking_for_the_ledger_counts_no_call_whose_cards_were_all_shown(
     assert ledger.counts.snoozes_unread == 1
 
 
+def test_quick_call_waits_for_another_process_that_writes_on_a_slow_disk(
+    database: Breakable,
+) -> None:
+    """Feedback is being committed elsewhere: the call is in the ledger before it is answered."""
+    ledger = CallLedger(database)
+    ledger.prepare()
+    with released_after(database.place, 0.15):
+        ledger.keep(CALL_RECORD)
+    assert ledger.waiting == 0
+    assert database.is_writable
+    assert len(rows(database.place, CALL)) == 1
+
+
+def test_late_call_does_not_wait_for_another_process(database: Breakable) -> None:
+    """The FHIR server took nearly half a second: the answer leaves, the call is written later."""
+    ledger = CallLedger(database)
+    ledger.prepare()
+    with released_after(database.place, 0.5):
+        ledger.keep(replace(CALL_RECORD, total_ms=450.0))
+        assert ledger.waiting == 1
+    ledger.write_waiting(insists=True)
+    assert len(rows(database.place, CALL)) == 1
+
+
+def test_ledger_that_stays_locked_holds_up_one_call_and_not_the_next(
+    database: Breakable,
+) -> None:
+    """Who finds it lost does not wait for it again within the same second."""
+    ledger = CallLedger(database)
+    ledger.prepare()
+    with locked(database.place):
+        ledger.keep(CALL_RECORD)
+        begun = time.monotonic()
+        ledger.keep(CALL_RECORD)
+        assert time.monotonic() - begun < 0.2
+    assert ledger.waiting == 2
+
+
 def test_calls_that_wait_are_written_when_the_service_ends(clinic: Clinic) -> None:
     """The ledger was locked until just now, and nobody calls again."""
     clinic.open()
@@ -210,6 +250,26 @@ def test_calls_that_are_lost_when_the_service_ends_are_said(
         clinic.ledger.close()
     assert {"event": "calls_lost", "log_level": "error", "calls": 3} in logs
     assert clinic.ledger.calls.counts.lost == 3
+
+
+@contextmanager
+def released_after(place: LedgerPlace, seconds: float) -> Iterator[None]:
+    """Hold the ledger's file for so long, as another process that writes."""
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with locked(place):
+            held.set()
+            over.wait(seconds)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(10)
+    try:
+        yield
+    finally:
+        over.set()
+        holder.join()
 
 
 @contextmanager
