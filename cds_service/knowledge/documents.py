@@ -20,10 +20,11 @@ from jsonschema import Draft7Validator, FormatChecker, ValidationError
 from cds_service.errors import KnowledgeError
 
 _TRUTH_WORDS = frozenset({"on", "off", "yes", "no", "y", "n", "true", "false", "null", "~"})
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""PyYAML's safe loader, by libyaml where PyYAML was built with it."""
 
 
-class _StrictLoader(_Base):  # type: ignore[misc]  # the fast loader exists only with libyaml
+class _StrictLoader(FastLoader):  # type: ignore[misc]  # a class only libyaml has
     """PyYAML's safe loader without its silent conversions."""
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012  # PyYAML's own class table

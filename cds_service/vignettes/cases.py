@@ -14,6 +14,7 @@ import yaml
 from jsonschema import Draft7Validator
 
 from cds_service.errors import VignetteError
+from cds_service.knowledge.documents import FastLoader
 from cds_service.knowledge.loading import cards_folder
 
 _SCHEMA_FILE = "vignette.schema.json"
@@ -46,11 +47,11 @@ class Vignette:
         return zlib.crc32(self.title.encode())
 
 
-class _StrictLoader(yaml.SafeLoader):
+class _StrictLoader(FastLoader):  # type: ignore[misc]  # a class only libyaml has
     """PyYAML's safe loader that refuses repeated keys; days may be keys, dates stay text."""
 
     # typing has no "override" before Python 3.12.
-    def construct_mapping(  # type: ignore[explicit-override]
+    def construct_mapping(
         self,
         node: yaml.MappingNode,
         deep: bool = False,  # noqa: ARG002, FBT001, FBT002 - signature of PyYAML
