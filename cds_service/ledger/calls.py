@@ -110,8 +110,9 @@ class CallLedger:
             name = first_id(call.received_at) + next(self._counter) % (1 << _COUNTER_BITS)
             ended = [{"snooze": snooze} for snooze in ended_snoozes]
             self._waiting.append((_call_row(name, call), _showing_rows(name, call.showings), ended))
+        left = _QUICK_CALL_SECONDS - call.total_ms / 1000
         with self._meanwhile():
-            self.write_waiting(seconds=max(CALLS.seconds, _QUICK_CALL_SECONDS - call.total_ms / 1000))
+            self.write_waiting(seconds=max(CALLS.seconds, left))
 
     def write_waiting(self, *, insists: bool = False, seconds: float = CALLS.seconds) -> bool:
         """Commit calls that wait; return whether more are left that could be committed now.

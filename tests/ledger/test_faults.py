@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,6 +46,25 @@ def until(is_so: Callable[[], bool], seconds: float = 10) -> bool:
     return True
 
 
+@dataclass
+class Acknowledged:
+    """What a service said it had, before it was killed."""
+
+    calls: set[str] = field(default_factory=set)
+    feedback: set[str] = field(default_factory=set)
+
+    def work(self, site: Site) -> None:
+        """Open charts and set cards aside until the service is gone."""
+        with contextlib.suppress(requests.RequestException):
+            while True:
+                call = fresh_call()
+                if site.post(call, ehr="north").status_code == 200:
+                    self.calls.add(call["hookInstance"])
+                item = override({"uuid": call["hookInstance"]}, now())
+                if site.feedback(item).status_code == 200:
+                    self.feedback.add(item["card"])
+
+
 def test_no_acknowledged_call_or_feedback_is_lost_when_the_service_is_killed(
     tmp_path: Path,
 ) -> None:
@@ -54,39 +74,29 @@ def test_no_acknowledged_call_or_feedback_is_lost_when_the_service_is_killed(
     that run waited in memory by design; they are not asked for.
     """
     site = make_site(tmp_path, workers=2)
-    answered: set[str] = set()
-    acknowledged: set[str] = set()
-    undisturbed: set[str] = set()
-
-    def work(ends_at: float) -> None:
-        while time.monotonic() < ends_at:
-            call = fresh_call()
-            try:
-                if site.post(call, ehr="north").status_code == 200:
-                    answered.add(call["hookInstance"])
-                item = override({"uuid": call["hookInstance"]}, now())
-                if site.feedback(item).status_code == 200:
-                    acknowledged.add(item["card"])
-            except requests.RequestException:
-                return
-
+    calls: set[str] = set()
+    feedback: set[str] = set()
     for _ in range(KILLS):
-        answered.clear()
-        with site.running() as running:
-            threads = [
-                threading.Thread(target=work, args=(time.monotonic() + 20,)) for _ in range(3)
-            ]
-            _start(threads)
-            before = len(acknowledged)
-            assert until(lambda before=before: len(acknowledged) > before + 20, 20)
-            site.kill()
-            _join(threads)
-        assert running.service is not None
-        if "ledger_lost" not in running.service.log.read_text():
-            undisturbed |= answered
-    assert undisturbed
-    assert undisturbed <= {row["hook_instance"] for row in rows(site.place, CALL)}
-    assert acknowledged <= {row["card_uuid"] for row in rows(site.place, FEEDBACK)}
+        told, log = _killed_at_work(site)
+        feedback |= told.feedback
+        if "ledger_lost" not in log:
+            calls |= told.calls
+    assert calls
+    assert calls <= {row["hook_instance"] for row in rows(site.place, CALL)}
+    assert feedback <= {row["card_uuid"] for row in rows(site.place, FEEDBACK)}
+
+
+def _killed_at_work(site: Site) -> tuple[Acknowledged, str]:
+    """Return what a service acknowledged before it was killed, and its log."""
+    told = Acknowledged()
+    with site.running() as running:
+        threads = [threading.Thread(target=told.work, args=(site,)) for _ in range(3)]
+        _start(threads)
+        assert until(lambda: len(told.feedback) > 20, 20)
+        site.kill()
+        _join(threads)
+    assert running.service is not None
+    return told, running.service.log.read_text()
 
 
 def _start(threads: list[threading.Thread]) -> None:
