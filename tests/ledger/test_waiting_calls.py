@@ -207,7 +207,7 @@ def test_late_call_does_not_wait_for_another_process(database: Breakable) -> Non
     """The FHIR server took nearly half a second: the answer leaves, the call is written later."""
     ledger = CallLedger(database)
     ledger.prepare()
-    with released_after(database.place, 0.5):
+    with released_after(database.place, 0.25):
         ledger.keep(replace(CALL_RECORD, total_ms=450.0))
         assert ledger.waiting == 1
     ledger.write_waiting(insists=True)
