@@ -171,10 +171,10 @@ def test_server_that_hangs_keeps_no_other_hospital_waiting(
     """A dozen calls wait for one server while a call to another is answered at once."""
     hanging = FaultServer()
     for kind in ("Patient", "Procedure", "Condition", "Device", "Observation", "ServiceRequest"):
-        hanging.behaviours[kind] = fault_server.slow(1.5)
+        hanging.behaviours[kind] = fault_server.slow(3.0)
 
     def waits(number: int) -> None:
-        gateway.answers(call(hanging), clients[number % 2], deadline(1))
+        gateway.answers(call(hanging), clients[number % 2], deadline(2.5))
 
     clients = [
         ClientProfile(
@@ -190,10 +190,10 @@ def test_server_that_hangs_keeps_no_other_hospital_waiting(
         thread.start()
     time.sleep(0.2)
     started = time.monotonic()
-    answers = gateway.answers(call(server), clients[0], deadline(0.7))
+    answers = gateway.answers(call(server), clients[0], deadline(2.5))
     took = time.monotonic() - started
     for thread in threads:
         thread.join()
     hanging.stop()
-    assert took < 0.5
+    assert took < 1.5
     assert not any(answer.supply.has_failed for answer in answers.values())

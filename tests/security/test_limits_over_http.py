@@ -30,11 +30,11 @@ MANY_AT_ONCE = 20
 
 @contextmanager
 def _with_slow_fhir_server(folder: Path, limits: str) -> Iterator[tuple[Service, Ehr, str]]:
-    """Run a service with these *limits* whose FHIR server takes a second for every answer."""
+    """Run a service with these *limits* whose FHIR server takes two seconds for every answer."""
     port = free_port()
 
     def slowly(_path: str, _headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
-        time.sleep(1)
+        time.sleep(2)
         return 404, {}, b""
 
     with listening(slowly) as (fhir_port, _):
@@ -70,7 +70,7 @@ def _without_prefetch(fhir: str) -> dict[str, Any]:
 
 
 def test_many_calls_wait_for_their_fhir_server_side_by_side(tmp_path: Path) -> None:
-    """Twenty at once, a second each: nobody has to stand in the line behind them."""
+    """Twenty at once, two seconds each: nobody has to stand in the line behind them."""
     with (
         _with_slow_fhir_server(tmp_path, "threads = 32") as (service, ehr, fhir),
         ThreadPoolExecutor(MANY_AT_ONCE) as pool,
@@ -91,7 +91,7 @@ def test_call_too_many_gets_503_with_retry_after_and_health_still_answers(
         time.sleep(0.3)
         started = time.monotonic()
         assert service.talk(b"GET /health/live HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 200")
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 1.2
         answers = [call.result() for call in calls]
     codes = sorted(answer.status_code for answer in answers)
     assert codes == [412, 412, 503, 503, 503, 503]
@@ -112,7 +112,7 @@ def test_call_that_would_wait_too_long_is_told_at_once(
         time.sleep(0.35)
         started = time.monotonic()
         assert service.post(ehr.token(), body).status_code == 503
-        assert time.monotonic() - started < 0.3
+        assert time.monotonic() - started < 1.2
         assert [call.result().status_code for call in before].count(503) == 1
 
 

@@ -273,7 +273,7 @@ def test_invented_kids_do_not_fill_the_service_while_the_key_server_is_slow(
     assert set(refused) == {"enough calls wait for a key set that is being fetched"}
     started = time.monotonic()
     assert key_sets.find(CLIENT, "a") is not None
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize(("places", "most"), [(30, 15), (2, 1), (1, 1)])
