@@ -12,12 +12,15 @@ pytest.importorskip(
     "playwright.sync_api", reason="the package playwright is not installed (make install)"
 )
 
+from playwright.sync_api import expect
+
 from tests.browser.running import CHROMIUM, Site, running_browser, running_site
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 MOST_SECONDS = 15
+expect.set_options(timeout=MOST_SECONDS * 1000)
 
 
 @pytest.fixture(scope="session")

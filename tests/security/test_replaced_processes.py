@@ -219,7 +219,7 @@ def test_service_that_stops_refuses_new_connections_at_once(site: Site) -> None:
         silent.sendall(b"GET ")
         time.sleep(0.5)
         site.service.process.terminate()
-        _wait_until(lambda: _is_refused(site.service), seconds=2)
+        _wait_until(lambda: _is_refused(site.service), seconds=4)
         assert site.service.process.poll() is None
 
 
