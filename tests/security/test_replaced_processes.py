@@ -17,7 +17,7 @@ import requests
 from cds_service.hooks.request import AS_OF_EXTENSION
 from tests.security.lab import Ehr, Service, free_port, hook_body, running_service
 
-REPLACED_SECONDS = 15
+REPLACED_SECONDS = 40
 BEGINNING_SECONDS = 3.0
 SLOW_PROGRAM = f"""
 import time
