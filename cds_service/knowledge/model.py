@@ -162,6 +162,8 @@ class Code:
     match: Match = Match.EXACT
     needs: Needs = Needs.NOTHING
     is_enabled: bool = True
+    names: tuple[str, ...] = ()
+    """What a drug is called elsewhere, for sites that recognise drugs by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
