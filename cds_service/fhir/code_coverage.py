@@ -84,6 +84,7 @@ class Coverage:
         if not codings:
             self.text_only[kind] += 1
             return False
+        self._count_sides(kind, concept, vocabulary)
         found = {
             (kind, *_shown(system, code)): vocabulary.of_coding(
                 Coding(system=system, code=code)
@@ -98,6 +99,26 @@ class Coverage:
             elif not is_known:
                 self.unmapped[name] += 1
         return is_known
+
+    def _count_sides(
+        self, kind: str, concept: Mapping[str, object], vocabulary: Vocabulary
+    ) -> None:
+        """Count the sides that extensions of *concept* or of its codes state."""
+        for coding in _qualifiers(concept):
+            system, code = str(coding.get("system")), str(coding.get("code"))
+            meaning = vocabulary.of_coding(Coding(system=system, code=code))
+            if meaning.side is not None:
+                name = (kind, *_shown(system, code))
+                self.known[name] += 1
+                self.meanings[name] = tuple(sorted({each for each, _ in meaning.meanings}))
+
+
+def _qualifiers(concept: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    """Yield the codings in extensions of *concept* and of its codes."""
+    for qualified in (concept, *_objects(concept.get("coding"))):
+        for extension in _objects(qualified.get("extension")):
+            yield from _at(extension, ["valueCoding"])
+            yield from _at(extension, ["valueCodeableConcept", "coding"])
 
 
 def _shown(system: str, code: str) -> tuple[str, str]:

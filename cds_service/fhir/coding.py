@@ -77,12 +77,18 @@ _CPT_MODIFIER = re.compile("[0-9A-Z]{2}")
 _CPT_DISCONTINUED = frozenset({"53", "73", "74"})
 """What was begun or planned and not done: no operation."""
 _CPT_SIDES = {"LT": Side.LEFT, "RT": Side.RIGHT, "50": Side.BOTH}
+_GERMAN = "http://fhir.de/StructureDefinition/"
+_GERMAN_SIDE = f"{_GERMAN}seitenlokalisation"
+_GERMAN_CERTAINTY = f"{_GERMAN}icd-10-gm-diagnosesicherheit"
+"""What the base profiles of Germany write at a code of ICD-10-GM or OPS."""
 _CAPITALS = frozenset({"ICD-10-CM", "ICD-10-PCS", "OPCS-4"})
 _UNDOTTED = {
     "ICD-10-CM": re.compile(r"[A-Z][0-9][0-9A-Z][0-9A-Z]{1,4}"),
     "OPCS-4": re.compile(r"[A-Z][0-9]{3}"),
 }
 """Codes whose point after the third sign some charts leave out."""
+_FILLED_ICD = re.compile(r"([A-Z][0-9]{2})\.?X")
+"""A code of three signs that the NHS fills up to four: "R33X"."""
 
 
 class CodeMeaning(Struct, frozen=True, kw_only=True):
@@ -287,6 +293,8 @@ def _cleaned(system: str, code: str) -> tuple[str, Side | None]:
         )
     if system in _CAPITALS:
         code = code.upper()
+    if system == "ICD-10-CM" and (filled := _FILLED_ICD.fullmatch(code)):
+        return filled[1], None
     undotted = _UNDOTTED.get(system)
     if undotted is not None and undotted.fullmatch(code):
         code = f"{code[:3]}.{code[3:]}"
@@ -313,12 +321,29 @@ def _codings(concepts: Iterable[CodeableConcept | None]) -> Iterable[Coding]:
 
 
 def _qualifiers(concepts: Iterable[CodeableConcept | None]) -> Iterable[Coding]:
-    """Yield the codings in extensions of *concepts*."""
+    """Yield the codings in extensions of *concepts*, and the sides their codes carry."""
     for concept in concepts:
         for qualifier in concept.extension if concept is not None else ():
             if qualifier.value_coding is not None:
                 yield qualifier.value_coding
             yield from _codings((qualifier.value_codeable_concept,))
+        yield from _marks(concept, _GERMAN_SIDE)
+
+
+def certainties(concept: CodeableConcept | None) -> frozenset[str]:
+    """Return how sure the codes of ICD-10-GM in *concept* are.
+
+    "G" confirmed, "V" suspected, "A" ruled out, "Z" what is left of it.
+    """
+    return frozenset((mark.code or "").strip() for mark in _marks(concept, _GERMAN_CERTAINTY))
+
+
+def _marks(concept: CodeableConcept | None, url: str) -> Iterator[Coding]:
+    """Yield what the extension *url* says at the codes of *concept*."""
+    for coding in _codings((concept,)):
+        for mark in coding.extension:
+            if mark.url == url and mark.value_coding is not None:
+                yield mark.value_coding
 
 
 def rxnorm_codes(concepts: Iterable[CodeableConcept | None]) -> frozenset[str]:

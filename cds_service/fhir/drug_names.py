@@ -47,8 +47,8 @@ def _names(knowledge: Knowledge) -> dict[str, set[str]]:
     names: dict[str, set[str]] = {}
     for value_set in _DRUG_SETS:
         for code in knowledge.value_sets[value_set].codes:
-            if code.is_enabled:
-                names.setdefault(code.display.lower(), set()).add(value_set)
+            for name in (code.display, *code.names) if code.is_enabled else ():
+                names.setdefault(name.lower(), set()).add(value_set)
     return names
 
 

@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from cds_service.chart.facts import ConditionFact, EncounterFact, ProcedureFact
 from cds_service.fhir import reasons, wire, wording
-from cds_service.fhir.coding import Place, inner_concepts, texts_of
+from cds_service.fhir.coding import Place, certainties, inner_concepts, texts_of
 from cds_service.fhir.decoding import read_resource
 from cds_service.fhir.reader import Entry, Reader, plain_word, status_words
 from cds_service.fhir.subjects import Owner
@@ -17,6 +17,8 @@ from cds_service.values import FhirDate, Side
 _ACTIVE = frozenset({"active", "recurrence", "relapse"})
 _INACTIVE = frozenset({"inactive", "remission", "resolved"})
 _NOT_SO = frozenset({"entered-in-error", "refuted"})
+_RULED_OUT, _STATE_AFTER = frozenset({"A"}), frozenset({"Z"})
+"""The certainties of ICD-10-GM under which no code of a condition is a disease of today."""
 _NOT_COMPLETED = frozenset(
     {
         *("preparation", "in-progress", "not-done", "on-hold", "stopped", "unknown"),
@@ -40,8 +42,8 @@ def _condition(reader: Reader, entry: Entry) -> ConditionFact | None:
     if found is None:
         return None
     verification = status_words(found.verification_status)
-    if verification & _NOT_SO or entry.status == "entered-in-error":
-        is_refuted = "refuted" in verification
+    is_refuted = "refuted" in verification or certainties(found.code) == _RULED_OUT
+    if is_refuted or verification & _NOT_SO or entry.status == "entered-in-error":
         reader.put_entry_aside(entry, reasons.REFUTED if is_refuted else reasons.ENTERED_IN_ERROR)
         return None
     place = Place(vocabulary=reader.vocabulary, code=found.code, body_sites=found.body_site)
@@ -84,6 +86,8 @@ def _is_active(found: wire.Condition) -> bool:
     status = status_words(found.clinical_status)
     if status & (_ACTIVE | _INACTIVE):
         return bool(status & _ACTIVE)
+    if certainties(found.code) == _STATE_AFTER:
+        return False
     has_ended = (
         found.abatement_date_time,
         found.abatement_period,

@@ -125,21 +125,44 @@ SCALES: Mapping[str, Scale] = {
                 "10e3/ul",
                 "10e9/l",
                 "k/mm3",
+                "/nl",
+                "g/l",  # giga, not grams
+                "giga/l",
+                "gpt/l",
+                "tsd/ul",
+                "tsd./ul",
             }
         ),
     ),
     "temperature": _lab(
         20,
         46,
-        frozenset({"cel", "c", "degc", "\N{DEGREE SIGN}c", "degreesc", "degcelsius", "celsius"}),
+        frozenset(
+            {
+                "cel",
+                "c",
+                "degc",
+                "\N{DEGREE SIGN}c",
+                "degreec",
+                "degreesc",
+                "degcelsius",
+                "degreecelsius",
+                "degreescelsius",
+                "gradcelsius",
+                "celsius",
+            }
+        ),
         dict.fromkeys(
             (
                 "[degf]",
                 "degf",
                 "f",
                 "\N{DEGREE SIGN}f",
+                "degreef",
                 "degreesf",
                 "degfahrenheit",
+                "degreefahrenheit",
+                "degreesfahrenheit",
                 "fahrenheit",
             ),
             _FAHRENHEIT,

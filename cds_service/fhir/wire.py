@@ -21,11 +21,13 @@ class Coding(Base, frozen=True, kw_only=True):
     system: str | None = None
     code: str | None = None
     display: str | None = None
+    extension: tuple[Qualifier, ...] = ()
 
 
 class Qualifier(Base, frozen=True, kw_only=True):
-    """An extension of an idea by another one: the side of a body site, say."""
+    """An extension of an idea or a code by another one: the side of a body site, say."""
 
+    url: str | None = None
     value_codeable_concept: CodeableConcept | None = None
     value_coding: Coding | None = None
 

@@ -122,6 +122,7 @@ def _code(raw: dict[str, Any]) -> Code:
         match=Match(raw.get("match", Match.EXACT.value)),
         needs=Needs(raw.get("needs", Needs.NOTHING.value)),
         is_enabled=raw.get("enabled", True),
+        names=tuple(raw.get("names", ())),
     )
 
 

@@ -182,6 +182,8 @@ def _code_words(code: Code) -> str:
         words.append("every code that begins so")
     if code.needs.value != "nothing":
         words.append(f"only with {code.needs.value}")
+    if code.names:
+        words.append(f"also {', '.join(code.names)}")
     return ", ".join(words)
 
 

@@ -47,6 +47,7 @@ SYSTEM_ALIASES: Mapping[str, str] = {
     "urn:oid:2.16.840.1.113883.6.1": "LOINC",
     "urn:oid:2.16.840.1.113883.6.90": "ICD-10-CM",
     "http://hl7.org/fhir/sid/icd-10": "ICD-10-CM",
+    "urn:oid:2.16.840.1.113883.6.3": "ICD-10-CM",
     "urn:oid:2.16.840.1.113883.6.4": "ICD-10-PCS",
     "http://hl7.org/fhir/sid/icd-10-pcs": "ICD-10-PCS",
     "http://www.icd10data.com/icd10pcs": "ICD-10-PCS",
@@ -161,6 +162,8 @@ class Code:
     match: Match = Match.EXACT
     needs: Needs = Needs.NOTHING
     is_enabled: bool = True
+    names: tuple[str, ...] = ()
+    """What a drug is called elsewhere, for sites that recognise drugs by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

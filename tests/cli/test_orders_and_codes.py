@@ -240,6 +240,27 @@ def test_chart_with_a_byte_order_mark_is_read(lakeside: Path, tmp_path: Path) ->
     assert "100530  -> saddle-sensation" in result.stdout
 
 
+def test_side_in_an_extension_of_a_code_is_met(lakeside: Path, tmp_path: Path) -> None:
+    """A German hospital's line for "links" is not called unused where its charts say it."""
+    sides = "https://fhir.kbv.de/CodeSystem/KBV_CS_SFHIR_ICD_SEITENLOKALISATION"
+    codes = lakeside.parent / "lakeside-codes.csv"
+    codes.write_text(f"{codes.read_text()}{sides},L,side-left,,\n{sides},R,side-right,,\n")
+    operation = coded("Procedure", "urn:oid:2.999.7.3", "OR-LAMI-L")
+    of_side = {
+        "url": "http://fhir.de/StructureDefinition/seitenlokalisation",
+        "valueCoding": {"system": sides, "code": "L"},
+    }
+    operation["code"] = {
+        "coding": [{"system": "urn:oid:2.999.7.3", "code": "OR-LAMI-L", "extension": [of_side]}]
+    }
+    path = tmp_path / "chart.json"
+    path.write_text(json.dumps(operation))
+    result = run("codes", "check", "--config", lakeside, "--client", "lakeside", path)
+    assert f"Procedure  {sides}|L  -> side-left" in result.stdout
+    assert ": L (side-left)" not in result.stdout
+    assert ": R (side-right)" in result.stdout
+
+
 def test_bad_mapping_stops_the_check_with_its_line(lakeside: Path, charts: Path) -> None:
     """A misspelt concept is refused before anything is counted."""
     codes = lakeside.parent / "lakeside-codes.csv"

@@ -27,6 +27,7 @@ from tests.fhir.chart_parts import (
     Resource,
     chart_read,
     concept,
+    condition,
     observation,
     procedure,
     searches,
@@ -96,6 +97,43 @@ def test_flowsheet_row_of_one_muscle_on_one_side(knowledge: Knowledge) -> None:
     (found,) = chart(knowledge, observation("EHL", SITE, valueInteger=3)).observations
     assert (found.value, found.muscle, found.side) == (Decimal(3), "ehl", Side.RIGHT)
     assert found.concepts == {"mrc-grade"}
+
+
+@pytest.mark.parametrize(
+    ("letter", "side"), [("L", Side.LEFT), ("R", Side.RIGHT), ("B", Side.BOTH)]
+)
+def test_side_at_a_german_code_is_read_with_the_map(
+    letter: str, side: Side, knowledge: Knowledge
+) -> None:
+    """A German hospital maps its codes of OPS and ICD-10-GM, and the letters of their sides."""
+    sides = "https://fhir.kbv.de/CodeSystem/KBV_CS_SFHIR_ICD_SEITENLOKALISATION"
+    ops, gm = "http://fhir.de/CodeSystem/bfarm/ops", "http://fhir.de/CodeSystem/bfarm/icd-10-gm"
+    german = read_code_map(
+        "codes.csv",
+        f"""system,code,concept
+{ops},5-832.4,decompression
+{gm},G83.1,motor-paresis
+{sides},L,side-left
+{sides},R,side-right
+{sides},B,side-both
+""".encode(),
+    )
+    of_side = [
+        {
+            "url": "http://fhir.de/StructureDefinition/seitenlokalisation",
+            "valueCoding": {"system": sides, "code": letter},
+        }
+    ]
+    operation = {"coding": [{"system": ops, "code": "5-832.4", "extension": of_side}]}
+    paresis = {"coding": [{"system": gm, "code": "G83.1", "extension": of_side}]}
+    found = chart(
+        knowledge,
+        procedure("5-832.4", ops, code=operation),
+        condition("G83.1", gm, code=paresis),
+        code_map=german,
+    )
+    assert (found.procedures[0].concepts, found.procedures[0].side) == ({"decompression"}, side)
+    assert (found.conditions[0].concepts, found.conditions[0].side) == ({"motor-paresis"}, side)
 
 
 def test_number_without_a_unit_takes_the_unit_of_the_map(knowledge: Knowledge) -> None:

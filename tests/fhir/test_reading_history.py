@@ -90,6 +90,27 @@ def test_operation_is_known_however_its_code_is_spelt(
     assert read(procedure(code, system)).procedures[0].concepts == expected
 
 
+@pytest.mark.parametrize("code", ["R33", "R33X", "R33.X", "r33x"])
+@pytest.mark.parametrize(
+    "system", ["http://hl7.org/fhir/sid/icd-10", "urn:oid:2.16.840.1.113883.6.3"]
+)
+def test_red_flag_in_icd_10_outside_the_us_is_known(
+    read: ReadChart, system: str, code: str
+) -> None:
+    """Retention is R33 for the WHO, and the NHS fills the code up with an X."""
+    assert read(condition(code, system)).conditions[0].concepts == {"urinary-retention"}
+
+
+@pytest.mark.parametrize(
+    ("code", "side"), [("Z94.1", Side.BOTH), ("Z942", Side.RIGHT), ("Z94.3", Side.LEFT)]
+)
+def test_opcs_says_the_side_by_a_code_of_its_own(read: ReadChart, code: str, side: Side) -> None:
+    """The NHS writes the side of a discectomy as a further code, beside it or as its site."""
+    beside = {"coding": [{"system": OPCS, "code": "V33.1"}, {"system": OPCS, "code": code}]}
+    for fields in ({"code": beside}, {"bodySite": [concept(OPCS, code)]}):
+        assert read(procedure("V33.1", OPCS, **fields)).procedures[0].side is side
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -310,6 +331,51 @@ def test_condition_is_ruled_out_by_any_code_of_its_status(read: ReadChart, code:
     """A cauda equina syndrome entered in error is none, whatever code the hospital puts first."""
     ruled_out = condition("192970008", verificationStatus=local_first(code))
     assert read(ruled_out).conditions == ()
+
+
+def german(certainty: str, **fields: object) -> Resource:
+    """Return a cauda equina syndrome in ICD-10-GM, as sure as *certainty* says, and in SNOMED."""
+    sure = {
+        "url": "http://fhir.de/StructureDefinition/icd-10-gm-diagnosesicherheit",
+        "valueCoding": {
+            "system": "https://fhir.kbv.de/CodeSystem/KBV_CS_SFHIR_ICD_DIAGNOSESICHERHEIT",
+            "code": certainty,
+        },
+    }
+    german_code = {
+        "system": "http://fhir.de/CodeSystem/bfarm/icd-10-gm",
+        "code": "G83.4",
+        "extension": [sure],
+    }
+    codes = [german_code, {"system": SNOMED, "code": "192970008"}]
+    return condition("192970008", code={"coding": codes}, **fields)
+
+
+def test_condition_that_a_german_chart_rules_out_is_set_aside(read: ReadChart) -> None:
+    """A cauda equina syndrome coded "A" was looked for and not found: no alarm."""
+    chart = read(german("A"))
+    assert chart.conditions == ()
+    assert [one.reason for one in chart.set_aside] == [reasons.REFUTED]
+
+
+@pytest.mark.parametrize(
+    ("certainty", "fields", "is_active"),
+    [
+        ("G", {}, True),
+        ("V", {}, True),
+        ("Z", {}, False),
+        ("Z", {"clinicalStatus": local_first("active")}, True),
+        ("G", {"clinicalStatus": local_first("resolved")}, False),
+    ],
+)
+def test_german_state_after_a_disease_is_no_disease_of_today(
+    read: ReadChart,
+    certainty: str,
+    fields: dict[str, object],
+    is_active: bool,  # noqa: FBT001 - a case
+) -> None:
+    """A suspected syndrome counts as one; "Z" is over unless the chart says that it is active."""
+    assert read(german(certainty, **fields)).conditions[0].is_active is is_active
 
 
 @pytest.mark.parametrize(("code", "is_active"), [("resolved", False), ("active", True)])

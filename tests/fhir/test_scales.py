@@ -33,3 +33,29 @@ def test_score_is_read_up_to_the_end_of_its_scale(scale: str, low: int, high: in
         assert measured(scale, Quantity(value=Decimal(value))) == Measured(value=Decimal(value))
     for value in (low - 1, high + 1):
         assert measured(scale, Quantity(value=Decimal(value))) == reasons.OUT_OF_RANGE
+
+
+@pytest.mark.parametrize(
+    "unit", ["10*9/L", "/nL", "G/L", "Giga/l", "Gpt/l", "Tsd/\u00b5l", "Tsd./ul"]
+)
+def test_white_cells_are_read_as_laboratories_of_europe_write_them(unit: str) -> None:
+    """Eighteen in a nanolitre are eighteen giga in a litre: raised."""
+    found = measured("wbc", Quantity(value=Decimal(18), unit=unit))
+    assert found == Measured(value=Decimal(18))
+
+
+@pytest.mark.parametrize(
+    "unit", ["Cel", "\u00b0C", "degree Celsius", "degrees Celsius", "Grad Celsius", "degree C"]
+)
+def test_fever_is_read_however_its_degrees_are_spelt(unit: str) -> None:
+    """A fever of 38.6 degrees is one in words, too."""
+    found = measured("temperature", Quantity(value=Decimal("38.6"), unit=unit))
+    assert found == Measured(value=Decimal("38.6"))
+
+
+@pytest.mark.parametrize("unit", ["degF", "degree F", "degree Fahrenheit", "degrees Fahrenheit"])
+def test_degrees_fahrenheit_in_words_are_converted(unit: str) -> None:
+    """A hundred and two degrees Fahrenheit are a fever."""
+    found = measured("temperature", Quantity(value=Decimal(102), unit=unit))
+    assert isinstance(found, Measured)
+    assert found.value == Decimal("38.88")

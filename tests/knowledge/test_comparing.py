@@ -86,6 +86,13 @@ CHANGES = {
         "code LOINC 44261-6: removed, was: ",
         "code LOINC 44261-7: added: ",
     ),
+    "what a drug is called elsewhere": (
+        "value-sets/nsaid.yaml",
+        "names: [indometacin]",
+        "names: [indometacin, indocin]",
+        "code RxNorm 5781: was: ",
+        "also indometacin; is now: indomethacin, mark V, also indometacin, indocin",
+    ),
     "a headline": (
         "templates/opioid-w.yaml",
         "do not stop abruptly",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.model import SYSTEM_URIS, Knowledge
 from cds_service.vignettes.concepts import ICD, LOINC, SNOMED
 from cds_service.vignettes.running import AS_OF
 from tests.evaluation.whole_charts import (
@@ -321,6 +321,21 @@ def test_second_competing_diagnosis_is_counted(knowledge: Knowledge) -> None:
     summary = answered_with(knowledge, facts, *found).card("DX-RECHECK")["summary"]
     assert "(Type 2 diabetes mellitus with diabetic polyneuropathy and 1 more): was" in summary
     assert len(summary) < 140
+
+
+def test_every_competing_diagnosis_is_named_beside_another(knowledge: Knowledge) -> None:
+    """No name is so long that the headline gives way to the bare title."""
+    facts = {"day": 120, "operation": "discectomy", "leg": {-14: 8, 115: 7}}
+    for known in knowledge.value_sets["competing-diagnosis"].codes:
+        found = [
+            {"resourceType": "Condition", "code": coded(system, code), "onsetDateTime": ago(days)}
+            for system, code, days in (
+                (SYSTEM_URIS[known.system], known.code, 900),
+                (SNOMED, "7674000", 800),
+            )
+        ]
+        summary = answered_with(knowledge, facts, *found).card("DX-RECHECK")["summary"]
+        assert summary.startswith("Competing diagnosis on record ("), known.code
 
 
 def test_diagnosis_known_by_its_family_is_named(knowledge: Knowledge) -> None:
