@@ -275,6 +275,7 @@ class Story:
             "muscle": Term(kind="phrase", id=f"muscle-{deficit.muscle}"),
             "side": Term(kind="phrase", id=f"side-{deficit.side.value}"),
             "grade": deficit.grade,
+            "reference": deficit.reference,
         }
         if deficit.seen_day is None:
             return self.line("fact-deficit-undated", **words)

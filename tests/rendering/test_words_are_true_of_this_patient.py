@@ -97,7 +97,7 @@ def test_sudden_rise_is_told_with_both_scores(knowledge: Knowledge) -> None:
         "onsetDateTime": ago(400),
     }
     detail = answered_with(knowledge, facts, clotting).card("RF-EDH")["detail"]
-    assert "Pain rose from 4 to 8." in detail
+    assert "Pain rose from 4 to 8 (back)." in detail
 
 
 def test_longest_weakness_emergency_is_read_at_a_glance(knowledge: Knowledge) -> None:
@@ -386,3 +386,113 @@ def test_operation_of_today_was_today(knowledge: Knowledge) -> None:
     assert "the operation, which was today." in detail
     assert f"Operation {ago(0)} (today): " in detail
     assert "0 days ago" not in detail
+
+
+def test_rise_of_one_site_does_not_explain_the_severe_pain_of_another(
+    knowledge: Knowledge,
+) -> None:
+    """The back is at 9, the leg rose from 3 to 6: each rise is told with its site."""
+    facts = {
+        "day": 4,
+        "operation": "decompression",
+        "leg": {1: 3, 4: 6},
+        "back": {2: 4, 3: 9, 4: 9},
+        "drugs": [{"drug": "anticoagulant", "from": 1}],
+    }
+    detail = answered_with(knowledge, facts).card("RF-EDH")["detail"]
+    assert "Pain rose from 3 to 6 (leg)." in detail
+    assert "Pain rose from 4 to 9 (back)." in detail
+
+
+def test_wrong_side_is_named_beside_the_wrong_level(knowledge: Knowledge) -> None:
+    """Level and side both differ: a reader who sees only the levels misses the side."""
+    facts = {
+        "day": 120,
+        "operation": "discectomy",
+        "operated": {"level": "L5-S1", "side": "left"},
+        "indication": {"level": "L4-L5", "side": "right"},
+        "leg": {-14: 8, 115: 7},
+    }
+    card = answered_with(knowledge, facts).card("CK-LEVEL")
+    assert "operation L5-S1, left and indication L4-L5, right differ" in card["summary"]
+    assert "recorded as L5-S1, left, its indication as L4-L5, right" in card["detail"]
+
+
+def test_weakness_is_told_with_the_grade_it_is_measured_against(knowledge: Knowledge) -> None:
+    """A foot drop from before surgery had recovered in part: 3/5 alone looks like a gain."""
+    grades = ((2, 420), (4, 310), (3, 10))
+    weak = [
+        strength({"valueInteger": grade}, LEFT, effectiveDateTime=ago(days))
+        for grade, days in grades
+    ]
+    card = answered_with(knowledge, {"day": 400, "operation": "discectomy"}, *weak).card("RF-MOTOR")
+    assert "grade 3/5 (reference grade 4/5), since " in card["detail"]
+
+
+@pytest.mark.parametrize(
+    ("card", "day", "said"),
+    [
+        ("CT-FUSION", 430, "Back pain 7/10 now, 430 days after fusion."),
+        ("XR-DYN", 430, "Back pain 7/10 now, 430 days after surgery."),
+        ("PAIN-REF", 430, "Back pain 7/10 now, 430 days after surgery;"),
+        ("XR-DYN", 150, "Back pain 7/10 now, 150 days after fusion."),
+    ],
+)
+def test_pain_that_came_back_is_not_said_to_persist_since_the_operation(
+    card: str, day: int, said: str, knowledge: Knowledge
+) -> None:
+    """It was low for months and is back since last week."""
+    facts = {
+        "day": day,
+        "operation": "fusion",
+        "back": {-20: 8, 90: 2, day - 40: 2, day - 5: 7},
+        "done": {"physiotherapy": [60, 90]},
+        "drugs": [{"drug": "NSAID", "from": 40}],
+    }
+    detail = answered_with(knowledge, facts).card(card)["detail"]
+    assert said in detail
+    assert "persist" not in detail.split("**In the chart**")[0]
+
+
+def test_leg_pain_that_came_back_is_not_said_to_persist(knowledge: Knowledge) -> None:
+    """An MRI since then, numbness, and no EMG."""
+    facts = {
+        "day": 400,
+        "operation": "discectomy",
+        "leg": {-20: 8, 90: 2, 360: 6, 395: 6},
+        "findings": {"numbness": 370},
+        "done": {"MRI": 380},
+    }
+    detail = answered_with(knowledge, facts).card("EMG-RAD")["detail"]
+    assert "Leg pain now, 400 days after surgery; an MRI is on record." in detail
+
+
+def test_early_return_that_became_severe_later_was_not_severe_before(knowledge: Knowledge) -> None:
+    """6 when it came back, 8 three weeks later: nothing is "still" severe."""
+    facts = {"day": 25, "operation": "discectomy", "leg": {-8: 8, 1: 2, 5: 6, 12: 6, 25: 8}}
+    detail = answered_with(knowledge, facts).card("SURG-REV")["detail"]
+    assert "it had come back by day 5 and was severe at least 14 days after onset." in detail
+
+
+def test_crp_that_speaks_for_a_cleared_infection_is_told(knowledge: Knowledge) -> None:
+    """Ten days old, so that new blood tests are proposed; a reader wants to know it was normal."""
+    facts = {"day": 260, "operation": "discectomy", "CRP": {50: 120, 250: 4}}
+    facts |= {"findings": {"spinal infection": 50}}
+    card = answered_with(knowledge, facts).card("RF-INF-W")
+    assert card["suggestions"]
+    assert f"The latest CRP on record is 4 mg/L ({ago(10)})." in card["detail"]
+
+
+def test_card_that_hospice_care_hides_is_not_called_shown(knowledge: Knowledge) -> None:
+    """A high dose of an opioid at the end of life: neither opioid card is part of the answer."""
+    facts = {
+        "day": 120,
+        "operation": "decompression",
+        "done": {"hospice admission": 100},
+        "leg": {-20: 7, 110: 7},
+        "findings": {"bone metastasis": 90},
+        "drugs": [{"drug": "opioid", "from": 10, "MME a day": 120}],
+    }
+    cards = answered_with(knowledge, facts).cards()
+    assert "OPIOID-W" not in cards
+    assert "is shown" not in cards["RF-OTHER"]["detail"]

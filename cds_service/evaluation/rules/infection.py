@@ -328,8 +328,19 @@ def _with_blood_tests(finding: Finding, case: Case) -> Finding:
     if fresh.is_unknown:
         return replace(finding, unread=finding.unread | fresh.unread, is_order_withheld=True)
     return replace(
-        finding, proposals=(Proposal(orders=BLOODS, priority="urgent", is_recommended=True),)
+        finding,
+        proposals=(Proposal(orders=BLOODS, priority="urgent", is_recommended=True),),
+        notes=(*finding.notes, *_latest_crp(finding, case)),
     )
+
+
+def _latest_crp(finding: Finding, case: Case) -> tuple[Note, ...]:
+    """Return the latest CRP since surgery, if it is not among the signs: it may be normal."""
+    crp = case.measures.latest("crp")
+    shown = {entry.reference for entry in finding.evidence}
+    if crp is None or crp.reference in shown or crp.on < case.operation.day:
+        return ()
+    return (Note(key="latest-crp", words={"value": crp.value, "date": crp.on}),)
 
 
 def is_current_hint(earlier: Earlier) -> Answer:

@@ -17,6 +17,7 @@ from cds_service.evaluation.assessment import (
     Word,
 )
 from cds_service.evaluation.case import Case
+from cds_service.evaluation.levels import LevelCheck
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course, Driver
 from cds_service.evaluation.readings import once
@@ -32,7 +33,7 @@ from cds_service.evaluation.rules.wording import (
     score_evidence,
     sign_evidence,
 )
-from cds_service.values import FhirDate
+from cds_service.values import FhirDate, Side
 
 _WITH_CAUSE = frozenset({"weakness", "hardware", "structural"})
 """Reasons that rest on an entry of their own, whatever the pain."""
@@ -50,15 +51,15 @@ def level_check(case: Case, earlier: Earlier) -> Finding:
     finding = weigh("CK-LEVEL", case, requires)
     if check.indication is None or not finding.is_met:
         return finding
-    if check.is_by_level:
-        recorded = _levels(case.operation.levels), _levels(check.indication.levels)
-    else:
-        recorded = _sides(case.operation.sides), _sides(check.indication.sides)
     performed = case.operation.stages[-1].performed
     return replace(
         finding,
         indicator=Indicator.WARNING,
-        words={"dss": case.dss, "operation": recorded[0], "indication": recorded[1]},
+        words={
+            "dss": case.dss,
+            "operation": _differing(check, case.operation.levels, case.operation.sides),
+            "indication": _differing(check, check.indication.levels, check.indication.sides),
+        },
         evidence=(
             *_level_evidence("operation", case.operation.references, performed),
             *_level_evidence("indication", check.indication.references, check.indication.when),
@@ -73,12 +74,22 @@ def _level_evidence(
     return tuple(dated_evidence(reference, label, when) for reference in references)
 
 
+def _differing(
+    check: LevelCheck, levels: frozenset[str], sides: frozenset[Side]
+) -> tuple[Term, ...]:
+    """Return what differs of one record in words: its levels, its sides, or both."""
+    return (
+        *(_levels(levels) if check.is_by_level else ()),
+        *(_sides(sides) if check.is_by_side else ()),
+    )
+
+
 def _levels(levels: frozenset[str]) -> tuple[Term, ...]:
     return tuple(Term(kind="phrase", id=f"level-{level.lower()}") for level in sorted(levels))
 
 
-def _sides(sides: frozenset[object]) -> tuple[Term, ...]:
-    names = sorted(str(getattr(side, "value", side)) for side in sides)
+def _sides(sides: frozenset[Side]) -> tuple[Term, ...]:
+    names = sorted(side.value for side in sides)
     return tuple(Term(kind="phrase", id=f"side-{name}") for name in names)
 
 
