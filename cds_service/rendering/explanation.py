@@ -105,6 +105,14 @@ class Explanation:
         return self._list("heading-chart", [*self._story.chart, *dict.fromkeys(others)])
 
     def _entry(self, entry: Evidence) -> str:
+        """Return "C-reactive protein: 12 mg/L (2026-06-01); before: 4 on 2026-05-20"."""
+        if not entry.earlier:
+            return self._dated(entry)
+        words = self._story.wording.knowledge
+        scores = [words.said("fact-score", score=number(v), day=on) for on, v in entry.earlier]
+        return self._dated(entry) + self._story.line("fact-before", scores=listed(scores))
+
+    def _dated(self, entry: Evidence) -> str:
         """Return "C-reactive protein: 12 mg/L (2026-06-01; sent as 1.2 mg/dL)"."""
         wording, label, line = self._story.wording, entry.label, self._story.line
         if label in wording.knowledge.value_sets:

@@ -496,3 +496,31 @@ def test_card_that_hospice_care_hides_is_not_called_shown(knowledge: Knowledge) 
     cards = answered_with(knowledge, facts).cards()
     assert "OPIOID-W" not in cards
     assert "is shown" not in cards["RF-OTHER"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("day", "crp", "said"),
+    [
+        (60, {3: 150, 25: 90, 40: 30, 55: 14}, "150 on {57}, 90 on {35}, 30 on {20}"),
+        (12, {4: 60, 8: 40, 12: 70}, "60 on {8}, 40 on {4}"),
+    ],
+)
+def test_crp_of_an_emergency_is_told_with_those_before_it(
+    knowledge: Knowledge, day: int, crp: dict[int, int], said: str
+) -> None:
+    """The reader sees whether it falls after treatment, or has risen for a second time."""
+    facts = {"day": day, "operation": "fusion", "CRP": crp}
+    facts |= {"findings": {"deep infection after surgery": 10}}
+    detail = answered_with(knowledge, facts).card("RF-INF")["detail"]
+    dates = {number: ago(number) for number in (57, 35, 20, 8, 4)}
+    for number, on in dates.items():
+        said = said.replace(f"{{{number}}}", on)
+    assert f"; before: {said}" in detail
+
+
+def test_crp_from_before_the_operation_is_no_part_of_its_course(knowledge: Knowledge) -> None:
+    """It says nothing of an infection by the operation."""
+    facts = {"day": 20, "operation": "discectomy", "CRP": {-3: 5, 20: 30}}
+    detail = answered_with(knowledge, facts).card("RF-INF-W")["detail"]
+    assert ": 30 mg/L (" in detail
+    assert "; before: " not in detail

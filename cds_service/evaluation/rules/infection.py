@@ -34,6 +34,7 @@ from cds_service.evaluation.rules.wording import (
 from cds_service.evaluation.signs import Sign
 
 BLOODS = ("crp", "esr", "wbc")
+_EARLIER_SHOWN = 3
 INFECTION_BLOODS = Proposal(
     orders=(*BLOODS, "blood-cultures"), priority="stat", is_recommended=True
 )
@@ -156,7 +157,20 @@ def _crp(case: Case) -> Hint | None:
     day = case.operation.dss(latest.on)
     if not case.limits.met("crp-absolute-day", day) and not _crp_rises(case, latest):
         return None
-    return Hint(id="raised-crp", day=day, is_major=True, evidence=measure_evidence(latest, "crp"))
+    return Hint(id="raised-crp", day=day, is_major=True, evidence=_crp_evidence(case, latest))
+
+
+def _crp_evidence(case: Case, crp: Measure) -> tuple[Evidence, ...]:
+    """Return *crp* with those since surgery before it: they say whether it rises or falls."""
+    earlier = [
+        (measure.on, measure.value)
+        for measure in case.measures.series("crp")
+        if case.operation.day <= measure.on < crp.on
+    ]
+    return tuple(
+        replace(entry, earlier=tuple(earlier[-_EARLIER_SHOWN:]))
+        for entry in measure_evidence(crp, "crp")
+    )
 
 
 def _crp_rises(case: Case, latest: Measure) -> bool:
@@ -322,8 +336,9 @@ def _hint_notes(case: Case, picture: InfectionPicture, *, is_single: bool) -> It
 def _with_blood_tests(finding: Finding, case: Case) -> Finding:
     """Return *finding* with the order for blood tests, unless a CRP was just done."""
     fresh = case.measures.none_since("crp", "crp-just-done")
-    if fresh.is_no:
-        done = measure_evidence(case.measures.latest("crp"), "crp")
+    latest = case.measures.latest("crp")
+    if fresh.is_no and latest is not None:
+        done = _crp_evidence(case, latest)
         return replace(finding, evidence=tuple(dict.fromkeys((*finding.evidence, *done))))
     if fresh.is_unknown:
         return replace(finding, unread=finding.unread | fresh.unread, is_order_withheld=True)
