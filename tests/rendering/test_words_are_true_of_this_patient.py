@@ -201,6 +201,7 @@ def test_undated_weakness_is_not_called_new_since_the_operation(knowledge: Knowl
     assert "new since" not in cards["IMG-MRI-DEF"]["detail"]
     assert cards["IMG-MRI-DEF"]["summary"].startswith("Weakness (leg, left) without")
     assert "the exact date is not recorded" in cards["SURG-REV"]["detail"]
+    assert cards["SURG-REV"]["summary"].endswith(": weakness on record without a date.")
 
 
 def test_surgeon_card_says_which_weakness_and_which_lesion(knowledge: Knowledge) -> None:
@@ -524,3 +525,76 @@ def test_crp_from_before_the_operation_is_no_part_of_its_course(knowledge: Knowl
     detail = answered_with(knowledge, facts).card("RF-INF-W")["detail"]
     assert ": 30 mg/L (" in detail
     assert "; before: " not in detail
+
+
+@pytest.mark.parametrize(
+    ("code", "is_cardiac"), [("424921004", True), ("72506001", True), ("25937001", False)]
+)
+@pytest.mark.parametrize("safety", ["", "MR Unsafe"])
+def test_a_stimulator_is_not_told_by_what_is_known_of_cardiac_devices(
+    code: str,
+    is_cardiac: bool,  # noqa: FBT001 - a case
+    safety: str,
+    knowledge: Knowledge,
+) -> None:
+    """A pacemaker and a defibrillator are cardiac; nobody scans a stimulator by their protocol."""
+    implant = device(type=coded(SNOMED, code), **({"safety": [{"text": safety}]} if safety else {}))
+    facts = {"day": 200, "operation": "discectomy", "leg": {-14: 8, 195: 7}}
+    detail = answered_with(knowledge, facts, implant).card("IMG-ALT")["detail"]
+    assert ("Many cardiac devices" in detail) is is_cardiac
+
+
+def test_positive_tests_of_the_sacroiliac_joint_are_told_with_their_number(
+    knowledge: Knowledge,
+) -> None:
+    """Nobody coded sacroiliac pain; the tests were done, so that a block is the next step."""
+    facts = {"day": 200, "operation": "fusion", "back": {-14: 8, 195: 7}}
+    facts |= {"questionnaires": {"sacroiliac tests": {190: 4}}}
+    detail = answered_with(knowledge, facts).card("SIJ")["detail"]
+    assert "Positive provocation tests: 4 (at least 3 tests)." in detail
+    assert "Sacroiliac pain is coded" not in detail
+
+
+@pytest.mark.parametrize(
+    ("scores", "reason"),
+    [
+        ({"leg": {-20: 7, 130: 7}}, "pain not relieved after MRI and physiotherapy"),
+        ({"leg": {-20: 4, 130: 7}}, "pain worse, MRI and physiotherapy done"),
+        ({"ODI": {-20: 40, 130: 42}}, "disability not relieved after MRI and physiotherapy"),
+        ({"ODI": {-20: 30, 130: 52}}, "disability worse, MRI and physiotherapy done"),
+        ({"ODI": {-20: 40, 60: 10, 105: 44, 130: 44}}, "disability returned after relief"),
+    ],
+)
+def test_surgeon_is_asked_about_what_did_not_get_better(
+    knowledge: Knowledge, scores: dict[str, dict[int, int]], reason: str
+) -> None:
+    """Pain or disability, unchanged or worse: without a pain score no pain is claimed."""
+    facts = {"day": 140, "operation": "decompression", **scores}
+    facts |= {"done": {"MRI": 110, "physiotherapy": [60, 130]}}
+    card = answered_with(knowledge, facts).card("SURG-REV")
+    assert card["summary"] == f"Consider spine surgeon review: {reason}."
+
+
+def test_order_that_is_routine_on_the_card_above_is_told_to_be_urgent(
+    knowledge: Knowledge,
+) -> None:
+    """Whoever takes the routine MRI of the fracture gets no second one for the weakness."""
+    fracture = {
+        "resourceType": "Condition",
+        "code": coded(SNOMED, "426646004"),
+        "onsetDateTime": ago(10),
+    }
+    weak = [strength({"valueInteger": 4}, LEFT, effectiveDateTime=ago(days)) for days in (20, 2)]
+    facts = {"day": 30, "operation": "decompression"}
+    cards = answered_with(knowledge, facts, fracture, *weak).cards()
+    assert "Order it once, as proposed here: urgent." in cards["IMG-MRI-DEF"]["detail"]
+
+
+def test_leg_pain_seen_by_a_ct_is_not_called_not_imaged(knowledge: Knowledge) -> None:
+    """The implant forbids the MRI; a CT myelogram was done since the pain came back."""
+    implant = device(type=coded(SNOMED, "424921004"), safety=[{"text": "MR Unsafe"}])
+    facts = {"day": 400, "operation": "discectomy", "leg": {-14: 8, 90: 2, 360: 7, 395: 7}}
+    facts |= {"done": {"CT myelogram": 380}}
+    detail = answered_with(knowledge, facts, implant).card("SURG-REV")["detail"]
+    assert "not yet imaged" not in detail
+    assert "Physiotherapy: severe returned leg pain without an MRI since" in detail

@@ -261,7 +261,7 @@ def _variant(case: Case, first: str) -> str:
 def _words(case: Case, reasons: list[Reason]) -> dict[str, Word]:
     words: dict[str, Word] = {
         "dss": case.dss,
-        "reason": tuple(Term(kind="phrase", id=f"surgery-reason-{r.id}") for r in reasons),
+        "reason": tuple(_reason_term(case, reason) for reason in reasons),
         "surgeries": case.operation.surgery_count,
     }
     leg = case.pain.sites[Driver.LEG]
@@ -272,6 +272,18 @@ def _words(case: Case, reasons: list[Reason]) -> dict[str, Word]:
     if onset is not None:
         words["onset"] = onset
     return words
+
+
+def _reason_term(case: Case, reason: Reason) -> Term:
+    """Return a reason in words that are true of this patient's weakness, pain or disability."""
+    name = reason.id
+    if name == "weakness" and all(deficit.onset is None for deficit in case.motor.stable):
+        name = "weakness-undated"
+    if name == "unrelieved" and case.pain.course is Course.WORSENING:
+        name = "worse"
+    if name in {"unrelieved", "worse", "return"} and case.pain.driver is Driver.ODI:
+        name = f"{name}-odi"
+    return Term(kind="phrase", id=f"surgery-reason-{name}")
 
 
 def _notes(case: Case) -> tuple[Note, ...]:
