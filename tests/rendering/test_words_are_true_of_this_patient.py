@@ -598,3 +598,38 @@ def test_leg_pain_seen_by_a_ct_is_not_called_not_imaged(knowledge: Knowledge) ->
     detail = answered_with(knowledge, facts, implant).card("SURG-REV")["detail"]
     assert "not yet imaged" not in detail
     assert "Physiotherapy: severe returned leg pain without an MRI since" in detail
+
+
+SACRAL = {"cauda equina syndrome": 12, "saddle numbness": 12, "urinary retention": 12}
+
+
+def test_sign_of_cauda_equina_compression_that_is_no_longer_recent_is_still_told(
+    knowledge: Knowledge,
+) -> None:
+    """Nobody says that it has cleared, and the card advises to reassure."""
+    facts = {"day": 27, "operation": "discectomy", "leg": {-3: 7, 10: 5, 26: 6}}
+    facts |= {"findings": SACRAL, "residual urine": {12: 500}}
+    detail = answered_with(knowledge, facts).card("EARLY-WATCH")["detail"]
+    [line] = [line for line in detail.splitlines() if "Ask whether" in line]
+    assert line.startswith("- **On record since the operation, not recent: ")
+    for sign in ("cauda equina syndrome", "saddle sensation", "urinary retention", "500 mL"):
+        assert sign in line
+    assert line.count(ago(15)) == 4
+
+
+def test_sign_of_cauda_equina_compression_that_has_cleared_is_not_told(
+    knowledge: Knowledge,
+) -> None:
+    """Normal on a later examination, a small residual, or from before the operation."""
+    facts = {"day": 40, "operation": "discectomy", "leg": {-3: 7, 10: 5, 39: 6}}
+    facts |= {"findings": {"saddle numbness": 12, "urinary incontinence": -200}}
+    facts |= {"normal findings": {"saddle numbness": 20}, "residual urine": {12: 500, 20: 40}}
+    detail = answered_with(knowledge, facts).card("EARLY-WATCH")["detail"]
+    assert "Ask whether" not in detail
+
+
+def test_sign_that_is_recent_is_told_by_its_own_card_only(knowledge: Knowledge) -> None:
+    """It was recorded twice; the red flag names the later one."""
+    facts = {"day": 40, "operation": "discectomy", "findings": {"urinary retention": [12, 38]}}
+    detail = answered_with(knowledge, facts).card("RF-CES")["detail"]
+    assert "Ask whether" not in detail
