@@ -34,7 +34,6 @@ from cds_service.evaluation.rules.wording import (
 from cds_service.evaluation.signs import Sign
 
 BLOODS = ("crp", "esr", "wbc")
-_EARLIER_SHOWN = 3
 INFECTION_BLOODS = Proposal(
     orders=(*BLOODS, "blood-cultures"), priority="stat", is_recommended=True
 )
@@ -162,15 +161,12 @@ def _crp(case: Case) -> Hint | None:
 
 def _crp_evidence(case: Case, crp: Measure) -> tuple[Evidence, ...]:
     """Return *crp* with those since surgery before it: they say whether it rises or falls."""
-    earlier = [
+    earlier = tuple(
         (measure.on, measure.value)
         for measure in case.measures.series("crp")
         if case.operation.day <= measure.on < crp.on
-    ]
-    return tuple(
-        replace(entry, earlier=tuple(earlier[-_EARLIER_SHOWN:]))
-        for entry in measure_evidence(crp, "crp")
     )
+    return tuple(replace(entry, earlier=earlier) for entry in measure_evidence(crp, "crp"))
 
 
 def _crp_rises(case: Case, latest: Measure) -> bool:
