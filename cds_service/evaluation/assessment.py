@@ -76,7 +76,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
     Units:
         ``value`` is in the unit of its concept; ``converted_from`` is what the chart says where
-        that is another unit.
+        that is another unit.  ``earlier`` are values before it, where the course matters.
 
     Time:
         ``day`` is None where the chart gives no day; ``written`` is the month or year it gives
@@ -89,6 +89,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     written: str | None = None
     value: Decimal | None = None
     converted_from: str | None = None
+    earlier: tuple[tuple[date, Decimal], ...] = ()
 
 
 class Proposal(Struct, frozen=True, kw_only=True):

@@ -29,6 +29,8 @@ TRIAL_CLASSES = (
 )
 NEUROPATHIC_CLASSES = ("gabapentinoid", "snri", "tca")
 _TRIED = frozenset({"active", "completed", "stopped", "on-hold"})
+_SUBSTITUTES = frozenset({"buprenorphine", "methadone"})
+"""Opioids that may treat a use disorder."""
 _ONE_DAY = timedelta(days=1)
 _ALLOWED = frozenset({"answer-present"})
 _REFUSED = frozenset({"answer-no", "answer-absent"})
@@ -204,8 +206,30 @@ class Care(Struct, frozen=True, dict=True):
 
     @lazy
     def opioids(self) -> tuple[DrugFact, ...]:
-        """Return the active opioids."""
-        return self.taken("opioid")
+        """Return the active opioids; what treats a use disorder only if there is no other."""
+        taken = self.taken("opioid")
+        return tuple([drug for drug in taken if not self._is_substitute(drug)]) or taken
+
+    @lazy
+    def has_substitute_beside(self) -> bool:
+        """Return whether a use disorder is treated with an opioid beside those that count."""
+        return len(self.opioids) < len(self.taken("opioid"))
+
+    @lazy
+    def _has_use_disorder(self) -> Answer:
+        """Return whether a use disorder is coded.
+
+        It may be in remission: what is taken for it keeps it so.
+        """
+        concept = "substance-use-disorder"
+        is_coded = any(concept in condition.concepts for condition in self.chart.conditions)
+        return self.signs.has(concept) | of(is_coded)
+
+    def _is_substitute(self, drug: DrugFact) -> bool:
+        """Return whether an opioid is certainly taken for a use disorder."""
+        if "buprenorphine-with-naloxone" in drug.concepts:
+            return True
+        return bool(drug.concepts & _SUBSTITUTES) and self._has_use_disorder.is_yes
 
     @lazy
     def opioid_since(self) -> FhirDate | None:
@@ -217,7 +241,7 @@ class Care(Struct, frozen=True, dict=True):
         earlier = [
             (drug.started, drug.ended.latest)
             for drug in self._drugs.get("opioid", ())
-            if drug.started is not None and drug.ended is not None
+            if drug.started is not None and drug.ended is not None and not self._is_substitute(drug)
         ]
         earlier.sort(key=lambda course: (course[0].latest, course[1]), reverse=True)
         for started, ended in earlier:
@@ -240,25 +264,14 @@ class Care(Struct, frozen=True, dict=True):
 
     @lazy
     def is_opioid_for_other_reason(self) -> Answer:
-        """Return whether the opioid treats use disorder, cancer or sickle-cell disease.
-
-        A use disorder may be in remission: what is taken for it keeps it so.
-        """
-        concept = "substance-use-disorder"
-        is_coded = any(concept in condition.concepts for condition in self.chart.conditions)
-        disorder = self.signs.has(concept) | of(is_coded)
-        combined = of(
-            bool(self.opioids)
-            and all("buprenorphine-with-naloxone" in drug.concepts for drug in self.opioids)
-        )
-        substitutes = {"buprenorphine", "methadone"}
-        substitution = of(
-            bool(self.opioids) and all(drug.concepts & substitutes for drug in self.opioids)
-        )
+        """Return whether the opioid treats use disorder, cancer or sickle-cell disease."""
+        taken = bool(self.opioids)
+        certain = of(taken and all(self._is_substitute(drug) for drug in self.opioids))
+        possible = of(taken and all(drug.concepts & _SUBSTITUTES for drug in self.opioids))
         return any_of(
             (
-                combined,
-                substitution & disorder,
+                certain,
+                possible & self._has_use_disorder,
                 self.signs.has("cancer-treatment", "sickle-cell"),
             )
         )

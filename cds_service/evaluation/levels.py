@@ -30,7 +30,7 @@ class LevelCheck(Struct, frozen=True, kw_only=True):
     indication: Indication | None
     differs: Answer
     is_by_level: bool
-    """Whether it is the levels that differ; else it is the sides."""
+    is_by_side: bool
 
 
 def check_levels(chart: Chart, operation: Operation, limits: Limits) -> LevelCheck:
@@ -53,7 +53,9 @@ def check_levels(chart: Chart, operation: Operation, limits: Limits) -> LevelChe
         by_level = _disjoint(known, indication.levels)
         by_side = _opposite(operation.sides, indication.sides)
     differs = found(by_level or by_side, unread)
-    return LevelCheck(indication=indication, differs=differs, is_by_level=by_level)
+    return LevelCheck(
+        indication=indication, differs=differs, is_by_level=by_level, is_by_side=by_side
+    )
 
 
 def _stated(chart: Chart, operation: Operation) -> Indication | None:

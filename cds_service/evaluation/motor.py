@@ -72,11 +72,15 @@ class Deficit(Struct, frozen=True, kw_only=True):
         ``onset`` and ``progressed`` are days since surgery, None when the chart gives no day;
         ``seen_day`` is the latest examination (or record, if coded).  ``written`` is the month or
         year that the chart gives instead of a day.
+
+    ``reference`` is the grade that ``grade`` is measured against: the better of the one before
+    surgery (full strength if none is known) and the best one since.
     """
 
     side: Side
     muscle: str
     grade: Decimal
+    reference: Decimal
     onset: int | None
     progressed: int | None
     seen_day: int | None
@@ -334,6 +338,7 @@ def _without_onset(
             side=side,
             muscle=name,
             grade=worst.grade,
+            reference=starting,
             onset=None,
             progressed=None,
             seen_day=operation.dss(max(seen)) if len(seen) == len(entries) else None,
@@ -400,6 +405,7 @@ def _deficit(
         side=side,
         muscle=muscle,
         grade=latest.value,
+        reference=reference,
         onset=run[0].day,
         progressed=_progression(after, limits),
         seen_day=max(grade.seen_day for grade in run),

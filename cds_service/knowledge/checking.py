@@ -74,8 +74,10 @@ _MORE_IN_TEXTS = frozenset(
         "on",
         "operated",
         "signs",
+        "site",
         "surgeries",
         "types",
+        "value",
     }
 )
 """What may stand in texts and notes besides; they may be of any length."""

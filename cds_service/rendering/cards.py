@@ -41,6 +41,8 @@ __all__ = [
 
 _NEVER_CUT = frozenset({*RED_FLAGS, DATA_READ})
 _URGENCY = tuple(Indicator)
+_PRIORITIES = ("routine", "urgent", "asap", "stat")
+"""Of an order, as FHIR ranks them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +174,9 @@ class _CardWriter:
         self._uuids = uuids
         self._story = Story(assessment, wording)
         self.orders = OrderWriter(forms, context, wording, operation)
-        self._offered: dict[str, str] = {}
-        """The title of the first card that offers an order, by the order's first code."""
+        self._offered: dict[str, tuple[str, str]] = {}
+        """The title of the first card that offers an order and its priority there, by the order's
+        first code."""
 
     @lazy
     def _explanation(self) -> Explanation:
@@ -228,16 +231,28 @@ class _CardWriter:
         return "at-most-one" if placed.is_choice else "any"
 
     def _offered_before(self, placed: Placement, title: str) -> tuple[str, ...]:
-        """Return which orders of the card called *title* an earlier card of this answer offers."""
-        before: dict[str, dict[str, None]] = {}
-        for form in (place.form for offer in placed.offers for place in offer.places):
-            first = self._offered.setdefault(_first_code(form), title)
-            if first != title:
-                before.setdefault(first, {})[form.template.title] = None
+        """Return which orders of the card called *title* an earlier card of this answer offers.
+
+        Where this card wants an order sooner, it says so: only one of the two will be taken.
+        """
+        before: dict[tuple[str, str], dict[str, None]] = {}
+        for offer in placed.offers:
+            here = offer.proposal.priority
+            for form in (place.form for place in offer.places):
+                first, there = self._offered.setdefault(_first_code(form), (title, here))
+                if first != title:
+                    sooner = here if _PRIORITIES.index(here) > _PRIORITIES.index(there) else ""
+                    before.setdefault((first, sooner), {})[form.template.title] = None
         return tuple(
-            self._story.line("also-proposed", card=card, orders=listed(list(orders)))
-            for card, orders in before.items()
+            self._again(card, sooner, list(orders)) for (card, sooner), orders in before.items()
         )
+
+    def _again(self, card: str, sooner: str, orders: Sequence[str]) -> str:
+        if not sooner:
+            return self._story.line("also-proposed", card=card, orders=listed(orders))
+        urgency = self._forms.knowledge.phrases[f"action-{sooner}"]
+        phrase = "also-proposed-sooner"
+        return self._story.line(phrase, card=card, orders=listed(orders), urgency=urgency)
 
     def _cut(self, cut: Sequence[Finding]) -> tuple[str, ...]:
         titles = listed([self._forms.knowledge.cards[finding.card].title for finding in cut])

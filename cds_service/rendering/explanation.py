@@ -28,6 +28,7 @@ _ASKED = {
 }
 """What every card reminds of, and the findings that answer it."""
 _SHOWN_EXPLANATIONS = 3
+_SHOWN_EARLIER = 3
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -105,6 +106,15 @@ class Explanation:
         return self._list("heading-chart", [*self._story.chart, *dict.fromkeys(others)])
 
     def _entry(self, entry: Evidence) -> str:
+        """Return "C-reactive protein: 12 mg/L (2026-06-01); before: 4 on 2026-05-20"."""
+        if not entry.earlier:
+            return self._dated(entry)
+        knowledge = self._story.wording.knowledge
+        shown = entry.earlier[-_SHOWN_EARLIER:]
+        scores = [knowledge.said("fact-score", score=number(value), day=on) for on, value in shown]
+        return self._dated(entry) + self._story.line("fact-before", scores=listed(scores))
+
+    def _dated(self, entry: Evidence) -> str:
         """Return "C-reactive protein: 12 mg/L (2026-06-01; sent as 1.2 mg/dL)"."""
         wording, label, line = self._story.wording, entry.label, self._story.line
         if label in wording.knowledge.value_sets:

@@ -16,8 +16,14 @@ from cds_service.evaluation.assessment import Assessment, Explanation, Term, Ver
 from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course, Score, SiteCourse
+from cds_service.evaluation.rules.bladder import past_residual, past_signs
 from cds_service.evaluation.rules.scans import CONTRAST, PLAIN
-from cds_service.evaluation.rules.wording import implant_term, operation_words
+from cds_service.evaluation.rules.wording import (
+    implant_term,
+    operation_words,
+    sign_date,
+    sign_term,
+)
 from cds_service.evaluation.workup import Dated, Workup
 from cds_service.rendering.wording import Wording, listed, number
 from cds_service.values import Side, lazy
@@ -78,7 +84,7 @@ class Story:
         case = self.assessment.case
         if case is None:
             return []
-        lines = [] if case.is_date_unknown else [self._operation(case)]
+        lines = [] if case.is_date_unknown else [self._operation(case), *self._past_signs(case)]
         if case.other_dss is not None:
             several = "operations-unclear" if case.is_date_unknown else "operation-interval"
             lines.append(self.line(f"fact-{several}"))
@@ -227,6 +233,23 @@ class Story:
             **operation_words(operation),
         )
 
+    def _past_signs(self, case: Case) -> list[str]:
+        """Return the signs of cauda equina compression that nobody has said to have cleared."""
+        told = {
+            (self.wording.term(sign_term(sign)), sign_date(sign)): None for sign in past_signs(case)
+        }
+        residual = past_residual(case)
+        if residual is not None:
+            name, unit = (
+                self.wording.term(Term(kind="value-set", id="pvr")),
+                self._phrase("unit-pvr"),
+            )
+            told[f"{name} {number(residual.value)} {unit}", residual.on.isoformat()] = None
+        if not told:
+            return []
+        signs = listed([f"{name} ({date})" for name, date in told])
+        return [self.line("fact-past-signs", signs=signs)]
+
     def _phrase(self, phrase: str) -> str:
         return self.wording.knowledge.phrases[phrase]
 
@@ -275,6 +298,7 @@ class Story:
             "muscle": Term(kind="phrase", id=f"muscle-{deficit.muscle}"),
             "side": Term(kind="phrase", id=f"side-{deficit.side.value}"),
             "grade": deficit.grade,
+            "reference": deficit.reference,
         }
         if deficit.seen_day is None:
             return self.line("fact-deficit-undated", **words)

@@ -64,3 +64,30 @@ def test_dependence_in_remission_is_no_active_one(knowledge: Knowledge) -> None:
     """Another opioid than a substitute is asked about."""
     patient = {**PATIENT, "drugs": [{"drug": "opioid", "from": 60}]}
     assert "OPIOID" in answered_with(knowledge, patient, _dependence("remission")).shown
+
+
+def _opioid(name: str, since: int, milligrams: int) -> dict[str, object]:
+    return {"drug": name, "from": since, "MME a day": milligrams}
+
+
+def test_substitute_is_no_part_of_the_dose_of_another_opioid(knowledge: Knowledge) -> None:
+    """80 mg of methadone would make a high dose of a low one, and ask to reduce the treatment."""
+    drugs = [_opioid("methadone", -800, 80), _opioid("opioid", 60, 30)]
+    answered = answered_with(knowledge, {**PATIENT, "drugs": drugs}, _dependence("active"))
+    assert "OPIOID-W" not in answered.shown
+    detail = answered.card("OPIOID")["detail"]
+    assert "come to 30 MME/day" in detail
+    assert f"active since {AS_OF - timedelta(days=40)} " in detail
+
+
+def test_substitute_does_not_make_a_new_opioid_an_old_one(knowledge: Knowledge) -> None:
+    """The other opioid is for a few days; only the substitute has been taken for years."""
+    drugs = [_opioid("methadone", -800, 80), _opioid("opioid", 90, 30)]
+    shown = answered_with(knowledge, {**PATIENT, "drugs": drugs}, _dependence("active")).shown
+    assert not {"OPIOID", "OPIOID-W"} & set(shown)
+
+
+def test_methadone_for_pain_counts_beside_another_opioid(knowledge: Knowledge) -> None:
+    """Without a dependence on record both are taken for the pain."""
+    drugs = [_opioid("methadone", -800, 80), _opioid("opioid", 60, 30)]
+    assert "OPIOID-W" in answered_with(knowledge, {**PATIENT, "drugs": drugs}).shown

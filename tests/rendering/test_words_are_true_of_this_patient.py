@@ -97,7 +97,7 @@ def test_sudden_rise_is_told_with_both_scores(knowledge: Knowledge) -> None:
         "onsetDateTime": ago(400),
     }
     detail = answered_with(knowledge, facts, clotting).card("RF-EDH")["detail"]
-    assert "Pain rose from 4 to 8." in detail
+    assert "Pain rose from 4 to 8 (back)." in detail
 
 
 def test_longest_weakness_emergency_is_read_at_a_glance(knowledge: Knowledge) -> None:
@@ -201,6 +201,7 @@ def test_undated_weakness_is_not_called_new_since_the_operation(knowledge: Knowl
     assert "new since" not in cards["IMG-MRI-DEF"]["detail"]
     assert cards["IMG-MRI-DEF"]["summary"].startswith("Weakness (leg, left) without")
     assert "the exact date is not recorded" in cards["SURG-REV"]["detail"]
+    assert cards["SURG-REV"]["summary"].endswith(": weakness on record without a date.")
 
 
 def test_surgeon_card_says_which_weakness_and_which_lesion(knowledge: Knowledge) -> None:
@@ -401,3 +402,249 @@ def test_operation_of_today_was_today(knowledge: Knowledge) -> None:
     assert "the operation, which was today." in detail
     assert f"Operation {ago(0)} (today): " in detail
     assert "0 days ago" not in detail
+
+
+def test_rise_of_one_site_does_not_explain_the_severe_pain_of_another(
+    knowledge: Knowledge,
+) -> None:
+    """The back is at 9, the leg rose from 3 to 6: each rise is told with its site."""
+    facts = {
+        "day": 4,
+        "operation": "decompression",
+        "leg": {1: 3, 4: 6},
+        "back": {2: 4, 3: 9, 4: 9},
+        "drugs": [{"drug": "anticoagulant", "from": 1}],
+    }
+    detail = answered_with(knowledge, facts).card("RF-EDH")["detail"]
+    assert "Pain rose from 3 to 6 (leg)." in detail
+    assert "Pain rose from 4 to 9 (back)." in detail
+
+
+def test_wrong_side_is_named_beside_the_wrong_level(knowledge: Knowledge) -> None:
+    """Level and side both differ: a reader who sees only the levels misses the side."""
+    facts = {
+        "day": 120,
+        "operation": "discectomy",
+        "operated": {"level": "L5-S1", "side": "left"},
+        "indication": {"level": "L4-L5", "side": "right"},
+        "leg": {-14: 8, 115: 7},
+    }
+    card = answered_with(knowledge, facts).card("CK-LEVEL")
+    assert "operation L5-S1, left and indication L4-L5, right differ" in card["summary"]
+    assert "recorded as L5-S1, left, its indication as L4-L5, right" in card["detail"]
+
+
+def test_weakness_is_told_with_the_grade_it_is_measured_against(knowledge: Knowledge) -> None:
+    """A foot drop from before surgery had recovered in part: 3/5 alone looks like a gain."""
+    grades = ((2, 420), (4, 310), (3, 10))
+    weak = [
+        strength({"valueInteger": grade}, LEFT, effectiveDateTime=ago(days))
+        for grade, days in grades
+    ]
+    card = answered_with(knowledge, {"day": 400, "operation": "discectomy"}, *weak).card("RF-MOTOR")
+    assert "grade 3/5 (reference grade 4/5), since " in card["detail"]
+
+
+@pytest.mark.parametrize(
+    ("card", "day", "said"),
+    [
+        ("CT-FUSION", 430, "Back pain 7/10 now, 430 days after fusion."),
+        ("XR-DYN", 430, "Back pain 7/10 now, 430 days after surgery."),
+        ("PAIN-REF", 430, "Back pain 7/10 now, 430 days after surgery;"),
+        ("XR-DYN", 150, "Back pain 7/10 now, 150 days after fusion."),
+    ],
+)
+def test_pain_that_came_back_is_not_said_to_persist_since_the_operation(
+    card: str, day: int, said: str, knowledge: Knowledge
+) -> None:
+    """It was low for months and is back since last week."""
+    facts = {
+        "day": day,
+        "operation": "fusion",
+        "back": {-20: 8, 90: 2, day - 40: 2, day - 5: 7},
+        "done": {"physiotherapy": [60, 90]},
+        "drugs": [{"drug": "NSAID", "from": 40}],
+    }
+    detail = answered_with(knowledge, facts).card(card)["detail"]
+    assert said in detail
+    assert "persist" not in detail.split("**In the chart**")[0]
+
+
+def test_leg_pain_that_came_back_is_not_said_to_persist(knowledge: Knowledge) -> None:
+    """An MRI since then, numbness, and no EMG."""
+    facts = {
+        "day": 400,
+        "operation": "discectomy",
+        "leg": {-20: 8, 90: 2, 360: 6, 395: 6},
+        "findings": {"numbness": 370},
+        "done": {"MRI": 380},
+    }
+    detail = answered_with(knowledge, facts).card("EMG-RAD")["detail"]
+    assert "Leg pain now, 400 days after surgery; an MRI is on record." in detail
+
+
+def test_early_return_that_became_severe_later_was_not_severe_before(knowledge: Knowledge) -> None:
+    """6 when it came back, 8 three weeks later: nothing is "still" severe."""
+    facts = {"day": 25, "operation": "discectomy", "leg": {-8: 8, 1: 2, 5: 6, 12: 6, 25: 8}}
+    detail = answered_with(knowledge, facts).card("SURG-REV")["detail"]
+    assert "it had come back by day 5 and was severe at least 14 days after onset." in detail
+
+
+def test_crp_that_speaks_for_a_cleared_infection_is_told(knowledge: Knowledge) -> None:
+    """Ten days old, so that new blood tests are proposed; a reader wants to know it was normal."""
+    facts = {"day": 260, "operation": "discectomy", "CRP": {50: 120, 250: 4}}
+    facts |= {"findings": {"spinal infection": 50}}
+    card = answered_with(knowledge, facts).card("RF-INF-W")
+    assert card["suggestions"]
+    assert f"The latest CRP on record is 4 mg/L ({ago(10)})." in card["detail"]
+
+
+def test_card_that_hospice_care_hides_is_not_called_shown(knowledge: Knowledge) -> None:
+    """A high dose of an opioid at the end of life: neither opioid card is part of the answer."""
+    facts = {
+        "day": 120,
+        "operation": "decompression",
+        "done": {"hospice admission": 100},
+        "leg": {-20: 7, 110: 7},
+        "findings": {"bone metastasis": 90},
+        "drugs": [{"drug": "opioid", "from": 10, "MME a day": 120}],
+    }
+    cards = answered_with(knowledge, facts).cards()
+    assert "OPIOID-W" not in cards
+    assert "is shown" not in cards["RF-OTHER"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("day", "crp", "said"),
+    [
+        (60, {3: 150, 25: 90, 40: 30, 55: 14}, "150 on {57}, 90 on {35}, 30 on {20}"),
+        (12, {4: 60, 8: 40, 12: 70}, "60 on {8}, 40 on {4}"),
+    ],
+)
+def test_crp_of_an_emergency_is_told_with_those_before_it(
+    knowledge: Knowledge, day: int, crp: dict[int, int], said: str
+) -> None:
+    """The reader sees whether it falls after treatment, or has risen for a second time."""
+    facts = {"day": day, "operation": "fusion", "CRP": crp}
+    facts |= {"findings": {"deep infection after surgery": 10}}
+    detail = answered_with(knowledge, facts).card("RF-INF")["detail"]
+    dates = {number: ago(number) for number in (57, 35, 20, 8, 4)}
+    for number, on in dates.items():
+        said = said.replace(f"{{{number}}}", on)
+    assert f"; before: {said}" in detail
+
+
+def test_crp_from_before_the_operation_is_no_part_of_its_course(knowledge: Knowledge) -> None:
+    """It says nothing of an infection by the operation."""
+    facts = {"day": 20, "operation": "discectomy", "CRP": {-3: 5, 20: 30}}
+    detail = answered_with(knowledge, facts).card("RF-INF-W")["detail"]
+    assert ": 30 mg/L (" in detail
+    assert "; before: " not in detail
+
+
+@pytest.mark.parametrize(
+    ("code", "is_cardiac"), [("424921004", True), ("72506001", True), ("25937001", False)]
+)
+@pytest.mark.parametrize("safety", ["", "MR Unsafe"])
+def test_a_stimulator_is_not_told_by_what_is_known_of_cardiac_devices(
+    code: str,
+    is_cardiac: bool,  # noqa: FBT001 - a case
+    safety: str,
+    knowledge: Knowledge,
+) -> None:
+    """A pacemaker and a defibrillator are cardiac; nobody scans a stimulator by their protocol."""
+    implant = device(type=coded(SNOMED, code), **({"safety": [{"text": safety}]} if safety else {}))
+    facts = {"day": 200, "operation": "discectomy", "leg": {-14: 8, 195: 7}}
+    detail = answered_with(knowledge, facts, implant).card("IMG-ALT")["detail"]
+    assert ("Many cardiac devices" in detail) is is_cardiac
+
+
+def test_positive_tests_of_the_sacroiliac_joint_are_told_with_their_number(
+    knowledge: Knowledge,
+) -> None:
+    """Nobody coded sacroiliac pain; the tests were done, so that a block is the next step."""
+    facts = {"day": 200, "operation": "fusion", "back": {-14: 8, 195: 7}}
+    facts |= {"questionnaires": {"sacroiliac tests": {190: 4}}}
+    detail = answered_with(knowledge, facts).card("SIJ")["detail"]
+    assert "Positive provocation tests: 4 (at least 3 tests)." in detail
+    assert "Sacroiliac pain is coded" not in detail
+
+
+@pytest.mark.parametrize(
+    ("scores", "reason"),
+    [
+        ({"leg": {-20: 7, 130: 7}}, "pain not relieved after MRI and physiotherapy"),
+        ({"leg": {-20: 4, 130: 7}}, "pain worse, MRI and physiotherapy done"),
+        ({"ODI": {-20: 40, 130: 42}}, "disability not relieved after MRI and physiotherapy"),
+        ({"ODI": {-20: 30, 130: 52}}, "disability worse, MRI and physiotherapy done"),
+        ({"ODI": {-20: 40, 60: 10, 105: 44, 130: 44}}, "disability returned after relief"),
+    ],
+)
+def test_surgeon_is_asked_about_what_did_not_get_better(
+    knowledge: Knowledge, scores: dict[str, dict[int, int]], reason: str
+) -> None:
+    """Pain or disability, unchanged or worse: without a pain score no pain is claimed."""
+    facts = {"day": 140, "operation": "decompression", **scores}
+    facts |= {"done": {"MRI": 110, "physiotherapy": [60, 130]}}
+    card = answered_with(knowledge, facts).card("SURG-REV")
+    assert card["summary"] == f"Consider spine surgeon review: {reason}."
+
+
+def test_order_that_is_routine_on_the_card_above_is_told_to_be_urgent(
+    knowledge: Knowledge,
+) -> None:
+    """Whoever takes the routine MRI of the fracture gets no second one for the weakness."""
+    fracture = {
+        "resourceType": "Condition",
+        "code": coded(SNOMED, "426646004"),
+        "onsetDateTime": ago(10),
+    }
+    weak = [strength({"valueInteger": 4}, LEFT, effectiveDateTime=ago(days)) for days in (20, 2)]
+    facts = {"day": 30, "operation": "decompression"}
+    cards = answered_with(knowledge, facts, fracture, *weak).cards()
+    assert "Order it once, as proposed here: urgent." in cards["IMG-MRI-DEF"]["detail"]
+
+
+def test_leg_pain_seen_by_a_ct_is_not_called_not_imaged(knowledge: Knowledge) -> None:
+    """The implant forbids the MRI; a CT myelogram was done since the pain came back."""
+    implant = device(type=coded(SNOMED, "424921004"), safety=[{"text": "MR Unsafe"}])
+    facts = {"day": 400, "operation": "discectomy", "leg": {-14: 8, 90: 2, 360: 7, 395: 7}}
+    facts |= {"done": {"CT myelogram": 380}}
+    detail = answered_with(knowledge, facts, implant).card("SURG-REV")["detail"]
+    assert "not yet imaged" not in detail
+    assert "Physiotherapy: severe returned leg pain without an MRI since" in detail
+
+
+SACRAL = {"cauda equina syndrome": 12, "saddle numbness": 12, "urinary retention": 12}
+
+
+def test_sign_of_cauda_equina_compression_that_is_no_longer_recent_is_still_told(
+    knowledge: Knowledge,
+) -> None:
+    """Nobody says that it has cleared, and the card advises to reassure."""
+    facts = {"day": 27, "operation": "discectomy", "leg": {-3: 7, 10: 5, 26: 6}}
+    facts |= {"findings": SACRAL, "residual urine": {12: 500}}
+    detail = answered_with(knowledge, facts).card("EARLY-WATCH")["detail"]
+    [line] = [line for line in detail.splitlines() if "Ask whether" in line]
+    assert line.startswith("- **On record since the operation, not recent: ")
+    for sign in ("cauda equina syndrome", "saddle sensation", "urinary retention", "500 mL"):
+        assert sign in line
+    assert line.count(ago(15)) == 4
+
+
+def test_sign_of_cauda_equina_compression_that_has_cleared_is_not_told(
+    knowledge: Knowledge,
+) -> None:
+    """Normal on a later examination, a small residual, or from before the operation."""
+    facts = {"day": 40, "operation": "discectomy", "leg": {-3: 7, 10: 5, 39: 6}}
+    facts |= {"findings": {"saddle numbness": 12, "urinary incontinence": -200}}
+    facts |= {"normal findings": {"saddle numbness": 20}, "residual urine": {12: 500, 20: 40}}
+    detail = answered_with(knowledge, facts).card("EARLY-WATCH")["detail"]
+    assert "Ask whether" not in detail
+
+
+def test_sign_that_is_recent_is_told_by_its_own_card_only(knowledge: Knowledge) -> None:
+    """It was recorded twice; the red flag names the later one."""
+    facts = {"day": 40, "operation": "discectomy", "findings": {"urinary retention": [12, 38]}}
+    detail = answered_with(knowledge, facts).card("RF-CES")["detail"]
+    assert "Ask whether" not in detail

@@ -135,6 +135,26 @@ def hard_signs(case: Case) -> tuple[Sign, ...]:
     return tuple([sign for sign in signs if case.is_recent(sign)])
 
 
+def past_signs(case: Case) -> tuple[Sign, ...]:
+    """Return the signs of row 1 since the operation that are too old for it and never denied."""
+    signs = [
+        *case.signs.on_record("cauda-equina", "faecal-incontinence", *URINARY),
+        *case.signs.abnormal("saddle-sensation"),
+        *case.signs.abnormal("anal-tone"),
+    ]
+    recent = {sign.concept for sign in signs if case.is_recent(sign)}
+    return tuple([sign for sign in signs if sign.day >= 0 and sign.concept not in recent])
+
+
+def past_residual(case: Case) -> Measure | None:
+    """Return the latest residual volume if it is large, since the operation, and not recent."""
+    latest = case.measures.latest("pvr")
+    if latest is None or not case.limits.met("pvr-volume", latest.value):
+        return None
+    is_recent = case.limits.met("red-flag-recent", latest.age)
+    return latest if not is_recent and case.operation.dss(latest.on) >= 0 else None
+
+
 def _is_isolated(case: Case) -> bool:
     """Return whether a urinary sign certainly stands alone.
 

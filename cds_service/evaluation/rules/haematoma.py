@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
 
@@ -166,7 +167,7 @@ def _second_haematoma_sign(case: Case) -> Answer:
     bladder = read_bladder(case)
     has_residual = bladder.residual is not None
     unread = case.workup.unread((Key.SCORES,))
-    rise = found(_sudden_rise(case) is not None, unread) & case.cautions.is_bleeding_risk
+    rise = found(bool(_sudden_rises(case)), unread) & case.cautions.is_bleeding_risk
     return any_of(
         (
             case.motor.any(case.motor.new),
@@ -184,7 +185,7 @@ def _second_signs(case: Case) -> tuple[Term, ...]:
         signs.insert(0, Term(kind="phrase", id="new-leg-weakness"))
     if bladder.residual is not None:
         signs.append(Term(kind="value-set", id="pvr"))
-    if _sudden_rise(case) is not None:
+    if _sudden_rises(case):
         risks = {
             "rise-anticoagulant": case.cautions.is_anticoagulated,
             "rise-coagulopathy": case.cautions.has_coagulopathy,
@@ -211,51 +212,77 @@ def _is_second_sign_dated(case: Case) -> bool:
         any(deficit.onset is not None for deficit in case.motor.new)
         or any(sign.is_dated for sign in bladder.signs)
         or bladder.residual is not None
-        or _sudden_rise(case) is not None
+        or bool(_sudden_rises(case))
     )
 
 
 def _rise_notes(case: Case) -> tuple[Note, ...]:
-    """Return from which score to which pain rose, if that is a second sign."""
-    rise = _sudden_rise(case)
-    if rise is None or not case.cautions.is_bleeding_risk.is_yes:
+    """Return from which score to which pain rose, and where, if that is a second sign."""
+    if not case.cautions.is_bleeding_risk.is_yes:
         return ()
-    before, after = rise
-    return (Note(key="rise", words={"before": before, "after": after}),)
+    return tuple(
+        Note(
+            key="rise",
+            words={
+                "before": before,
+                "after": after,
+                "site": Term(kind="phrase", id=f"site-{site.value}"),
+            },
+        )
+        for site, (before, after) in _sudden_rises(case).items()
+    )
 
 
 @once
-def _sudden_rise(case: Case) -> tuple[Decimal, Decimal] | None:
-    """Return two day values of a site, or two scores, between which pain rose suddenly and stayed.
+def _sudden_rises(case: Case) -> Mapping[Site, tuple[Decimal, Decimal]]:
+    """Return the sites where pain rose suddenly and stayed, with the two scores of the rise.
+
+    They are two day values of the site, or two scores of one day.
+    """
+    rises = {}
+    for site in Site:
+        course = case.pain.sites[Driver(site.value)]
+        days = [score.value for score in (*course.day_zero, *course.series)]
+        rise = _rise_within(case, days) or _rise_of_one_day(case, site)
+        if rise is not None:
+            rises[site] = rise
+    return rises
+
+
+def _rise_within(
+    case: Case, values: Sequence[Decimal], lowest: Decimal | None = None
+) -> tuple[Decimal, Decimal] | None:
+    """Return two neighbouring *values* between which pain rose suddenly, the latest such pair.
 
     A later score that still is such a rise keeps the alarm: the same score again is no relief.
+    *lowest* is the lowest score after all *values*.
     """
-    days = [
-        [score.value for score in (*site.day_zero, *site.series)]
-        for driver, site in case.pain.sites.items()
-        if driver is not Driver.ODI
-    ]
-    for values in (*days, *(_of_latest_day(case, site) for site in Site)):
-        lowest: Decimal | None = None
-        for before, after in reversed(list(pairwise(values))):
-            lowest = after if lowest is None else min(lowest, after)
-            if case.limits.met("haematoma-rise", lowest - before):
-                return before, after
+    for before, after in reversed(list(pairwise(values))):
+        lowest = after if lowest is None else min(lowest, after)
+        if case.limits.met("haematoma-rise", lowest - before):
+            return before, after
     return None
 
 
-def _of_latest_day(case: Case, site: Site) -> list[Decimal]:
-    """Return the scores of *site* on the latest day with a score, in time order."""
-    latest = _latest_scores(case)
-    if not latest:
-        return []
-    timed = sorted(
-        (observation.effective.instant, observation.value)
-        for observation in pain_scores(case.chart)
-        if observation.site is site
-        and observation.value is not None
-        and observation.effective is not None
-        and observation.effective.instant is not None
-        and case.operation.dss(observation.effective.latest) == latest[0].day
-    )
-    return [value for _, value in timed]
+def _rise_of_one_day(case: Case, site: Site) -> tuple[Decimal, Decimal] | None:
+    """Return two scores of one day between which pain rose suddenly and stayed, the latest pair.
+
+    Time:
+        Scores without a time have no place among those of their day; they count for earlier days.
+    """
+    days: dict[int, list[tuple[datetime | None, Decimal]]] = {}
+    for observation in pain_scores(case.chart):
+        when, value = observation.effective, observation.value
+        if observation.site is not site or when is None or value is None:
+            continue
+        day = case.operation.dss(when.latest)
+        if day >= 0:
+            days.setdefault(day, []).append((when.instant, value))
+    lowest: Decimal | None = None
+    for _, scores in sorted(days.items(), reverse=True):
+        timed = sorted((instant, value) for instant, value in scores if instant is not None)
+        rise = _rise_within(case, [value for _, value in timed], lowest)
+        if rise is not None:
+            return rise
+        lowest = min(value for value in (lowest, *(v for _, v in scores)) if value is not None)
+    return None

@@ -39,6 +39,7 @@ from cds_service.evaluation.rules.wording import (
 from cds_service.evaluation.workup import Dated
 
 XRAY_KEYS = (Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS, Key.PROCEDURES)
+_CARDIAC = frozenset({"implant-pacemaker", "implant-defibrillator"})
 
 
 # What each row asks for, apart from what holds it back
@@ -354,7 +355,7 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
         indicator=Indicator.WARNING,
         variant="default" if is_unsafe else "unknown",
         words=_score_words(case),
-        notes=(implant_note(case), *_reading_caveat(case)),
+        notes=(implant_note(case), *_protocol_note(case), *_reading_caveat(case)),
         evidence=_asking_for_a_scan(case),
         reason_references=pain_references(case),
         reason_code=(
@@ -381,6 +382,12 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
     return replace(finding, proposals=(myelogram,))
 
 
+def _protocol_note(case: Case) -> tuple[Note, ...]:
+    """Return that cardiac devices can often be scanned, if only such ones hold back the MRI."""
+    kinds = {implant.kind for implant in case.cautions.implants}
+    return (Note(key="cardiac-protocol"),) if kinds <= _CARDIAC else ()
+
+
 def _asking_for_a_scan(case: Case) -> tuple[Evidence, ...]:
     """Return the weakness and the scores that each ask for a scan."""
     is_about_pain = any_of((is_return_imaged(case), is_failure_imaged(case))).is_yes
@@ -403,7 +410,7 @@ def _ct_holds(case: Case) -> list[Named]:
     ordered_from = from_day if is_deficit or is_return else None
     return [
         ("an MRI is done or ordered", ~any_of((by_deficit, by_return, by_failure))),
-        ("pregnancy: the surgeon card takes its place", of(case.cautions.is_pregnant)),
+        ("pregnant, and so a question for the surgeon", of(case.cautions.is_pregnant)),
         (
             "CT already ordered",
             case.workup.is_ordered(*CT_SCANS, newest="order-lookback", from_day=ordered_from),

@@ -156,7 +156,17 @@ def _crp(case: Case) -> Hint | None:
     day = case.operation.dss(latest.on)
     if not case.limits.met("crp-absolute-day", day) and not _crp_rises(case, latest):
         return None
-    return Hint(id="raised-crp", day=day, is_major=True, evidence=measure_evidence(latest, "crp"))
+    return Hint(id="raised-crp", day=day, is_major=True, evidence=_crp_evidence(case, latest))
+
+
+def _crp_evidence(case: Case, crp: Measure) -> tuple[Evidence, ...]:
+    """Return *crp* with those since surgery before it: they say whether it rises or falls."""
+    earlier = tuple(
+        (measure.on, measure.value)
+        for measure in case.measures.series("crp")
+        if case.operation.day <= measure.on < crp.on
+    )
+    return tuple(replace(entry, earlier=earlier) for entry in measure_evidence(crp, "crp"))
 
 
 def _crp_rises(case: Case, latest: Measure) -> bool:
@@ -322,14 +332,26 @@ def _hint_notes(case: Case, picture: InfectionPicture, *, is_single: bool) -> It
 def _with_blood_tests(finding: Finding, case: Case) -> Finding:
     """Return *finding* with the order for blood tests, unless a CRP was just done."""
     fresh = case.measures.none_since("crp", "crp-just-done")
-    if fresh.is_no:
-        done = measure_evidence(case.measures.latest("crp"), "crp")
+    latest = case.measures.latest("crp")
+    if fresh.is_no and latest is not None:
+        done = _crp_evidence(case, latest)
         return replace(finding, evidence=tuple(dict.fromkeys((*finding.evidence, *done))))
     if fresh.is_unknown:
         return replace(finding, unread=finding.unread | fresh.unread, is_order_withheld=True)
     return replace(
-        finding, proposals=(Proposal(orders=BLOODS, priority="urgent", is_recommended=True),)
+        finding,
+        proposals=(Proposal(orders=BLOODS, priority="urgent", is_recommended=True),),
+        notes=(*finding.notes, *_latest_crp(finding, case)),
     )
+
+
+def _latest_crp(finding: Finding, case: Case) -> tuple[Note, ...]:
+    """Return the latest CRP since surgery, if it is not among the signs: it may be normal."""
+    crp = case.measures.latest("crp")
+    shown = {entry.reference for entry in finding.evidence}
+    if crp is None or crp.reference in shown or crp.on < case.operation.day:
+        return ()
+    return (Note(key="latest-crp", words={"value": crp.value, "date": crp.on}),)
 
 
 def is_current_hint(earlier: Earlier) -> Answer:

@@ -87,6 +87,8 @@ def _notes(case: Case) -> tuple[Note, ...]:
         notes.append(Note(key="mme-least", words={"count": case.care.uncounted_doses}))
     if any(drug.is_daily_maximum and not drug.is_repeated for drug in case.care.opioids):
         notes.append(Note(key="mme-daily-maximum"))
+    if case.care.has_substitute_beside:
+        notes.append(Note(key="treatment-not-counted"))
     notes.append(Note(key=_naloxone(case.care.is_taken("naloxone"))))
     return tuple(notes)
 
@@ -117,7 +119,7 @@ def opioid(case: Case, earlier: Earlier) -> Finding:
         case,
         _requires(case),
         lambda: [
-            ("the card on high risk is shown", of(is_met(earlier, "OPIOID-W"))),
+            ("a high dose or a benzodiazepine has its own card", of(is_met(earlier, "OPIOID-W"))),
             *_holds(case),
         ],
     )

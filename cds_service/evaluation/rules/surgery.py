@@ -17,6 +17,7 @@ from cds_service.evaluation.assessment import (
     Word,
 )
 from cds_service.evaluation.case import Case
+from cds_service.evaluation.levels import LevelCheck
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course, Driver
 from cds_service.evaluation.readings import once
@@ -32,7 +33,7 @@ from cds_service.evaluation.rules.wording import (
     score_evidence,
     sign_evidence,
 )
-from cds_service.values import FhirDate
+from cds_service.values import FhirDate, Side
 
 _WITH_CAUSE = frozenset({"weakness", "hardware", "structural"})
 """Reasons that rest on an entry of their own, whatever the pain."""
@@ -50,15 +51,15 @@ def level_check(case: Case, earlier: Earlier) -> Finding:
     finding = weigh("CK-LEVEL", case, requires)
     if check.indication is None or not finding.is_met:
         return finding
-    if check.is_by_level:
-        recorded = _levels(case.operation.levels), _levels(check.indication.levels)
-    else:
-        recorded = _sides(case.operation.sides), _sides(check.indication.sides)
     performed = case.operation.stages[-1].performed
     return replace(
         finding,
         indicator=Indicator.WARNING,
-        words={"dss": case.dss, "operation": recorded[0], "indication": recorded[1]},
+        words={
+            "dss": case.dss,
+            "operation": _differing(check, case.operation.levels, case.operation.sides),
+            "indication": _differing(check, check.indication.levels, check.indication.sides),
+        },
         evidence=(
             *_level_evidence("operation", case.operation.references, performed),
             *_level_evidence("indication", check.indication.references, check.indication.when),
@@ -73,12 +74,22 @@ def _level_evidence(
     return tuple(dated_evidence(reference, label, when) for reference in references)
 
 
+def _differing(
+    check: LevelCheck, levels: frozenset[str], sides: frozenset[Side]
+) -> tuple[Term, ...]:
+    """Return what differs of one record in words: its levels, its sides, or both."""
+    return (
+        *(_levels(levels) if check.is_by_level else ()),
+        *(_sides(sides) if check.is_by_side else ()),
+    )
+
+
 def _levels(levels: frozenset[str]) -> tuple[Term, ...]:
     return tuple(Term(kind="phrase", id=f"level-{level.lower()}") for level in sorted(levels))
 
 
-def _sides(sides: frozenset[object]) -> tuple[Term, ...]:
-    names = sorted(str(getattr(side, "value", side)) for side in sides)
+def _sides(sides: frozenset[Side]) -> tuple[Term, ...]:
+    names = sorted(side.value for side in sides)
     return tuple(Term(kind="phrase", id=f"side-{name}") for name in names)
 
 
@@ -250,7 +261,7 @@ def _variant(case: Case, first: str) -> str:
 def _words(case: Case, reasons: list[Reason]) -> dict[str, Word]:
     words: dict[str, Word] = {
         "dss": case.dss,
-        "reason": tuple(Term(kind="phrase", id=f"surgery-reason-{r.id}") for r in reasons),
+        "reason": tuple(_reason_term(case, reason) for reason in reasons),
         "surgeries": case.operation.surgery_count,
     }
     leg = case.pain.sites[Driver.LEG]
@@ -261,6 +272,18 @@ def _words(case: Case, reasons: list[Reason]) -> dict[str, Word]:
     if onset is not None:
         words["onset"] = onset
     return words
+
+
+def _reason_term(case: Case, reason: Reason) -> Term:
+    """Return a reason in words that are true of this patient's weakness, pain or disability."""
+    name = reason.id
+    if name == "weakness" and all(deficit.onset is None for deficit in case.motor.stable):
+        name = "weakness-undated"
+    if name == "unrelieved" and case.pain.course is Course.WORSENING:
+        name = "worse"
+    if name in {"unrelieved", "worse", "return"} and case.pain.driver is Driver.ODI:
+        name = f"{name}-odi"
+    return Term(kind="phrase", id=f"surgery-reason-{name}")
 
 
 def _notes(case: Case) -> tuple[Note, ...]:

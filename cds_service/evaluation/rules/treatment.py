@@ -114,8 +114,8 @@ def _unsafe_for_therapy(case: Case, earlier: Earlier) -> list[Named]:
         ("another cause is on record", answer_above(earlier, "RF-OTHER")),
         ("a sign of infection is open", is_current_hint(earlier)),
         ("a leak of spinal fluid is on record", answer_above(earlier, "RF-CSF")),
-        ("a new weakness is not yet imaged", needs_deficit_mri(case)),
-        ("severe returned leg pain is not yet imaged", _is_return_unscanned(case)),
+        ("a new weakness without an MRI since", needs_deficit_mri(case)),
+        ("severe returned leg pain without an MRI since", _is_return_unscanned(case)),
     ]
 
 
@@ -428,7 +428,7 @@ def sacroiliac_joint(case: Case, earlier: Earlier) -> Finding:
     return replace(
         finding,
         indicator=Indicator.INFO,
-        words={"dss": case.dss},
+        words={"dss": case.dss, **({"score": tests.value} if tests is not None else {})},
         variant="default" if signs else "tests",
         evidence=(
             *sign_evidence(signs),
