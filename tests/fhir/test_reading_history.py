@@ -581,6 +581,8 @@ def most(amount: int, unit: str = "d", period: int = 1) -> dict[str, object]:
         ([{**dose(10), "timing": {"code": {"text": "Every 12 hours"}}}], "30", False),
         ([{**dose(10), "timing": {"code": {"text": "Every 4-6 hours PRN"}}}], "90", True),
         ([{**dose(10), "timing": {"code": {"text": "3 times daily (as needed)"}}}], "45", True),
+        ([once_a_day("three times daily")], "45", False),
+        ([once_a_day("Four times a day")], "60", False),
         ([once_a_day("every 6 hr", "696553", "Q6H")], "60", False),
         ([once_a_day("BID")], "30", False),
         ([once_a_day("Daily", "QD")], "15", False),
