@@ -11,16 +11,25 @@ from cds_service.fhir.coding import Place, texts_of
 from cds_service.fhir.reader import Entry, Reader, status_words
 
 _IMPLANT = "implant-"
+_NERVE = r"\b(?:spinal|cord|nerve|brain|dorsal|vagus|vagal|sacral)\b"
+_BETWEEN = r"(?:(?!bone|growth)[\w ,/-]){0,60}"
+"""Words between a nerve and its stimulation; what makes bone grow is another kind of device."""
 _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.IGNORECASE)
     for name, pattern in {
-        "implant-pacemaker": r"pace-?maker",
-        "implant-defibrillator": r"defibrillator|\bAICD\b|\bICD\b",
+        "implant-pacemaker": r"pace-?maker|\bpacing\b|\bCRT-?P\b",
+        "implant-defibrillator": r"defibrillator|cardioverter|\b(?:AICD|ICD|CRT-?D)\b",
         "implant-neurostimulator": (
-            r"neuro-?stimulat|(?:spinal[ -]cord|nerve|deep[ -]brain|dorsal[ -]column)[ -]stimulat"
+            rf"neuro-?stim|{_NERVE}{_BETWEEN}stimulat|stimulat{_BETWEEN}{_NERVE}"
         ),
-        "implant-clip": r"aneurysm\w{0,10}[ -]clip|intracranial clip",
-        "implant-pump": r"intrathecal|implant(?:ed|able)[\w -]{0,60}\bpump",
+        "implant-clip": (
+            r"aneurysm\w{0,10}[ -]clip|intracranial clip|"
+            r"\bclips?\b[\w ,-]{1,40}(?:aneurysm|intracranial)"
+        ),
+        "implant-pump": (
+            r"intrathecal|implant(?:ed|able)[\w ,-]{0,60}\bpump|"
+            r"\bpump\b[ ,-]{1,3}(?:drug|infusion)[\w ,-]{0,60}\bimplant(?:ed|able)"
+        ),
     }.items()
 }
 """Without a greatest length, a word that a name repeats would be followed to its end each time."""

@@ -799,7 +799,44 @@ def test_implant_is_recognised_by_code_or_words(
     assert fact.mr_status is status
 
 
-@pytest.mark.parametrize("words", ["implanted ", "aneurysm", "implantable-", "nerve ", "MR "])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (
+            "Spinal cord/peripheral nerve implantable analgesic electrical stimulation system",
+            "implant-neurostimulator",
+        ),
+        ("Stimulator, Spinal-Cord, Totally Implanted For Pain Relief", "implant-neurostimulator"),
+        ("STIMULATOR SPINAL CORD 16 ELECTRODE", "implant-neurostimulator"),
+        ("GENERATOR NEUROSTIM RECHARGEABLE", "implant-neurostimulator"),
+        ("STIMULATOR NERVE SACRAL", "implant-neurostimulator"),
+        ("Stimulator, Electrical, Implanted, For Deep Brain", "implant-neurostimulator"),
+        ("Dorsal root ganglion stimulator", "implant-neurostimulator"),
+        ("LEAD PACING ACTIVE FIXATION 52CM", "implant-pacemaker"),
+        ("GENERATOR CRT-P", "implant-pacemaker"),
+        ("CARDIOVERTER IMPLANTABLE DUAL CHAMBER", "implant-defibrillator"),
+        ("GENERATOR CRT-D", "implant-defibrillator"),
+        ("CLIP ANEURYSM STRAIGHT 7MM", "implant-clip"),
+        ("Clip, Aneurysm", "implant-clip"),
+        ("Pump, Infusion, Implanted, Programmable", "implant-pump"),
+        ("PUMP INFUSION IMPLANTABLE", "implant-pump"),
+    ],
+)
+def test_implant_is_recognised_as_device_lists_and_stores_name_it(
+    read: ReadChart, name: str, kind: str
+) -> None:
+    """They put the noun first, or name what it does: a stimulation system, a pacing lead."""
+    (fact,) = read(device(deviceName=[{"name": name}])).devices
+    assert fact.concepts == {kind}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("implanted ", "aneurysm", "implantable-", "nerve ", "MR "),
+        *("stimulator ", "spinal ", "pump infusion ", "clip "),
+    ],
+)
 def test_device_name_that_repeats_itself_costs_no_time(read: ReadChart, words: str) -> None:
     """A hundred thousand letters of one device stop no other patient's call."""
     began = time.perf_counter()
@@ -848,6 +885,12 @@ def test_unknown_implant_coded_unsafe_as_fhir_codes_it_counts(read: ReadChart) -
         {"type": {"text": "Automated external defibrillator"}},
         {"type": {"text": "Transcutaneous electrical nerve stimulator"}},
         {"deviceName": [{"name": "TENS neurostimulator"}]},
+        {"type": {"text": "External pacing lead"}},
+        {"type": {"text": "STIMULATOR BONE GROWTH SPINAL"}},
+        {"type": {"text": "Spinal bone growth stimulator"}},
+        {"type": {"text": "CLIP LIGATING TITANIUM"}},
+        {"type": {"text": "PUMP PENILE PROSTHESIS IMPLANTABLE"}},
+        {"type": {"text": "Infusion pump"}},
     ],
 )
 def test_other_devices_are_no_implants(read: ReadChart, fields: dict[str, object]) -> None:
