@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from cds_service.chart.facts import AllergyFact, DeviceFact, MrStatus
 from cds_service.fhir import reasons, wire
-from cds_service.fhir.coding import Place, texts_of
+from cds_service.fhir.coding import Place
 from cds_service.fhir.reader import Entry, Reader, status_words
 
 _IMPLANT = "implant-"
@@ -48,8 +48,12 @@ _SAFETY_CODES: Mapping[str, str] = {
 }
 """The codes of FHIR's own value set for ``Device.safety`` (NCI Thesaurus)."""
 _GADOLINIUM = re.compile(
-    r"\bgad(?:olin|obut|oter|opent|obena|odiam|overs|oxet|opic)\w*", re.IGNORECASE
+    r"\bgad(?:olin|obut|oter|opent|obena|odiam|overs|ofos|oxet|opic|[ao]vist)\w*|"
+    r"\b(?:magnevist|multihance|omniscan|optimark|prohance|dotarem|clariscan|eovist|primovist|"
+    r"elucirem|vueway|ablavar)\b",
+    re.IGNORECASE,
 )
+"""The substances, and the names they are sold by."""
 _GADOLINIUM_ALLERGY = "gadolinium-allergy"
 _PAST_ALLERGY = frozenset({"inactive", "resolved"})
 
@@ -146,12 +150,13 @@ def _allergy(reader: Reader, entry: Entry) -> AllergyFact | None:
         return None
     if status_words(found.clinical_status) & _PAST_ALLERGY:
         return None
-    stated = (found.code, *(reaction.substance for reaction in found.reaction))
+    substances = (found.code, *(reaction.substance for reaction in found.reaction))
+    stated = tuple(concept for concept in substances if concept is not None)
     concepts = frozenset(
         name
         for concept in stated
         for name in Place(vocabulary=reader.vocabulary, code=concept).concepts()
     )
-    if any(_GADOLINIUM.search(text) for text in texts_of(stated)):
+    if any(_GADOLINIUM.search(text) for text in _all_words(stated)):
         concepts |= {_GADOLINIUM_ALLERGY}
     return AllergyFact(reference=entry.reference, concepts=concepts) if concepts else None

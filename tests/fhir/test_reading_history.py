@@ -350,6 +350,30 @@ def test_allergy_counts_until_a_code_of_its_status_ends_it(
     assert bool(read(allergy).allergies) is is_kept
 
 
+@pytest.mark.parametrize(
+    ("code", "is_known"),
+    [
+        *(({"text": f"{name} 0.5 M"}, True) for name in ("GADAVIST", "Magnevist", "MultiHance")),
+        *(({"text": name}, True) for name in ("Omniscan", "Dotarem", "ProHance", "Gadofosveset")),
+        ({"text": "MR contrast", "coding": [{"display": "gadoterate meglumine"}]}, True),
+        ({"text": "Omnipaque"}, False),
+        ({"text": "Dotatate"}, False),
+    ],
+)
+def test_allergy_to_gadolinium_is_known_by_the_name_of_the_product(
+    read: ReadChart,
+    code: Resource,
+    is_known: bool,  # noqa: FBT001 - a case
+) -> None:
+    """Allergy lists name the brand, or give the substance only with the code."""
+    patient = {"reference": "Patient/anna"}
+    found = read(
+        {"resourceType": "AllergyIntolerance", "id": "a1", "patient": patient, "code": code}
+    )
+    known = {name for allergy in found.allergies for name in allergy.concepts}
+    assert known == ({"gadolinium-allergy"} if is_known else set())
+
+
 def test_condition_is_dated_by_the_first_day_it_states(read: ReadChart) -> None:
     """Onset, then recorded, then the server's own stamp."""
     stamped = condition("27151001", meta={"lastUpdated": "2026-09-01T00:00:00Z"})
