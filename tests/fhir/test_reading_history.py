@@ -386,6 +386,29 @@ def test_condition_is_dated_by_the_first_day_it_states(read: ReadChart) -> None:
     assert read(undated).conditions[0].when is None
 
 
+@pytest.mark.parametrize(
+    ("words", "is_spinal"),
+    [
+        ("Surgical wound infection following microdiscectomy", True),
+        ("Infection after left hemilaminectomy", True),
+        ("Infection following laminotomy", True),
+        ("SSI after foraminotomy", True),
+        ("Wound infection after laser diskectomy", True),
+        ("Infected laminectomy wound", True),
+        ("Wound infection after cholecystectomy", False),
+        ("Infection following knee replacement", False),
+    ],
+)
+def test_wound_infection_named_by_the_operation_is_one_of_the_spine(
+    read: ReadChart,
+    words: str,
+    is_spinal: bool,  # noqa: FBT001 - a case
+) -> None:
+    """Problem lists say which operation it followed, and not where that was."""
+    code = {"coding": [{"system": ICD, "code": "T81.41XA"}], "text": words}
+    assert read(condition("T81.41XA", code=code)).conditions[0].names_spine is is_spinal
+
+
 def test_condition_is_called_what_our_content_calls_it(read: ReadChart) -> None:
     """The words of the chart never reach a card; a code of no value set has no name."""
     named = condition("129179000", code=concept(SNOMED, "129179000", "Anna's sore buttock"))
