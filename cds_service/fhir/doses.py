@@ -31,8 +31,8 @@ _TIMES_A_DAY = {
     **dict.fromkeys(("QD", "DAILY", "AM", "PM", "BED", "ONCE DAILY", "EVERY DAY"), Decimal(1)),
     **dict.fromkeys(("NIGHTLY", "EVERY MORNING", "EVERY EVENING", "AT BEDTIME"), Decimal(1)),
     **dict.fromkeys(("BID", "TWICE DAILY", "TWICE A DAY"), Decimal(2)),
-    "TID": Decimal(3),
-    "QID": Decimal(4),
+    **dict.fromkeys(("TID", "THREE TIMES DAILY", "THREE TIMES A DAY"), Decimal(3)),
+    **dict.fromkeys(("QID", "FOUR TIMES DAILY", "FOUR TIMES A DAY"), Decimal(4)),
 }
 _SO_MANY_TIMES = re.compile(r"([1-9]) ?(?:TIMES|X) ?(?:DAILY|A DAY|PER DAY|/ ?DAY)", re.ASCII)
 _EVERY_HOURS = re.compile(
@@ -42,6 +42,7 @@ _EVERY_HOURS = re.compile(
 _IF_NEEDED = re.compile(r"[ ,(]+(?:PRN|AS NEEDED)\)?\Z", re.ASCII)
 _LONGEST_WORDS = 60
 """Characters of a schedule in words; anything longer says more than how often."""
+_UCUM = "http://unitsofmeasure.org"
 _PATCH_UNITS = frozenset({"ug/h", "mcg/h", "ug/hr", "mcg/hr"})
 _TABLETS = frozenset(
     {
@@ -183,14 +184,14 @@ def _amount(found: Factor, instruction: wire.Dosage, amount: wire.DoseAndRate) -
 
 
 def _milligrams_a_day(
-    found: Factor, quantity: wire.Quantity | None, timing: wire.Timing | None
+    found: Factor, quantity: wire.Amount | None, timing: wire.Timing | None
 ) -> Decimal | None:
     milligrams = _milligrams(found, quantity)
     times = _times_a_day(timing)
     return None if milligrams is None or times is None else milligrams * times
 
 
-def _milligrams(found: Factor, quantity: wire.Quantity | None) -> Decimal | None:
+def _milligrams(found: Factor, quantity: wire.Amount | None) -> Decimal | None:
     """Return the milligrams of the opioid in a dose of milligrams, tablets or capsules."""
     tablets = _number(quantity, _TABLETS)
     if tablets is not None:
@@ -198,10 +199,16 @@ def _milligrams(found: Factor, quantity: wire.Quantity | None) -> Decimal | None
     return _number(quantity, frozenset({"mg"})) if found.takes_milligrams else None
 
 
-def _number(quantity: wire.Quantity | None, accepted: frozenset[str]) -> Decimal | None:
-    if quantity is None or plain_word(quantity.code or quantity.unit) not in accepted:
+def _number(quantity: wire.Amount | None, accepted: frozenset[str]) -> Decimal | None:
+    if quantity is None or _unit(quantity) not in accepted:
         return None
     return quantity.value if _is_usable(quantity.value) else None
+
+
+def _unit(quantity: wire.Amount) -> str:
+    """Return the unit: its UCUM code, or its words where the code is of another list."""
+    is_ucum = plain_word(quantity.system) in {"", _UCUM}
+    return (plain_word(quantity.code) if is_ucum else "") or plain_word(quantity.unit)
 
 
 def _is_usable(value: Decimal | None) -> bool:

@@ -18,6 +18,8 @@ from cds_service.trust.dialect import SearchForm
 
 PAGE_SIZE = 200
 """Entries asked for per page; the most that all known EHRs accept."""
+_SMALLER_PAGES: Mapping[str, int] = {"DiagnosticReport": 100}
+"""Kinds of which an EHR gives fewer on a page."""
 LONGEST_URL = 1900
 """Characters of one search; some gateways cut longer ones."""
 
@@ -110,7 +112,9 @@ def templates(
             quote(code, safe=":/|") for code in observation_codes(knowledge, key, code_map)
         )
         code_part = f"&code={codes}" if codes else ""
-        found[key] = f"{TYPES[key]}?patient={_PATIENT_TOKEN}{code_part}&_count={PAGE_SIZE}"
+        kind = TYPES[key]
+        count_part = f"&_count={_page_size(kind)}"
+        found[key] = f"{kind}?patient={_PATIENT_TOKEN}{code_part}{count_part}"
     return found
 
 
@@ -145,7 +149,7 @@ class Searches:
         if key == Key.PATIENT:
             return (f"{kind}/{patient}",)
         start = f"{kind}?patient={patient}"
-        end = "" if kind in self._form.types_without_count else f"&_count={PAGE_SIZE}"
+        end = "" if kind in self._form.types_without_count else f"&_count={_page_size(kind)}"
         if kind == "MedicationRequest" and self._form.includes_medications:
             end += "&_include=MedicationRequest:medication"
         codes = self._codes.get(key)
@@ -184,6 +188,10 @@ def observation_codes(
         if wanted & frozenset(concepts)
     }
     return tuple(sorted(tokens))
+
+
+def _page_size(kind: str) -> int:
+    return _SMALLER_PAGES.get(kind, PAGE_SIZE)
 
 
 def _wanted(optional_keys: Iterable[str]) -> tuple[str, ...]:

@@ -7,20 +7,29 @@ from collections.abc import Iterable, Mapping
 
 from cds_service.chart.facts import AllergyFact, DeviceFact, MrStatus
 from cds_service.fhir import reasons, wire
-from cds_service.fhir.coding import Place, texts_of
+from cds_service.fhir.coding import Place
 from cds_service.fhir.reader import Entry, Reader, status_words
 
 _IMPLANT = "implant-"
+_NERVE = r"\b(?:spinal|cord|nerve|brain|dorsal|vagus|vagal|sacral)\b"
+_BETWEEN = r"(?:(?!bone|growth)[\w ,/-]){0,60}"
+"""Words between a nerve and its stimulation; what makes bone grow is another kind of device."""
 _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.IGNORECASE)
     for name, pattern in {
-        "implant-pacemaker": r"pace-?maker",
-        "implant-defibrillator": r"defibrillator|\bAICD\b|\bICD\b",
+        "implant-pacemaker": r"pace-?maker|\bpacing\b|\bCRT-?P\b",
+        "implant-defibrillator": r"defibrillator|cardioverter|\b(?:AICD|ICD|CRT-?D)\b",
         "implant-neurostimulator": (
-            r"neuro-?stimulat|(?:spinal[ -]cord|nerve|deep[ -]brain|dorsal[ -]column)[ -]stimulat"
+            rf"neuro-?stim|{_NERVE}{_BETWEEN}stimulat|stimulat{_BETWEEN}{_NERVE}"
         ),
-        "implant-clip": r"aneurysm\w{0,10}[ -]clip|intracranial clip",
-        "implant-pump": r"intrathecal|implant(?:ed|able)[\w -]{0,60}\bpump",
+        "implant-clip": (
+            r"aneurysm\w{0,10}[ -]clip|intracranial clip|"
+            r"\bclips?\b[\w ,-]{1,40}(?:aneurysm|intracranial)"
+        ),
+        "implant-pump": (
+            r"intrathecal|implant(?:ed|able)[\w ,-]{0,60}\bpump|"
+            r"\bpump\b[ ,-]{1,3}(?:drug|infusion)[\w ,-]{0,60}\bimplant(?:ed|able)"
+        ),
     }.items()
 }
 """Without a greatest length, a word that a name repeats would be followed to its end each time."""
@@ -39,8 +48,12 @@ _SAFETY_CODES: Mapping[str, str] = {
 }
 """The codes of FHIR's own value set for ``Device.safety`` (NCI Thesaurus)."""
 _GADOLINIUM = re.compile(
-    r"\bgad(?:olin|obut|oter|opent|obena|odiam|overs|oxet|opic)\w*", re.IGNORECASE
+    r"\bgad(?:olin|obut|oter|opent|obena|odiam|overs|ofos|oxet|opic|[ao]vist)\w*|"
+    r"\b(?:magnevist|multihance|omniscan|optimark|prohance|dotarem|clariscan|eovist|primovist|"
+    r"elucirem|vueway|ablavar)\b",
+    re.IGNORECASE,
 )
+"""The substances, and the names they are sold by."""
 _GADOLINIUM_ALLERGY = "gadolinium-allergy"
 _PAST_ALLERGY = frozenset({"inactive", "resolved"})
 
@@ -137,12 +150,13 @@ def _allergy(reader: Reader, entry: Entry) -> AllergyFact | None:
         return None
     if status_words(found.clinical_status) & _PAST_ALLERGY:
         return None
-    stated = (found.code, *(reaction.substance for reaction in found.reaction))
+    substances = (found.code, *(reaction.substance for reaction in found.reaction))
+    stated = tuple(concept for concept in substances if concept is not None)
     concepts = frozenset(
         name
         for concept in stated
         for name in Place(vocabulary=reader.vocabulary, code=concept).concepts()
     )
-    if any(_GADOLINIUM.search(text) for text in texts_of(stated)):
+    if any(_GADOLINIUM.search(text) for text in _all_words(stated)):
         concepts |= {_GADOLINIUM_ALLERGY}
     return AllergyFact(reference=entry.reference, concepts=concepts) if concepts else None

@@ -43,6 +43,7 @@ _MOST_DECIMALS = 30
 """Places behind the point; written out, ``1e-2000000000`` would fill the memory."""
 _BOUNDS: Mapping[str, Decimal] = {"<": Decimal("-0.001"), ">": Decimal("0.001")}
 """What a value sent as a limit adds: less than 30 is below 30; cards print two decimals."""
+_ML_PER_MINUTE = "ml/min"
 _SCORE_UNITS = frozenset({"{score}", "score", "1", "{points}", "points", "{#}", "{number}"})
 _PAIN_UNITS = _SCORE_UNITS | {"/10", "{0-10}", "{0-10}/10", "{nrs}", "{rating}", "{scale}", "cm"}
 
@@ -131,6 +132,8 @@ SCALES: Mapping[str, Scale] = {
                 "gpt/l",
                 "tsd/ul",
                 "tsd./ul",
+                "thou/mm3",
+                "thousand/mm3",
             }
         ),
     ),
@@ -171,19 +174,7 @@ SCALES: Mapping[str, Scale] = {
     "egfr": _lab(
         0,
         300,
-        frozenset(
-            {
-                "ml/min/{1.73_m2}",
-                "ml/min/{1.73m2}",
-                "ml/min/1.73m2",
-                "ml/min/1.73_m2",
-                "ml/min/1.73m*2",
-                "ml/min/1.73",
-                "ml/min/1.73sqm",
-                "ml/min/bsa",
-                "ml/min",
-            }
-        ),
+        frozenset({_ML_PER_MINUTE}),
         accepts_no_unit=True,  # it has no other unit, and its codes say it
     ),
     "pvr": Scale(
@@ -291,6 +282,22 @@ _PLAIN_SIGNS = str.maketrans(
 )
 
 
+_SAME_UNITS = {
+    "mcl": "ul",
+    "cumm": "mm3",
+    "cmm": "mm3",
+    "10(3)": "10*3",
+    "10(9)": "10*9",
+    "10x3": "10*3",
+    "10x9": "10*9",
+}
+"""Spellings of the same unit, as laboratories print them."""
+
+
 def _plain(text: str) -> str:
-    plain = "".join(text.lower().split()).translate(_PLAIN_SIGNS).replace("mcl", "ul")
-    return plain.replace("10(3)", "10*3").replace("10(9)", "10*9")
+    plain = "".join(text.lower().split()).translate(_PLAIN_SIGNS)
+    for printed, written in _SAME_UNITS.items():
+        plain = plain.replace(printed, written)
+    if plain.startswith(f"{_ML_PER_MINUTE}/"):  # always 1.73 m2 of skin, in countless spellings
+        return _ML_PER_MINUTE
+    return plain

@@ -70,18 +70,24 @@ class Quantity(Base, frozen=True, kw_only=True):
     code: str | None = None
 
 
+class Amount(Quantity, frozen=True, kw_only=True):
+    """A number whose unit may have a code of any list; ``system`` says of which."""
+
+    system: str | None = None
+
+
 class Ratio(Base, frozen=True, kw_only=True):
     """So much in so long."""
 
-    numerator: Quantity | None = None
+    numerator: Amount | None = None
     denominator: Quantity | None = None
 
 
 class Range(Base, frozen=True, kw_only=True):
     """Two limits."""
 
-    low: Quantity | None = None
-    high: Quantity | None = None
+    low: Amount | None = None
+    high: Amount | None = None
 
 
 class Meta(Base, frozen=True, kw_only=True):
@@ -270,9 +276,9 @@ class Timing(Base, frozen=True, kw_only=True):
 class DoseAndRate(Base, frozen=True, kw_only=True):
     """How much is taken."""
 
-    dose_quantity: Quantity | None = None
+    dose_quantity: Amount | None = None
     dose_range: Range | None = None
-    rate_quantity: Quantity | None = None
+    rate_quantity: Amount | None = None
 
 
 class Dosage(Base, frozen=True, kw_only=True):

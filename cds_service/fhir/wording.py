@@ -29,9 +29,11 @@ _OTHER_SPINE = re.compile(
 )
 _SPINE = re.compile(
     r"\b(?:spine|spinal|spondyl\w*|vertebra\w*|intervertebral|lumb\w+|thoraco-?lumbar|"
-    r"sacroiliac|sacro-iliac|si joint|epidural|laminectomy|disc space|diskitis|discitis)\b",
+    r"sacroiliac|sacro-iliac|si joint|epidural|disc space|diskitis|discitis|"
+    r"(?:hemi)?lamin(?:ectomy|otomy)|(?:micro)?dis[ck]ectomy|foraminotomy)\b",
     re.IGNORECASE,
 )
+"""The spine and its parts, and the operations by which a problem list names it."""
 _LEG = re.compile(
     r"\b(?:[lrb]le|legs?|lower (?:limb|extremit(?:y|ies))s?|thighs?|calf|calves)\b", re.IGNORECASE
 )

@@ -8,11 +8,12 @@ import pytest
 
 from cds_service.chart.facts import DrugFact
 from cds_service.knowledge.model import Knowledge
-from tests.fhir.chart_parts import RXNORM, Resource, concept
+from tests.fhir.chart_parts import RXNORM, SNOMED, Resource, concept
 from tests.fhir.test_drug_names import answers_with, chart_of, drug
 
 COMBINED = "buprenorphine-with-naloxone"
 PERCOCET_5 = "1049221"
+UCUM = "http://unitsofmeasure.org"
 
 
 def of_code(*codes: str, **more: object) -> Resource:
@@ -154,6 +155,28 @@ def test_tablets_count_by_the_strength_of_the_drug(
 ) -> None:
     """Milligrams count only where they can mean nothing but the opioid."""
     found = known(knowledge, of_code(code, dosageInstruction=[instruction]))
+    assert found is not None
+    assert found.mme_per_day == (None if expected is None else Decimal(expected))
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [
+        ({"unit": "tablet", "system": SNOMED, "code": "428673006"}, "45.0"),
+        ({"unit": "tablet", "system": "urn:oid:1.2.840.114350.1.13.0.1.7.4", "code": "5"}, "45.0"),
+        ({"unit": "mg", "system": "https://ehr.example/units", "code": "12"}, "9.0"),
+        ({"unit": "TAB", "system": "http://ehr.example/forms", "code": "TAB"}, "45.0"),
+        ({"unit": "tablet", "system": UCUM, "code": "{patch}"}, None),
+        ({"unit": "mg", "system": UCUM, "code": "mg/kg"}, None),
+        ({"unit": "mL", "system": SNOMED, "code": "258773002"}, None),
+    ],
+)
+def test_dose_whose_unit_has_a_code_of_another_list_counts_by_its_words(
+    knowledge: Knowledge, unit: dict[str, str], expected: str | None
+) -> None:
+    """Many EHRs code the tablet in SNOMED CT or a list of their own; a UCUM code is the unit."""
+    instruction = {**taken(2, "tablet"), "doseAndRate": [{"doseQuantity": {"value": 2, **unit}}]}
+    found = known(knowledge, of_code("1049621", dosageInstruction=[instruction]))
     assert found is not None
     assert found.mme_per_day == (None if expected is None else Decimal(expected))
 

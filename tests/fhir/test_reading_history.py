@@ -416,6 +416,30 @@ def test_allergy_counts_until_a_code_of_its_status_ends_it(
     assert bool(read(allergy).allergies) is is_kept
 
 
+@pytest.mark.parametrize(
+    ("code", "is_known"),
+    [
+        *(({"text": f"{name} 0.5 M"}, True) for name in ("GADAVIST", "Magnevist", "MultiHance")),
+        *(({"text": name}, True) for name in ("Omniscan", "Dotarem", "ProHance", "Gadofosveset")),
+        ({"text": "MR contrast", "coding": [{"display": "gadoterate meglumine"}]}, True),
+        ({"text": "Omnipaque"}, False),
+        ({"text": "Dotatate"}, False),
+    ],
+)
+def test_allergy_to_gadolinium_is_known_by_the_name_of_the_product(
+    read: ReadChart,
+    code: Resource,
+    is_known: bool,  # noqa: FBT001 - a case
+) -> None:
+    """Allergy lists name the brand, or give the substance only with the code."""
+    patient = {"reference": "Patient/anna"}
+    found = read(
+        {"resourceType": "AllergyIntolerance", "id": "a1", "patient": patient, "code": code}
+    )
+    known = {name for allergy in found.allergies for name in allergy.concepts}
+    assert known == ({"gadolinium-allergy"} if is_known else set())
+
+
 def test_condition_is_dated_by_the_first_day_it_states(read: ReadChart) -> None:
     """Onset, then recorded, then the server's own stamp."""
     stamped = condition("27151001", meta={"lastUpdated": "2026-09-01T00:00:00Z"})
@@ -426,6 +450,29 @@ def test_condition_is_dated_by_the_first_day_it_states(read: ReadChart) -> None:
     assert read(onset).conditions[0].recorded == FhirDate.on(date(2026, 10, 1))
     undated = {**stamped, "meta": {"lastUpdated": "2027-09-01T00:00:00Z"}}
     assert read(undated).conditions[0].when is None
+
+
+@pytest.mark.parametrize(
+    ("words", "is_spinal"),
+    [
+        ("Surgical wound infection following microdiscectomy", True),
+        ("Infection after left hemilaminectomy", True),
+        ("Infection following laminotomy", True),
+        ("SSI after foraminotomy", True),
+        ("Wound infection after laser diskectomy", True),
+        ("Infected laminectomy wound", True),
+        ("Wound infection after cholecystectomy", False),
+        ("Infection following knee replacement", False),
+    ],
+)
+def test_wound_infection_named_by_the_operation_is_one_of_the_spine(
+    read: ReadChart,
+    words: str,
+    is_spinal: bool,  # noqa: FBT001 - a case
+) -> None:
+    """Problem lists say which operation it followed, and not where that was."""
+    code = {"coding": [{"system": ICD, "code": "T81.41XA"}], "text": words}
+    assert read(condition("T81.41XA", code=code)).conditions[0].names_spine is is_spinal
 
 
 def test_condition_is_called_what_our_content_calls_it(read: ReadChart) -> None:
@@ -647,6 +694,8 @@ def most(amount: int, unit: str = "d", period: int = 1) -> dict[str, object]:
         ([{**dose(10), "timing": {"code": {"text": "Every 12 hours"}}}], "30", False),
         ([{**dose(10), "timing": {"code": {"text": "Every 4-6 hours PRN"}}}], "90", True),
         ([{**dose(10), "timing": {"code": {"text": "3 times daily (as needed)"}}}], "45", True),
+        ([once_a_day("three times daily")], "45", False),
+        ([once_a_day("Four times a day")], "60", False),
         ([once_a_day("every 6 hr", "696553", "Q6H")], "60", False),
         ([once_a_day("BID")], "30", False),
         ([once_a_day("Daily", "QD")], "15", False),
@@ -863,7 +912,44 @@ def test_implant_is_recognised_by_code_or_words(
     assert fact.mr_status is status
 
 
-@pytest.mark.parametrize("words", ["implanted ", "aneurysm", "implantable-", "nerve ", "MR "])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (
+            "Spinal cord/peripheral nerve implantable analgesic electrical stimulation system",
+            "implant-neurostimulator",
+        ),
+        ("Stimulator, Spinal-Cord, Totally Implanted For Pain Relief", "implant-neurostimulator"),
+        ("STIMULATOR SPINAL CORD 16 ELECTRODE", "implant-neurostimulator"),
+        ("GENERATOR NEUROSTIM RECHARGEABLE", "implant-neurostimulator"),
+        ("STIMULATOR NERVE SACRAL", "implant-neurostimulator"),
+        ("Stimulator, Electrical, Implanted, For Deep Brain", "implant-neurostimulator"),
+        ("Dorsal root ganglion stimulator", "implant-neurostimulator"),
+        ("LEAD PACING ACTIVE FIXATION 52CM", "implant-pacemaker"),
+        ("GENERATOR CRT-P", "implant-pacemaker"),
+        ("CARDIOVERTER IMPLANTABLE DUAL CHAMBER", "implant-defibrillator"),
+        ("GENERATOR CRT-D", "implant-defibrillator"),
+        ("CLIP ANEURYSM STRAIGHT 7MM", "implant-clip"),
+        ("Clip, Aneurysm", "implant-clip"),
+        ("Pump, Infusion, Implanted, Programmable", "implant-pump"),
+        ("PUMP INFUSION IMPLANTABLE", "implant-pump"),
+    ],
+)
+def test_implant_is_recognised_as_device_lists_and_stores_name_it(
+    read: ReadChart, name: str, kind: str
+) -> None:
+    """They put the noun first, or name what it does: a stimulation system, a pacing lead."""
+    (fact,) = read(device(deviceName=[{"name": name}])).devices
+    assert fact.concepts == {kind}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("implanted ", "aneurysm", "implantable-", "nerve ", "MR "),
+        *("stimulator ", "spinal ", "pump infusion ", "clip "),
+    ],
+)
 def test_device_name_that_repeats_itself_costs_no_time(read: ReadChart, words: str) -> None:
     """A hundred thousand letters of one device stop no other patient's call."""
     began = time.perf_counter()
@@ -912,6 +998,12 @@ def test_unknown_implant_coded_unsafe_as_fhir_codes_it_counts(read: ReadChart) -
         {"type": {"text": "Automated external defibrillator"}},
         {"type": {"text": "Transcutaneous electrical nerve stimulator"}},
         {"deviceName": [{"name": "TENS neurostimulator"}]},
+        {"type": {"text": "External pacing lead"}},
+        {"type": {"text": "STIMULATOR BONE GROWTH SPINAL"}},
+        {"type": {"text": "Spinal bone growth stimulator"}},
+        {"type": {"text": "CLIP LIGATING TITANIUM"}},
+        {"type": {"text": "PUMP PENILE PROSTHESIS IMPLANTABLE"}},
+        {"type": {"text": "Infusion pump"}},
     ],
 )
 def test_other_devices_are_no_implants(read: ReadChart, fields: dict[str, object]) -> None:
