@@ -24,9 +24,15 @@ import structlog
 
 from cds_service.errors import OverloadedError
 from cds_service.sqlite_journal import LEAVE_TO_THE_THREAD, is_long, shorten_journal
+from cds_service.turns import seconds_since_arrival
 
 _FILE_NAME = "used-tokens.sqlite3"
-_BUSY_TIMEOUT_SECONDS = 0.25
+_BUSY_TIMEOUT_SECONDS = 0.05
+_PATIENCE_SECONDS = 0.25
+"""So long after its arrival a call waits for another process that writes."""
+_HOUSE_SECONDS = 2.0
+_MAIN_CODE = 0xFF
+"""The part of SQLite's error codes that says what is the matter; the rest says why."""
 _TRY_AGAIN_SECONDS = 5
 _LOOK_EVERY_SECONDS = 1.0
 _REMOVE_EVERY_SECONDS = 60
@@ -137,7 +143,7 @@ class ReplayStore:
         if not has_work and not is_long(self._path):
             return
         try:
-            with contextlib.closing(self._connected()) as connection:
+            with contextlib.closing(self._connected(_HOUSE_SECONDS)) as connection:
                 _save(connection, unsaved)
                 if removes_until is not None:
                     connection.execute(_REMOVE, (removes_until,))
@@ -180,19 +186,26 @@ class ReplayStore:
             self._monotonic() < self._lost_until or len(self._unsaved) > _MOST_SAVED_BY_A_CALL
         ):
             return None
-        try:
-            connection = self._open()
-            _save(connection, self._unsaved)
-            self._unsaved.clear()
-            is_new = connection.execute(_CLAIM, (digest, expires_at, now)).rowcount == 1
-        except (sqlite3.Error, OSError):
-            if self._lost_until is None:
-                _LOG.error("the store of used tokens cannot be written")
-            self._lost_until = self._monotonic() + _TRY_AGAIN_SECONDS
-            self._drop_connection()
-            return None
-        self._found()
-        return is_new
+        ends_at = time.monotonic() + _PATIENCE_SECONDS - seconds_since_arrival()
+        while True:
+            try:
+                is_new = self._claim_at_once(digest, expires_at, now)
+            except (sqlite3.Error, OSError) as error:
+                if _is_busy(error) and time.monotonic() < ends_at:
+                    continue
+                if self._lost_until is None:
+                    _LOG.error("the store of used tokens cannot be written")
+                self._lost_until = self._monotonic() + _TRY_AGAIN_SECONDS
+                self._drop_connection()
+                return None
+            self._found()
+            return is_new
+
+    def _claim_at_once(self, digest: bytes, expires_at: int, now: int) -> bool:
+        connection = self._open()
+        _save(connection, self._unsaved)
+        self._unsaved.clear()
+        return connection.execute(_CLAIM, (digest, expires_at, now)).rowcount == 1
 
     def _found(self) -> None:
         if self._lost_until is not None:
@@ -204,18 +217,21 @@ class ReplayStore:
         if self._connection is not None and self._seen() == self._owner:
             return self._connection
         self._drop_connection()
-        self._connection = self._connected()
+        self._connection = self._connected(_BUSY_TIMEOUT_SECONDS)
         self._owner = self._seen()
         return self._connection
 
-    def _connected(self) -> sqlite3.Connection:
-        """Return a new connection to the file; one that is not there is made."""
+    def _connected(self, busy_seconds: float) -> sqlite3.Connection:
+        """Return a new connection to the file, which is made if it is not there.
+
+        While another process writes, each statement waits *busy_seconds*.
+        """
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with contextlib.suppress(FileExistsError):  # to open it here would cost SQLite its locks
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         connection = sqlite3.connect(
             self._path,
-            timeout=_BUSY_TIMEOUT_SECONDS,
+            timeout=busy_seconds,
             isolation_level=None,
             check_same_thread=False,  # self._lock lets one thread in at a time
         )
@@ -256,6 +272,11 @@ class ReplayStore:
         self._remembered = {key: at for key, at in self._remembered.items() if at >= now}
         self._unsaved = {key: at for key, at in self._unsaved.items() if at >= now}
         self._removes_until = now - _KEPT_LONGER_SECONDS
+
+
+def _is_busy(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return bool(code & _MAIN_CODE == sqlite3.SQLITE_BUSY)
 
 
 def _save(connection: sqlite3.Connection, tokens: Mapping[bytes, int]) -> None:

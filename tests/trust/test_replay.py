@@ -7,6 +7,7 @@ import os
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from cds_service.errors import OverloadedError
 from cds_service.trust import replay
 from cds_service.trust.replay import ReplayStore
+from cds_service.turns import Turns
 
 NOW = 1_770_000_000
 STORE = "used-tokens.sqlite3"
@@ -292,6 +294,18 @@ def test_locked_store_counts_as_lost_for_a_moment(tmp_path: Path) -> None:
     with locked(tmp_path):
         assert claim(store, "during")
         assert not claim(store, "during")
+
+
+def test_call_that_has_waited_in_line_does_not_wait_for_the_store_as_long_again(
+    tmp_path: Path,
+) -> None:
+    """Others before it waited for the locked file too; its answer must not be late."""
+    store = ReplayStore(tmp_path)
+    store.open()
+    with locked(tmp_path), Turns().turn(time.monotonic() - 0.24):
+        begun = time.monotonic()
+        assert claim(store)
+        assert time.monotonic() - begun < 0.2
 
 
 def test_processes_that_make_the_file_together_wait_for_each_other(
