@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
+import ssl
 import time
 import warnings
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from click.testing import CliRunner
 from msgspec.structs import replace
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 from structlog.testing import capture_logs
 
 from cds_service.cli import main
@@ -29,6 +31,7 @@ from cds_service.ledger.quickly import RowRefusedError
 from cds_service.ledger.tables import CALL, FEEDBACK, METADATA, SNOOZE
 from cds_service.reporting.watching import SLOW_MS
 from cds_service.turns import Turns
+from tests.fhir.test_secure_connections import OWN_ADDRESS, certified
 from tests.ledger.clinic import Json, card_id, chart_of, rows
 from tests.ledger.postgres import PASSWORD, Postgres
 from tests.ledger.served import Site, fresh_call, make_site, override
@@ -97,6 +100,48 @@ def test_others_compute_while_a_call_waits_for_a_database_elsewhere(
             assert CallLedger(database).snoozes("nobody") == ()
         database.close()
     assert rests == [place]
+
+
+@pytest.fixture
+def certificate(postgres: Postgres, tmp_path: Path) -> Iterator[Path]:
+    """Let the server speak TLS while the test runs; return who vouches for it."""
+    file, key = certified(tmp_path, OWN_ADDRESS)
+    postgres.speak_tls(file, key)
+    yield file
+    postgres.speak_tls(None, None)
+
+
+def test_ledger_on_another_host_is_encrypted_and_knows_its_server(
+    place: LedgerPlace, certificate: Path
+) -> None:
+    """A call is kept over TLS by who trusts the server's certificate, and by nobody else."""
+    trusting = dataclasses.replace(place, tls=ssl.create_default_context(cafile=certificate))
+    engine = trusting.reader(AT_LEISURE)
+    with engine.connect() as connection:
+        asked = text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        assert connection.execute(asked).scalar()
+    engine.dispose()
+    for tls, kept in ((trusting.tls, 1), (ssl.create_default_context(), 0)):
+        ledger = CallLedger(Database(dataclasses.replace(place, tls=tls)))
+        ledger.keep(CALL_RECORD)
+        assert ledger.counts.kept == kept
+        assert ledger.waiting == 1 - kept
+        ledger.database.close()
+
+
+def test_operator_with_the_wrong_authority_is_told_where_to_look(
+    place: LedgerPlace, certificate: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The tables cannot be made, because nobody we trust vouches for the server."""
+    del certificate
+    wrong = dataclasses.replace(place, tls=ssl.create_default_context())
+    monkeypatch.setattr("cds_service.commands.ledger.place_of_ledger", lambda *_: wrong)
+    config = tmp_path / "cds.toml"
+    config.write_text(make_site(tmp_path).config)
+    result = CliRunner().invoke(main, ["ledger", "migrate", "--config", str(config)])
+    assert result.exit_code == 2
+    assert "SSLCertVerificationError" in result.output
+    assert "ca_file" in result.output
 
 
 def test_wrong_password_is_no_reason_not_to_start(place: LedgerPlace) -> None:
@@ -200,8 +245,8 @@ def test_metrics_tell_of_a_database_that_hangs(
     tmp_path: Path, place: LedgerPlace, postgres: Postgres
 ) -> None:
     """Whoever watches must hear of it, so the answer does not wait for the database."""
-    for name, text in (("password", PASSWORD), ("token", READER)):
-        (tmp_path / name).write_text(text + "\n")
+    for name, secret in (("password", PASSWORD), ("token", READER)):
+        (tmp_path / name).write_text(secret + "\n")
     (tmp_path / "token").chmod(0o600)
     lines = f'''url = "{place.url}"\npassword_file = "password"
 [metrics]\ntoken_file = "token"\n[explain]\ntoken_file = "token"'''
