@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import io
 import ssl
 import time
 import warnings
@@ -29,6 +30,7 @@ from cds_service.ledger.migrating import migrate, prepare
 from cds_service.ledger.place import AT_LEISURE, CALLS, LedgerPlace
 from cds_service.ledger.quickly import RowRefusedError
 from cds_service.ledger.tables import CALL, FEEDBACK, METADATA, SNOOZE
+from cds_service.logging_setup import set_up_logging
 from cds_service.reporting.watching import SLOW_MS
 from cds_service.turns import Turns
 from tests.fhir.test_secure_connections import OWN_ADDRESS, certified
@@ -195,6 +197,24 @@ def test_database_that_stops_costs_no_answer_and_is_used_again_when_it_is_back(
     assert first.feedback(override(card, now())).status_code == 200
     assert post(second, fresh_call()) == 200
     assert len(rows(first.place, FEEDBACK)) == 2
+
+
+def test_connection_the_database_gave_up_is_no_fault_for_the_log(place: LedgerPlace) -> None:
+    """A firewall or the server cuts idle connections; the next use opens one, nothing is lost."""
+    log = io.StringIO()
+    set_up_logging(stream=log)
+    idle, other = place.reader(AT_LEISURE), place.reader(AT_LEISURE)
+    own = text("SELECT pg_backend_pid()")
+    with idle.connect() as connection:
+        process = connection.execute(own).scalar()
+    with other.connect() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:process)"), {"process": process})
+    with idle.connect() as connection:
+        assert connection.execute(own).scalar() != process
+    set_up_logging()
+    assert not log.getvalue()
+    for engine in (idle, other):
+        engine.dispose()
 
 
 def test_row_the_database_refuses_costs_no_other(place: LedgerPlace) -> None:
