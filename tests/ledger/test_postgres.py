@@ -208,7 +208,8 @@ def test_connection_the_database_gave_up_is_no_fault_for_the_log(place: LedgerPl
     with idle.connect() as connection:
         process = connection.execute(own).scalar()
     with other.connect() as connection:
-        connection.execute(text("SELECT pg_terminate_backend(:process)"), {"process": process})
+        end = text("SELECT pg_terminate_backend(:process, 10000)")  # and wait until it has ended
+        assert connection.execute(end, {"process": process}).scalar()
     with idle.connect() as connection:
         assert connection.execute(own).scalar() != process
     set_up_logging()
