@@ -58,6 +58,8 @@ WATCHING = "watching"
 """Under this name the application's extensions hold what watches it."""
 LEDGER = "ledger"
 """Under this name the application's extensions hold its ledger."""
+DESK = "desk"
+"""Under this name the application's extensions hold its front desk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,12 +136,14 @@ def create_app(  # noqa: PLR0913 - what a service depends on
     watch.register(app, parts.desk, clock)
     app.extensions[LEDGER] = ledger
     app.extensions[WATCHING] = watch
+    app.extensions[DESK] = parts.desk
     return app
 
 
 def create_serving_app(settings: Settings, config: ConfigSource, knowledge: Knowledge) -> Flask:
-    """Return the service for a process of its own: with a thread that keeps the ledger's house."""
+    """Return the service for a process of its own: with threads that look after its files."""
     app = create_app(settings, config=config, knowledge=knowledge)
+    app.extensions[DESK].keep_house()
     app.extensions[LEDGER].keep_house()
     app.extensions[WATCHING].shared.keep_writing()
     return app

@@ -19,7 +19,8 @@ import structlog
 
 from cds_service.log_output import LogOutput
 
-_SILENT = ("werkzeug", "urllib3", "requests", "gunicorn.access", "asyncio")
+_SILENT = ("werkzeug", "urllib3", "requests", "gunicorn.access", "asyncio", "sqlalchemy.pool")
+"""The last tells as an error of connections a database gave up; the ledger says what is lost."""
 
 
 _FILLED = ("gunicorn.error", frozenset({"arbiter", "sock"}))

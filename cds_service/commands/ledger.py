@@ -50,8 +50,9 @@ def ledger_migrate(**options: str | None) -> None:
     except (SQLAlchemyError, OSError) as error:
         raise SettingsError(
             f"{place.name}: the tables cannot be made or changed ({type(error).__name__}). See "
-            "that the disk or the database can be written, that user and password are right, and "
-            "that this user may make tables; then run this again."
+            "that the disk or the database can be written, that user and password are right, that "
+            "the database's certificate can be trusted ([ledger] ca_file), and that this user may "
+            "make tables; then run this again."
         ) from None
     done = "were made or changed" if is_changed else "are those of this version already"
     click.echo(f"The tables of the ledger, {place.name}, {done}.")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import structlog
@@ -19,8 +20,9 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from cds_service.ledger.migrating import migrate, require_current
-from cds_service.ledger.place import CALLS, FEEDBACK, MOST_READERS, LedgerPlace
+from cds_service.ledger.place import CALLS, FEEDBACK, HOUSE, MOST_READERS, LedgerPlace
 from cds_service.ledger.quickly import Connections, QuickWork, RowRefusedError, refuses_the_row
+from cds_service.sqlite_journal import is_long, shorten_journal
 
 Result = TypeVar("Result")
 Work = Callable[[Connection], Result]
@@ -151,14 +153,25 @@ class Database:
 
     def forget_deleted(self) -> None:
         """Empty SQLite's journal, which keeps what was deleted; while others hold it, later."""
-        if self.place.file is None:
-            return
+        if self.place.file is not None:
+            self._shorten_journal(self.place.file, is_emptied=True)
+
+    def shorten_journal(self) -> None:
+        """Bring what SQLite's journal holds into the file, if it is long; waits for the disk."""
+        if self.place.file is not None and is_long(self.place.file):
+            self._shorten_journal(self.place.file, is_emptied=False)
+
+    def _shorten_journal(self, file: Path, *, is_emptied: bool) -> None:
+        """Work on the file with a connection of its own; what fails is done another time."""
+        engine = self.place.writer(HOUSE)
         with suppress(Exception):
-            connection = self._ready().feedback.raw_connection()
+            self._ready()
+            connection = engine.raw_connection()
             try:
-                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                shorten_journal(connection.cursor(), file, is_emptied=is_emptied)
             finally:
                 connection.close()
+        engine.dispose()
 
     def close(self) -> None:
         """Close every connection; the next use opens new ones."""

@@ -75,6 +75,7 @@ class Ledger:
         while True:
             time.sleep(_LOOK_EVERY_SECONDS)
             self.catch_up()
+            self.database.shorten_journal()
             if self.monotonic() < prune_at:
                 continue
             prune_at = self.monotonic() + _PRUNE_EVERY_SECONDS

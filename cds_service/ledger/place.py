@@ -16,6 +16,7 @@ from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from cds_service.errors import SettingsError
+from cds_service.sqlite_journal import LEAVE_TO_THE_THREAD
 from cds_service.trust.config_ledger import LedgerSettings
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Patience:
 CALLS = Patience(seconds=0.05, is_durable=False)
 """A hook call waits no longer than this for the ledger."""
 FEEDBACK = Patience(seconds=2.0, is_durable=True)
+HOUSE = Patience(seconds=2.0, is_durable=False)
+"""The thread that looks after the file."""
 AT_LEISURE = Patience(seconds=10.0, is_durable=True)
 """Commands, migrations and reports."""
 
@@ -146,6 +149,7 @@ def _sqlite_settings(patience: Patience) -> Any:  # noqa: ANN401 - SQLAlchemy's 
             "journal_mode = WAL",
             f"synchronous = {'FULL' if patience.is_durable else 'NORMAL'}",
             "secure_delete = ON",
+            *LEAVE_TO_THE_THREAD,
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

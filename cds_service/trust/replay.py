@@ -3,28 +3,42 @@
 Used tokens are kept until they have expired, in one SQLite file that all worker processes of a
 host share.  What is kept is a hash of issuer and ``jti``, never the token or its signature: an
 ECDSA signature has a twin that is just as valid.  When the file cannot be written, each process
-remembers by itself, or refuses, as configured; it never simply lets tokens pass.
+remembers by itself, or refuses, as configured; it never simply lets tokens pass.  What it
+remembered meanwhile is written when the file is back, by a thread that answers nobody; so is
+whatever else waits for the disk.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
 
 from cds_service.errors import OverloadedError
+from cds_service.sqlite_journal import LEAVE_TO_THE_THREAD, is_long, shorten_journal
+from cds_service.turns import seconds_since_arrival
 
 _FILE_NAME = "used-tokens.sqlite3"
-_BUSY_TIMEOUT_SECONDS = 0.25
+_BUSY_TIMEOUT_SECONDS = 0.05
+_PATIENCE_SECONDS = 0.25
+"""So long after its arrival a call waits for another process that writes."""
+_HOUSE_SECONDS = 2.0
+_MAIN_CODE = 0xFF
+"""The part of SQLite's error codes that says what is the matter; the rest says why."""
 _TRY_AGAIN_SECONDS = 5
+_LOOK_EVERY_SECONDS = 1.0
 _REMOVE_EVERY_SECONDS = 60
+_KEPT_LONGER_SECONDS = 3600
+"""A clock that was wrong by less, and is set right, makes no used token good again."""
+_MOST_SAVED_BY_A_CALL = 500
 _MOST_REMEMBERED = 200_000
 _LOG = structlog.get_logger("cds_service.trust.replay")
 
@@ -40,6 +54,11 @@ ON CONFLICT (digest) DO UPDATE SET expires_at = excluded.expires_at
 WHERE used_token.expires_at < ?
 """
 """Changes one row if the token is new or its earlier use has expired, else none; atomic."""
+_SAVE = """
+INSERT INTO used_token (digest, expires_at) VALUES (?, ?)
+ON CONFLICT (digest) DO UPDATE SET expires_at = max(used_token.expires_at, excluded.expires_at)
+"""
+_REMOVE = "DELETE FROM used_token WHERE expires_at < ?"
 
 
 class ReplayStore:
@@ -61,6 +80,8 @@ class ReplayStore:
         self._unsaved: dict[bytes, int] = {}
         self._lost_until: float | None = None
         self._remove_at = 0.0
+        self._removes_until: int | None = None
+        """What has expired before may be removed from the file."""
 
     @property
     def is_lost(self) -> bool:
@@ -100,6 +121,55 @@ class ReplayStore:
         with self._lock, contextlib.suppress(sqlite3.Error, OSError):
             self._open()
 
+    def keep_house(self) -> None:
+        """Start the thread that tidies; at the end of the process it is done once more."""
+        atexit.register(self.tidy)
+        threading.Thread(target=self._house, name="used tokens", daemon=True).start()
+
+    def _house(self) -> None:
+        while True:
+            time.sleep(_LOOK_EVERY_SECONDS)
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Save what a lost file has missed, remove what has expired, and shorten the journal."""
+        with self._lock:
+            unsaved, removes_until, is_lost = (
+                self._unsaved.copy(),
+                self._removes_until,
+                self.is_lost,
+            )
+        has_work = is_lost or bool(unsaved) or removes_until is not None
+        if not has_work and not is_long(self._path):
+            return
+        try:
+            with contextlib.closing(self._connected(_HOUSE_SECONDS)) as connection:
+                _save(connection, unsaved)
+                if removes_until is not None:
+                    connection.execute(_REMOVE, (removes_until,))
+                if is_long(self._path):
+                    shorten_journal(connection, self._path)
+        except (sqlite3.Error, OSError):
+            self._not_tidied(is_lost=is_lost)
+        else:
+            self._tidied(unsaved, is_lost=is_lost)
+
+    def _tidied(self, saved: Mapping[bytes, int], *, is_lost: bool) -> None:
+        with self._lock:
+            self._removes_until = None
+            for digest in saved:
+                self._unsaved.pop(digest, None)
+            if is_lost:
+                self._found()
+
+    def _not_tidied(self, *, is_lost: bool) -> None:
+        with self._lock:
+            if is_lost:
+                self._lost_until = self._monotonic() + _TRY_AGAIN_SECONDS
+            elif self._removes_until is not None:
+                _LOG.warning("expired tokens could not be removed")
+            self._removes_until = None
+
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         with self._lock:
@@ -112,46 +182,69 @@ class ReplayStore:
 
     def _claim_in_file(self, digest: bytes, expires_at: int, now: int) -> bool | None:
         """Claim in the shared file; None means that the file cannot be used now."""
-        if self._lost_until is not None and self._monotonic() < self._lost_until:
+        if self._lost_until is not None and (
+            self._monotonic() < self._lost_until or len(self._unsaved) > _MOST_SAVED_BY_A_CALL
+        ):
             return None
-        try:
-            connection = self._open()
-            for unsaved, unsaved_expiry in self._unsaved.items():
-                connection.execute(_CLAIM, (unsaved, unsaved_expiry, now))
-            self._unsaved.clear()
-            is_new = connection.execute(_CLAIM, (digest, expires_at, now)).rowcount == 1
-        except (sqlite3.Error, OSError):
-            if self._lost_until is None:
-                _LOG.error("the store of used tokens cannot be written")
-            self._lost_until = self._monotonic() + _TRY_AGAIN_SECONDS
-            self._drop_connection()
-            return None
+        ends_at = time.monotonic() + _PATIENCE_SECONDS - seconds_since_arrival()
+        while True:
+            try:
+                is_new = self._claim_at_once(digest, expires_at, now)
+            except (sqlite3.Error, OSError) as error:
+                if _is_busy(error) and time.monotonic() < ends_at:
+                    continue
+                if self._lost_until is None:
+                    _LOG.error("the store of used tokens cannot be written")
+                self._lost_until = self._monotonic() + _TRY_AGAIN_SECONDS
+                self._drop_connection()
+                return None
+            self._found()
+            return is_new
+
+    def _claim_at_once(self, digest: bytes, expires_at: int, now: int) -> bool:
+        connection = self._open()
+        _save(connection, self._unsaved)
+        self._unsaved.clear()
+        return connection.execute(_CLAIM, (digest, expires_at, now)).rowcount == 1
+
+    def _found(self) -> None:
         if self._lost_until is not None:
             _LOG.info("the store of used tokens can be written again")
             self._lost_until = None
-        return is_new
 
     def _open(self) -> sqlite3.Connection:
         """Return this process's connection to the file that has this name now."""
         if self._connection is not None and self._seen() == self._owner:
             return self._connection
         self._drop_connection()
+        self._connection = self._connected(_BUSY_TIMEOUT_SECONDS)
+        self._owner = self._seen()
+        return self._connection
+
+    def _connected(self, busy_seconds: float) -> sqlite3.Connection:
+        """Return a new connection to the file, which is made if it is not there.
+
+        While another process writes, each statement waits *busy_seconds*.
+        """
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with contextlib.suppress(FileExistsError):  # to open it here would cost SQLite its locks
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         connection = sqlite3.connect(
             self._path,
-            timeout=_BUSY_TIMEOUT_SECONDS,
+            timeout=busy_seconds,
             isolation_level=None,
             check_same_thread=False,  # self._lock lets one thread in at a time
         )
-        self._connection = connection
-        with contextlib.suppress(sqlite3.OperationalError):
-            # "Locked", and SQLite does not wait here: another process is just doing the same.
-            connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(_SCHEMA)
-        self._owner = self._seen()
+        try:
+            with contextlib.suppress(sqlite3.OperationalError):
+                # "Locked", and SQLite does not wait here: another process is just doing the same.
+                connection.execute("PRAGMA journal_mode = WAL")
+            for setting in ("synchronous = NORMAL", *LEAVE_TO_THE_THREAD):
+                connection.execute(f"PRAGMA {setting}")
+            connection.execute(_SCHEMA)
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
     def _seen(self) -> tuple[int, int] | None:
@@ -178,12 +271,21 @@ class ReplayStore:
         self._remove_at = self._monotonic() + _REMOVE_EVERY_SECONDS
         self._remembered = {key: at for key, at in self._remembered.items() if at >= now}
         self._unsaved = {key: at for key, at in self._unsaved.items() if at >= now}
-        if self._connection is None or self._owner is None or self._owner[0] != os.getpid():
-            return
-        try:
-            self._connection.execute("DELETE FROM used_token WHERE expires_at < ?", (now,))
-        except sqlite3.Error:
-            _LOG.warning("expired tokens could not be removed")
+        self._removes_until = now - _KEPT_LONGER_SECONDS
+
+
+def _is_busy(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return bool(code & _MAIN_CODE == sqlite3.SQLITE_BUSY)
+
+
+def _save(connection: sqlite3.Connection, tokens: Mapping[bytes, int]) -> None:
+    """Note the use of *tokens* in the file, all of them or none."""
+    if not tokens:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany(_SAVE, tokens.items())
+    connection.execute("COMMIT")
 
 
 def _digest(issuer: str, jti: str) -> bytes:

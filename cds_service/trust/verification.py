@@ -60,6 +60,10 @@ class Verifier:
         self._used_tokens.open()
         self._key_sets.warm(self._config.current().clients)
 
+    def keep_house(self) -> None:
+        """Start the thread that tidies the store of used tokens; once in each worker process."""
+        self._used_tokens.keep_house()
+
     def authenticate(
         self, authorization_header: str | None, audiences: tuple[str, ...]
     ) -> ClientProfile:

@@ -31,6 +31,9 @@ class Authenticator(Protocol):
     def is_replay_store_lost(self) -> bool:
         """Whether used tokens are at present not shared between worker processes."""
 
+    def keep_house(self) -> None:
+        """Start what is done beside the calls, in a process of its own."""
+
 
 class OpenAccess:
     """Development on this machine: everyone is the same client, and no token is read."""
@@ -50,6 +53,9 @@ class OpenAccess:
     def is_replay_store_lost(self) -> bool:
         """False: no token is kept."""
         return False
+
+    def keep_house(self) -> None:
+        """Do nothing: no token is kept."""
 
 
 class ClosedAccess:
@@ -72,6 +78,9 @@ class ClosedAccess:
         """False: no token is accepted."""
         return False
 
+    def keep_house(self) -> None:
+        """Do nothing: no token is accepted."""
+
 
 class FrontDesk:
     """Lets calls in."""
@@ -90,6 +99,10 @@ class FrontDesk:
     def is_replay_store_lost(self) -> bool:
         """Whether used tokens are at present not shared between worker processes."""
         return self._authenticator.is_replay_store_lost
+
+    def keep_house(self) -> None:
+        """Start what is done beside the calls, in a process of its own."""
+        self._authenticator.keep_house()
 
     def client_posting(self, request: Request, *paths: str) -> ClientProfile:
         """Return the client of a call with a body, addressed to one of *paths*.

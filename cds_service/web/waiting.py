@@ -19,7 +19,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 from gunicorn.http.errors import LimitRequestHeaders  # type: ignore[import-untyped]
@@ -112,6 +112,17 @@ class _Connection(TConn):  # type: ignore[misc]
             super().close()
 
 
+class _Threads(ThreadPoolExecutor):
+    """Threads that answer calls; what comes when no more can be started is done by those there."""
+
+    def _adjust_thread_count(self) -> None:  # type: ignore[explicit-override]  # needs Python 3.12
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError:  # no room for a thread on this machine
+            if not self._threads:
+                raise
+
+
 def _has_room(client: socket.socket) -> bool:
     """Return whether the send buffer of *client* has room for an answer of ours."""
     poll = select.poll()
@@ -144,6 +155,10 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
         self._hook_calls = 0
         """Those that have a thread."""
         self._turns = Turns(on_rest=self._on_rest)
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """Return the threads; called when the process begins."""
+        return _Threads(max_workers=self.cfg.threads)
 
     def init_process(self) -> None:
         """Begin to work; called in the new process."""

@@ -87,6 +87,35 @@ class Postgres:
             self.process.wait(timeout=30)
             self.process = None
 
+    def speak_tls(self, certificate: Path | None, key: Path | None) -> None:
+        """Speak TLS to new connections, or no longer."""
+        for source, name in ((certificate, "server.crt"), (key, "server.key")):
+            if source is not None:
+                target = self.folder / name
+                shutil.copy(source, target)
+                target.chmod(0o600)
+                if os.getuid() == 0:
+                    os.chown(target, _NOBODY, _NOBODY)
+        is_on = "on" if certificate else "off"
+        connection = self._connection()
+        connection.autocommit = True
+        connection.cursor().execute(f"ALTER SYSTEM SET ssl = {is_on}")
+        connection.cursor().execute("SELECT pg_reload_conf()")
+        connection.close()
+        ends_at = time.monotonic() + _START_SECONDS
+        while self._shows("ssl") != is_on:
+            assert time.monotonic() < ends_at, self.log.read_text()[-2_000:]
+            time.sleep(0.05)
+
+    def _shows(self, setting: str) -> str:
+        """Return a setting as a new connection finds it."""
+        connection = self._connection()
+        cursor = connection.cursor()
+        cursor.execute(f"SHOW {setting}")
+        found = str(cursor.fetchone()[0])
+        connection.close()
+        return found
+
     @contextmanager
     def hanging(self) -> Iterator[None]:
         """While the block runs connections stand, and nothing answers on them."""

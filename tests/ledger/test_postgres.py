@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
+import io
+import ssl
 import time
 import warnings
 from collections.abc import Iterator
@@ -14,7 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from click.testing import CliRunner
 from msgspec.structs import replace
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 from structlog.testing import capture_logs
 
 from cds_service.cli import main
@@ -27,8 +30,10 @@ from cds_service.ledger.migrating import migrate, prepare
 from cds_service.ledger.place import AT_LEISURE, CALLS, LedgerPlace
 from cds_service.ledger.quickly import RowRefusedError
 from cds_service.ledger.tables import CALL, FEEDBACK, METADATA, SNOOZE
+from cds_service.logging_setup import set_up_logging
 from cds_service.reporting.watching import SLOW_MS
 from cds_service.turns import Turns
+from tests.fhir.test_secure_connections import OWN_ADDRESS, certified
 from tests.ledger.clinic import Json, card_id, chart_of, rows
 from tests.ledger.postgres import PASSWORD, Postgres
 from tests.ledger.served import Site, fresh_call, make_site, override
@@ -99,6 +104,48 @@ def test_others_compute_while_a_call_waits_for_a_database_elsewhere(
     assert rests == [place]
 
 
+@pytest.fixture
+def certificate(postgres: Postgres, tmp_path: Path) -> Iterator[Path]:
+    """Let the server speak TLS while the test runs; return who vouches for it."""
+    file, key = certified(tmp_path, OWN_ADDRESS)
+    postgres.speak_tls(file, key)
+    yield file
+    postgres.speak_tls(None, None)
+
+
+def test_ledger_on_another_host_is_encrypted_and_knows_its_server(
+    place: LedgerPlace, certificate: Path
+) -> None:
+    """A call is kept over TLS by who trusts the server's certificate, and by nobody else."""
+    trusting = dataclasses.replace(place, tls=ssl.create_default_context(cafile=certificate))
+    engine = trusting.reader(AT_LEISURE)
+    with engine.connect() as connection:
+        asked = text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        assert connection.execute(asked).scalar()
+    engine.dispose()
+    for tls, kept in ((trusting.tls, 1), (ssl.create_default_context(), 0)):
+        ledger = CallLedger(Database(dataclasses.replace(place, tls=tls)))
+        ledger.keep(CALL_RECORD)
+        assert ledger.counts.kept == kept
+        assert ledger.waiting == 1 - kept
+        ledger.database.close()
+
+
+def test_operator_with_the_wrong_authority_is_told_where_to_look(
+    place: LedgerPlace, certificate: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The tables cannot be made, because nobody we trust vouches for the server."""
+    del certificate
+    wrong = dataclasses.replace(place, tls=ssl.create_default_context())
+    monkeypatch.setattr("cds_service.commands.ledger.place_of_ledger", lambda *_: wrong)
+    config = tmp_path / "cds.toml"
+    config.write_text(make_site(tmp_path).config)
+    result = CliRunner().invoke(main, ["ledger", "migrate", "--config", str(config)])
+    assert result.exit_code == 2
+    assert "SSLCertVerificationError" in result.output
+    assert "ca_file" in result.output
+
+
 def test_wrong_password_is_no_reason_not_to_start(place: LedgerPlace) -> None:
     """A database that lets nobody in is a lost ledger, not a fault of the start."""
     assert place.url is not None
@@ -152,6 +199,25 @@ def test_database_that_stops_costs_no_answer_and_is_used_again_when_it_is_back(
     assert len(rows(first.place, FEEDBACK)) == 2
 
 
+def test_connection_the_database_gave_up_is_no_fault_for_the_log(place: LedgerPlace) -> None:
+    """A firewall or the server cuts idle connections; the next use opens one, nothing is lost."""
+    log = io.StringIO()
+    set_up_logging(stream=log)
+    idle, other = place.reader(AT_LEISURE), place.reader(AT_LEISURE)
+    own = text("SELECT pg_backend_pid()")
+    with idle.connect() as connection:
+        process = connection.execute(own).scalar()
+    with other.connect() as connection:
+        end = text("SELECT pg_terminate_backend(:process, 10000)")  # and wait until it has ended
+        assert connection.execute(end, {"process": process}).scalar()
+    with idle.connect() as connection:
+        assert connection.execute(own).scalar() != process
+    set_up_logging()
+    assert not log.getvalue()
+    for engine in (idle, other):
+        engine.dispose()
+
+
 def test_row_the_database_refuses_costs_no_other(place: LedgerPlace) -> None:
     """One call that cannot be kept does not keep all later ones waiting, and is said."""
     ledger = CallLedger(Database(place))
@@ -200,8 +266,8 @@ def test_metrics_tell_of_a_database_that_hangs(
     tmp_path: Path, place: LedgerPlace, postgres: Postgres
 ) -> None:
     """Whoever watches must hear of it, so the answer does not wait for the database."""
-    for name, text in (("password", PASSWORD), ("token", READER)):
-        (tmp_path / name).write_text(text + "\n")
+    for name, secret in (("password", PASSWORD), ("token", READER)):
+        (tmp_path / name).write_text(secret + "\n")
     (tmp_path / "token").chmod(0o600)
     lines = f'''url = "{place.url}"\npassword_file = "password"
 [metrics]\ntoken_file = "token"\n[explain]\ntoken_file = "token"'''

@@ -110,6 +110,23 @@ def test_first_call_does_not_wait_for_the_journal(database: Database) -> None:
     assert journal.stat().st_size
 
 
+def test_no_call_waits_until_the_journal_is_in_the_file(database: Database) -> None:
+    """That waits for the disk, which may be slow; it is done by a thread that answers nobody."""
+    file = database.place.file
+    assert file is not None
+    journal = Path(f"{file}-wal")
+    ledger = CallLedger(database)
+    ledger.prepare()
+    before = file.stat().st_size
+    while journal.stat().st_size < 5_000_000:
+        ledger.keep(CALL_RECORD)
+    assert file.stat().st_size == before
+    database.shorten_journal()
+    assert file.stat().st_size > before
+    assert journal.stat().st_size < 100_000
+    assert len(rows(database.place, CALL)) == ledger.counts.kept
+
+
 def test_ledger_that_cannot_be_opened_is_prepared_later(tmp_path: Path) -> None:
     """A fault of the ledger is no fault of the start."""
     (tmp_path / "state").write_text("in the way")

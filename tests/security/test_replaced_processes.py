@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,19 @@ from pathlib import Path
 from cds_service import cli, serving
 load = serving._Server.load
 serving._Server.load = lambda server: 1 / 0 if Path({!r}).exists() else load(server)
+cli.main()
+"""
+CROWDED_PROGRAM = """
+import threading
+from cds_service import cli
+start = threading.Thread.start
+def in_pool(thread):
+    return thread.name.startswith("ThreadPoolExecutor")
+def start_if_there_is_room(thread):
+    if in_pool(thread) and sum(map(in_pool, threading.enumerate())) >= 2:
+        raise RuntimeError("can't start new thread")
+    start(thread)
+threading.Thread.start = start_if_there_is_room
 cli.main()
 """
 
@@ -192,6 +206,16 @@ def test_processes_that_cannot_begin_do_not_end_those_that_work(tmp_path: Path) 
         site.service.process.send_signal(signal.SIGHUP)
         _wait_until(lambda: not set(before) & set(site.service.workers()))
         assert site.call() == 200
+
+
+def test_machine_without_room_for_more_threads_costs_no_call(tmp_path: Path) -> None:
+    """Two threads of a process are there when the machine has no more; they answer all calls."""
+    with _running(tmp_path, ("-c", CROWDED_PROGRAM)) as site:
+        before = site.service.workers()
+        with ThreadPoolExecutor(16) as callers:
+            for _ in range(3):
+                assert set(callers.map(lambda _: site.call(), range(16))) <= {200, 503}
+        assert site.service.workers() == before
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -7,6 +7,9 @@ import os
 import sqlite3
 import stat
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,8 +17,10 @@ import pytest
 from cds_service.errors import OverloadedError
 from cds_service.trust import replay
 from cds_service.trust.replay import ReplayStore
+from cds_service.turns import Turns
 
 NOW = 1_770_000_000
+STORE = "used-tokens.sqlite3"
 
 
 def claim(store: ReplayStore, jti: str = "a", *, now: int = NOW, refuses: bool = False) -> bool:
@@ -123,6 +128,13 @@ def test_store_opened_before_a_fork_works_after_it(tmp_path: Path) -> None:
     assert not claim(store, "after")
 
 
+def count(state_dir: Path) -> int:
+    """Return how many used tokens the file holds."""
+    with closing(sqlite3.connect(state_dir / STORE)) as file:
+        found: int = file.execute("SELECT count(*) FROM used_token").fetchone()[0]
+        return found
+
+
 def test_expired_tokens_are_removed(tmp_path: Path) -> None:
     """The store does not grow for ever."""
     moment = [0.0]
@@ -130,11 +142,85 @@ def test_expired_tokens_are_removed(tmp_path: Path) -> None:
     for number in range(20):
         claim(store, str(number))
     moment[0] += 61
-    claim(store, "late", now=NOW + 101)
-    store.close()
-    rows = sqlite3.connect(tmp_path / "used-tokens.sqlite3")
-    assert rows.execute("SELECT count(*) FROM used_token").fetchone() == (1,)
-    rows.close()
+    claim(store, "late", now=NOW + 3701)
+    store.tidy()
+    assert count(tmp_path) == 1
+
+
+def test_used_token_stays_refused_when_the_clock_was_ahead_for_a_while(tmp_path: Path) -> None:
+    """The clock goes ten minutes too fast, somebody calls, and it is set right again."""
+    moment = [0.0]
+    store = ReplayStore(tmp_path, monotonic=lambda: moment[0])
+    assert claim(store)
+    moment[0] += 61
+    assert claim(store, "meanwhile", now=NOW + 600)
+    store.tidy()
+    assert not claim(store)
+    assert not claim(ReplayStore(tmp_path))
+
+
+@contextmanager
+def locked(state_dir: Path) -> Iterator[None]:
+    """Hold the file, as another process may whose disk is slow."""
+    holder = sqlite3.connect(state_dir / STORE, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        holder.execute("ROLLBACK")
+        holder.close()
+
+
+def test_token_used_during_a_loss_is_soon_refused_elsewhere_though_nobody_calls(
+    tmp_path: Path,
+) -> None:
+    """The process that remembers it writes it as soon as the file is back."""
+    store = ReplayStore(tmp_path)
+    store.open()
+    with locked(tmp_path):
+        assert claim(store)
+        store.tidy()
+        assert store.is_lost
+    store.tidy()
+    assert not store.is_lost
+    assert not claim(ReplayStore(tmp_path))
+
+
+def test_call_after_a_long_loss_does_not_pay_for_all_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many tokens are written by a thread that answers nobody; meanwhile none passes twice."""
+    monkeypatch.setattr(replay, "_MOST_SAVED_BY_A_CALL", 10)
+    moment = [0.0]
+    store = ReplayStore(tmp_path, monotonic=lambda: moment[0])
+    store.open()
+    with locked(tmp_path):
+        for number in range(20):
+            claim(store, str(number))
+    moment[0] += 6
+    assert claim(store, "after")
+    assert count(tmp_path) == 0
+    store.tidy()
+    assert count(tmp_path) == 21
+    assert not any(claim(store, str(number)) for number in range(20))
+    assert not store.is_lost
+
+
+def test_no_call_waits_until_the_journal_is_in_the_file(tmp_path: Path) -> None:
+    """That waits for the disk, which may be slow."""
+    file, journal = tmp_path / STORE, tmp_path / f"{STORE}-wal"
+    store = ReplayStore(tmp_path)
+    store.open()
+    before = file.stat().st_size
+    number = 0
+    while journal.stat().st_size < 5_000_000:
+        number += 1
+        claim(store, str(number))
+    assert file.stat().st_size == before
+    store.tidy()
+    assert file.stat().st_size > before
+    assert journal.stat().st_size < 100_000
+    assert count(tmp_path) == number
 
 
 def test_more_tokens_than_a_process_can_hold_are_refused_for_the_moment(
@@ -166,7 +252,7 @@ def spoil(state_dir: Path) -> None:
     """Make the store something that is no database."""
     for file in state_dir.glob("used-tokens*"):
         file.unlink()
-    (state_dir / "used-tokens.sqlite3").write_bytes(b"not a database " * 100)
+    (state_dir / STORE).write_bytes(b"not a database " * 100)
 
 
 def test_lost_store_is_replaced_by_memory_when_configured(tmp_path: Path) -> None:
@@ -179,7 +265,7 @@ def test_lost_store_is_replaced_by_memory_when_configured(tmp_path: Path) -> Non
     assert store.is_lost
     assert not claim(store, "before")
     assert not claim(store, "during")
-    (tmp_path / "used-tokens.sqlite3").unlink()
+    (tmp_path / STORE).unlink()
     moment[0] += 4.9
     assert claim(store, "sooner")
     assert store.is_lost, "the disk is tried every five seconds only"
@@ -191,13 +277,13 @@ def test_lost_store_is_replaced_by_memory_when_configured(tmp_path: Path) -> Non
 
 def test_lost_store_refuses_when_configured(tmp_path: Path) -> None:
     """With refuse, nothing that could be a replay is accepted; the client hears when to retry."""
-    (tmp_path / "used-tokens.sqlite3").mkdir()
+    (tmp_path / STORE).mkdir()
     store = ReplayStore(tmp_path)
     for _ in range(2):
         with pytest.raises(OverloadedError) as caught:
             claim(store, refuses=True)
         assert caught.value.retry_after_seconds == 5
-    (tmp_path / "used-tokens.sqlite3").rmdir()
+    (tmp_path / STORE).rmdir()
     assert claim(ReplayStore(tmp_path), refuses=True)
 
 
@@ -205,12 +291,21 @@ def test_locked_store_counts_as_lost_for_a_moment(tmp_path: Path) -> None:
     """A writer that holds the store does not hold up the answer, and nothing passes twice."""
     store = ReplayStore(tmp_path)
     claim(store, "first")
-    holder = sqlite3.connect(tmp_path / "used-tokens.sqlite3", isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    assert claim(store, "during")
-    assert not claim(store, "during")
-    holder.execute("ROLLBACK")
-    holder.close()
+    with locked(tmp_path):
+        assert claim(store, "during")
+        assert not claim(store, "during")
+
+
+def test_call_that_has_waited_in_line_does_not_wait_for_the_store_as_long_again(
+    tmp_path: Path,
+) -> None:
+    """Others before it waited for the locked file too; its answer must not be late."""
+    store = ReplayStore(tmp_path)
+    store.open()
+    with locked(tmp_path), Turns().turn(time.monotonic() - 0.24):
+        begun = time.monotonic()
+        assert claim(store)
+        assert time.monotonic() - begun < 0.2
 
 
 def test_processes_that_make_the_file_together_wait_for_each_other(
@@ -218,9 +313,7 @@ def test_processes_that_make_the_file_together_wait_for_each_other(
 ) -> None:
     """On the first start one worker finds the file half made by another, and loses nothing."""
     monkeypatch.setattr(replay, "_BUSY_TIMEOUT_SECONDS", 30)
-    other = sqlite3.connect(
-        tmp_path / "used-tokens.sqlite3", isolation_level=None, check_same_thread=False
-    )
+    other = sqlite3.connect(tmp_path / STORE, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     store = ReplayStore(tmp_path)
     done = threading.Timer(0.1, other.execute, ["COMMIT"])
@@ -247,7 +340,7 @@ def test_opening_early_makes_the_file_and_hides_no_fault(tmp_path: Path) -> None
     """A store opened at the start is ready; one that cannot be opened says so when it is used."""
     store = ReplayStore(tmp_path)
     store.open()
-    assert (tmp_path / "used-tokens.sqlite3").is_file()
+    assert (tmp_path / STORE).is_file()
     assert claim(store)
     (tmp_path / "state").write_text("not a folder")
     broken = ReplayStore(tmp_path / "state")
