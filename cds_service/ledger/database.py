@@ -22,7 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from cds_service.ledger.migrating import migrate, require_current
 from cds_service.ledger.place import CALLS, FEEDBACK, HOUSE, MOST_READERS, LedgerPlace
 from cds_service.ledger.quickly import Connections, QuickWork, RowRefusedError, refuses_the_row
-from cds_service.sqlite_journal import is_long, shorten_journal
+from cds_service.sqlite_waits import is_long, shorten_journal
 
 Result = TypeVar("Result")
 Work = Callable[[Connection], Result]

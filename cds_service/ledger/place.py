@@ -16,7 +16,7 @@ from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from cds_service.errors import SettingsError
-from cds_service.sqlite_journal import LEAVE_TO_THE_THREAD
+from cds_service.sqlite_waits import LEAVE_TO_THE_THREAD
 from cds_service.trust.config_ledger import LedgerSettings
 
 if TYPE_CHECKING:

@@ -20,13 +20,13 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import CompilerElement
 
+from cds_service.sqlite_waits import is_busy
+
 Result = TypeVar("Result")
 
 _MOST_STATEMENTS = 64
 _ROW_REFUSED = ("22", "23")
 """How SQL's codes begin for values that cannot be stored and for broken constraints."""
-_MAIN_CODE = 0xFF
-"""The part of SQLite's error codes that says what is the matter; the rest says why."""
 
 
 class RowRefusedError(Exception):
@@ -146,8 +146,7 @@ def _begin(cursor: DBAPICursor, begin: str, ends_at: float) -> None:
         try:
             cursor.execute(begin)
         except sqlite3.OperationalError as error:
-            is_busy = error.sqlite_errorcode & _MAIN_CODE == sqlite3.SQLITE_BUSY
-            if not is_busy or time.monotonic() >= ends_at:
+            if not is_busy(error) or time.monotonic() >= ends_at:
                 raise
         else:
             return

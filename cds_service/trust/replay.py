@@ -23,7 +23,7 @@ from pathlib import Path
 import structlog
 
 from cds_service.errors import OverloadedError
-from cds_service.sqlite_journal import LEAVE_TO_THE_THREAD, is_long, shorten_journal
+from cds_service.sqlite_waits import LEAVE_TO_THE_THREAD, is_busy, is_long, shorten_journal
 from cds_service.turns import seconds_since_arrival
 
 _FILE_NAME = "used-tokens.sqlite3"
@@ -31,8 +31,6 @@ _BUSY_TIMEOUT_SECONDS = 0.05
 _PATIENCE_SECONDS = 0.25
 """So long after its arrival a call waits for another process that writes."""
 _HOUSE_SECONDS = 2.0
-_MAIN_CODE = 0xFF
-"""The part of SQLite's error codes that says what is the matter; the rest says why."""
 _TRY_AGAIN_SECONDS = 5
 _LOOK_EVERY_SECONDS = 1.0
 _REMOVE_EVERY_SECONDS = 60
@@ -191,7 +189,7 @@ class ReplayStore:
             try:
                 is_new = self._claim_at_once(digest, expires_at, now)
             except (sqlite3.Error, OSError) as error:
-                if _is_busy(error) and time.monotonic() < ends_at:
+                if is_busy(error) and time.monotonic() < ends_at:
                     continue
                 if self._lost_until is None:
                     _LOG.error("the store of used tokens cannot be written")
@@ -272,11 +270,6 @@ class ReplayStore:
         self._remembered = {key: at for key, at in self._remembered.items() if at >= now}
         self._unsaved = {key: at for key, at in self._unsaved.items() if at >= now}
         self._removes_until = now - _KEPT_LONGER_SECONDS
-
-
-def _is_busy(error: Exception) -> bool:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    return bool(code & _MAIN_CODE == sqlite3.SQLITE_BUSY)
 
 
 def _save(connection: sqlite3.Connection, tokens: Mapping[bytes, int]) -> None:

@@ -70,7 +70,7 @@ def test_value_at_the_limits_is_never_one_the_schema_refuses(path: tuple[str, ..
         assert is_safe(changed((path, value))), str(value)[:30]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.sampled_from(FIELDS), ANY), max_size=4))
 def test_request_that_fits_is_never_one_the_schema_refuses(
     changes: list[tuple[tuple[str, ...], object]],

@@ -225,7 +225,7 @@ def _devices() -> st.SearchStrategy[DeviceFact]:
     )
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 @given(charts())
 def test_any_chart_renders_to_valid_cards(chart: Chart) -> None:
     """Every card fits its limits, names no empty value, and proposes only valid orders."""

@@ -1,12 +1,13 @@
-"""SQLite's journal (``-wal``) of what was written lately, and who brings it into the file itself.
+"""What writing to a SQLite file waits for: the disk, and others who write.
 
-That waits for the disk, which may be slow.  SQLite lets whoever writes do it now and then, and so
-some hook calls would be late.  Here the connections of calls never do it; a thread does that
-answers nobody.
+SQLite's journal (``-wal``) holds what was written lately.  Bringing it into the file itself waits
+for the disk, which may be slow.  SQLite lets whoever writes do it now and then, and so some hook
+calls would be late.  Here the connections of calls never do it; a thread does that answers nobody.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,8 @@ LEAVE_TO_THE_THREAD = ("wal_autocheckpoint = 0", "journal_size_limit = 0")
 """Settings of every connection that writes.  A journal begun anew is cut, so its length tells."""
 _LONG_BYTES = 4_194_304
 _TOO_LONG_BYTES = 67_108_864
+_MAIN_CODE = 0xFF
+"""The part of SQLite's error codes that says what is the matter; the rest says why."""
 
 
 class Executing(Protocol):
@@ -21,6 +24,14 @@ class Executing(Protocol):
 
     def execute(self, statement: str) -> object:
         """Run *statement*."""
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether *error* says that another connection is writing: try again, and it may work."""
+    if not isinstance(error, sqlite3.OperationalError):
+        return False
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # not if Python raised it
+    return bool(code & _MAIN_CODE == sqlite3.SQLITE_BUSY)
 
 
 def is_long(file: Path) -> bool:
