@@ -39,7 +39,7 @@ serve: install ## Serve on this machine without client authentication
 test: install ## Run every test
 	$(PY) -m pytest -q -n $(TESTERS) --dist loadfile
 
-coverage: install ## Run every test and show the lines none of them runs; takes twice as long
+coverage: install ## Run every test and show the lines none of them runs; takes longer
 	$(PY) -m pytest -q -n $(TESTERS) --dist loadfile --cov=cds_service --cov-branch --cov-report=term-missing:skip-covered
 
 lint: install ## Check style, formatting, YAML and security patterns
