@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from cds_service.ledger.quickly import QuickWork
 from cds_service.ledger.records import CallRecord, Outcome
 from cds_service.ledger.tables import CALL
 from tests.ledger.clinic import Clinic, rows
+from tests.locked_file import locked_file
 
 CALL_RECORD = CallRecord(
     client="north",
@@ -276,10 +276,5 @@ def released_after(place: LedgerPlace, seconds: float) -> Iterator[None]:
 def locked(place: LedgerPlace) -> Iterator[None]:
     """Hold the ledger's file, as another program may."""
     assert place.file is not None
-    holder = sqlite3.connect(place.file, isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    try:
+    with locked_file(place.file):
         yield
-    finally:
-        holder.execute("ROLLBACK")
-        holder.close()

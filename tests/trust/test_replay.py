@@ -8,8 +8,7 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from cds_service.errors import OverloadedError
 from cds_service.trust import replay
 from cds_service.trust.replay import ReplayStore
 from cds_service.turns import Turns
+from tests.locked_file import locked_file
 
 NOW = 1_770_000_000
 STORE = "used-tokens.sqlite3"
@@ -159,25 +159,13 @@ def test_used_token_stays_refused_when_the_clock_was_ahead_for_a_while(tmp_path:
     assert not claim(ReplayStore(tmp_path))
 
 
-@contextmanager
-def locked(state_dir: Path) -> Iterator[None]:
-    """Hold the file, as another process may whose disk is slow."""
-    holder = sqlite3.connect(state_dir / STORE, isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        holder.execute("ROLLBACK")
-        holder.close()
-
-
 def test_token_used_during_a_loss_is_soon_refused_elsewhere_though_nobody_calls(
     tmp_path: Path,
 ) -> None:
     """The process that remembers it writes it as soon as the file is back."""
     store = ReplayStore(tmp_path)
     store.open()
-    with locked(tmp_path):
+    with locked_file(tmp_path / STORE):
         assert claim(store)
         store.tidy()
         assert store.is_lost
@@ -194,7 +182,7 @@ def test_call_after_a_long_loss_does_not_pay_for_all_before_it(
     moment = [0.0]
     store = ReplayStore(tmp_path, monotonic=lambda: moment[0])
     store.open()
-    with locked(tmp_path):
+    with locked_file(tmp_path / STORE):
         for number in range(20):
             claim(store, str(number))
     moment[0] += 6
@@ -291,7 +279,7 @@ def test_locked_store_counts_as_lost_for_a_moment(tmp_path: Path) -> None:
     """A writer that holds the store does not hold up the answer, and nothing passes twice."""
     store = ReplayStore(tmp_path)
     claim(store, "first")
-    with locked(tmp_path):
+    with locked_file(tmp_path / STORE):
         assert claim(store, "during")
         assert not claim(store, "during")
 
@@ -302,7 +290,7 @@ def test_call_that_has_waited_in_line_does_not_wait_for_the_store_as_long_again(
     """Others before it waited for the locked file too; its answer must not be late."""
     store = ReplayStore(tmp_path)
     store.open()
-    with locked(tmp_path), Turns().turn(time.monotonic() - 0.24):
+    with locked_file(tmp_path / STORE), Turns().turn(time.monotonic() - 0.24):
         begun = time.monotonic()
         assert claim(store)
         assert time.monotonic() - begun < 0.2
