@@ -87,6 +87,17 @@ def test_substitute_does_not_make_a_new_opioid_an_old_one(knowledge: Knowledge) 
     assert not {"OPIOID", "OPIOID-W"} & set(shown)
 
 
+def test_substitute_that_was_stopped_is_not_how_an_opioid_for_pain_began(
+    knowledge: Knowledge,
+) -> None:
+    """Treatment for years, then another opioid from the next day on: that is ten days old."""
+    drugs = [{**_opioid("methadone", -800, 80), "to": 89}, _opioid("opioid", 90, 30)]
+    shown = answered_with(knowledge, {**PATIENT, "drugs": drugs}, _dependence("active")).shown
+    assert not {"OPIOID", "OPIOID-W"} & set(shown)
+    without = answered_with(knowledge, {**PATIENT, "drugs": drugs}).shown
+    assert {"OPIOID", "OPIOID-W"} & set(without)
+
+
 def test_methadone_for_pain_counts_beside_another_opioid(knowledge: Knowledge) -> None:
     """Without a dependence on record both are taken for the pain."""
     drugs = [_opioid("methadone", -800, 80), _opioid("opioid", 60, 30)]

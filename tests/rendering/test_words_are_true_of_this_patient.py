@@ -632,6 +632,14 @@ def test_sign_of_cauda_equina_compression_that_is_no_longer_recent_is_still_told
     assert line.count(ago(15)) == 4
 
 
+def test_residual_volume_of_yesterday_is_not_called_old(knowledge: Knowledge) -> None:
+    """It has a card of its own."""
+    facts = {"day": 27, "operation": "discectomy", "residual urine": {26: 500}}
+    cards = answered_with(knowledge, facts).cards()
+    assert cards
+    assert not any("not recent" in card["detail"] for card in cards.values())
+
+
 def test_sign_of_cauda_equina_compression_that_has_cleared_is_not_told(
     knowledge: Knowledge,
 ) -> None:
