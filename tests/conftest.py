@@ -1,4 +1,10 @@
-"""What holds for every test: what services wrote is searched, and no example has a time limit."""
+"""What holds for every test.
+
+What services wrote is searched, no example has a time limit, and Ctrl-C ends what tests start: a
+script that runs them in its background ignores it, and so would every program below.
+"""
+
+import signal
 
 from hypothesis import settings
 
@@ -8,3 +14,4 @@ __all__ = ["everything_written"]
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+signal.signal(signal.SIGINT, signal.default_int_handler)

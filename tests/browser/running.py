@@ -28,7 +28,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-STOP_SECONDS = 30
+STOP_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ def running_site(folder: Path, *more: str) -> Iterator[Site]:
             yield Site(ehr=f"http://{HOST}:{ehr_port}", service=f"http://{HOST}:{port}")
         finally:
             demo.send_signal(signal.SIGINT)
-            last_words = demo.stdout.read().decode()
-            assert demo.wait(STOP_SECONDS) == 0, f"{demo.returncode}: {last_words}"
-            assert "The demo has stopped." in last_words
+            last_words, _ = demo.communicate(timeout=STOP_SECONDS)
+            assert demo.returncode == 0, f"{demo.returncode}: {last_words.decode()}"
+            assert b"The demo has stopped." in last_words
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def test_demo_says_where_to_look_and_stops_everything_it_started(tmp_path: Path)
     command = [sys.executable, "-u", "-c", PROGRAM, str(port), str(ehr_port), str(tmp_path)]
     with _started(command) as (demo, begun):
         assert demo.stdout is not None
-        assert requests.get(f"http://{HOST}:{ehr_port}/", timeout=5).status_code == 200
+        assert requests.get(f"http://{HOST}:{ehr_port}/", timeout=20).status_code == 200
         demo.send_signal(signal.SIGTERM)
         said = begun + demo.stdout.read().decode()
         assert demo.wait(START_SECONDS) == 0

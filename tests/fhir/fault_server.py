@@ -141,10 +141,10 @@ def drip_chunk_size(handler: Handler) -> None:
 
 
 def tiny_chunks(handler: Handler) -> None:
-    """Send 18 MB as chunks of one byte, as fast as they are taken."""
+    """Send chunks of one byte, as fast as they are taken, until the client hangs up."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\n")
     handler.wfile.write(b"Transfer-Encoding: chunked\r\n\r\n")
-    for _ in range(60):
+    while True:
         handler.wfile.write(b"1\r\n \r\n" * 50_000)
 
 

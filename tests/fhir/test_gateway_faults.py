@@ -21,8 +21,8 @@ from tests.fhir.chart_parts import PATIENT, Resource, chart_read, observation, p
 from tests.fhir.fault_server import FaultServer, Handler
 
 TOKEN = ACCESS_TOKEN
-SECONDS = 0.9
-ENOUGH_SECONDS = 2.0
+SECONDS = 2.0
+ENOUGH_SECONDS = 20.0
 SEARCHES = 9
 
 
@@ -84,7 +84,7 @@ def overlapping(handler: Handler) -> None:
 
 HTML = b"<html>Tomcat</html>"
 FAULTS: list[tuple[str, Callable[[Handler], None], State, str]] = [
-    ("slow", fault_server.slow(3), State.NOT_SUPPLIED, reasons.SERVER_TOO_SLOW),
+    ("slow", fault_server.slow(6), State.NOT_SUPPLIED, reasons.SERVER_TOO_SLOW),
     ("drip", fault_server.drip, State.NOT_SUPPLIED, reasons.SERVER_TOO_SLOW),
     ("401", fault_server.status(401), State.NOT_SUPPLIED, "the FHIR server refused access (401)"),
     ("403", fault_server.status(403), State.NOT_SUPPLIED, "the FHIR server refused access (403)"),
@@ -175,7 +175,7 @@ def test_fault_of_one_search_leaves_the_others_and_says_why(
     server.behaviours["Condition"] = behaviour
     started = time.monotonic()
     answers = gateway.answers(call(server), dev_profile(), deadline(SECONDS))
-    assert time.monotonic() - started < SECONDS + 0.9
+    assert time.monotonic() - started < SECONDS + 3
     supply = answers[Key.CONDITIONS].supply
     assert (supply.state, supply.reason) == (state, reason)
     others = [answers[key].supply for key in Key.DEFAULT[1:] if key != Key.CONDITIONS]
@@ -188,7 +188,7 @@ def test_half_an_emoji_in_a_text_of_the_server_is_one_unknown_character(
     """A text that was cut inside an emoji does not void the operations of the chart."""
     sent = {**procedure(), "note": [{"text": "scar \ud83d"}]}
     server.behaviours["Procedure"] = sends(page(sent))
-    answers = gateway.answers(call(server), dev_profile(), deadline(2))
+    answers = gateway.answers(call(server), dev_profile(), deadline())
     assert answers[Key.PROCEDURES].supply.state is State.SUPPLIED
     chart = chart_read(
         answers,
@@ -209,12 +209,12 @@ def test_enormous_answer_is_refused_as_too_much(
 
 
 def test_searches_run_side_by_side(gateway: Gateway, server: FaultServer) -> None:
-    """Nine slow searches take about as long as one."""
+    """Five slow searches take about as long as one."""
     for kind in ("Procedure", "Condition", "Device", "Observation", "ServiceRequest"):
-        server.behaviours[kind] = fault_server.slow(0.4)
+        server.behaviours[kind] = fault_server.slow(1)
     started = time.monotonic()
-    answers = gateway.answers(call(server), dev_profile(), deadline(6))
-    assert time.monotonic() - started < 1.6
+    answers = gateway.answers(call(server), dev_profile(), deadline())
+    assert time.monotonic() - started < 4
     assert not any(answer.supply.has_failed for answer in answers.values())
 
 
@@ -314,7 +314,7 @@ def test_what_arrived_before_the_deadline_counts(gateway: Gateway, server: Fault
 
     def behaviour(handler: Handler) -> None:
         if "page=2" in handler.path:
-            time.sleep(2)
+            time.sleep(6)
         handler.send_json(page(procedure(), following=following))
 
     server.behaviours["Procedure"] = behaviour
@@ -477,8 +477,8 @@ def test_failing_server_is_left_alone_and_tried_again(
 def test_server_that_is_down_is_unreachable(gateway: Gateway) -> None:
     """A closed port is said to be unreachable, at once."""
     started = time.monotonic()
-    answers = gateway.answers(call("http://127.0.0.1:9/fhir"), dev_profile(), deadline(SECONDS))
-    assert time.monotonic() - started < SECONDS
+    answers = gateway.answers(call("http://127.0.0.1:9/fhir"), dev_profile(), deadline())
+    assert time.monotonic() - started < ENOUGH_SECONDS / 2
     found = {answer.supply.reason for answer in answers.values()}
     assert found <= {reasons.SERVER_UNREACHABLE, reasons.SERVER_PAUSED}
 

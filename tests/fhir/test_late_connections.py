@@ -27,7 +27,7 @@ from tests.fhir.fault_server import FaultServer, Handler, slow
 from tests.fhir.test_gateway_faults import call
 from tests.fhir.test_secure_connections import OWN_ADDRESS, certified, secure_base, tls
 
-SECONDS = 0.6
+SECONDS = 1.2
 
 
 @dataclass
@@ -82,7 +82,7 @@ def test_connection_that_stood_too_late_serves_the_next_call(hospital: Hospital)
     """It takes longer to connect than a call has; the next call need not connect."""
     _connects_after(hospital.server, SECONDS + 0.2)
     assert hospital.patient() is State.NOT_SUPPLIED
-    time.sleep(0.6)
+    time.sleep(1.2)
     assert hospital.patient() is State.SUPPLIED
 
 
@@ -90,16 +90,16 @@ def test_time_to_connect_and_time_to_answer_together_are_too_long_only_once(
     hospital: Hospital,
 ) -> None:
     """Each alone is short enough."""
-    _connects_after(hospital.server, 0.4)
+    _connects_after(hospital.server, 0.8)
 
     def slow_patient(handler: Handler) -> None:
-        time.sleep(0.3)
+        time.sleep(0.6)
         handler.send_json(PATIENT)
 
-    kinds = dict.fromkeys(TYPES.values(), slow(0.3))
+    kinds = dict.fromkeys(TYPES.values(), slow(0.6))
     hospital.server.behaviours = {**kinds, "Patient": slow_patient}
     assert hospital.patient() is State.NOT_SUPPLIED
-    time.sleep(0.6)
+    time.sleep(1.2)
     assert hospital.patient() is State.SUPPLIED
 
 

@@ -50,7 +50,7 @@ def test_notice_makes_no_key_incomplete_and_hides_no_other_gap(
     client = epic(is_notice=True)
     server.behaviours["Condition"] = sends(found)
     for sent in ({Key.CONDITIONS: json.dumps(found).encode()}, {}):
-        answers = gateway.answers(call(server, **sent), client, deadline(2))
+        answers = gateway.answers(call(server, **sent), client, deadline())
         assert answers[Key.CONDITIONS].supply == supply
 
 
@@ -60,7 +60,7 @@ def test_warning_is_a_gap_unless_the_site_says_otherwise(
     """Nobody but the hospital knows what its EHR means by it."""
     sent = {Key.CONDITIONS: json.dumps(bundle(ONE, MORE)).encode()}
     for client in (dev_profile(), epic(is_notice=False)):
-        answers = gateway.answers(call(server, **sent), client, deadline(2))
+        answers = gateway.answers(call(server, **sent), client, deadline())
         assert answers[Key.CONDITIONS].supply.reason == reasons.REPORTED_MORE
     assert not reading_form("epic").takes_more_as_notice
 
@@ -70,6 +70,6 @@ def test_bare_warning_brings_nothing_in_either_reading(
 ) -> None:
     """Without a Bundle around it nobody looked."""
     sent = {Key.CONDITIONS: json.dumps(MORE).encode()}
-    answers = gateway.answers(call(server, **sent), epic(is_notice=True), deadline(2))
+    answers = gateway.answers(call(server, **sent), epic(is_notice=True), deadline())
     supply = answers[Key.CONDITIONS].supply
     assert (supply.state, supply.reason) == (State.NOT_SUPPLIED, reasons.REPORTED_MORE)

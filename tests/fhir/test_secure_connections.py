@@ -31,6 +31,7 @@ from tests.fhir import fault_server
 from tests.fhir.chart_parts import PATIENT
 from tests.fhir.fault_server import FaultServer, Handler
 from tests.fhir.test_gateway_faults import SEARCHES, call, deadline
+from tests.patience import PATIENT_SECONDS
 
 OWN_ADDRESS = x509.IPAddress(IPv4Address("127.0.0.1"))
 ANOTHER_NAME = x509.DNSName("another.example")
@@ -86,7 +87,7 @@ def patient(
 ) -> tuple[State, str | None]:
     """Ask the server for a chart; return what became of the Patient."""
     client = replace(dev_profile(), ca_file=ca_file, outbound_proxy=proxy)
-    supply = gateway.answers(call(secure_base(server)), client, deadline(2))[Key.PATIENT].supply
+    supply = gateway.answers(call(secure_base(server)), client, deadline())[Key.PATIENT].supply
     return supply.state, supply.reason
 
 
@@ -151,7 +152,7 @@ def test_operator_reads_why_no_connection_came_about(
     monkeypatch.setattr(socket, "getaddrinfo", looked_up)
     base = f"https://ehr.example:{server.server_address[1]}/fhir"
     client = ClientProfile(id="hospital", fhir_bases=(base,))
-    supply = gateway.answers(call(base), client, deadline(2))[Key.PATIENT].supply
+    supply = gateway.answers(call(base), client, deadline())[Key.PATIENT].supply
     assert (supply.reason, server.seen) == (reason, [])
 
 
@@ -182,11 +183,11 @@ def test_dripping_server_is_cut_over_tls_and_through_a_proxy_too(
             is_cut.set()
 
     server.behaviours["Condition"] = drips
-    answers = gateway.answers(call(secure_base(server)), client, deadline(0.7))
+    answers = gateway.answers(call(secure_base(server)), client, deadline(2))
     proxy.close()
     assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
     assert answers[Key.PATIENT].supply.state is State.SUPPLIED
-    assert is_cut.wait(2)
+    assert is_cut.wait(PATIENT_SECONDS)
 
 
 class Proxy:
@@ -319,12 +320,12 @@ def test_connections_the_server_gave_up_are_given_up(gateway: Gateway, server: F
         handler.send_json(fault_server.EMPTY)
         handler.close_connection = True
 
-    together = threading.Barrier(SEARCHES, timeout=2)
+    together = threading.Barrier(SEARCHES, timeout=PATIENT_SECONDS)
     server.behaviours |= dict.fromkeys(TYPES.values(), behaviour)
     client = dev_profile()
-    gateway.answers(call(server), client, deadline(2))
+    gateway.answers(call(server), client, deadline())
     left = list(next(iter(gateway._servers.values())).server._idle)
-    time.sleep(0.1)
+    time.sleep(0.5)
     server.behaviours["Patient"] = fault_server.content(b"{}")
     gateway.answers(call(server, **dict.fromkeys(Key.DEFAULT[1:])), client, deadline())
     assert len(left) == SEARCHES
@@ -352,7 +353,7 @@ def test_rest_of_one_answer_is_never_taken_for_the_next(
     for _ in range(3):
         answer = gateway.answers(call(server, **prefetch), client, deadline())[Key.PATIENT]
         assert b'"bert"' not in b"".join(map(bytes, answer.resources))  # type: ignore[arg-type]
-        assert written.acquire(timeout=2)
+        assert written.acquire(timeout=PATIENT_SECONDS)
         time.sleep(0.01)
 
 

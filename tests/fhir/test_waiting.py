@@ -24,6 +24,7 @@ from tests.fhir import fault_server
 from tests.fhir.chart_parts import PATIENT
 from tests.fhir.fault_server import FaultServer, Handler
 from tests.fhir.test_gateway_faults import SEARCHES, call, deadline, page, sends
+from tests.patience import PATIENT_SECONDS, until
 
 MOMENT = 1_800_000_000
 
@@ -47,18 +48,18 @@ def test_retry_after_as_a_date_is_waited_for_if_it_fits(
 ) -> None:
     """The wait is counted by the server's own clock: the date is now, so the retry is at once."""
     server.behaviours["Condition"] = fault_server.once_then(busy_until(0), sends(page()))
-    answers = gateway.answers(call(server), dev_profile(), deadline(2))
+    answers = gateway.answers(call(server), dev_profile(), deadline())
     assert answers[Key.CONDITIONS].supply.state is State.EMPTY
     assert len(server.asked("Condition")) == 2
 
 
 def test_wait_that_fits_is_waited_for(gateway: Gateway, server: FaultServer) -> None:
-    """The server asks for one second of three."""
+    """The server asks for one second of ten."""
     busy = fault_server.status(503, Retry_After="1")
     server.behaviours["Condition"] = fault_server.once_then(busy, sends(page()))
     started = time.monotonic()
-    answers = gateway.answers(call(server), dev_profile(), deadline(3))
-    assert 1 <= time.monotonic() - started < 2
+    answers = gateway.answers(call(server), dev_profile(), deadline(10))
+    assert 1 <= time.monotonic() - started < 6
     assert answers[Key.CONDITIONS].supply.state is State.EMPTY
 
 
@@ -67,11 +68,11 @@ def test_connection_that_stood_idle_for_too_long_loses_no_search(
 ) -> None:
     """Some servers answer 408 to whoever is about to ask, and hang up; that is no answer to it."""
     server.behaviours["Condition"] = fault_server.once_then(fault_server.status(408), sends(page()))
-    answers = gateway.answers(call(server), dev_profile(), deadline(2))
+    answers = gateway.answers(call(server), dev_profile(), deadline())
     assert answers[Key.CONDITIONS].supply.state is State.EMPTY
     assert len(server.asked("Condition")) == 2
     server.behaviours["Condition"] = fault_server.status(408)
-    answers = gateway.answers(call(server), dev_profile(), deadline(2))
+    answers = gateway.answers(call(server), dev_profile(), deadline())
     assert answers[Key.CONDITIONS].supply.reason == reasons.of_status(408)
 
 
@@ -80,18 +81,18 @@ def test_call_ends_with_its_last_answer(gateway: Gateway, server: FaultServer) -
     client = dev_profile()
     for _ in range(2):
         started = time.monotonic()
-        gateway.answers(call(server), client, deadline(5))
-        assert time.monotonic() - started < 2
+        gateway.answers(call(server), client, deadline(30))
+        assert time.monotonic() - started < 15
 
 
 def test_server_that_answers_nothing_in_time_is_left_alone(
     gateway: Gateway, server: FaultServer
 ) -> None:
     """Nine searches that were cut off are nine failures."""
-    server.behaviours |= dict.fromkeys(TYPES.values(), fault_server.slow(1.0))
+    server.behaviours |= dict.fromkeys(TYPES.values(), fault_server.slow(3.0))
     client = dev_profile()
-    gateway.answers(call(server), client, deadline(0.4))
-    answers = gateway.answers(call(server), client, deadline(2))
+    gateway.answers(call(server), client, deadline(0.6))
+    answers = gateway.answers(call(server), client, deadline())
     assert {answer.supply.reason for answer in answers.values()} == {reasons.SERVER_PAUSED}
 
 
@@ -187,22 +188,22 @@ def test_dripping_server_holds_no_place_past_the_deadline(
     server.behaviours["Condition"] = behaviour
     client = replace(dev_profile(), max_fhir_requests=SEARCHES)
     started = time.monotonic()
-    answers = gateway.answers(call(server), client, deadline(0.3))
-    assert time.monotonic() - started < 1.5
+    answers = gateway.answers(call(server), client, deadline(0.6))
+    assert time.monotonic() - started < 6
     assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
     del server.behaviours["Condition"]
-    answers = gateway.answers(call(server), client, deadline(2))
+    answers = gateway.answers(call(server), client, deadline())
     assert answers[Key.CONDITIONS].supply.state is State.EMPTY
 
 
 def test_answer_of_very_many_pieces_is_left_at_the_deadline(
     gateway: Gateway, server: FaultServer
 ) -> None:
-    """Three million chunks of one byte cost their own search, and no time of the call."""
+    """Chunks of one byte without end cost their own search, and no time of the call."""
     server.behaviours["Condition"] = fault_server.tiny_chunks
     started = time.monotonic()
-    answers = gateway.answers(call(server), dev_profile(), deadline(0.6))
-    assert time.monotonic() - started < 1.5
+    answers = gateway.answers(call(server), dev_profile(), deadline(2))
+    assert time.monotonic() - started < 8
     assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
     assert answers[Key.DEVICES].supply.state is State.EMPTY
 
@@ -213,7 +214,7 @@ def test_connections_of_other_calls_are_not_cut(gateway: Gateway, server: FaultS
     found: list[State] = []
 
     def patient_call() -> None:
-        answers = gateway.answers(call(server), client, deadline(3))
+        answers = gateway.answers(call(server), client, deadline())
         found.append(answers[Key.CONDITIONS].supply.state)
 
     client = dev_profile()
@@ -230,12 +231,12 @@ def test_others_compute_while_a_call_waits_for_its_server(
     gateway: Gateway, server: FaultServer
 ) -> None:
     """The turn is free for as long as nothing has come."""
-    server.behaviours["Condition"] = fault_server.slow(1.2)
+    server.behaviours["Condition"] = fault_server.slow(3)
     rests, seconds = threading.Event(), list[float]()
     turns = Turns(on_rest=rests.set)
 
     def computes() -> None:
-        assert rests.wait(2)
+        assert rests.wait(PATIENT_SECONDS)
         started = time.monotonic()
         with turns.turn(started):
             seconds.append(time.monotonic() - started)
@@ -243,10 +244,10 @@ def test_others_compute_while_a_call_waits_for_its_server(
     other = threading.Thread(target=computes)
     other.start()
     with turns.turn(time.monotonic()):
-        answers = gateway.answers(call(server), dev_profile(), deadline(4))
+        answers = gateway.answers(call(server), dev_profile(), deadline())
     other.join()
     assert answers[Key.CONDITIONS].supply.state is State.EMPTY
-    assert seconds[0] < 0.8
+    assert seconds[0] < 2
 
 
 def test_answer_that_was_there_in_time_is_read_when_the_turn_comes_late(
@@ -259,15 +260,15 @@ def test_answer_that_was_there_in_time_is_read_when_the_turn_comes_late(
     turns = Turns(on_rest=rests.set)
 
     def computes_for_long() -> None:
-        assert rests.wait(2)
+        assert rests.wait(PATIENT_SECONDS)
         with turns.turn(time.monotonic()):
-            time.sleep(0.6)
+            time.sleep(1.8)
 
     client, other = dev_profile(), threading.Thread(target=computes_for_long)
-    gateway.answers(call(server), client, deadline(2))  # its connections are open now
+    gateway.answers(call(server), client, deadline())  # its connections are open now
     other.start()
     with turns.turn(time.monotonic()):
-        answers = gateway.answers(call(server), client, deadline(0.35))
+        answers = gateway.answers(call(server), client, deadline(1.2))
     other.join()
     assert {answer.supply.reason for answer in answers.values()} == {None}
     assert gateway.paused_servers() == ()
@@ -279,7 +280,7 @@ def test_server_with_less_time_than_it_usually_needs_has_not_failed(
     """A call that stood in the line for long leaves it no time; the next call asks it again."""
     server.behaviours |= dict.fromkeys(TYPES.values(), fault_server.slow(0.2))
     client = dev_profile()
-    gateway.answers(call(server), client, deadline(2))
+    gateway.answers(call(server), client, deadline())
     for _ in range(2):
         hasty = gateway.answers(call(server), client, deadline(0.05))
         assert {answer.supply.reason for answer in hasty.values()} == {reasons.SERVER_TOO_SLOW}
@@ -290,7 +291,7 @@ def test_search_is_not_sent_when_nobody_waits_for_it_any_more(
     gateway: Gateway, server: FaultServer
 ) -> None:
     """Its connection was open in time, and the turn came late; the next call uses it."""
-    together = threading.Barrier(2, timeout=2)
+    together = threading.Barrier(2, timeout=PATIENT_SECONDS)
     turns = Turns(on_rest=together.wait)
 
     def computes_for_long() -> None:
@@ -307,7 +308,7 @@ def test_search_is_not_sent_when_nobody_waits_for_it_any_more(
     assert {answer.supply.reason for answer in late.values()} == {reasons.SERVER_TOO_SLOW}
     assert server.seen == []
     assert gateway.paused_servers() == ()
-    answers = gateway.answers(call(server), client, deadline(2))
+    answers = gateway.answers(call(server), client, deadline())
     assert {answer.supply.reason for answer in answers.values()} == {None}
 
 
@@ -329,7 +330,7 @@ def test_more_searches_than_may_be_asked_at_a_time_wait_for_their_place(
     server.behaviours |= dict.fromkeys(TYPES.values(), behaviour)
     server.behaviours["Patient"] = sends(PATIENT)
     client = replace(dev_profile(), max_fhir_requests=2)
-    answers = gateway.answers(call(server), client, deadline(3))
+    answers = gateway.answers(call(server), client, deadline())
     assert {answer.supply.reason for answer in answers.values()} == {None}
     assert most == [2]
 
@@ -341,7 +342,7 @@ def test_searches_that_never_got_a_place_keep_none(gateway: Gateway, server: Fau
     hasty = gateway.answers(call(server), client, deadline(0.1))
     assert {answer.supply.reason for answer in hasty.values()} == {reasons.SERVER_TOO_SLOW}
     server.behaviours = {"Patient": sends(PATIENT)}
-    answers = gateway.answers(call(server), client, deadline(3))
+    answers = gateway.answers(call(server), client, deadline())
     assert {answer.supply.reason for answer in answers.values()} == {None}
 
 
@@ -352,14 +353,15 @@ def test_connection_that_opened_too_late_is_kept_for_the_next_call(
     connect, delays = HTTPConnection.connect, iter([0.3])
 
     def slowly(self: HTTPConnection) -> None:
-        time.sleep(next(delays, 5))
+        time.sleep(next(delays, PATIENT_SECONDS))
         connect(self)
 
     monkeypatch.setattr(HTTPConnection, "connect", slowly)
     client, prefetch = dev_profile(), dict.fromkeys(Key.DEFAULT[1:])
     gateway.answers(call(server, **prefetch), client, deadline(0.1))
-    time.sleep(0.5)
-    answers = gateway.answers(call(server, **prefetch), client, deadline(1))
+    (found,) = gateway._servers.values()
+    assert until(lambda: bool(found.server._idle))
+    answers = gateway.answers(call(server, **prefetch), client, deadline())
     assert answers[Key.PATIENT].supply.state is State.SUPPLIED
 
 

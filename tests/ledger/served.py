@@ -64,7 +64,7 @@ class Site:
 
     def health(self) -> str:
         """Return what health says of the ledger."""
-        answer = requests.get(f"http://127.0.0.1:{self.port}/health/ready", timeout=5)
+        answer = requests.get(f"http://127.0.0.1:{self.port}/health/ready", timeout=20)
         return str(answer.json()["ledger"])
 
     def kill(self) -> None:

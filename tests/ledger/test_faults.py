@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ import requests
 from cds_service.ledger.tables import CALL, FEEDBACK
 from tests.ledger.clinic import rows
 from tests.ledger.served import Site, fresh_call, make_site, override
+from tests.patience import until
 
 KILLS = 3
 
@@ -34,16 +35,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def now() -> str:
     """Return this moment as an EHR writes it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")  # noqa: TID251
-
-
-def until(is_so: Callable[[], bool], seconds: float = 10) -> bool:
-    """Wait until *is_so*."""
-    ends_at = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > ends_at:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 @dataclass
@@ -92,7 +83,7 @@ def _killed_at_work(site: Site) -> tuple[Acknowledged, str]:
     with site.running() as running:
         threads = [threading.Thread(target=told.work, args=(site,)) for _ in range(3)]
         _start(threads)
-        assert until(lambda: len(told.feedback) > 20, 20)
+        assert until(lambda: len(told.feedback) > 20)
         site.kill()
         _join(threads)
     assert running.service is not None
@@ -117,7 +108,7 @@ def test_locked_ledger_costs_no_answer_and_little_time(site: Site) -> None:
     begun = time.monotonic()
     calls = [fresh_call() for _ in range(10)]
     assert [site.post(call, ehr="north").status_code for call in calls] == [200] * 10
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15
     assert site.health().startswith("cannot be written")
     refused = site.feedback(override(card, now()))
     assert refused.status_code == 503

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from cds_service.ledger import calls as module
+from cds_service.ledger import database as database_module
 from cds_service.ledger import keeping
 from cds_service.ledger.calls import CallLedger
 from cds_service.ledger.database import Database, LedgerLostError
@@ -191,12 +192,13 @@ def test_looking_for_the_ledger_counts_no_call_whose_cards_were_all_shown(
 
 
 def test_quick_call_waits_for_another_process_that_writes_on_a_slow_disk(
-    database: Breakable,
+    database: Breakable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Feedback is being committed elsewhere: the call is in the ledger before it is answered."""
+    monkeypatch.setattr(module, "_QUICK_CALL_SECONDS", 20)
     ledger = CallLedger(database)
     ledger.prepare()
-    with released_after(database.place, 0.15):
+    with released_after(database.place, 0.3):
         ledger.keep(CALL_RECORD)
     assert ledger.waiting == 0
     assert database.is_writable
@@ -207,7 +209,7 @@ def test_late_call_does_not_wait_for_another_process(database: Breakable) -> Non
     """The FHIR server took nearly half a second: the answer leaves, the call is written later."""
     ledger = CallLedger(database)
     ledger.prepare()
-    with released_after(database.place, 0.25):
+    with locked(database.place):
         ledger.keep(replace(CALL_RECORD, total_ms=450.0))
         assert ledger.waiting == 1
     ledger.write_waiting(insists=True)
@@ -215,16 +217,18 @@ def test_late_call_does_not_wait_for_another_process(database: Breakable) -> Non
 
 
 def test_ledger_that_stays_locked_holds_up_one_call_and_not_the_next(
-    database: Breakable,
+    database: Breakable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who finds it lost does not wait for it again within the same second."""
+    """Who finds it lost does not wait for it again within the same moment."""
+    monkeypatch.setattr(module, "_QUICK_CALL_SECONDS", 2)
+    monkeypatch.setattr(database_module, "_TRY_AGAIN_SECONDS", 60)
     ledger = CallLedger(database)
     ledger.prepare()
     with locked(database.place):
         ledger.keep(CALL_RECORD)
         begun = time.monotonic()
         ledger.keep(CALL_RECORD)
-        assert time.monotonic() - begun < 0.2
+        assert time.monotonic() - begun < 1
     assert ledger.waiting == 2
 
 

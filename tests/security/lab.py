@@ -125,7 +125,7 @@ class Service:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         return requests.post(f"{self.url}{path}", json=body, headers=headers, timeout=20)
 
-    def talk(self, request: bytes, *, seconds: float = 5) -> bytes:
+    def talk(self, request: bytes, *, seconds: float = 15) -> bytes:
         """Send raw bytes; return everything that comes back until the service hangs up."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as connection:
             connection.sendall(request)

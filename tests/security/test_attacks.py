@@ -360,7 +360,7 @@ def test_request_two_servers_could_read_differently_is_answered_once(
     site: Site, headers: list[str]
 ) -> None:
     """What follows a doubtful body is never taken for a second request."""
-    with socket.create_connection(("127.0.0.1", site.service.port), timeout=3) as connection:
+    with socket.create_connection(("127.0.0.1", site.service.port), timeout=20) as connection:
         head = ["POST /cds-services HTTP/1.1", "Host: x", *headers, "", ""]
         connection.sendall("\r\n".join(head).encode("latin-1") + b"0\r\n\r\n" + GOOD_GET)
         connection.shutdown(socket.SHUT_WR)
@@ -421,7 +421,7 @@ def test_body_over_the_limit_is_refused_before_it_is_sent(site: Site) -> None:
         site, f"Authorization: Bearer {site.ehr.token()}", "Content-Length: 99999999999", body=b""
     )
     assert answer.startswith(b"HTTP/1.1 413")
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 8
 
 
 @pytest.mark.parametrize(
@@ -433,7 +433,7 @@ def test_other_method_is_refused_without_echo(site: Site, method: str) -> None:
         method,
         site.service.url + SERVICE,
         headers={"X-Canary": "zqcanary", "X-HTTP-Method-Override": "POST", "Cookie": "zqcanary=1"},
-        timeout=5,
+        timeout=20,
     )
     assert answer.status_code == 405
     assert set(answer.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
@@ -518,9 +518,9 @@ FORGED = {
 )
 def test_forged_headers_change_no_byte_of_an_answer(site: Site, path: str) -> None:
     """Host and X-Forwarded-* have no say in addresses, links or routes."""
-    plain = requests.get(site.service.url + path, timeout=5)
+    plain = requests.get(site.service.url + path, timeout=20)
     for name, value in FORGED.items():
-        forged = requests.get(site.service.url + path, headers={name: value}, timeout=5)
+        forged = requests.get(site.service.url + path, headers={name: value}, timeout=20)
         assert (forged.status_code, forged.content) == (plain.status_code, plain.content), name
         assert "Location" not in forged.headers
 
@@ -533,7 +533,7 @@ def test_forged_headers_open_no_door_and_change_no_card(site: Site) -> None:
         "X-Client-Id": "hospital",
     }.items():
         answer = requests.post(
-            site.service.url + SERVICE, json=hook_body(), headers={name: value}, timeout=5
+            site.service.url + SERVICE, json=hook_body(), headers={name: value}, timeout=20
         )
         assert answer.status_code == 401, name
 
@@ -541,14 +541,14 @@ def test_forged_headers_open_no_door_and_change_no_card(site: Site) -> None:
 def test_browser_pages_elsewhere_may_read_answers_but_send_no_cookie(site: Site) -> None:
     """CORS is open without credentials on the hook addresses and closed elsewhere."""
     asked = {"Origin": f"https://{EVIL}", "Access-Control-Request-Method": "POST"}
-    preflight = requests.options(site.service.url + SERVICE, headers=asked, timeout=5)
-    refused = requests.post(site.service.url + SERVICE, json={}, headers=asked, timeout=5)
+    preflight = requests.options(site.service.url + SERVICE, headers=asked, timeout=20)
+    refused = requests.post(site.service.url + SERVICE, json={}, headers=asked, timeout=20)
     for answer in (preflight, refused):
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         assert "Access-Control-Allow-Credentials" not in answer.headers
         assert "Set-Cookie" not in answer.headers
     for path in ("/", "/guidance/", "/health/ready", "/fhir/CodeSystem/finding"):
-        answer = requests.get(site.service.url + path, headers=asked, timeout=5)
+        answer = requests.get(site.service.url + path, headers=asked, timeout=20)
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
@@ -576,6 +576,6 @@ def test_compressed_and_foreign_bodies_are_refused_by_their_type(site: Site) -> 
         {"Content-Type": "text/plain"},
     ):
         answer = requests.post(
-            site.service.url + SERVICE, data=b"\x1f\x8b\x08" * 10, headers=headers, timeout=5
+            site.service.url + SERVICE, data=b"\x1f\x8b\x08" * 10, headers=headers, timeout=20
         )
         assert answer.status_code == 415, headers

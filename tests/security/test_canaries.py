@@ -19,6 +19,7 @@ import requests
 
 from cds_service.demo.personas import load_personas
 from cds_service.hooks.request import AS_OF_EXTENSION
+from tests.patience import until
 from tests.security.lab import (
     FEEDBACK,
     SERVICE,
@@ -293,7 +294,7 @@ def _bad_tokens_and_addresses(lab: Lab) -> None:
     for path in (f"/{TEXT}", f"{SERVICE}/{TEXT}", f"/guidance/{TEXT}", f"/fhir/ValueSet/{TEXT}"):
         for method in ("GET", "POST", "PUT", "OPTIONS", "DELETE"):
             answer = requests.request(
-                method, f"{lab.service.url}{path}?name={TEXT}", cookies={TEXT: TEXT}, timeout=5
+                method, f"{lab.service.url}{path}?name={TEXT}", cookies={TEXT: TEXT}, timeout=20
             )
             lab.keep(answer)
     for raw in (
@@ -312,9 +313,12 @@ def _wrong_configuration(lab: Lab) -> None:
     """Write a wrong file with a secret in it, see it refused, and write the right one again."""
     right = lab.config.read_text(encoding="utf-8")
     lab.config.write_text(f'{right}\n[[clients]]\nid = "{TEXT}"\nsecret = "{TEXT}"\n')
-    time.sleep(1.1)
-    for _ in range(6):
-        assert requests.get(f"{lab.service.url}/cds-services", timeout=5).ok
+
+    def is_refused() -> bool:
+        assert requests.get(f"{lab.service.url}/cds-services", timeout=20).ok
+        return "configuration refused, the old one stays" in lab.service.log.read_text()
+
+    assert until(is_refused)
     lab.config.write_text(right)
 
 

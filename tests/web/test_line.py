@@ -19,6 +19,7 @@ from cds_service.web.line import (
     WaitingLine,
 )
 from cds_service.web.refusing import refusal
+from tests.patience import PATIENT_SECONDS, until
 from tests.web.small_rooms import SERVICE, SmallRooms, Ticks
 
 HEAD = f"POST {SERVICE}?x=1 HTTP/1.1\r\nHost: x\r\nOrigin: https://ehr.example\r\n\r\n".encode()
@@ -156,6 +157,12 @@ def _most_at_once(turns: Turns) -> int:
     return most[0]
 
 
+def _lets_time_stand(monkeypatch: pytest.MonkeyPatch, ticks: Ticks) -> None:
+    """Let turns count by *ticks*, and nobody lose patience on a busy machine."""
+    monkeypatch.setattr("cds_service.turns._LONGEST_WAIT_SECONDS", PATIENT_SECONDS)
+    monkeypatch.setattr("cds_service.turns.time", SimpleNamespace(monotonic=ticks))
+
+
 def _order_of_turns(
     monkeypatch: pytest.MonkeyPatch, *, begins_after: float, been_here: float = 0.0
 ) -> tuple[list[str], list[int]]:
@@ -164,14 +171,14 @@ def _order_of_turns(
     Return who computed after whom, and how many had rested before, during and after.
     """
     ticks, rests, goes_on = Ticks(been_here), threading.Event(), threading.Event()
-    monkeypatch.setattr("cds_service.turns.time", SimpleNamespace(monotonic=ticks))
+    _lets_time_stand(monkeypatch, ticks)
     turns, order = Turns(on_rest=rests.set), []
     rested = [turns.rested]
 
     def pulls() -> None:
         with turns.turn(0.0):
             with resting():
-                goes_on.wait(5)
+                goes_on.wait(PATIENT_SECONDS)
             order.append("rested")
 
     def begins() -> None:
@@ -180,17 +187,17 @@ def _order_of_turns(
 
     threads = [threading.Thread(target=pulls), threading.Thread(target=begins)]
     threads[0].start()
-    assert rests.wait(5)
+    assert rests.wait(PATIENT_SECONDS)
     rested.append(turns.rested)
     with turns.turn(0.0):
         order.append("computes meanwhile")
         goes_on.set()
-        time.sleep(0.05)
+        assert until(lambda: len(turns._waiting) == 1)
         ticks.seconds += begins_after
         threads[1].start()
-        time.sleep(0.05)
+        assert until(lambda: len(turns._waiting) == 2)
     for thread in threads:
-        thread.join(5)
+        thread.join(PATIENT_SECONDS)
     return order, [*rested, turns.rested]
 
 
@@ -227,16 +234,16 @@ def test_event_loop_comes_first_and_waits_no_longer_than_it_wants() -> None:
     def computes() -> None:
         with turns.turn(0.0):
             begun.set()
-            ends.wait(5)
+            ends.wait(PATIENT_SECONDS)
 
     thread = threading.Thread(target=computes)
     thread.start()
-    assert begun.wait(5)
+    assert begun.wait(PATIENT_SECONDS)
     started = time.monotonic()
     with turns.first(0.05):
         assert 0.05 <= time.monotonic() - started < 3
     ends.set()
-    thread.join(5)
+    thread.join(PATIENT_SECONDS)
     with turns.first(5):
         pass
 
@@ -249,16 +256,16 @@ def _beside_one_that_does_not_end(turns: Turns, work: Callable[[], None]) -> lis
     def never_ends() -> None:
         with turns.turn(0.0):
             begun.set()
-            ends.wait(5)
+            ends.wait(PATIENT_SECONDS)
         order.append("the other")
 
     thread = threading.Thread(target=never_ends)
     thread.start()
-    assert begun.wait(5)
+    assert begun.wait(PATIENT_SECONDS)
     work()
     order.append("this one")
     ends.set()
-    thread.join(5)
+    thread.join(PATIENT_SECONDS)
     return order
 
 
@@ -311,14 +318,19 @@ def test_time_in_the_line_counts_against_the_deadline() -> None:
 
 
 def test_deadline_of_a_call_is_shorter_by_what_it_waited(
-    client: FlaskClient, rooms: SmallRooms, body: dict[str, object]
+    client: FlaskClient,
+    rooms: SmallRooms,
+    body: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whoever stood in the line for a fifth of a second has so much less time to ask."""
+    now = 100.0
+    _lets_time_stand(monkeypatch, Ticks(now))
     for waited in (0.0, 0.2):
-        with Turns().turn(time.monotonic() - waited):
+        with Turns().turn(now - waited):
             assert client.post(SERVICE, json=body).status_code == 200
     at_once, late = (deadline.ends_at - deadline.began_at for deadline in rooms.deadlines)
-    assert at_once - late == pytest.approx(0.2, abs=0.05)
+    assert at_once - late == pytest.approx(0.2)
 
 
 def test_rest_within_a_rest_gives_nothing_back_twice() -> None:
@@ -338,7 +350,7 @@ def test_rest_within_a_rest_gives_nothing_back_twice() -> None:
         time.sleep(0.03)
         with resting():
             _all_at_once(others[1:])
-    others[0].join(5)
+    others[0].join(PATIENT_SECONDS)
     assert most == [1]
 
 
@@ -352,4 +364,4 @@ def _all_at_once(threads: list[threading.Thread]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(5)
+        thread.join(PATIENT_SECONDS)

@@ -174,7 +174,7 @@ def test_cut_body_is_refused_and_does_not_hold_the_service(server: Server) -> No
     if body:  # the client has hung up, so an answer may not be deliverable
         assert json.loads(body)["resourceType"] == "OperationOutcome"
         assert CANARY.encode() not in body
-    assert requests.get(f"{server.url}/health/live", timeout=5).ok
+    assert requests.get(f"{server.url}/health/live", timeout=20).ok
 
 
 def test_server_says_loudly_that_it_is_in_development_mode(server: Server) -> None:
