@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from heapq import nlargest
 
 from msgspec import Struct
 
@@ -25,6 +24,7 @@ IMPLANTS = (
     "implant-pump",
 )
 _IMPLANTS = frozenset(IMPLANTS)
+_REMOVALS = {"implant-neurostimulator": "scs-removal", "implant-pump": "pump-removal"}
 _PREGNANT = frozenset({"pregnancy", "answer-present"})
 _UNKNOWN = Answer(None)
 """Cannot tell, although every part of the chart was read."""
@@ -69,8 +69,8 @@ class Cautions(Struct, frozen=True, dict=True):
         coded += [
             (kind, procedure.reference)
             for procedure in self.chart.procedures
-            if not procedure.concepts.isdisjoint(_IMPLANTS) and not self._is_removed(procedure)
             for kind in sorted(procedure.concepts & _IMPLANTS)
+            if not self._is_removed(kind, procedure)
         ]
         implants += [
             Implant(kind=kind, mr_status=MrStatus.UNKNOWN, reference=reference)
@@ -79,23 +79,27 @@ class Cautions(Struct, frozen=True, dict=True):
         ]
         return tuple(sorted(implants, key=_naming_order))
 
-    def _is_removed(self, implanted: ProcedureFact) -> bool:
-        """Return whether a stimulator was taken out on or after the day of *implanted*."""
-        return implanted.performed is not None and any(
-            day >= implanted.performed.latest
-            for day, reference in self._last_removals
-            if reference != implanted.reference
+    def _is_removed(self, kind: str, implanted: ProcedureFact) -> bool:
+        """Return whether it was taken out after the day of *implanted*, not merely exchanged.
+
+        Leads of pacemakers and defibrillators stay when a generator is removed.
+        """
+        removed = self._last_removals.get(_REMOVALS.get(kind, ""))
+        return (
+            removed is not None
+            and implanted.performed is not None
+            and removed > implanted.performed.latest
         )
 
     @lazy
-    def _last_removals(self) -> list[tuple[date, str]]:
-        """Return day and reference of the last two removals: one may be the implanting itself."""
-        removals = (
-            (procedure.performed.earliest, procedure.reference)
-            for procedure in self.chart.procedures
-            if "scs-removal" in procedure.concepts and procedure.performed is not None
-        )
-        return nlargest(2, removals)
+    def _last_removals(self) -> dict[str, date]:
+        """Return the last day of each kind of removal."""
+        last: dict[str, date] = {}
+        for procedure in self.chart.procedures:
+            if procedure.performed is not None:
+                for removal in procedure.concepts.intersection(_REMOVALS.values()):
+                    last[removal] = max(procedure.performed.earliest, last.get(removal, date.min))
+        return last
 
     @lazy
     def powered_implants(self) -> tuple[str, ...]:

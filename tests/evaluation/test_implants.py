@@ -179,29 +179,46 @@ def _procedure(name: str, day: int, *concepts: str) -> ProcedureFact:
     )
 
 
-PLACED, REMOVED = "implant-neurostimulator", "scs-removal"
+STIMULATOR, PUMP = ("implant-neurostimulator", "scs-removal"), ("implant-pump", "pump-removal")
 
 
+@pytest.mark.parametrize(("placed", "removed"), [STIMULATOR, PUMP], ids=["stimulator", "pump"])
 @pytest.mark.parametrize(
-    ("procedures", "is_there"),
+    ("entries", "is_there"),
     [
-        ((_procedure("a", 10, PLACED),), True),
-        ((_procedure("a", 10, PLACED), _procedure("b", 10, REMOVED)), False),
-        ((_procedure("a", 10, PLACED), _procedure("b", 9, REMOVED)), True),
-        ((_procedure("a", 10, PLACED, REMOVED),), True),
-        ((_procedure("b", 10, PLACED, REMOVED), _procedure("a", 10, REMOVED)), False),
+        ((("a", 10, "placed"),), True),
+        ((("a", 10, "placed"), ("b", 11, "removed")), False),
+        ((("a", 10, "placed"), ("b", 10, "removed")), True),
+        ((("a", 10, "placed"), ("b", 9, "removed")), True),
+        ((("a", 10, "both"),), True),
+        ((("b", 10, "both"), ("a", 11, "removed"), ("c", 4, "removed")), False),
     ],
 )
-def test_stimulator_is_there_until_another_entry_removes_it(
+def test_device_is_there_until_a_later_day_removes_it(
     knowledge: Knowledge,
-    procedures: tuple[ProcedureFact, ...],
+    placed: str,
+    removed: str,
+    entries: tuple[tuple[str, int, str], ...],
     is_there: bool,  # noqa: FBT001 - a case
 ) -> None:
-    """On the same day or later; a code for "revision or removal" does not remove what it places."""
+    """What is removed on the day it is placed was exchanged."""
+    concepts = {"placed": {placed}, "removed": {removed}, "both": {placed, removed}}
+    procedures = [_procedure(name, day, *concepts[what]) for name, day, what in entries]
+    assert _holds_back_the_mri(knowledge, *procedures) is is_there
+
+
+def _holds_back_the_mri(knowledge: Knowledge, *procedures: ProcedureFact) -> bool:
     found = chart_of(NO_RELIEF, knowledge)
     found = replace(found, procedures=(*found.procedures, *procedures))
     shown = Answered(assess(found, knowledge, AS_OF), knowledge).shown
-    assert bool(shown["IMG-MRI-NR"].proposals if "IMG-MRI-NR" in shown else ()) is not is_there
+    return not (shown["IMG-MRI-NR"].proposals if "IMG-MRI-NR" in shown else ())
+
+
+@pytest.mark.parametrize("kind", ["implant-pacemaker", "implant-defibrillator"])
+def test_heart_device_is_there_for_good(knowledge: Knowledge, kind: str) -> None:
+    """Its leads stay in the heart when the generator is removed."""
+    procedures = [_procedure("a", -4000, kind), _procedure("b", 20, "scs-removal", "pump-removal")]
+    assert _holds_back_the_mri(knowledge, *procedures)
 
 
 def test_blood_tests_are_the_recommended_choice_where_an_implant_holds_back_the_mri(
