@@ -14,6 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.demo.calm_demo import DEADLINE
 from tests.demo.ports import HOST, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,7 @@ def running_site(folder: Path, *more: str) -> Iterator[Site]:
     port, ehr_port = free_port(), free_port()
     command = [sys.executable, "-u", "-m", "cds_service", "demo"]
     command += ["--port", str(port), "--ehr-port", str(ehr_port), *more]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", **DEADLINE}
     with subprocess.Popen(  # noqa: S603 - our own program
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as demo:

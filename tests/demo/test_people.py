@@ -12,12 +12,13 @@ import pytest
 import requests
 from flask import Flask, Response, jsonify, request
 
-from cds_service.demo.command import running_demo, serving
+from cds_service.demo.command import serving
 from cds_service.demo.people import ChartServerError, server_people
 from cds_service.demo.personas import load_personas
 from cds_service.demo.store import ChartStore
 from cds_service.demo.summary import summary
 from cds_service.errors import SettingsError
+from tests.demo.calm_demo import calm_demo
 from tests.demo.ports import HOST, free_port
 from tests.everything_written import ACCESS_TOKEN
 
@@ -108,9 +109,7 @@ def test_charts_of_another_server_get_the_same_cards_and_nothing_is_written(
 ) -> None:
     """A chart is opened, an order is placed and known at the next opening; the server only read."""
     people = server_people(other.base, TOKEN)
-    with running_demo(
-        HOST, port=free_port(), ehr_port=free_port(), state_dir=tmp_path, people=people
-    ) as demo:
+    with calm_demo(tmp_path, people) as demo:
         page = requests.get(demo.ehr_url, timeout=TIMEOUT).text
         assert other.base in page
         assert "/patients/other-too-early" in page
@@ -169,13 +168,7 @@ def test_a_chart_with_an_id_of_ours_is_shown_as_the_server_has_it(tmp_path: Path
     resources = [r for persona in load_personas(earlier) for r in persona.resources]
     with (
         serving(server.app(ChartStore(resources, _now)), HOST, port),
-        running_demo(
-            HOST,
-            port=free_port(),
-            ehr_port=free_port(),
-            state_dir=tmp_path,
-            people=server_people(server.base, TOKEN),
-        ) as demo,
+        calm_demo(tmp_path, server_people(server.base, TOKEN)) as demo,
     ):
         url = f"{demo.ehr_url}/api/timeline/plcds-too-early"
         assert requests.get(url, timeout=TIMEOUT).json()["today"] == 90

@@ -25,6 +25,12 @@ from tests.web.small_rooms import SERVICE, SmallRooms, Ticks
 HEAD = f"POST {SERVICE}?x=1 HTTP/1.1\r\nHost: x\r\nOrigin: https://ehr.example\r\n\r\n".encode()
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody compute beside another because the machine stood still."""
+    monkeypatch.setattr("cds_service.turns._LONGEST_WAIT_SECONDS", PATIENT_SECONDS)
+
+
 def _line(ticks: Ticks) -> WaitingLine[str]:
     return WaitingLine(ticks)
 
@@ -157,12 +163,6 @@ def _most_at_once(turns: Turns) -> int:
     return most[0]
 
 
-def _lets_time_stand(monkeypatch: pytest.MonkeyPatch, ticks: Ticks) -> None:
-    """Let turns count by *ticks*, and nobody lose patience on a busy machine."""
-    monkeypatch.setattr("cds_service.turns._LONGEST_WAIT_SECONDS", PATIENT_SECONDS)
-    monkeypatch.setattr("cds_service.turns.time", SimpleNamespace(monotonic=ticks))
-
-
 def _order_of_turns(
     monkeypatch: pytest.MonkeyPatch, *, begins_after: float, been_here: float = 0.0
 ) -> tuple[list[str], list[int]]:
@@ -171,7 +171,7 @@ def _order_of_turns(
     Return who computed after whom, and how many had rested before, during and after.
     """
     ticks, rests, goes_on = Ticks(been_here), threading.Event(), threading.Event()
-    _lets_time_stand(monkeypatch, ticks)
+    monkeypatch.setattr("cds_service.turns.time", SimpleNamespace(monotonic=ticks))
     turns, order = Turns(on_rest=rests.set), []
     rested = [turns.rested]
 
@@ -282,6 +282,7 @@ def test_nobody_waits_for_ever_for_a_call_that_does_not_end(
 
     assert _beside_one_that_does_not_end(turns, begins) == ["this one", "the other"]
     assert turns.rested == 0
+    monkeypatch.setattr("cds_service.turns._LONGEST_WAIT_SECONDS", PATIENT_SECONDS)
     assert _most_at_once(turns) == 1
 
 
@@ -298,6 +299,7 @@ def test_nobody_who_rested_waits_for_ever_either(monkeypatch: pytest.MonkeyPatch
         rests.enter_context(resting())
         assert _beside_one_that_does_not_end(turns, comes_back) == ["this one", "the other"]
     assert turns.rested == 0
+    monkeypatch.setattr("cds_service.turns._LONGEST_WAIT_SECONDS", PATIENT_SECONDS)
     assert _most_at_once(turns) == 1
 
 
@@ -325,7 +327,7 @@ def test_deadline_of_a_call_is_shorter_by_what_it_waited(
 ) -> None:
     """Whoever stood in the line for a fifth of a second has so much less time to ask."""
     now = 100.0
-    _lets_time_stand(monkeypatch, Ticks(now))
+    monkeypatch.setattr("cds_service.turns.time", SimpleNamespace(monotonic=Ticks(now)))
     for waited in (0.0, 0.2):
         with Turns().turn(now - waited):
             assert client.post(SERVICE, json=body).status_code == 200
