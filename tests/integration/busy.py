@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
 
-ATTEMPTS = 4
+ATTEMPTS = 6
 """How often a call is made: the tests themselves can use up the deadline of one."""
+PAUSE_SECONDS = 1.5
+"""In all of them together, a FHIR server that was left alone is asked again."""
 
 
 def done_calmly(make: Callable[[], T], *, is_disturbed: Callable[[T], bool]) -> T:
@@ -17,5 +20,6 @@ def done_calmly(make: Callable[[], T], *, is_disturbed: Callable[[T], bool]) -> 
     for _ in range(ATTEMPTS - 1):
         if not is_disturbed(result):
             break
+        time.sleep(PAUSE_SECONDS)
         result = make()
     return result

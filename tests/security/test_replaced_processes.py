@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 import requests
 
 from cds_service.hooks.request import AS_OF_EXTENSION
+from cds_service.web.large_calls import LARGE_BODY_BYTES
 from tests.patience import PATIENT_SECONDS, until
 from tests.security.lab import Ehr, Service, free_port, hook_body, running_service
 
@@ -112,7 +114,10 @@ def _running(folder: Path, program: tuple[str, ...]) -> Iterator[Site]:
         ]
     )
     with running_service(folder, config, port=port, program=program) as service:
-        yield Site(service=service, ehr=ehr, file=folder / "cds.toml", config=config)
+        site = Site(service=service, ehr=ehr, file=folder / "cds.toml", config=config)
+        large = "x" * LARGE_BODY_BYTES  # the other process has begun when it answers
+        assert site.call(more=large) == HTTPStatus.OK
+        yield site
 
 
 def test_new_process_begins_with_the_last_right_configuration(site: Site) -> None:
