@@ -17,7 +17,8 @@ import requests
 
 from cds_service.hooks.request import AS_OF_EXTENSION
 from tests.patience import PATIENT_SECONDS, until
-from tests.security.lab import Ehr, Service, free_port, hook_body, running_service
+from tests.ports import free_port
+from tests.security.lab import Ehr, Service, hook_body, running_service
 
 BEGINNING_SECONDS = 3.0
 SLOW_PROGRAM = f"""
