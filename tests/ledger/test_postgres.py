@@ -42,7 +42,11 @@ from tests.ledger.test_faults import now
 from tests.ledger.test_waiting_calls import CALL_RECORD
 from tests.patience import until
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    # the driver leaves its socket open when the database is late
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
 READER = "a-reader-of-this-test-and-nobody-else"
 
 
