@@ -11,7 +11,7 @@ import pytest
 from cds_service.demo.broken import SLOW_SECONDS
 from cds_service.demo.command import RunningDemo, running_demo
 from cds_service.demo.people import People
-from tests.demo.ports import HOST, free_port
+from tests.ports import HOST, free_port
 
 DEADLINE = {"CDS_SERVICE_DEADLINE_MS": str(int(SLOW_SECONDS * 1000 - 500))}
 """For the environment of a demo: no usual FHIR server is too slow, the slow one still is."""

@@ -17,7 +17,7 @@ import requests
 
 from cds_service.demo.command import require_free, running_demo
 from cds_service.errors import SettingsError
-from tests.demo.ports import HOST, free_port
+from tests.ports import HOST, free_port
 
 PROGRAM = """
 import sys

@@ -19,8 +19,8 @@ from cds_service.demo.store import ChartStore
 from cds_service.demo.summary import summary
 from cds_service.errors import SettingsError
 from tests.demo.calm_demo import calm_demo
-from tests.demo.ports import HOST, free_port
 from tests.everything_written import ACCESS_TOKEN
+from tests.ports import HOST, free_port
 
 TODAY = date(2026, 3, 1)
 TOKEN = ACCESS_TOKEN

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
+
+from tests.patience import PATIENT_SECONDS
 
 EMPTY = {"resourceType": "Bundle", "type": "searchset", "total": 0}
 
@@ -104,6 +106,16 @@ def slow(seconds: float) -> Callable[[Handler], None]:
 
     def behaviour(handler: Handler) -> None:
         time.sleep(seconds)
+        handler.send_json(EMPTY)
+
+    return behaviour
+
+
+def held_until(over: Event) -> Callable[[Handler], None]:
+    """Answer well, but not before *over* is set."""
+
+    def behaviour(handler: Handler) -> None:
+        over.wait(PATIENT_SECONDS)
         handler.send_json(EMPTY)
 
     return behaviour

@@ -19,15 +19,13 @@ from cds_service.fhir.breaker import OPEN_SECONDS
 from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.gateway import Gateway
 from cds_service.fhir.http import FhirServer
-from cds_service.fhir.queries import TYPES
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.profile import ClientProfile, dev_profile
 from tests.fhir.chart_parts import PATIENT
-from tests.fhir.fault_server import FaultServer, Handler, slow
-from tests.fhir.test_gateway_faults import call
+from tests.fhir.fault_server import FaultServer, Handler
+from tests.fhir.test_gateway_faults import ENOUGH_SECONDS, call, only
 from tests.fhir.test_secure_connections import OWN_ADDRESS, certified, secure_base, tls
-
-SECONDS = 1.2
+from tests.patience import PATIENT_SECONDS, until
 
 
 @dataclass
@@ -47,12 +45,17 @@ class Hospital:
         """Return the time of the gateway."""
         return time.monotonic() + sum(self.skipped)
 
-    def patient(self) -> State:
-        """Ask for the chart once the server is asked again; return what became of the Patient."""
+    def patient(self, seconds: float = ENOUGH_SECONDS) -> State:
+        """Ask for the Patient once the server is asked again; return what became of it."""
         self.skipped.append(OPEN_SECONDS + 1)
-        deadline = Deadline.after(SECONDS, self.clock)
-        answers = self.gateway.answers(call(secure_base(self.server)), self.client, deadline)
-        return answers[Key.PATIENT].supply.state
+        deadline = Deadline.after(seconds, self.clock)
+        asked = call(secure_base(self.server), **only(Key.PATIENT))
+        return self.gateway.answers(asked, self.client, deadline)[Key.PATIENT].supply.state
+
+    def has_connected(self) -> bool:
+        """Whether a connection stands that nobody uses."""
+        (found,) = self.gateway._servers.values()
+        return bool(found.server._idle)
 
 
 @pytest.fixture
@@ -80,9 +83,10 @@ def _connects_after(server: FaultServer, seconds: float) -> None:
 
 def test_connection_that_stood_too_late_serves_the_next_call(hospital: Hospital) -> None:
     """It takes longer to connect than a call has; the next call need not connect."""
-    _connects_after(hospital.server, SECONDS + 0.2)
-    assert hospital.patient() is State.NOT_SUPPLIED
-    time.sleep(1.2)
+    _connects_after(hospital.server, 0.8)
+    assert hospital.patient(0.6) is State.NOT_SUPPLIED
+    assert until(hospital.has_connected)
+    _connects_after(hospital.server, PATIENT_SECONDS)
     assert hospital.patient() is State.SUPPLIED
 
 
@@ -96,10 +100,10 @@ def test_time_to_connect_and_time_to_answer_together_are_too_long_only_once(
         time.sleep(0.6)
         handler.send_json(PATIENT)
 
-    kinds = dict.fromkeys(TYPES.values(), slow(0.6))
-    hospital.server.behaviours = {**kinds, "Patient": slow_patient}
-    assert hospital.patient() is State.NOT_SUPPLIED
-    time.sleep(1.2)
+    hospital.server.behaviours["Patient"] = slow_patient
+    assert hospital.patient(1.2) is State.NOT_SUPPLIED
+    assert until(hospital.has_connected)
+    _connects_after(hospital.server, PATIENT_SECONDS)
     assert hospital.patient() is State.SUPPLIED
 
 

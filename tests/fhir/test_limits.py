@@ -148,7 +148,7 @@ def test_a_search_is_tried_once_more_and_not_each_of_its_pages(
         (fault_server.reset if "page=2" in handler.path else failing)(handler)
 
     server.behaviours["Procedure"] = behaviour
-    answer = gateway.answers(call(server), dev_profile(), deadline(5))[Key.PROCEDURES]
+    answer = gateway.answers(call(server), dev_profile(), deadline())[Key.PROCEDURES]
     assert (answer.supply.state, len(answer.resources)) == (State.PARTIAL, 1)
     assert len(server.asked("Procedure")) == 3
 

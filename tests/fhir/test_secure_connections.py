@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from structlog.testing import capture_logs
+from urllib3.util.wait import wait_for_read
 
 from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
@@ -30,7 +32,7 @@ from tests.everything_written import ACCESS_TOKEN
 from tests.fhir import fault_server
 from tests.fhir.chart_parts import PATIENT
 from tests.fhir.fault_server import FaultServer, Handler
-from tests.fhir.test_gateway_faults import SEARCHES, call, deadline
+from tests.fhir.test_gateway_faults import SEARCHES, call, deadline, only
 from tests.patience import PATIENT_SECONDS
 
 OWN_ADDRESS = x509.IPAddress(IPv4Address("127.0.0.1"))
@@ -64,7 +66,9 @@ def secure(server: FaultServer, tmp_path: Path) -> Secured:
 
     def speaks_tls(name: x509.GeneralName) -> Path:
         file, key_file = certified(tmp_path, name)
-        server.socket = tls(file, key_file).wrap_socket(server.socket, server_side=True)
+        server.socket = tls(file, key_file).wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
         return file
 
     return speaks_tls
@@ -183,7 +187,8 @@ def test_dripping_server_is_cut_over_tls_and_through_a_proxy_too(
             is_cut.set()
 
     server.behaviours["Condition"] = drips
-    answers = gateway.answers(call(secure_base(server)), client, deadline(2))
+    asked = only(Key.PATIENT, Key.CONDITIONS)
+    answers = gateway.answers(call(secure_base(server), **asked), client, deadline(3))
     proxy.close()
     assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
     assert answers[Key.PATIENT].supply.state is State.SUPPLIED
@@ -207,12 +212,18 @@ class Proxy:
                 client, _ = self._socket.accept()
             except OSError:
                 return
-            threading.Thread(target=self._tunnel, args=(client,), daemon=True).start()
+            threading.Thread(target=self._serve_one, args=(client,), daemon=True).start()
+
+    def _serve_one(self, client: socket.socket) -> None:
+        with suppress(OSError), client:  # it hangs up, or the server has ended meanwhile
+            self._tunnel(client)
 
     def _tunnel(self, client: socket.socket) -> None:
         if self._context is not None:
             client = self._context.wrap_socket(client, server_side=True)
         head = client.recv(65_536)
+        if not head:
+            return
         self.asked.append(head)
         host, _, port = head.split(b" ")[1].decode().rpartition(":")
         with client, socket.create_connection((host, int(port))) as target:
@@ -325,7 +336,7 @@ def test_connections_the_server_gave_up_are_given_up(gateway: Gateway, server: F
     client = dev_profile()
     gateway.answers(call(server), client, deadline())
     left = list(next(iter(gateway._servers.values())).server._idle)
-    time.sleep(0.5)
+    assert all(wait_for_read(connection.sock, PATIENT_SECONDS) for connection in left)  # its end
     server.behaviours["Patient"] = fault_server.content(b"{}")
     gateway.answers(call(server, **dict.fromkeys(Key.DEFAULT[1:])), client, deadline())
     assert len(left) == SEARCHES

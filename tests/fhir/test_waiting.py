@@ -23,7 +23,7 @@ from cds_service.turns import Turns
 from tests.fhir import fault_server
 from tests.fhir.chart_parts import PATIENT
 from tests.fhir.fault_server import FaultServer, Handler
-from tests.fhir.test_gateway_faults import SEARCHES, call, deadline, page, sends
+from tests.fhir.test_gateway_faults import call, deadline, only, page, sends
 from tests.patience import PATIENT_SECONDS, until
 
 MOMENT = 1_800_000_000
@@ -186,13 +186,14 @@ def test_dripping_server_holds_no_place_past_the_deadline(
 ) -> None:
     """Each byte would start a socket time-out again; the connection is cut instead."""
     server.behaviours["Condition"] = behaviour
-    client = replace(dev_profile(), max_fhir_requests=SEARCHES)
+    client = replace(dev_profile(), max_fhir_requests=1)
     started = time.monotonic()
-    answers = gateway.answers(call(server), client, deadline(0.6))
+    hook_call = call(server, **only(Key.CONDITIONS))
+    answers = gateway.answers(hook_call, client, deadline(0.6))
     assert time.monotonic() - started < 6
     assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
     del server.behaviours["Condition"]
-    answers = gateway.answers(call(server), client, deadline())
+    answers = gateway.answers(hook_call, client, deadline())
     assert answers[Key.CONDITIONS].supply.state is State.EMPTY
 
 
@@ -202,26 +203,28 @@ def test_answer_of_very_many_pieces_is_left_at_the_deadline(
     """Chunks of one byte without end cost their own search, and no time of the call."""
     server.behaviours["Condition"] = fault_server.tiny_chunks
     started = time.monotonic()
-    answers = gateway.answers(call(server), dev_profile(), deadline(2))
-    assert time.monotonic() - started < 8
+    answers = gateway.answers(call(server), dev_profile(), deadline(3))
+    assert time.monotonic() - started < 9
     assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
     assert answers[Key.DEVICES].supply.state is State.EMPTY
 
 
 def test_connections_of_other_calls_are_not_cut(gateway: Gateway, server: FaultServer) -> None:
     """A call with more time gets its answer although another call's time is up meanwhile."""
-    server.behaviours["Condition"] = fault_server.slow(0.4)
+    over = threading.Event()
+    server.behaviours["Condition"] = fault_server.held_until(over)
     found: list[State] = []
 
     def patient_call() -> None:
-        answers = gateway.answers(call(server), client, deadline())
+        answers = gateway.answers(hook_call, client, deadline())
         found.append(answers[Key.CONDITIONS].supply.state)
 
-    client = dev_profile()
+    client, hook_call = dev_profile(), call(server, **only(Key.CONDITIONS))
     thread = threading.Thread(target=patient_call)
     thread.start()
-    time.sleep(0.05)
-    hasty = gateway.answers(call(server), client, deadline(0.1))
+    assert until(lambda: len(server.asked("Condition")) == 1)
+    hasty = gateway.answers(hook_call, client, deadline(0.1))
+    over.set()
     thread.join()
     assert hasty[Key.CONDITIONS].supply.reason == reasons.SERVER_TOO_SLOW
     assert found == [State.EMPTY]
@@ -281,29 +284,33 @@ def test_server_with_less_time_than_it_usually_needs_has_not_failed(
     server.behaviours |= dict.fromkeys(TYPES.values(), fault_server.slow(0.2))
     client = dev_profile()
     gateway.answers(call(server), client, deadline())
+    over = threading.Event()
+    server.behaviours |= dict.fromkeys(TYPES.values(), fault_server.held_until(over))
     for _ in range(2):
         hasty = gateway.answers(call(server), client, deadline(0.05))
         assert {answer.supply.reason for answer in hasty.values()} == {reasons.SERVER_TOO_SLOW}
+    over.set()
     assert gateway.paused_servers() == ()
 
 
 def test_search_is_not_sent_when_nobody_waits_for_it_any_more(
-    gateway: Gateway, server: FaultServer
+    gateway: Gateway, server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its connection was open in time, and the turn came late; the next call uses it."""
+    monkeypatch.setattr("cds_service.turns._LONGEST_WAIT_SECONDS", PATIENT_SECONDS)
     together = threading.Barrier(2, timeout=PATIENT_SECONDS)
     turns = Turns(on_rest=together.wait)
 
     def computes_for_long() -> None:
         with turns.turn(time.monotonic()):
             together.wait()
-            time.sleep(0.5)
+            time.sleep(1.5)
 
     client, other = dev_profile(), threading.Thread(target=computes_for_long)
     with turns.turn(time.monotonic()):
         other.start()
         time.sleep(0.05)  # it wants its turn now
-        late = gateway.answers(call(server), client, deadline(0.2))
+        late = gateway.answers(call(server), client, deadline(1.2))
     other.join()
     assert {answer.supply.reason for answer in late.values()} == {reasons.SERVER_TOO_SLOW}
     assert server.seen == []
@@ -315,13 +322,14 @@ def test_search_is_not_sent_when_nobody_waits_for_it_any_more(
 def test_more_searches_than_may_be_asked_at_a_time_wait_for_their_place(
     gateway: Gateway, server: FaultServer
 ) -> None:
-    """Two at a time: five rounds of 60 ms, all answered; the server never sees a third one."""
+    """Two at a time, five rounds, all answered; the server never sees a third one."""
     now, most, lock = [0], [0], threading.Lock()
 
     def behaviour(handler: Handler) -> None:
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
+        until(lambda: most[0] > 1)
         time.sleep(0.06)
         with lock:
             now[0] -= 1
@@ -337,9 +345,11 @@ def test_more_searches_than_may_be_asked_at_a_time_wait_for_their_place(
 
 def test_searches_that_never_got_a_place_keep_none(gateway: Gateway, server: FaultServer) -> None:
     """After a call whose time was up in the queue, all places are free for the next call."""
-    server.behaviours |= dict.fromkeys(TYPES.values(), fault_server.slow(0.3))
+    over = threading.Event()
+    server.behaviours |= dict.fromkeys(TYPES.values(), fault_server.held_until(over))
     client = replace(dev_profile(), max_fhir_requests=1)
     hasty = gateway.answers(call(server), client, deadline(0.1))
+    over.set()
     assert {answer.supply.reason for answer in hasty.values()} == {reasons.SERVER_TOO_SLOW}
     server.behaviours = {"Patient": sends(PATIENT)}
     answers = gateway.answers(call(server), client, deadline())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ import pytest
 import requests
 
 from tests.everything_written import ACCESS_TOKEN
+from tests.patience import PATIENT_SECONDS
+from tests.ports import free_port
 
 TOKEN = ACCESS_TOKEN
 PAGE = 7
@@ -60,21 +61,16 @@ class FhirServer:
         return answer.json()
 
 
-def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until_answering(url: str, process: subprocess.Popen[bytes], seconds: float = 40) -> None:
+def wait_until_answering(
+    url: str, process: subprocess.Popen[bytes], seconds: float = PATIENT_SECONDS
+) -> None:
     """Wait for *url* to answer; fail with what the process did if it does not."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if process.poll() is not None:
             pytest.fail(f"the process for {url} ended with {process.returncode}")
         try:
-            if requests.get(url, timeout=1).ok:
+            if requests.get(url, timeout=5).ok:
                 return
         except requests.RequestException:
             time.sleep(0.1)
@@ -115,7 +111,7 @@ def fhir_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirServer
             yield FhirServer(f"http://127.0.0.1:{port}/fhir/R4", session)
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=PATIENT_SECONDS)
         log.close()
 
 
@@ -148,7 +144,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield Service(base)
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENT_SECONDS)
         log.close()
 
 

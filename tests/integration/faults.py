@@ -39,7 +39,7 @@ from cds_service.trust.profile import dev_profile
 from tests.everything_written import ACCESS_TOKEN
 from tests.fhir import fault_server
 from tests.fhir.fault_server import FaultServer, Handler
-from tests.integration.conftest import free_port
+from tests.ports import free_port
 
 DEADLINE_SECONDS = 0.45
 TOKEN = ACCESS_TOKEN

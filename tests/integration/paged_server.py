@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.integration.conftest import TOKEN, FhirServer, free_port, wait_until_answering
+from tests.integration.conftest import TOKEN, FhirServer, wait_until_answering
+from tests.patience import PATIENT_SECONDS
+from tests.ports import free_port
 
 KEYS = {
     "Procedure": "procedures",
@@ -58,7 +60,7 @@ def paged_server(size: int, log: Path) -> Iterator[FhirServer]:
             yield FhirServer(f"http://127.0.0.1:{port}/fhir/R4", session)
         finally:
             process.terminate()
-            process.wait(timeout=10)
+            process.wait(timeout=PATIENT_SECONDS)
 
 
 def resources_of(path: Path) -> list[dict[str, Any]]:

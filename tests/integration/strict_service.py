@@ -12,7 +12,9 @@ from typing import Any
 
 import requests
 
-from tests.integration.conftest import free_port, wait_until_answering
+from tests.integration.conftest import wait_until_answering
+from tests.patience import PATIENT_SECONDS
+from tests.ports import free_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,4 +47,4 @@ def strict_service(folder: Path) -> Iterator[StrictService]:
             yield StrictService(base, log)
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=PATIENT_SECONDS)

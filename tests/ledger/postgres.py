@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from tests.ports import free_port
 
 PASSWORD = "of a test only"
 USER = "cds"
@@ -182,18 +183,9 @@ def running_postgres() -> Iterator[Postgres]:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        server = Postgres(data, _free_port())
+        server = Postgres(data, free_port())
         server.start()
         try:
             yield server
         finally:
             server.stop()
-
-
-def _free_port() -> int:
-    """Return a free port below those the system hands out: the server comes back to it."""
-    for port in range(15_432 + os.getpid() % 10_000, 32_000):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no port is free")

@@ -13,7 +13,8 @@ import requests
 
 from cds_service.ledger.place import FILE_NAME, LedgerPlace
 from tests.ledger.clinic import SERVICE, Json, chart_of, hook_call, new_uuid
-from tests.security.lab import Ehr, Service, free_port, running_service
+from tests.ports import free_port
+from tests.security.lab import Ehr, Service, running_service
 
 IDENTITY_KEY = "5b" * 32
 

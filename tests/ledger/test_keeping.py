@@ -27,7 +27,7 @@ from cds_service.trust.config_ledger import LedgerSettings
 from cds_service.trust.demo_profile import generate_demo_config
 from tests.ledger.clinic import PERSONAS, Clinic, MakeClinic, chart_of, state_files
 from tests.ledger.test_waiting_calls import locked
-from tests.security.lab import free_port
+from tests.ports import free_port
 
 
 def test_what_is_older_than_its_time_is_deleted_and_the_rest_stays(clinic: Clinic) -> None:

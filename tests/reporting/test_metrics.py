@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import signal
@@ -27,6 +28,8 @@ from cds_service.trust.config import load_config
 from cds_service.web.shared_metrics import SharedMetrics, forget_ended_processes
 from cds_service.web.versions import own_version
 from tests.ledger.clinic import chart_of, hook_call, make_clinic
+from tests.patience import PATIENT_SECONDS, until
+from tests.ports import free_port
 from tests.reporting.conftest import PULL
 from tests.reporting.simulated import (
     AFTERWARDS,
@@ -37,7 +40,7 @@ from tests.reporting.simulated import (
     days,
     empty_ledger,
 )
-from tests.security.lab import Ehr, Service, free_port, running_service
+from tests.security.lab import Ehr, Service, running_service
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 SEARCH = f'base="{PULL.base}",client="ehr-a",key="scores"'
@@ -256,6 +259,12 @@ def test_own_port_answers_metrics_only_and_without_a_token(
 # Several processes
 
 
+@pytest.fixture(autouse=True)
+def _written_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no process of this module write by itself because the machine stood still."""
+    monkeypatch.setattr("cds_service.web.shared_metrics._WRITE_EVERY_SECONDS", PATIENT_SECONDS)
+
+
 def counted(folder: Path, calls: int, waiting: int) -> tuple[SharedMetrics, CollectorRegistry]:
     """Return the metrics of a process that has counted something."""
     registry = CollectorRegistry()
@@ -381,6 +390,17 @@ def _agreed(metrics_port: int, series: str, expected: float) -> bool:
     return False
 
 
+def _on_disk(service: Service, name: str) -> float:
+    """Return what the files of all processes say together."""
+    families = [
+        family
+        for path in (service.state / "metrics").glob("*.counts")
+        for family in json.loads(path.read_text(encoding="utf-8"))
+    ]
+    samples = [sample for family in families for sample in family["samples"]]
+    return sum(value for sample, _, value in samples if sample == name)
+
+
 def test_three_worker_processes_count_as_one_service_even_when_one_is_killed(
     served: tuple[Service, Ehr, int],
 ) -> None:
@@ -401,7 +421,8 @@ def test_three_worker_processes_count_as_one_service_even_when_one_is_killed(
     assert _agreed(metrics_port, refused, 1)
     kept = 'cds_ledger_calls_total{result="kept"}'
     assert _agreed(metrics_port, kept, 30)  # a busy database may take a second longer
-    time.sleep(2)
+    assert until(lambda: _on_disk(service, "cds_hook_calls_total") == 30)
+    assert until(lambda: _on_disk(service, "cds_ledger_calls_total") == 30)
     task = f"/proc/{service.process.pid}/task/{service.process.pid}/children"
     children = Path(task).read_text(encoding="ascii").split()
     os.kill(int(children[0]), signal.SIGKILL)
@@ -423,10 +444,13 @@ def test_served_service_keeps_its_doors_apart(served: tuple[Service, Ehr, int]) 
     assert requests.get(f"{service.url}/metrics", headers=token, timeout=10).status_code == 200
     body = hook_call(chart_of("no-relief"))
     assert service.post(ehr.token(), body).status_code == 200
-    page = requests.get(
-        f"{service.url}/explain/{body['hookInstance']}", auth=("reader", TOKEN), timeout=10
-    )
-    assert page.status_code == 200
+    address = f"{service.url}/explain/{body['hookInstance']}"
+
+    def explained() -> requests.Response:
+        return requests.get(address, auth=("reader", TOKEN), timeout=10)
+
+    assert until(lambda: explained().status_code == 200)  # a busy ledger may take a second
+    page = explained()
     assert "MRI for pain that was not relieved" in page.text
     assert body["context"]["patientId"] not in page.text
     assert "Access-Control-Allow-Origin" not in page.headers

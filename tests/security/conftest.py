@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.security.lab import Ehr, Service, free_port, prefix_proxy, running_service
+from tests.ports import free_port
+from tests.security.lab import Ehr, Service, prefix_proxy, running_service
 
 PREFIX = "/ehr/cds"
 IDENTITY_KEY = "5a" * 32

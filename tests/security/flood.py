@@ -22,7 +22,8 @@ from pathlib import Path
 import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.security.lab import SERVICE, Ehr, Service, free_port, hook_body, running_service
+from tests.ports import free_port
+from tests.security.lab import SERVICE, Ehr, Service, hook_body, running_service
 
 CALLS = 300
 ATTACKERS = 8

@@ -23,19 +23,11 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.everything_written import BIRTH_DATE, FAMILY_NAME, PATIENT_ID
+from tests.patience import PATIENT_SECONDS, until
 
 SERVICE = "/cds-services/post-laminectomy-evaluation"
 FEEDBACK = f"{SERVICE}/feedback"
-START_SECONDS = 30
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-
-
-def free_port() -> int:
-    """Return a port nobody listens at just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def base64url(raw: bytes) -> str:
@@ -171,19 +163,15 @@ def running_service(
         yield service
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=PATIENT_SECONDS)
 
 
 def _wait_until_live(service: Service) -> None:
-    ends_at = time.monotonic() + START_SECONDS
-    while time.monotonic() < ends_at:
+    def is_live() -> bool:
         assert service.process.poll() is None, service.log.read_text()
-        try:
-            if requests.get(f"{service.url}/health/live", timeout=2).ok:
-                return
-        except requests.RequestException:
-            time.sleep(0.1)
-    raise AssertionError(service.log.read_text())
+        return requests.get(f"{service.url}/health/live", timeout=2).ok
+
+    assert until(is_live), service.log.read_text()
 
 
 def hook_body(patient_id: str = PATIENT_ID, **changed: object) -> dict[str, Any]:

@@ -20,15 +20,8 @@ import requests
 from cds_service.demo.personas import load_personas
 from cds_service.hooks.request import AS_OF_EXTENSION
 from tests.patience import until
-from tests.security.lab import (
-    FEEDBACK,
-    SERVICE,
-    Ehr,
-    Service,
-    free_port,
-    listening,
-    running_service,
-)
+from tests.ports import free_port
+from tests.security.lab import FEEDBACK, SERVICE, Ehr, Service, listening, running_service
 
 TEXT = "zqcantxt"
 """In every text; never to be seen again anywhere."""

@@ -15,7 +15,8 @@ import pytest
 import requests
 
 from cds_service.web.large_calls import LARGE_BODY_BYTES
-from tests.security.lab import SERVICE, Ehr, Service, free_port, hook_body, running_service
+from tests.ports import free_port
+from tests.security.lab import SERVICE, Ehr, Service, hook_body, running_service
 
 
 @pytest.fixture(scope="module")

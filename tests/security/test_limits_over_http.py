@@ -14,16 +14,9 @@ from typing import Any
 import pytest
 
 from cds_service.web.line import LONGEST_WAIT_SECONDS
+from tests.ports import free_port
 from tests.security.conftest import Site
-from tests.security.lab import (
-    SERVICE,
-    Ehr,
-    Service,
-    free_port,
-    hook_body,
-    listening,
-    running_service,
-)
+from tests.security.lab import SERVICE, Ehr, Service, hook_body, listening, running_service
 
 AT_ONCE = 6
 MANY_AT_ONCE = 20

@@ -19,7 +19,8 @@ import requests
 from cds_service.hooks.request import AS_OF_EXTENSION
 from cds_service.web.large_calls import LARGE_BODY_BYTES
 from tests.patience import PATIENT_SECONDS, until
-from tests.security.lab import Ehr, Service, free_port, hook_body, running_service
+from tests.ports import free_port
+from tests.security.lab import Ehr, Service, hook_body, running_service
 
 BEGINNING_SECONDS = 3.0
 SLOW_PROGRAM = f"""

@@ -17,9 +17,10 @@ import responses
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from cds_service.errors import UnauthorizedError
+from cds_service.trust import keysets
 from cds_service.trust.keysets import KeySetFetchError, KeySets, fetch_key_set
 from cds_service.trust.profile import ClientProfile
-from tests.patience import until
+from tests.patience import PATIENT_SECONDS, until
 from tests.trust.conftest import public_jwk
 
 URL = "https://ehr.hospital.example/jwks.json"
@@ -225,13 +226,19 @@ def test_many_tokens_at_once_cost_one_call(
 
 @pytest.fixture
 def slow_server(
-    server: responses.RequestsMock, ec_key: ec.EllipticCurvePrivateKey
+    server: responses.RequestsMock,
+    ec_key: ec.EllipticCurvePrivateKey,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[[], None]]:
-    """Return what makes the server of the key set hang until the test is over."""
+    """Return what makes the server of the key set hang until the test is over.
+
+    Whoever waits for it waits as long: also on a busy machine all come while others wait.
+    """
+    monkeypatch.setattr(keysets, "_WAIT_SECONDS", PATIENT_SECONDS)
     may_end = threading.Event()
 
     def hang(_request: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
-        may_end.wait(20)
+        may_end.wait(2 * PATIENT_SECONDS)
         return 200, {}, json.dumps(document(ec_key, "a"))
 
     def make_slow() -> None:
@@ -258,7 +265,7 @@ def _ask_for(key_sets: KeySets, count: int, most: int) -> tuple[list[threading.T
     threads = [threading.Thread(target=ask) for _ in range(count)]
     for thread in threads:
         thread.start()
-    until(lambda: len(refused) >= count - most, seconds=1)  # the others wait for three seconds
+    until(lambda: len(refused) >= count - most, seconds=PATIENT_SECONDS / 2)
     return [each for each in threads if each.is_alive()], refused
 
 

@@ -15,9 +15,9 @@ import pytest
 import requests
 
 from cds_service.log_output import LogOutput
-from tests.security.lab import free_port
+from tests.ports import free_port
 
-START_SECONDS = 30
+START_SECONDS = 60
 SMALLEST_PIPE_BYTES = 4_096
 CALLS = 150
 """What they log is more than such a pipe holds."""
@@ -116,7 +116,7 @@ def test_service_answers_without_a_reader_of_its_log(
             time.sleep(0.1)
     finally:
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=START_SECONDS) == 0
 
 
 def _until_listening(reading: int) -> bytes:

@@ -27,8 +27,9 @@ from cds_service.demo.personas import load_personas
 from cds_service.hooks.request import AS_OF_EXTENSION
 from tests.fhir.fault_server import FaultServer, Handler
 from tests.patience import until
+from tests.ports import free_port
 from tests.web.small_rooms import HOOK_INSTANCE, SERVICE
-from tests.web.test_served_process import START_SECONDS, _free_port, _is_live
+from tests.web.test_served_process import START_SECONDS, _is_live
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 DAY = date(2026, 3, 1)
@@ -190,7 +191,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     fhir.behaviours["Patient"] = lambda handler: handler.send_json(PATIENT)
     key = ec.generate_private_key(ec.SECP384R1())
     public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     path = _configuration(folder, url, fhir.base, public)
     command = ["serve", "--config", str(path), "--port", str(port), "--state-dir", str(folder)]
@@ -209,7 +210,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
         time.sleep(0.1)
     yield Hospital(url=url, fhir=fhir, key=key, folder=folder)
     process.terminate()
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=START_SECONDS) == 0
     fhir.stop()
 
 

@@ -19,10 +19,11 @@ import requests
 from cds_service.demo.personas import Persona, load_personas
 from cds_service.hooks.request import AS_OF_EXTENSION
 from tests.chart_keys import KINDS
+from tests.ports import free_port
 from tests.web.small_rooms import HOOK_INSTANCE, SERVICE
 
 DAY = date(2026, 3, 1)
-START_SECONDS = 30
+START_SECONDS = 60
 CANARY = "CanaryShaw"
 
 
@@ -48,13 +49,6 @@ class Server:
         return head, body
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _is_live(url: str) -> bool:
     try:
         return requests.get(f"{url}/health/live", timeout=2).ok
@@ -66,7 +60,7 @@ def _is_live(url: str) -> bool:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Start the service in development mode; stop it and check that it stopped well."""
     folder = tmp_path_factory.mktemp("server")
-    running = Server(port=_free_port(), log=folder / "log")
+    running = Server(port=free_port(), log=folder / "log")
     command = [sys.executable, "-m", "cds_service", "serve", "--dev", "--port", str(running.port)]
     with running.log.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own program
@@ -82,7 +76,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         time.sleep(0.1)
     yield running
     process.terminate()
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=START_SECONDS) == 0
 
 
 def _prefetch(persona: Persona) -> dict[str, object]:

@@ -12,7 +12,7 @@ import pytest
 from cds_service.errors import SettingsError
 from cds_service.serving import serve
 from cds_service.settings import Settings
-from tests.security.lab import free_port
+from tests.ports import free_port
 
 
 def never() -> NoReturn:
