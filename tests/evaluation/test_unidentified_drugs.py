@@ -137,7 +137,7 @@ def test_other_cards_say_nothing_of_unidentified_prescriptions(knowledge: Knowle
     ],
 )
 def test_prescription_nobody_can_identify_is_not_taken_as_no_medication(
-    knowledge: Knowledge, status: str, age: int, is_said: bool
+    knowledge: Knowledge, status: str, age: int, *, is_said: bool
 ) -> None:
     """What was written too early (before day 28) cannot be the missing trial."""
     course = DrugFact(
