@@ -224,6 +224,8 @@ class Chart(Struct, frozen=True, kw_only=True, dict=True):
     allergies: tuple[AllergyFact, ...] = ()
     unidentified_drugs: int = 0
     """Active prescriptions whose drug neither an RxNorm code nor a name that may count names."""
+    unidentified_courses: tuple[DrugFact, ...] = ()
+    """These, and such that are over or on hold."""
     supply: Mapping[str, Supply] = {}
     set_aside: tuple[SetAside, ...] = ()
     unmapped: tuple[str, ...] = ()

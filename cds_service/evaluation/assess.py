@@ -39,7 +39,7 @@ from cds_service.evaluation.rules.weighing import is_met
 from cds_service.evaluation.selection import select
 from cds_service.knowledge.model import Knowledge
 
-AGE_UNKNOWN = "the date of birth is not recorded"
+AGE_UNKNOWN = "the full date of birth is not recorded"
 _MILDER = {
     "RF-CES": ("RF-MOTOR", "RF-EDH", "RF-POUR"),
     "RF-MOTOR": ("RF-EDH",),

@@ -181,6 +181,11 @@ class Care(Struct, frozen=True, dict=True):
         """Return whether a drug class for nerve pain was among the trials."""
         return found(bool(self.tried(NEUROPATHIC_CLASSES)), self.unread_drugs)
 
+    @lazy
+    def may_have_tried_more(self) -> bool:
+        """Return whether a drug of this time that nothing identifies may have been one more."""
+        return any(map(self._runs_late, self.chart.unidentified_courses))
+
     def _is_tried(self, concept: str) -> bool:
         courses = [
             drug

@@ -30,9 +30,10 @@ _TIMES_A_DAY = {
     "EVERY OTHER DAY": Decimal("0.5"),
     **dict.fromkeys(("QD", "DAILY", "AM", "PM", "BED", "ONCE DAILY", "EVERY DAY"), Decimal(1)),
     **dict.fromkeys(("NIGHTLY", "EVERY MORNING", "EVERY EVENING", "AT BEDTIME"), Decimal(1)),
-    **dict.fromkeys(("BID", "TWICE DAILY", "TWICE A DAY"), Decimal(2)),
-    **dict.fromkeys(("TID", "THREE TIMES DAILY", "THREE TIMES A DAY"), Decimal(3)),
-    **dict.fromkeys(("QID", "FOUR TIMES DAILY", "FOUR TIMES A DAY"), Decimal(4)),
+    **dict.fromkeys(("OD", "OM", "ON", "MANE", "NOCTE"), Decimal(1)),
+    **dict.fromkeys(("BD", "BID", "TWICE DAILY", "TWICE A DAY"), Decimal(2)),
+    **dict.fromkeys(("TDS", "TID", "THREE TIMES DAILY", "THREE TIMES A DAY"), Decimal(3)),
+    **dict.fromkeys(("QDS", "QID", "FOUR TIMES DAILY", "FOUR TIMES A DAY"), Decimal(4)),
 }
 _SO_MANY_TIMES = re.compile(r"([1-9]) ?(?:TIMES|X) ?(?:DAILY|A DAY|PER DAY|/ ?DAY)", re.ASCII)
 _EVERY_HOURS = re.compile(
@@ -43,7 +44,13 @@ _IF_NEEDED = re.compile(r"[ ,(]+(?:PRN|AS NEEDED)\)?\Z", re.ASCII)
 _LONGEST_WORDS = 60
 """Characters of a schedule in words; anything longer says more than how often."""
 _UCUM = "http://unitsofmeasure.org"
-_PATCH_UNITS = frozenset({"ug/h", "mcg/h", "ug/hr", "mcg/hr"})
+_MILLIGRAMS = frozenset({"mg", "milligram", "milligrams"})
+_PATCH_UNITS = frozenset(
+    {
+        *("ug/h", "mcg/h", "ug/hr", "mcg/hr", "microgram/h", "micrograms/h"),
+        *("microgram/hour", "micrograms/hour", "microgram per hour", "micrograms per hour"),
+    }
+)
 _TABLETS = frozenset(
     {
         *("{tbl}", "{tablet}", "{tablets}", "{tab}", "tablet", "tablets", "tablet(s)", "tab"),
@@ -196,7 +203,7 @@ def _milligrams(found: Factor, quantity: wire.Amount | None) -> Decimal | None:
     tablets = _number(quantity, _TABLETS)
     if tablets is not None:
         return None if found.tablet is None else tablets * found.tablet
-    return _number(quantity, frozenset({"mg"})) if found.takes_milligrams else None
+    return _number(quantity, _MILLIGRAMS) if found.takes_milligrams else None
 
 
 def _number(quantity: wire.Amount | None, accepted: frozenset[str]) -> Decimal | None:

@@ -21,6 +21,7 @@ _ORDER_INTENTS = frozenset(
     {"order", "original-order", "reflex-order", "filler-order", "instance-order"}
 )
 _NO_ORDER_INTENTS = frozenset({"proposal", "plan", "option"})
+_TAKEN = frozenset({"active", "on-hold", "completed", "stopped"})
 _NEVER_TAKEN = frozenset({"draft", "cancelled", "not-taken"})
 _STATUSES = frozenset(
     {
@@ -32,16 +33,19 @@ _SUPPLY_DAYS = {"d": 1, "day": 1, "days": 1, "wk": 7, "week": 7, "weeks": 7, "mo
 _LONGEST_SUPPLY_DAYS = 3660
 
 
-def read_drugs(reader: Reader) -> tuple[tuple[DrugFact, ...], int]:
-    """Return ordered and stated drugs, and how many active ones could not be identified.
+def read_drugs(reader: Reader) -> tuple[tuple[DrugFact, ...], tuple[DrugFact, ...]]:
+    """Return ordered and stated drugs that are known, and those that nothing identifies.
 
     Drafts, cancelled and never taken ones are no facts.
     """
     entries = chain(reader.of_kind("MedicationRequest"), reader.of_kind("MedicationStatement"))
     read = [drug for entry in entries if (drug := _drug(reader, entry)) is not None]
     found = without_repeats(until_renewed(read))
-    known = [fact for fact in found if fact.concepts]
-    return tuple(sorted(known, key=lambda fact: fact.reference)), len(found) - len(known)
+    in_order = sorted(found, key=lambda fact: fact.reference)
+    return (
+        tuple([fact for fact in in_order if fact.concepts]),
+        tuple([fact for fact in in_order if not fact.concepts]),
+    )
 
 
 def _drug(reader: Reader, entry: Entry) -> Prescribed | None:
@@ -59,7 +63,7 @@ def _drug(reader: Reader, entry: Entry) -> Prescribed | None:
     if "buprenorphine" in concepts and _holds_naloxone(named, reader.knowledge):
         concepts |= {"buprenorphine-with-naloxone"}
     started = _started(reader, entry, found)
-    is_wanted = concepts or (entry.status == "active" and not any(rxnorm_codes(named)))
+    is_wanted = concepts or (entry.status in _TAKEN and not any(rxnorm_codes(named)))
     if not is_wanted or not reader.is_possible(entry, started):
         return None
     if entry.status not in _STATUSES or not _is_intent_known(found):

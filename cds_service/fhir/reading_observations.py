@@ -17,6 +17,7 @@ from cds_service.fhir.wire import CodeableConcept
 from cds_service.values import FhirDate, Side
 
 _FINAL = frozenset({"final", "amended", "corrected"})
+_NOT_FINAL = frozenset({"registered", "preliminary", "cancelled", "unknown"})
 _MEASURED = frozenset(units.SCALES)
 _RATING = "pain-score"
 _PAIN = frozenset({_RATING, "pain-vas"})
@@ -161,11 +162,7 @@ def _observation(
     if not parts:
         return ()
     if entry.status not in _FINAL:
-        is_error = entry.status == "entered-in-error"
-        if is_error:
-            reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
-        else:
-            reader.put_entry_aside(entry, reasons.NOT_FINAL, concepts=_told(parts))
+        _put_status_aside(reader, entry, parts)
         return ()
     effective = _effective(reader, found)
     if not reader.is_possible(entry, effective, kind.concepts):
@@ -174,6 +171,16 @@ def _observation(
     muscle = kind.muscle or _component_muscle(reader, found)
     facts = (_fact(reader, entry, kind, part, effective=effective, muscle=muscle) for part in parts)
     return [fact for fact in facts if fact is not None]
+
+
+def _put_status_aside(reader: Reader, entry: Entry, parts: Iterable[_Part]) -> None:
+    """Set aside a value that is not final; without a status we know it may be: that is a gap."""
+    if entry.status == "entered-in-error":
+        reader.put_entry_aside(entry, reasons.ENTERED_IN_ERROR)
+        return
+    is_known = entry.status in _NOT_FINAL
+    reason = reasons.NOT_FINAL if is_known else reasons.UNREADABLE
+    reader.put_entry_aside(entry, reason, matters=not is_known, concepts=_told(parts))
 
 
 def _told(parts: Iterable[_Part]) -> frozenset[str]:

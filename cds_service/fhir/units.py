@@ -152,6 +152,8 @@ SCALES: Mapping[str, Scale] = {
                 "degreecelsius",
                 "degreescelsius",
                 "gradcelsius",
+                "gradc",
+                "oc",
                 "celsius",
             }
         ),
@@ -283,6 +285,12 @@ _PLAIN_SIGNS = str.maketrans(
 
 
 _SAME_UNITS = {
+    "millilitres": "ml",
+    "millilitre": "ml",
+    "milliliters": "ml",
+    "milliliter": "ml",
+    "mls": "ml",
+    "ml/minper": "ml/min/",
     "mcl": "ul",
     "cumm": "mm3",
     "cmm": "mm3",

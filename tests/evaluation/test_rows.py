@@ -213,3 +213,13 @@ def test_row_says_which_day_it_waits_for(operation: str, needed: str) -> None:
     row = _rows({"day": 85, "operation": operation, "back": {-14: 7, 80: 7}})["IMG-MRI-NR"]
     assert row.verdict is Verdict.NOT_MET
     assert [reason for reason in row.reasons if f"(needed: {needed})" in reason]
+
+
+def test_year_of_birth_that_leaves_the_age_open_is_not_called_missing() -> None:
+    """A patient born some day of a year is 17 or 18: the year is there, the full date is not."""
+    youngest = AS_OF.replace(year=AS_OF.year - 18) + timedelta(days=1)
+    birth = FhirDate(earliest=youngest - timedelta(days=364), latest=youngest)
+    chart = chart_of({"day": 20, "operation": "discectomy", "leg": {-14: 8, 15: 8}}, _knowledge())
+    chart = replace(chart, patient=replace(chart.patient, birth=birth))
+    said = assess(chart, _knowledge(), AS_OF).unread.get(Key.PATIENT)
+    assert said == "the full date of birth is not recorded"

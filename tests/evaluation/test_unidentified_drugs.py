@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from cds_service.chart.facts import DrugFact
 from cds_service.evaluation.assess import assess
 from cds_service.evaluation.assessment import Indicator, Verdict
 from cds_service.knowledge.model import Knowledge
+from cds_service.values import FhirDate
 from cds_service.vignettes.charts import Facts
 from cds_service.vignettes.running import AS_OF, Answered, chart_of
 from tests.changing import replace
@@ -35,6 +39,15 @@ RISING: Facts = {"day": 2, "operation": "discectomy", "back": {1: 4, 2: 9}}
 RETAINING: Facts = {**RISING, "findings": {"urinary retention": 1}}
 WARFARIN: Facts = {"drugs": [{"drug": "anticoagulant", "from": -20}]}
 BLEEDING: Facts = {"findings": {"coagulopathy": -100}}
+
+
+UNTREATED: Facts = {
+    "day": 400,
+    "operation": "discectomy",
+    "leg": {-14: 8, 100: 8, 200: 8, 300: 8, 395: 8},
+    "questionnaires": {"DN4": {390: 6}},
+    "done": {"MRI": 300, "physiotherapy": [100, 350]},
+}
 
 
 def _answered(knowledge: Knowledge, facts: Facts, unidentified: int = 2) -> Answered:
@@ -111,3 +124,30 @@ def test_other_cards_say_nothing_of_unidentified_prescriptions(knowledge: Knowle
     others = {card: _detail(answered, card) for card in answered.shown if card != "EMG-RAD"}
     assert others
     assert [card for card, detail in others.items() if "could not be identified" in detail] == []
+
+
+@pytest.mark.parametrize(
+    ("status", "age", "is_said"),
+    [
+        ("active", 300, True),
+        ("completed", 300, True),
+        ("stopped", 373, False),
+        ("completed", 372, True),
+        ("completed", 900, False),
+    ],
+)
+def test_prescription_nobody_can_identify_is_not_taken_as_no_medication(
+    knowledge: Knowledge, status: str, age: int, *, is_said: bool
+) -> None:
+    """What was written too early (before day 28) cannot be the missing trial."""
+    course = DrugFact(
+        reference="MedicationRequest/dmd",
+        concepts=frozenset(),
+        status=status,
+        started=FhirDate.on(AS_OF - timedelta(days=age)),
+    )
+    chart = replace(chart_of(UNTREATED, knowledge), unidentified_courses=(course,))
+    card = Answered(assess(chart, knowledge, AS_OF), knowledge).card("SCS-PREREQ")
+    words = "enough medication classes (not all prescriptions identified)"
+    assert (words in str(card["summary"])) == is_said
+    assert (words in str(card["detail"])) == is_said

@@ -147,3 +147,17 @@ def test_prescription_that_is_not_taken_now_is_not_counted(
     words = {"text": "Warfarin 5 mg daily"}
     sent = answers_with({**drug(medicationCodeableConcept=words), **change})
     assert chart_of(sent, knowledge).unidentified_drugs == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "count"),
+    [("active", 1), ("completed", 1), ("stopped", 1), ("on-hold", 1), ("cancelled", 0)],
+)
+def test_course_of_a_drug_that_nothing_identifies_is_kept(
+    knowledge: Knowledge, status: str, count: int
+) -> None:
+    """It may be a trial that a card calls missing; by its name it is known."""
+    gabapentin = concept("https://dmd.nhs.uk", "42108111000001104", "Gabapentin 300mg capsules")
+    sent = answers_with({**drug(medicationCodeableConcept=gabapentin), "status": status})
+    assert len(chart_of(sent, knowledge).unidentified_courses) == count
+    assert chart_of(sent, knowledge, by_name=True).unidentified_courses == ()

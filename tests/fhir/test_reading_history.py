@@ -698,6 +698,8 @@ def most(amount: int, unit: str = "d", period: int = 1) -> dict[str, object]:
         ([once_a_day("Four times a day")], "60", False),
         ([once_a_day("every 6 hr", "696553", "Q6H")], "60", False),
         ([once_a_day("BID")], "30", False),
+        ([once_a_day("TDS PRN")], "45", True),
+        ([dose(10, unit="milligrams")], "30", False),
         ([once_a_day("Daily", "QD")], "15", False),
         ([once_a_day("with dressing changes")], None, False),
         ([{**dose(10), "timing": {"code": {"text": "with dressing changes"}}}], None, False),
@@ -767,9 +769,10 @@ def test_prescription_ends_when_its_supply_is_used_up(
         ("0.5", ("QOD", "Every other day")),
         ("1", ("QD", "AM", "PM", "BED", "Daily", "Once daily", "Every day", "Nightly")),
         ("1", ("Every morning", "Every evening", "At bedtime")),
-        ("2", ("BID", "Twice daily", "Twice a day", "2x daily", "Q12H")),
-        ("3", ("TID", "3 times a day", "Q8H")),
-        ("4", ("QID", "4x/day", "Every 6 hours")),
+        ("1", ("OD", "OM", "ON", "mane", "nocte", "nocte PRN")),
+        ("2", ("BD", "BID", "Twice daily", "Twice a day", "2x daily", "Q12H")),
+        ("3", ("TDS", "TDS PRN", "TID", "3 times a day", "Q8H")),
+        ("4", ("QDS", "QID", "4x/day", "Every 6 hours")),
         ("24", ("Q1H",)),
     ],
 )
@@ -781,6 +784,17 @@ def test_schedule_in_words_or_codes_says_how_often_a_day(
         for code in ({"text": text}, {"coding": [{"code": text}]}):
             (fact,) = read(drug(dosageInstruction=[{**dose(10), "timing": {"code": code}}])).drugs
             assert fact.mme_per_day == 15 * Decimal(times), code
+
+
+@pytest.mark.parametrize(
+    "unit", ["ug/h", "mcg/hr", "microgram/h", "micrograms/hour", "micrograms per hour"]
+)
+def test_fentanyl_patch_counts_however_its_unit_is_spelt(read: ReadChart, unit: str) -> None:
+    """A patch of 25 micrograms an hour is 60 milligrams of morphine a day."""
+    patch = concept(RXNORM, "4337")
+    instruction = {"doseAndRate": [{"rateQuantity": {"value": 25, "unit": unit}}]}
+    found = drug(medicationCodeableConcept=patch, dosageInstruction=[instruction])
+    assert read(found).drugs[0].mme_per_day == Decimal(60)
 
 
 def test_drug_behind_a_reference_is_found_or_leaves_a_gap(read: ReadChart) -> None:

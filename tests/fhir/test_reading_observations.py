@@ -501,6 +501,27 @@ def test_result_that_is_not_final_is_no_fact(read: ReadChart, status: str) -> No
     assert chart.observations == ()
 
 
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        (None, State.PARTIAL),
+        ("F", State.PARTIAL),
+        ("preliminary", State.SUPPLIED),
+        ("unknown", State.SUPPLIED),
+        ("entered-in-error", State.SUPPLIED),
+    ],
+)
+def test_saddle_numbness_without_a_known_status_is_not_taken_as_none(
+    read: ReadChart, status: str | None, state: State
+) -> None:
+    """It may be final; a status that says it is not leaves no gap."""
+    answer = concept(LOCAL, "absent")
+    numb = observation("saddle-sensation", LOCAL, status=status, valueCodeableConcept=answer)
+    chart = read(numb)
+    assert chart.observations == ()
+    assert chart.supply_of(Key.SCORES).state is state
+
+
 @pytest.mark.parametrize("status", ["final", "amended", "corrected", " Final "])
 def test_final_result_counts_however_it_is_spelt(read: ReadChart, status: str) -> None:
     """Blanks and capitals do not hide a final result."""

@@ -45,7 +45,11 @@ def test_white_cells_are_read_as_laboratories_of_europe_write_them(unit: str) ->
 
 
 @pytest.mark.parametrize(
-    "unit", ["Cel", "\u00b0C", "degree Celsius", "degrees Celsius", "Grad Celsius", "degree C"]
+    "unit",
+    [
+        *("Cel", "\u00b0C", "degree Celsius", "degrees Celsius", "Grad Celsius", "degree C"),
+        *("Grad C", "oC"),
+    ],
 )
 def test_fever_is_read_however_its_degrees_are_spelt(unit: str) -> None:
     """A fever of 38.6 degrees is one in words, too."""
@@ -59,3 +63,19 @@ def test_degrees_fahrenheit_in_words_are_converted(unit: str) -> None:
     found = measured("temperature", Quantity(value=Decimal(102), unit=unit))
     assert isinstance(found, Measured)
     assert found.value == Decimal("38.88")
+
+
+@pytest.mark.parametrize("unit", ["mL", "mls", "millilitres", "Milliliter", "cc"])
+def test_residual_urine_is_read_however_its_millilitres_are_spelt(unit: str) -> None:
+    """A residual of 450 is an alarm in every hospital."""
+    found = measured("pvr", Quantity(value=Decimal(450), unit=unit))
+    assert found == Measured(value=Decimal(450))
+
+
+@pytest.mark.parametrize(
+    "unit", ["mL/min/1.73m2", "ml/min/1,73 m\u00b2", "mls/min/1.73m2", "mL/min per 1.73 m2"]
+)
+def test_kidney_function_is_read_however_its_unit_is_spelt(unit: str) -> None:
+    """A rate of 22 is a caution for contrast in every hospital."""
+    found = measured("egfr", Quantity(value=Decimal(22), unit=unit))
+    assert found == Measured(value=Decimal(22))

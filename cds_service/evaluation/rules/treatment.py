@@ -326,6 +326,12 @@ def _some_missing(case: Case, needed: list[Answer]) -> Answer:
     return of(bool(missing))
 
 
+def _named(case: Case, missing: str) -> str:
+    """Return the phrase for what is *missing*; drugs nobody can identify may be what is sought."""
+    is_unclear = missing == "prerequisite-drugs" and case.care.may_have_tried_more
+    return "prerequisite-drugs-unidentified" if is_unclear else missing
+
+
 def stimulator_prerequisites(case: Case, earlier: Earlier) -> Finding:
     """SCS-PREREQ: as for the evaluation, but one or two prerequisites are missing."""
     needed = prerequisites(case)
@@ -352,7 +358,7 @@ def stimulator_prerequisites(case: Case, earlier: Earlier) -> Finding:
         words={
             "dss": case.dss,
             "score": case.leg or Decimal(0),
-            "missing": tuple(Term(kind="phrase", id=name) for name in missing),
+            "missing": tuple(Term(kind="phrase", id=_named(case, name)) for name in missing),
         },
         evidence=score_evidence((*leg.before, *leg.series), "leg pain"),
     )
