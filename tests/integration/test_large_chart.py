@@ -35,12 +35,14 @@ class LargeChart:
     patient_id: str
     scores: list[dict[str, Any]]
     page_size: list[int]
+    required: dict[str, Any]
+    """Patient and operations, for a request that sends something along."""
 
     def ask(self, service: Any, page_size: int, *, is_sent: bool = False) -> requests.Response:  # noqa: ANN401 - a service
         """Call the hook with pages of *page_size*; the first one along, if it *is_sent*."""
         self.page_size[0] = page_size
         self.server.seen.clear()
-        prefetch = {"scores": self.page(0)} if is_sent else None
+        prefetch = {**self.required, "scores": self.page(0)} if is_sent else None
         return call(service, self.server.base, self.patient_id, INSTANCE, prefetch)
 
     def page(self, number: int) -> dict[str, Any]:
@@ -90,11 +92,15 @@ def chart(me: Persona, today: date) -> Iterator[LargeChart]:
     server = FaultServer()
     own = [found for found in me.resources if found["resourceType"] == "Observation"]
     old = [old_score(number, me.patient_id, today) for number in range(MANY - len(own))]
-    found = LargeChart(server, me.patient_id, [*old, *own], [MANY])
+    found = LargeChart(server, me.patient_id, [*old, *own], [MANY], {})
+    keys = {"Patient": "patient", "Procedure": "procedures"}
     for kind in TYPES:
         entries = [{"resource": r} for r in me.resources if r["resourceType"] == kind]
         body = entries[0]["resource"] if kind == "Patient" else {"entry": entries}
-        sent = json.dumps({"resourceType": "Bundle", **body}).encode()
+        answer = {"resourceType": "Bundle", **body}
+        if kind in keys:
+            found.required[keys[kind]] = answer
+        sent = json.dumps(answer).encode()
         server.behaviours[kind] = lambda handler, sent=sent: handler.send_bytes(sent)
     server.behaviours["Observation"] = found.send_scores
     yield found
