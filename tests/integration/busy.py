@@ -8,18 +8,19 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-ATTEMPTS = 6
-"""How often a call is made: the tests themselves can use up the deadline of one."""
-PAUSE_SECONDS = 1.5
-"""In all of them together, a FHIR server that was left alone is asked again."""
+PAUSES = (0, 0.5, 1, 2, 4)
+"""Seconds before a call is made again: the tests themselves can use up the deadline of one.
+
+In all of them together a FHIR server that was left alone is asked again.
+"""
 
 
 def done_calmly(make: Callable[[], T], *, is_disturbed: Callable[[T], bool]) -> T:
     """Return the first result of *make* that *is_disturbed* does not reject, else the last one."""
     result = make()
-    for _ in range(ATTEMPTS - 1):
+    for seconds in PAUSES:
         if not is_disturbed(result):
             break
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(seconds)
         result = make()
     return result
