@@ -14,6 +14,7 @@ from cds_service.values import FhirDate
 from cds_service.vignettes.charts import Facts
 from cds_service.vignettes.running import AS_OF, Answered, chart_of
 from tests.changing import replace
+from tests.evaluation.whole_charts import FOR_STIMULATION
 
 SAID = "Active prescriptions that could not be identified: 2"
 UNSAFE: Facts = {
@@ -39,15 +40,7 @@ RISING: Facts = {"day": 2, "operation": "discectomy", "back": {1: 4, 2: 9}}
 RETAINING: Facts = {**RISING, "findings": {"urinary retention": 1}}
 WARFARIN: Facts = {"drugs": [{"drug": "anticoagulant", "from": -20}]}
 BLEEDING: Facts = {"findings": {"coagulopathy": -100}}
-
-
-UNTREATED: Facts = {
-    "day": 400,
-    "operation": "discectomy",
-    "leg": {-14: 8, 100: 8, 200: 8, 300: 8, 395: 8},
-    "questionnaires": {"DN4": {390: 6}},
-    "done": {"MRI": 300, "physiotherapy": [100, 350]},
-}
+UNTREATED: Facts = {**FOR_STIMULATION, "drugs": []}
 
 
 def _answered(knowledge: Knowledge, facts: Facts, unidentified: int = 2) -> Answered:
@@ -129,10 +122,10 @@ def test_other_cards_say_nothing_of_unidentified_prescriptions(knowledge: Knowle
 @pytest.mark.parametrize(
     ("status", "age", "is_said"),
     [
-        ("active", 300, True),
-        ("completed", 300, True),
-        ("stopped", 373, False),
-        ("completed", 372, True),
+        ("active", 100, True),
+        ("completed", 100, True),
+        ("stopped", 173, False),
+        ("completed", 172, True),
         ("completed", 900, False),
     ],
 )
@@ -140,14 +133,26 @@ def test_prescription_nobody_can_identify_is_not_taken_as_no_medication(
     knowledge: Knowledge, status: str, age: int, *, is_said: bool
 ) -> None:
     """What was written too early (before day 28) cannot be the missing trial."""
+    card = _with_course(knowledge, UNTREATED, status, age).card("SCS-PREREQ")
+    words = "enough medication classes (not all prescriptions identified)"
+    assert (words in str(card["summary"])) == is_said
+    assert (words in str(card["detail"])) == is_said
+
+
+def test_other_steps_that_are_missing_keep_their_names(knowledge: Knowledge) -> None:
+    """Physiotherapy is missing; a prescription nobody can identify is no physiotherapy."""
+    facts: Facts = {**FOR_STIMULATION, "done": {"MRI": 120, "pain clinic": 170}}
+    card = _with_course(knowledge, facts, "active", 100).card("SCS-PREREQ")
+    assert card["summary"] == "Before an SCS evaluation still needed: physiotherapy."
+
+
+def _with_course(knowledge: Knowledge, facts: Facts, status: str, age: int) -> Answered:
+    """Answer for a chart with a prescription of *age* days that nothing identifies."""
     course = DrugFact(
         reference="MedicationRequest/dmd",
         concepts=frozenset(),
         status=status,
         started=FhirDate.on(AS_OF - timedelta(days=age)),
     )
-    chart = replace(chart_of(UNTREATED, knowledge), unidentified_courses=(course,))
-    card = Answered(assess(chart, knowledge, AS_OF), knowledge).card("SCS-PREREQ")
-    words = "enough medication classes (not all prescriptions identified)"
-    assert (words in str(card["summary"])) == is_said
-    assert (words in str(card["detail"])) == is_said
+    chart = replace(chart_of(facts, knowledge), unidentified_courses=(course,))
+    return Answered(assess(chart, knowledge, AS_OF), knowledge)

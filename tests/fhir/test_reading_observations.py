@@ -502,17 +502,17 @@ def test_result_that_is_not_final_is_no_fact(read: ReadChart, status: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("status", "state"),
+    ("status", "state", "why"),
     [
-        (None, State.PARTIAL),
-        ("F", State.PARTIAL),
-        ("preliminary", State.SUPPLIED),
-        ("unknown", State.SUPPLIED),
-        ("entered-in-error", State.SUPPLIED),
+        (None, State.PARTIAL, reasons.UNREADABLE),
+        ("F", State.PARTIAL, reasons.UNREADABLE),
+        ("preliminary", State.SUPPLIED, reasons.NOT_FINAL),
+        ("unknown", State.SUPPLIED, reasons.NOT_FINAL),
+        ("entered-in-error", State.SUPPLIED, reasons.ENTERED_IN_ERROR),
     ],
 )
 def test_saddle_numbness_without_a_known_status_is_not_taken_as_none(
-    read: ReadChart, status: str | None, state: State
+    read: ReadChart, status: str | None, state: State, why: str
 ) -> None:
     """It may be final; a status that says it is not leaves no gap."""
     answer = concept(LOCAL, "absent")
@@ -520,6 +520,7 @@ def test_saddle_numbness_without_a_known_status_is_not_taken_as_none(
     chart = read(numb)
     assert chart.observations == ()
     assert chart.supply_of(Key.SCORES).state is state
+    assert [found.reason for found in chart.set_aside] == [why]
 
 
 @pytest.mark.parametrize("status", ["final", "amended", "corrected", " Final "])
