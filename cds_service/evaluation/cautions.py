@@ -14,7 +14,7 @@ from cds_service.evaluation.care import Care
 from cds_service.evaluation.limits import Limits
 from cds_service.evaluation.measures import Measures
 from cds_service.evaluation.signs import Sign, Signs
-from cds_service.values import lazy
+from cds_service.values import FhirDate, lazy
 
 IMPLANTS = (
     "implant-pacemaker",
@@ -35,11 +35,15 @@ _HOLDING_MRI = frozenset({MrStatus.UNSAFE, MrStatus.UNKNOWN})
 
 
 class Implant(Struct, frozen=True, kw_only=True):
-    """An implant on record; ``kind`` is a value set id, or "implant" where nobody knows it."""
+    """An implant on record; ``kind`` is a value set id, or "implant" where nobody knows it.
+
+    ``performed`` is the day of the operation that placed or checked it, if only that tells of it.
+    """
 
     kind: str
     mr_status: MrStatus
     reference: str
+    performed: FhirDate | None = None
 
 
 class Cautions(Struct, frozen=True, dict=True):
@@ -65,16 +69,16 @@ class Cautions(Struct, frozen=True, dict=True):
             if d.mr_status is MrStatus.UNSAFE or d.concepts & _IMPLANTS
         ]
         described = {kind for device in self.chart.devices for kind in device.concepts}
-        coded = [(sign.concept, sign.reference) for sign in self.signs.conditions(*IMPLANTS)]
-        coded += [
-            (kind, procedure.reference)
+        coded = [(s.concept, s.reference, None) for s in self.signs.conditions(*IMPLANTS)]
+        operated = [
+            (kind, procedure.reference, procedure.performed)
             for procedure in self.chart.procedures
             for kind in sorted(procedure.concepts & _IMPLANTS)
             if not self._is_removed(kind, procedure)
         ]
         implants += [
-            Implant(kind=kind, mr_status=MrStatus.UNKNOWN, reference=reference)
-            for kind, reference in coded
+            Implant(kind=kind, mr_status=MrStatus.UNKNOWN, reference=reference, performed=day)
+            for kind, reference, day in (*coded, *operated)
             if kind not in described
         ]
         return tuple(sorted(implants, key=_naming_order))

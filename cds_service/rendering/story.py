@@ -14,6 +14,7 @@ from cds_service.chart.supply import Key, State
 from cds_service.evaluation.answers import PassedOver
 from cds_service.evaluation.assessment import Assessment, Explanation, Term, Verdict, Word
 from cds_service.evaluation.case import MRI, Case
+from cds_service.evaluation.cautions import Implant
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course, Score, SiteCourse
 from cds_service.evaluation.rules.bladder import past_residual, past_signs
@@ -26,7 +27,7 @@ from cds_service.evaluation.rules.wording import (
 )
 from cds_service.evaluation.workup import Dated, Workup
 from cds_service.rendering.wording import Wording, listed, number
-from cds_service.values import Side, lazy
+from cds_service.values import FhirDate, Side, lazy
 
 _TESTS = (
     MRI,
@@ -163,11 +164,7 @@ class Story:
         if case is None:
             return []
         cautions = case.cautions
-        implants = {(i.kind, i.mr_status.value): None for i in cautions.implants_on_record}
-        lines = [
-            self.line(f"caution-implant-{status}", implant=implant_term(kind))
-            for kind, status in implants
-        ]
+        lines = self._implants(cautions.implants_on_record)
         egfr = case.measures.latest("egfr")
         if egfr is not None and cautions.has_low_egfr:
             lines.append(self.line("caution-egfr", value=egfr.value, date=egfr.on))
@@ -179,6 +176,22 @@ class Story:
             "caution-coagulopathy": cautions.has_coagulopathy.is_yes,
         }
         return lines + [self.line(phrase) for phrase, holds in flags.items() if holds]
+
+    def _implants(self, implants: Iterable[Implant]) -> list[str]:
+        """Return each kind of implant once, with its operation if nothing else tells of it."""
+        alike: dict[tuple[str, str], list[FhirDate | None]] = {}
+        for implant in implants:
+            alike.setdefault((implant.kind, implant.mr_status.value), []).append(implant.performed)
+        lines = []
+        for (kind, status), days in alike.items():
+            known = [day for day in days if day is not None]
+            phrase = f"caution-implant-{status}"
+            words: dict[str, Word] = {"implant": implant_term(kind)}
+            if len(known) == len(days):
+                words["date"] = max(known, key=lambda day: day.latest).written
+                phrase = "caution-implant-operation"
+            lines.append(self.line(phrase, **words))
+        return lines
 
     def _before(self, case: Case, orders: frozenset[str]) -> Iterator[str]:
         """Yield what should be told or asked before one of *orders*, by phrase."""

@@ -221,6 +221,30 @@ def test_heart_device_is_there_for_good(knowledge: Knowledge, kind: str) -> None
     assert _holds_back_the_mri(knowledge, *procedures)
 
 
+PLACED_2012 = {"status": "completed", "code": coded(CPT, "33208"), "performedDateTime": "2012-03"}
+CHECKED_2019 = {**PLACED_2012, "performedDateTime": "2019-05-03"}
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ([PLACED_2012], "known only from a procedure of 2012-03"),
+        ([CHECKED_2019, PLACED_2012], "known only from a procedure of 2019-05-03"),
+        ([{**PLACED_2012, "performedDateTime": None}], "Cardiac pacemaker: MR status not recorded"),
+        ([_diagnosis("Z95.0"), PLACED_2012], "Cardiac pacemaker: MR status not recorded"),
+    ],
+)
+def test_implant_known_only_from_its_operation_says_so_and_when(
+    knowledge: Knowledge, entries: list[Resource], words: str
+) -> None:
+    """What was placed long ago may be another device today: whoever asks must know the year."""
+    resources = [{"resourceType": "Procedure", **entry} for entry in entries]
+    answered = answered_with(knowledge, NO_RELIEF, *resources)
+    cautions = str(answered.card("IMG-ALT")["detail"]).split("**Cautions**")[-1]
+    assert words in cautions
+    assert cautions.count("Cardiac pacemaker") == 1
+
+
 def test_blood_tests_are_the_recommended_choice_where_an_implant_holds_back_the_mri(
     knowledge: Knowledge,
 ) -> None:
