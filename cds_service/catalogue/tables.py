@@ -19,6 +19,7 @@ LARGEST_FILE = 4_194_304
 
 _SYSTEM = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}:[^\s|,;$\\{}<>\"]{1,240}")
 _LONGEST_CODE = 128
+_CODE = re.compile(r"[^\s,|;$\\{}<>\"]+( [^\s,|;$\\{}<>\"]+)*")
 _SHORTENED = re.compile(r"\d(\.\d+)?E\+\d\d")
 """A long number as a spreadsheet program shows and saves it: 4.1E+10."""
 
@@ -68,8 +69,8 @@ def check_code(row: Row) -> tuple[str, str]:
     """Return system and code of *row*.
 
     Raises:
-        SettingsError: The system is no URI, or the code has blanks or signs a search cannot carry,
-            or is a number that a spreadsheet program has shortened.
+        SettingsError: The system is no URI, or the code has signs a search cannot carry, or is a
+            number that a spreadsheet program has shortened.
     """
     system, code = row.cells["system"], row.cells["code"]
     if not _SYSTEM.fullmatch(system):
@@ -78,11 +79,11 @@ def check_code(row: Row) -> tuple[str, str]:
             "this is not the URI of a code system.",
             "Write it as the EHR sends it, for example urn:oid:1.2.3 or https://host/codes.",
         )
-    if len(code) > _LONGEST_CODE or not re.fullmatch(r"[A-Za-z0-9._:/#+=~-]+", code):
+    if len(code) > _LONGEST_CODE or not _CODE.fullmatch(code):
         raise row.fault(
             "code",
-            "a code is at most 128 letters, digits and . _ : / # + = ~ - without blanks.",
-            "Write the code itself, not its name.",
+            'a code is at most 128 signs, none of them , | ; $ \\ { } < > ", with single blanks.',
+            "Write the code as the EHR sends it.",
         )
     if _SHORTENED.fullmatch(code):
         raise row.fault(

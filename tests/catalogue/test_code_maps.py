@@ -41,6 +41,11 @@ def test_columns_for_unit_and_remark_may_be_left_out() -> None:
         (HEADER + ROW + "\n" + ROW.replace("pvr,mL", "crp,mg/L"), "line 3, column unit: another"),
         (HEADER + ROW.replace("pvr", ""), "line 2, column concept: the cell is empty"),
         (HEADER + ROW.replace("100520", "a|b"), "line 2, column code: a code is at most 128"),
+        (HEADER + ROW.replace("100520", "a  b"), "line 2, column code: a code is at most 128"),
+        (HEADER + ROW.replace("100520", "a\tb"), "line 2, column code: the text is longer"),
+        (HEADER + ROW.replace("100520", "{{b}}"), "line 2, column code: a code is at most 128"),
+        (HEADER + ROW.replace("100520", "a\u00a0b"), "line 2, column code: the text is longer"),
+        (HEADER + ROW.replace("100520", "a\u200bb"), "line 2, column code: the text is longer"),
         (HEADER + ROW.replace("100520", "a,b"), "line 2: there are more cells"),
     ],
 )

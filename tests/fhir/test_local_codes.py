@@ -233,13 +233,21 @@ def test_searches_and_templates_ask_for_local_codes(knowledge: Knowledge) -> Non
     assert asked == set(findings)
 
 
-def test_local_code_with_url_signs_stays_one_code(knowledge: Knowledge) -> None:
-    """Epic's ids hold signs such as + and =; in a template they are written so that they arrive."""
-    text = b"system,code,concept\nurn:oid:2.999,tJ3+x=#,odi\n"
-    template = templates(knowledge, code_map=read_code_map("c", text))[Key.SCORES]
+@pytest.mark.parametrize(
+    "code", ["tJ3+x=#", "C REACTIVE PROTEIN", "CRP (hs) [S]", "K+ 50%&x?", "CRP-Ä"]
+)
+def test_local_code_of_any_signs_is_asked_for_and_read(knowledge: Knowledge, code: str) -> None:
+    """Epic's ids hold + and =, a laboratory's mnemonics blanks and brackets, as FHIR allows."""
+    code_map = read_code_map("c", f"system,code,concept\n{SITE},{code},odi\n".encode())
+    template = templates(knowledge, code_map=code_map)[Key.SCORES]
     query = parse_qs(urlsplit(template.replace("{{context.patientId}}", "1")).query)
-    assert "urn:oid:2.999|tJ3+x=#" in query["code"][0].split(",")
+    assert f"{SITE}|{code}" in query["code"][0].split(",")
     assert set(query) == {"patient", "code", "_count"}
+    urls = searches(knowledge, "anna", code_map=code_map)[Key.SCORES]
+    asked = [c for url in urls for c in parse_qs(urlsplit(url).query)["code"][0].split(",")]
+    assert f"{SITE}|{code}" in asked
+    found = chart(knowledge, observation(code, SITE, valueInteger=40), code_map=code_map)
+    assert [fact.concepts for fact in found.observations] == [{"odi"}]
 
 
 def test_gateway_asks_the_server_for_the_local_codes_of_the_client(
