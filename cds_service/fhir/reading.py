@@ -33,6 +33,8 @@ _REMEDY = (
     "allows reading it."
 )
 
+_REPLACED = "replaced-by"
+"""The link of a Patient to the record that it was merged into."""
 _NOTHING_SENT: Mapping[str, bytes | None] = {}
 
 
@@ -127,6 +129,8 @@ def _patient(reader: Reader, answers: Mapping[str, KeyAnswer], patient_id: str) 
     if not own or is_another:
         raise _patient_missing(answers.get(Key.PATIENT), is_another=bool(others))
     newest = own[0] if len(own) == 1 else max(own, key=reader.age_of_patient)
+    if any(plain_word(link.type) == _REPLACED for link in newest.link):
+        reader.incomplete = dict.fromkeys(answers, reasons.RECORD_REPLACED)
     return _patient_fact(reader, newest)
 
 

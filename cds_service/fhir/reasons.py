@@ -38,6 +38,7 @@ UNCLEAR_WHETHER_ALL = "the answer does not say readably whether that was all"
 MORE_PAGES = "there are more pages than could be read"
 NEXT_PAGE_ELSEWHERE = "the next page was on another server and was not fetched"
 UNREADABLE_ENTRY = "an entry could not be read"
+RECORD_REPLACED = "this record of the patient was replaced by another one, which may hold more"
 NOT_READ_IN_TIME = "there was more of it than could be read in time"
 
 # Why a single entry was set aside.

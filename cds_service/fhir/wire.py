@@ -121,6 +121,12 @@ class Copy(Base, frozen=True, kw_only=True):
     meta: Meta | None = None
 
 
+class PatientLink(Base, frozen=True, kw_only=True):
+    """Another record of the same person, and what it is to this one."""
+
+    type: str | None = None
+
+
 class Patient(Base, frozen=True, kw_only=True):
     """The fields read of a Patient."""
 
@@ -130,6 +136,7 @@ class Patient(Base, frozen=True, kw_only=True):
     gender: str | None = None
     deceased_boolean: bool | None = None
     deceased_date_time: str | None = None
+    link: tuple[PatientLink, ...] = ()
 
     @property
     def is_deceased(self) -> bool:

@@ -222,13 +222,18 @@ class Story:
         return lines
 
     def keys(self, unread: Iterable[str]) -> str:
-        """Return chart parts in words, with why they could not be read."""
-        parts = []
+        """Return chart parts in words, with why they could not be read: each reason once."""
+        names: dict[str | None, list[str]] = {}
         for key in sorted(unread):
             name = self.wording.knowledge.phrases.get(f"key-{key.lower()}", key)
-            reason = self.assessment.unread.get(key)
-            parts.append(f"{name} ({reason})" if reason else name)
-        return listed(parts)
+            names.setdefault(self.assessment.unread.get(key), []).append(name)
+        return "; ".join(self._unread(parts, reason) for reason, parts in names.items())
+
+    def _unread(self, parts: Sequence[str], reason: str | None) -> str:
+        if reason is None:
+            return listed(parts)
+        phrase = "unread-part" if len(parts) == 1 else "unread-parts"
+        return self._said(phrase, parts=listed(parts), reason=reason)
 
     def _operation(self, case: Case) -> str:
         operation = case.operation

@@ -249,6 +249,27 @@ def version(number: int, **fields: object) -> Resource:
     return {**PATIENT, "meta": meta, **fields}
 
 
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("replaced-by", reasons.RECORD_REPLACED),
+        ("replaces", None),
+        ("refer", None),
+        ("seealso", None),
+    ],
+)
+def test_record_that_was_merged_into_another_is_not_the_whole_chart(
+    read: ReadChart, kind: str, reason: str | None
+) -> None:
+    """The operation, or the MRI of last week, may stand in the record that replaced this one."""
+    link = [{"other": {"reference": "Patient/new"}, "type": kind}]
+    chart = read(procedure(), patient={**PATIENT, "active": False, "link": link})
+    assert chart.supply[Key.PATIENT].state is State.SUPPLIED
+    assert {
+        chart.supply[key].reason for key in (Key.PROCEDURES, Key.CONDITIONS, Key.SERVICE_REQUESTS)
+    } == {reason}
+
+
 def test_newest_copy_of_the_patient_counts_in_any_order(read: ReadChart) -> None:
     """A patient who has died since the first copy has died; a mistaken death is taken back."""
     born = {"birthDate": "1980"}

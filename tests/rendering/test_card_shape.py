@@ -150,6 +150,18 @@ def test_withheld_order_says_what_could_not_be_read(
     assert "No order is proposed" in detail[:600]
 
 
+def test_reason_that_several_parts_share_is_said_once(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """A FHIR server that is down takes eight parts with it; nobody reads the reason eight times."""
+    slow, refused = "the FHIR server did not answer in time", "the FHIR server refused access (403)"
+    unread = {"conditions": slow, "devices": refused, "serviceRequests": slow}
+    changed = replace(assessment, unread=unread)
+    cards = render_cards(changed, knowledge, options, context)
+    shared = f"problem list, orders (all of them: {slow}); implants ({refused})"
+    assert shared in str(cards[0]["detail"])
+
+
 def test_cap_cuts_info_cards_from_the_end_and_says_so(
     assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
 ) -> None:
