@@ -10,8 +10,9 @@ from collections.abc import Callable
 from datetime import date
 from itertools import groupby
 
-from flask import Flask, abort, render_template
+from flask import Flask, abort, redirect, render_template
 from markupsafe import Markup, escape
+from werkzeug.wrappers import Response
 
 from cds_service.evaluation.limits import Limits
 from cds_service.evaluation.rules.catalog import DATA_READ, RED_FLAGS
@@ -94,7 +95,7 @@ def register_pages(
             "landing.html", knowledge=knowledge, is_reviewed=not knowledge.is_unreviewed
         )
 
-    @app.get("/guidance/", strict_slashes=False)
+    @app.get("/guidance/")
     def guidance() -> str:
         return render_template(
             "guidance.html",
@@ -104,15 +105,25 @@ def register_pages(
             is_reviewed=not knowledge.is_unreviewed,
         )
 
-    @app.get("/guidance/<card_id>")
+    @app.get("/guidance/<card_id>", strict_slashes=True)
     def guidance_card(card_id: str) -> str:
-        card = by_id.get(card_id.upper())
-        if card is None:
-            abort(404)
+        card = by_id.get(card_id.upper()) or abort(404)
         words = _GuidanceWords(knowledge, today())
         return render_template(
             "card.html", card=card, knowledge=knowledge, may_link=may_link, **words.of_card(card)
         )
+
+    # Links on a page are relative, because a proxy may serve it below a path of its own: they are
+    # right only at the page's one address.
+
+    @app.get("/guidance", strict_slashes=True)
+    def guidance_without_slash() -> Response:
+        return redirect("guidance/")
+
+    @app.get("/guidance/<card_id>/", strict_slashes=True)
+    def guidance_card_with_slash(card_id: str) -> Response:
+        card = by_id.get(card_id.upper()) or abort(404)
+        return redirect(f"../{card.id.upper()}")
 
 
 class _GuidanceWords:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from html import unescape
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from flask.testing import FlaskClient
@@ -119,6 +120,34 @@ def test_sentences_that_begin_with_a_number_in_words_begin_with_a_capital(
     """A sentence such as "From day 90, leg pain ..." reads as one."""
     section = pages["EMG-RAD"].split('id="appears">When it appears</h2>')[1]
     assert section.lstrip().startswith("<p>From day 90")
+
+
+@pytest.mark.parametrize("address", ["/guidance", "/guidance/RF-CES/", "/guidance/rf-ces/"])
+@pytest.mark.parametrize("prefix", ["", "/cds/spine"])
+def test_links_of_a_page_are_right_whatever_slash_was_typed(
+    client: FlaskClient, address: str, prefix: str
+) -> None:
+    """Links are relative; a slash too many or too few made every one of them lead nowhere."""
+    at = f"https://hospital.example{prefix}{address}"
+    answer = client.get(address)
+    if answer.status_code == 302:
+        at = urljoin(at, answer.headers["Location"])
+        answer = client.get(urlsplit(at).path.removeprefix(prefix))
+    assert answer.status_code == 200
+    links = [urljoin(at, link) for link in re.findall(r'(?:href|src)="([^"#]+)"', answer.text)]
+    own = {urlsplit(link).path for link in links if "hospital.example" in link}
+    assert f"{prefix}/static/page.css" in own
+    for path in own:
+        assert path.startswith(f"{prefix}/"), path
+        with client.get(path.removeprefix(prefix)) as found:
+            assert found.status_code == 200, path
+
+
+def test_an_unknown_card_with_a_slash_is_not_found(client: FlaskClient) -> None:
+    """What somebody typed is sent nowhere."""
+    answer = client.get("/guidance/NO-SUCH-CARD/")
+    assert answer.status_code == 404
+    assert "NO-SUCH-CARD" not in answer.get_data(as_text=True)
 
 
 def test_an_unknown_card_is_not_found(client: FlaskClient) -> None:
