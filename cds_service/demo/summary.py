@@ -25,7 +25,11 @@ class Section:
 
 
 SECTIONS = (
-    Section(title="Problems", kinds=("Condition",), dates=("onsetDateTime", "onsetPeriod", "recordedDate")),
+    Section(
+        title="Problems",
+        kinds=("Condition",),
+        dates=("onsetDateTime", "onsetPeriod", "recordedDate"),
+    ),
     Section(
         title="Procedures and reports",
         kinds=("Procedure", "DiagnosticReport"),

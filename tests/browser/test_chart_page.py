@@ -168,6 +168,8 @@ def test_every_row_tells_why_or_why_not(page: Page, site: Site) -> None:
     assert rows.count() > 35
     expect(rows.filter(has_text="IMG-MRI-NR")).to_contain_text("✓ Card shown")
     expect(rows.filter(has_text="RF-CES")).to_contain_text("Not met")
+    expect(rows.filter(has_text="CT-FUSION")).to_contain_text("missing: the operation was a fusion")
+    expect(rows.filter(has_text="PT-REF")).not_to_contain_text("missing")
 
 
 def test_an_unknown_patient_gets_a_page_with_words(page: Page, site: Site) -> None:
