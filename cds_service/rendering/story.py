@@ -418,6 +418,8 @@ class Story:
         case = self.assessment.case
         reasons = Counter(entry.reason for entry in case.chart.set_aside) if case else Counter()
         return [
-            self.line("fact-set-aside", count=count, reason=reason)
+            self.line(
+                "fact-set-aside" if count > 1 else "fact-set-aside-one", count=count, reason=reason
+            )
             for reason, count in sorted(reasons.items())
         ]
