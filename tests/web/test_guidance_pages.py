@@ -215,6 +215,29 @@ def test_numbers_read_well_in_their_sentences(pages: Mapping[str, str], card: st
     assert len(says) == len(set(says)) > 0
 
 
+def test_what_stands_at_the_end_of_a_card_is_no_alternative(pages: Mapping[str, str]) -> None:
+    """When to come the same day is on every such card; the page said "Or, depending"."""
+    for card in ("EARLY-WATCH", "EARLY-INFLAM"):
+        words = _words(pages[card])
+        assert "The card ends with: Same day if:" in words
+        assert "Or, depending on the chart: Same day if:" not in words
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_numbers_of_the_chart_are_named_in_english(pages: Mapping[str, str], card: str) -> None:
+    """It is "day [number]" and "[number of] days after"; one point is no "1 points"."""
+    words = _words(pages[card])
+    assert not re.search(r"(?i)\bday \[number of\]", words)
+    assert not re.search(r"\b1 (?:day|point|test|step|operation|level)s\b", words)
+
+
+def test_page_of_a_half_dated_operation_does_not_call_every_card_a_red_flag(
+    pages: Mapping[str, str],
+) -> None:
+    """What depends on the day may be physiotherapy."""
+    assert "these cards would appear: [cards]" in _words(pages["DATA-DATE"])
+
+
 def test_page_of_unread_parts_does_not_say_the_opposite_of_its_card(
     pages: Mapping[str, str],
 ) -> None:
