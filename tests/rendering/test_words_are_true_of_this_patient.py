@@ -216,6 +216,24 @@ def test_surgeon_card_says_which_weakness_and_which_lesion(knowledge: Knowledge)
     assert f"Lumbar instability ({ago(30)})" in card["detail"]
 
 
+def test_surgeon_reads_in_the_referral_which_levels_differ(knowledge: Knowledge) -> None:
+    """The referral said only "recorded level or side differs"; the levels stood on another card."""
+    facts = {
+        "day": 50,
+        "operation": "discectomy",
+        "operated": {"level": "L5-S1", "side": "left"},
+        "indication": {"level": "L4-L5", "side": "right"},
+        "leg": {-9: 7, 45: 7},
+    }
+    said = "The operation is recorded as L5-S1, left, its indication as L4-L5, right."
+    card = answered_with(knowledge, facts).card("SURG-REV")
+    assert said in card["detail"]
+    [note] = _notes(card)
+    assert said in note
+    same = {**facts, "operated": facts["indication"], "done": {"MRI": [45]}}
+    assert "SURG-REV" not in answered_with(knowledge, same).cards()
+
+
 def test_order_that_two_cards_offer_is_asked_for_once(knowledge: Knowledge) -> None:
     """The second card says so; the first and cards with other orders do not."""
     fracture = {
