@@ -277,6 +277,26 @@ def test_order_that_has_another_name_on_an_earlier_card_is_told_by_that_name(
     assert "Order one of the two." in cards["PAIN-REF"]["detail"]
 
 
+def test_a_drug_renewed_every_month_is_one_line(knowledge: Knowledge) -> None:
+    """Old prescriptions stay active in many systems: 40 lines stood on the card of an opioid."""
+    facts = {
+        "day": 700,
+        "operation": "discectomy",
+        "leg": {-14: 8, 695: 7},
+        "drugs": [
+            *[{"drug": "opioid", "from": day, "MME a day": 60} for day in range(100, 700, 30)],
+            {"drug": "benzodiazepine", "from": 600},
+            {"drug": "benzodiazepine", "from": 650},
+        ],
+    }
+    lines = answered_with(knowledge, facts).card("OPIOID-W")["detail"].splitlines()
+    assert [line for line in lines if line.startswith("- Opioid (")] == [
+        f"- Opioid ({ago(30)}, {ago(60)}, {ago(90)} and 17 more)"
+    ]
+    for day in (600, 650):
+        assert f"- Benzodiazepine ({ago(700 - day)})" in lines
+
+
 def test_order_for_a_weakness_of_unknown_day_does_not_call_it_new(knowledge: Knowledge) -> None:
     """The card does not; the radiologist read "new weakness" in the order."""
     drop = {"resourceType": "Condition", "code": coded(ICD, "M21.372")}
