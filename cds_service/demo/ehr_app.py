@@ -260,7 +260,7 @@ def _problem(exchange: Exchange) -> str | None:
         return None
     issues = exchange.answer.get("issue") or [{}]
     issue = issues[0]
-    words = issue.get("diagnostics") or issue.get("details", {}).get("text") or "no reason given"
+    words = issue.get("details", {}).get("text") or issue.get("diagnostics") or "no reason given"
     return f"{exchange.status}: {words}"
 
 

@@ -15,13 +15,20 @@ from flask.testing import FlaskClient
 
 from cds_service.demo.command import make_ehr, serving
 from cds_service.demo.ehr_app import create_ehr
-from cds_service.demo.hook_client import EhrKey, HookClient
-from cds_service.demo.people import ChartServerError, People, ServerPeople, server_people
+from cds_service.demo.hook_client import EhrKey, Exchange, HookClient
+from cds_service.demo.people import (
+    ChartServerError,
+    People,
+    ServerPeople,
+    SyntheticPeople,
+    server_people,
+)
 from cds_service.demo.personas import load_personas
 from cds_service.demo.store import ChartStore
 from cds_service.demo.summary import summary
 from cds_service.errors import SettingsError
 from cds_service.knowledge.loading import load_knowledge
+from cds_service.web.problems import issue, operation_outcome
 from tests.demo.calm_demo import calm_demo
 from tests.everything_written import ACCESS_TOKEN
 from tests.ports import HOST, free_port
@@ -217,13 +224,49 @@ def test_a_score_is_listed_with_its_day_however_the_chart_dates_it(
     assert [entry["date"] for entry in results["entries"]] == ["2026-02-03"]
 
 
+class _Refused(HookClient):
+    """A client whose every call the service refuses for want of the patient."""
+
+    def templates(self) -> dict[str, str]:
+        """Ask for nothing."""
+        return {}
+
+    def known_as(self, issuer: str) -> HookClient:
+        """Be called as anybody."""
+        del issuer
+        return self
+
+    def call(self, request: dict[str, Any]) -> Exchange:
+        """Answer as the service does."""
+        del request
+        body = operation_outcome(
+            [issue("processing", "The patient is missing.", diagnostics="patient")]
+        )
+        return Exchange(
+            url=self.hook_url,
+            sent_headers={},
+            sent_body="",
+            status=412,
+            headers={},
+            body=body.decode(),
+            milliseconds=1,
+        )
+
+
 def _ehr_of(people: People) -> FlaskClient:
-    """Return the pages of a test EHR whose service is not asked for anything."""
+    """Return the pages of a test EHR whose service gives no cards."""
     key = EhrKey(issuer="i", key_id="k", private_key_pem="", algorithm="ES384")
-    client = HookClient("http://127.0.0.1:9", key, _now)
+    client = _Refused("http://127.0.0.1:9", key, _now)
     return create_ehr(
         make_ehr(client, "http://127.0.0.1:9/fhir", load_knowledge(), people)
     ).test_client()
+
+
+def test_what_the_service_refuses_is_told_in_its_sentence() -> None:
+    """In the place of the cards stood "412: patient"."""
+    sent = {"patient": "plcds-no-relief", "asOf": _now().date().isoformat()}
+    ehr = _ehr_of(SyntheticPeople(today=lambda: _now().date()))
+    assert ehr.post("/api/open", json=sent).get_json()["problem"] == "412: The patient is missing."
 
 
 @pytest.mark.parametrize(
