@@ -32,6 +32,8 @@ _WORDS = {
     400: "The test EHR could not read this call (400). Reload the page and try again.",
     403: "The test EHR answers only to the names of this machine (403). Open it as localhost.",
     404: "There is no such page or patient here (404). Go back to the list of patients.",
+    405: "This address is for the scripts of a page (405). Go back to the list of patients.",
+    500: "The test EHR has a fault of its own (500). What went wrong stands in its terminal.",
 }
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -42,7 +44,11 @@ CONTENT_SECURITY_POLICY = (
 def create_ehr(ehr: DemoEhr) -> Flask:
     """Return the test EHR with its FHIR server as one application."""
     app = Flask(__name__)
-    app.jinja_env.globals["is_unreviewed"] = ehr.knowledge.is_unreviewed
+    app.jinja_env.globals.update(
+        is_unreviewed=ehr.knowledge.is_unreviewed,
+        server=ehr.people.server,
+        service_url=ehr.client.service_url,
+    )
     server = FhirServer(store=ehr.store, tokens=ehr.tokens, base_url=ehr.fhir_base)
     app.register_blueprint(server.blueprint(), url_prefix="/fhir")
     app.register_blueprint(_pages(ehr))
@@ -69,8 +75,6 @@ def _pages(ehr: DemoEhr) -> Blueprint:
             "patients.html",
             rows=[(persona, _person(persona, ehr.today_utc)) for persona in people],
             name=name,
-            server=ehr.people.server,
-            service_url=ehr.client.service_url,
         )
 
     @pages.get("/patients/<patient_id>")
@@ -83,8 +87,6 @@ def _pages(ehr: DemoEhr) -> Blueprint:
             person=_person(persona, ehr.today_utc),
             today=ehr.today_utc.isoformat(),
             breakages=BREAKAGES,
-            server=ehr.people.server,
-            service_url=ehr.client.service_url,
         )
 
     return pages
@@ -228,15 +230,20 @@ def _person(persona: Persona, today: date) -> Mapping[str, str]:
     return {
         "name": full_name(patient),
         "gender": str(patient.get("gender", "")),
-        "years": f"{_years(birth, today)} years" if len(birth) == len("2026-03-01") else "",
+        "years": _age(birth, today),
         "birth": f"born {birth}" if birth else "",
         "record_number": str(identifiers[0].get("value", "")),
     }
 
 
-def _years(birth: str, today: date) -> int:
-    born = date.fromisoformat(birth)
-    return today.year - born.year - ((today.month, today.day) < (born.month, born.day))
+def _age(birth: str, today: date) -> str:
+    """Return "52 years"; nothing for a month, a year or what is no day at all."""
+    try:
+        born = date.fromisoformat(birth)
+    except ValueError:
+        return ""
+    years = today.year - born.year - ((today.month, today.day) < (born.month, born.day))
+    return f"{years} years"
 
 
 def _with_html(card: Resource) -> Resource:
@@ -253,7 +260,7 @@ def _problem(exchange: Exchange) -> str | None:
         return None
     issues = exchange.answer.get("issue") or [{}]
     issue = issues[0]
-    words = issue.get("diagnostics") or issue.get("details", {}).get("text") or "no reason given"
+    words = issue.get("details", {}).get("text") or issue.get("diagnostics") or "no reason given"
     return f"{exchange.status}: {words}"
 
 

@@ -211,7 +211,7 @@ def server_people(base: str, access_token: str | None) -> ServerPeople:
 def full_name(patient: Resource) -> str:
     """Return the name of a patient, family name first; the id if there is none."""
     names = patient.get("name") or [{}]
-    parts = [names[0].get("family"), " ".join(names[0].get("given", ()))]
+    parts = [names[0].get("family"), " ".join(filter(None, names[0].get("given", ())))]
     return ", ".join(part for part in parts if part) or str(patient.get("id", "no name"))
 
 

@@ -12,6 +12,7 @@ from cds_service.demo.personas import Resource
 from cds_service.demo.store import ChartStore
 
 MOST_ENTRIES = 12
+_EFFECTIVE = ("effectiveDateTime", "effectivePeriod", "effectiveInstant", "issued")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,15 +25,19 @@ class Section:
 
 
 SECTIONS = (
-    Section(title="Problems", kinds=("Condition",), dates=("onsetDateTime", "recordedDate")),
+    Section(
+        title="Problems",
+        kinds=("Condition",),
+        dates=("onsetDateTime", "onsetPeriod", "recordedDate"),
+    ),
     Section(
         title="Procedures and reports",
         kinds=("Procedure", "DiagnosticReport"),
-        dates=("performedDateTime", "performedPeriod", "effectiveDateTime"),
+        dates=("performedDateTime", "performedPeriod", *_EFFECTIVE),
     ),
     Section(title="Orders", kinds=("ServiceRequest",), dates=("authoredOn",)),
     Section(title="Medicines", kinds=("MedicationRequest",), dates=("authoredOn",)),
-    Section(title="Results and scores", kinds=("Observation",), dates=("effectiveDateTime",)),
+    Section(title="Results and scores", kinds=("Observation",), dates=_EFFECTIVE),
     Section(title="Implants", kinds=("Device",), dates=()),
 )
 

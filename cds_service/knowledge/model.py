@@ -97,6 +97,8 @@ _BOUNDARY_WORDS: Mapping[Fires, str] = {
     Fires.AT_OR_BELOW: "at most",
     Fires.EXACTLY: "",
 }
+_ONE_OF = re.compile(r"^(day|point|test|step|operation|level)s\b")
+"""Units of which one is written without an s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +133,8 @@ class Threshold:
         number = f"{self.value_on(day).value.normalize():f}"
         if self.unit_shown == DAYS_AFTER_SURGERY:
             return f"{_DAY_WORDS[self.fires]} {number}"
-        return f"{_BOUNDARY_WORDS[self.fires]} {number} {self.unit_shown}".lstrip()
+        unit = _ONE_OF.sub(r"\1", self.unit_shown) if number == "1" else self.unit_shown
+        return f"{_BOUNDARY_WORDS[self.fires]} {number} {unit}".lstrip()
 
 
 class Match(Enum):

@@ -174,9 +174,9 @@ class _CardWriter:
         self._uuids = uuids
         self._story = Story(assessment, wording)
         self.orders = OrderWriter(forms, context, wording, operation)
-        self._offered: dict[str, tuple[str, str]] = {}
-        """The title of the first card that offers an order and its priority there, by the order's
-        first code."""
+        self._offered: dict[str, tuple[str, str, str]] = {}
+        """The title of the first card that offers an order, what the order is called there and its
+        priority, by the order's first code."""
 
     @lazy
     def _explanation(self) -> Explanation:
@@ -233,26 +233,31 @@ class _CardWriter:
     def _offered_before(self, placed: Placement, title: str) -> tuple[str, ...]:
         """Return which orders of the card called *title* an earlier card of this answer offers.
 
-        Where this card wants an order sooner, it says so: only one of the two will be taken.
+        Where this card wants an order sooner, it says so: only one of the two will be taken.  An
+        order that has another name there is told by that name.
         """
-        before: dict[tuple[str, str], dict[str, None]] = {}
+        before: dict[tuple[str, str, str], dict[str, None]] = {}
         for offer in placed.offers:
             here = offer.proposal.priority
             for form in (place.form for place in offer.places):
-                first, there = self._offered.setdefault(_first_code(form), (title, here))
+                name = form.template.title
+                offered = self._offered.setdefault(_first_code(form), (title, name, here))
+                first, name_there, there = offered
                 if first != title:
-                    sooner = here if _PRIORITIES.index(here) > _PRIORITIES.index(there) else ""
-                    before.setdefault((first, sooner), {})[form.template.title] = None
+                    is_sooner = _PRIORITIES.index(here) > _PRIORITIES.index(there)
+                    told = "sooner" if is_sooner else "" if name == name_there else "as"
+                    urgency = here if is_sooner else ""
+                    orders = before.setdefault((first, told, urgency), {})
+                    orders[name_there if told == "as" else name] = None
         return tuple(
-            self._again(card, sooner, list(orders)) for (card, sooner), orders in before.items()
+            self._again(card, told, urgency, list(orders))
+            for (card, told, urgency), orders in before.items()
         )
 
-    def _again(self, card: str, sooner: str, orders: Sequence[str]) -> str:
-        if not sooner:
-            return self._story.line("also-proposed", card=card, orders=listed(orders))
-        urgency = self._forms.knowledge.phrases[f"action-{sooner}"]
-        phrase = "also-proposed-sooner"
-        return self._story.line(phrase, card=card, orders=listed(orders), urgency=urgency)
+    def _again(self, card: str, told: str, urgency: str, orders: Sequence[str]) -> str:
+        phrase = f"also-proposed-{told}" if told else "also-proposed"
+        how_soon = self._forms.knowledge.phrases[f"action-{urgency}"] if urgency else ""
+        return self._story.line(phrase, card=card, orders=listed(orders), urgency=how_soon)
 
     def _cut(self, cut: Sequence[Finding]) -> tuple[str, ...]:
         titles = listed([self._forms.knowledge.cards[finding.card].title for finding in cut])

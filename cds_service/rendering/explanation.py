@@ -6,7 +6,7 @@ explanations; what would change the advice; what it rests on; limits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
@@ -29,6 +29,7 @@ _ASKED = {
 """What every card reminds of, and the findings that answer it."""
 _SHOWN_EXPLANATIONS = 3
 _SHOWN_EARLIER = 3
+_SHOWN_ALIKE = 3
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -100,10 +101,34 @@ class Explanation:
     def _chart_and(self, evidence: Iterable[Evidence]) -> str:
         """Return what is in the chart, with the other entries that the finding rests on."""
         told = self._story.told
-        others = [self._entry(entry) for entry in evidence if entry.reference not in told]
+        others = self._entries([entry for entry in evidence if entry.reference not in told])
         if not others:
             return self._chart
-        return self._list("heading-chart", [*self._story.chart, *dict.fromkeys(others)])
+        return self._list("heading-chart", [*self._story.chart, *others])
+
+    def _entries(self, entries: Sequence[Evidence]) -> list[str]:
+        """Return a line for each entry; many of one kind (a drug renewed monthly) share one."""
+        days: dict[str, set[str]] = {}
+        for entry in entries:
+            days.setdefault(entry.label, set()).update(_day_of(entry))
+        many = {label: written for label, written in days.items() if len(written) > _SHOWN_ALIKE}
+        if not many:
+            return list(dict.fromkeys(map(self._entry, entries)))
+        lines = [
+            self._alike(entry.label, many[entry.label])
+            if entry.label in many and _day_of(entry)
+            else self._entry(entry)
+            for entry in entries
+        ]
+        return list(dict.fromkeys(lines))
+
+    def _alike(self, label: str, days: Iterable[str]) -> str:
+        """Return "Opioid (2026-06-01, 2026-05-01, 2026-04-01 and 9 more)"."""
+        wording = self._story.wording
+        if label in wording.knowledge.value_sets:
+            label = wording.term(Term(kind="value-set", id=label))
+        dates = wording.listed(sorted(days, reverse=True), _SHOWN_ALIKE)
+        return self._story.line("fact-entry", label=label, date=dates)
 
     def _entry(self, entry: Evidence) -> str:
         """Return "C-reactive protein: 12 mg/L (2026-06-01); before: 4 on 2026-05-20"."""
@@ -163,6 +188,15 @@ class Explanation:
             for key, signs in asked.items()
             if signs
         ]
+
+
+def _day_of(entry: Evidence) -> tuple[str, ...]:
+    """Return the day of an entry that is told by its label and day alone; else nothing."""
+    if entry.value is not None or entry.earlier or entry.converted_from is not None:
+        return ()
+    if entry.day is not None:
+        return (entry.day.isoformat(),)
+    return () if entry.written is None else (entry.written,)
 
 
 def _told(case: Case) -> frozenset[str]:

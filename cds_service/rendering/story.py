@@ -131,13 +131,23 @@ class Story:
     def passed_over(self, entries: Iterable[PassedOver]) -> list[str]:
         """Return what was found and would have held the card back, with why it does not count.
 
-        What ``looked_at`` already names with its reason is left out.
+        What ``looked_at`` already names with its reason is left out; of many sessions the last are
+        named.
         """
-        shown = [self._passed(entry) for entry in entries if entry.reference not in self._explained]
-        tests = "; ".join(dict.fromkeys(shown))
-        return [self.line("fact-passed-over", tests=tests)] if shown else []
+        days: dict[tuple[str, str], set[str]] = {}
+        for entry in entries:
+            if entry.reference not in self._explained:
+                days.setdefault(self._passed(entry), set()).add(entry.written)
+        shown = [
+            f"{name} {self._latest(written)} ({reason})" for (name, reason), written in days.items()
+        ]
+        return [self.line("fact-passed-over", tests="; ".join(shown))] if shown else []
 
-    def _passed(self, entry: PassedOver) -> str:
+    def _latest(self, days: Iterable[str]) -> str:
+        return self.wording.listed(sorted(days, reverse=True), _SHOWN_DATES)
+
+    def _passed(self, entry: PassedOver) -> tuple[str, str]:
+        """Return what was found, and why it does not count."""
         test = self._phrase(f"test-{entry.concept}")
         name = self.line("passed-order", test=test) if entry.is_order else test
         words: dict[str, Word] = {}
@@ -145,8 +155,7 @@ class Story:
             words["date"] = entry.first
         if entry.limit is not None:
             words["limit"] = self.wording.threshold(entry.limit)
-        reason = self.line(f"why-not-{entry.why}", **words)
-        return f"{name} {entry.written} ({reason})"
+        return name, self.line(f"why-not-{entry.why}", **words)
 
     def cautions(self, orders: frozenset[str] = frozenset()) -> list[str]:
         """Return what speaks against a scan, contrast, x-rays or a needle in this patient.
@@ -348,8 +357,7 @@ class Story:
         lines += self._undated(workup)
         reports = {event.written for test in _READ for event in workup.done(test)}
         if reports:
-            dates = self.wording.listed(sorted(reports, reverse=True), _SHOWN_DATES)
-            lines.append(self.line("report-not-read", dates=dates))
+            lines.append(self.line("report-not-read", dates=self._latest(reports)))
         return lines
 
     def _dates(self, test: str, events: Sequence[Dated]) -> str:
@@ -436,6 +444,8 @@ class Story:
         case = self.assessment.case
         reasons = Counter(entry.reason for entry in case.chart.set_aside) if case else Counter()
         return [
-            self.line("fact-set-aside", count=count, reason=reason)
+            self.line(
+                "fact-set-aside" if count > 1 else "fact-set-aside-one", count=count, reason=reason
+            )
             for reason, count in sorted(reasons.items())
         ]

@@ -31,6 +31,7 @@ _LINE_START = re.compile(r"^([-+=#>])")
 _AUTOLINK = re.compile(r"://|www\.|@", re.IGNORECASE)
 _UNSAFE_IN_PLAIN = re.compile(r"[\\`*_\[\]{}|~<>&@]|://")
 _TODAY = re.compile(r"(?<![\d.,/-])0 days ago\b")
+_DAY_ZERO = re.compile(r"(?<![\d.,/-])0 days after (?=(?:lumbar )?surgery|the operation)")
 
 
 def printable(text: str) -> str:
@@ -231,7 +232,7 @@ class Wording:
                 "Correct its name in the template."
             ) from None
         text = pattern.text % tuple(filling)
-        return _singular(text) if "1 " in text or "0 days ago" in text else text
+        return _singular(text) if "1 " in text or "0 days a" in text else text
 
 
 def wording_on(day: date, knowledge: Knowledge) -> Wording:
@@ -249,8 +250,8 @@ def with_measure(words: Mapping[str, Word], knowledge: Knowledge) -> Mapping[str
 
 
 def _singular(text: str) -> str:
-    """Return *text* with "1 day" for "1 days", and "today" for "0 days ago"."""
-    return _TODAY.sub("today", _SINGULAR.sub(r"1 \1", text))
+    """Return *text* with "1 day" for "1 days", and day 0 as today or as the day of surgery."""
+    return _DAY_ZERO.sub("on the day of ", _TODAY.sub("today", _SINGULAR.sub(r"1 \1", text)))
 
 
 def _sentence(text: str) -> str:

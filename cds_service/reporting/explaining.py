@@ -59,6 +59,12 @@ class ExplainedRow:
         """Return where the row stands on a page: met first, then what cannot be told."""
         return _WEIGHTS.get(self.verdict, len(_WEIGHTS))
 
+    @property
+    def is_lacking(self) -> bool:
+        """Return whether the reasons are conditions that do not hold."""
+        is_held = self.held_by or any(reason.startswith("held back: ") for reason in self.reasons)
+        return self.verdict == "not met" and not is_held
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedCall:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from datetime import date
 from itertools import groupby
 
-from flask import Flask, abort, render_template
+from flask import Flask, abort, redirect, render_template
 from markupsafe import Markup, escape
+from werkzeug.wrappers import Response
 
 from cds_service.evaluation.limits import Limits
 from cds_service.evaluation.rules.catalog import DATA_READ, RED_FLAGS
@@ -27,30 +28,31 @@ _BULLET_START = re.compile(r"(?m)^((?:[-*] )?)([a-z])")
 _ACTION, _WHY, _CHANGE = "action", "why", "change"
 _APPEARS, _WITHHELD, _CAVEAT, _ENDING = "appears", "withheld", "caveat", "ending"
 _INDICATOR_WORDS = {"critical": "Critical", "warning": "Warning", "info": "Information"}
+_COUNTED = "number of"
 _PLACEHOLDER_WORDS = {
     "after": "score",
-    "age": "number of",
+    "age": _COUNTED,
     "before": "score",
     "benzo": "with a benzodiazepine",
     "condition": "condition",
     "count": "number",
     "date": "date",
-    "days": "number of",
-    "dss": "number of",
+    "days": _COUNTED,
+    "dss": _COUNTED,
     "finding": "finding",
     "findings": "findings",
     "flag": "red flag",
-    "flags": "red flags",
+    "flags": "cards",
     "grade": "grade",
     "implant": "implant",
     "indication": "level and side",
-    "interval": "number of",
+    "interval": _COUNTED,
     "keys": "parts of the chart",
     "low": "number",
     "measure": "latest score",
     "missing": "missing steps",
     "mme": "dose",
-    "months": "number of",
+    "months": _COUNTED,
     "muscle": "muscle group",
     "on": "number",
     "onset": "number",
@@ -62,7 +64,7 @@ _PLACEHOLDER_WORDS = {
     "sign": "sign",
     "signs": "signs",
     "since": "date",
-    "surgeries": "number of",
+    "surgeries": _COUNTED,
     "type": "type of operation",
     "volume": "volume",
 }
@@ -94,7 +96,7 @@ def register_pages(
             "landing.html", knowledge=knowledge, is_reviewed=not knowledge.is_unreviewed
         )
 
-    @app.get("/guidance/", strict_slashes=False)
+    @app.get("/guidance/")
     def guidance() -> str:
         return render_template(
             "guidance.html",
@@ -104,15 +106,25 @@ def register_pages(
             is_reviewed=not knowledge.is_unreviewed,
         )
 
-    @app.get("/guidance/<card_id>")
+    @app.get("/guidance/<card_id>", strict_slashes=True)
     def guidance_card(card_id: str) -> str:
-        card = by_id.get(card_id.upper())
-        if card is None:
-            abort(404)
+        card = by_id.get(card_id.upper()) or abort(404)
         words = _GuidanceWords(knowledge, today())
         return render_template(
             "card.html", card=card, knowledge=knowledge, may_link=may_link, **words.of_card(card)
         )
+
+    # Links on a page are relative, because a proxy may serve it below a path of its own: they are
+    # right only at the page's one address.
+
+    @app.get("/guidance", strict_slashes=True)
+    def guidance_without_slash() -> Response:
+        return redirect("guidance/")
+
+    @app.get("/guidance/<card_id>/", strict_slashes=True)
+    def guidance_card_with_slash(card_id: str) -> Response:
+        card = by_id.get(card_id.upper()) or abort(404)
+        return redirect(f"../{card.id.upper()}")
 
 
 class _GuidanceWords:
@@ -131,7 +143,8 @@ class _GuidanceWords:
             "status_words": _STATUS_WORDS.get(card.status, card.status),
             "review_words": self._review(card.review),
             "summaries": list(dict.fromkeys(map(self._plain, card.summaries.values()))),
-            "actions": self._variants(card, _ACTION, _ENDING),
+            "actions": self._variants(card, _ACTION),
+            "endings": self._variants(card, _ENDING),
             "whys": self._variants(card, _WHY),
             "appears": self._sentences(card, _APPEARS),
             "withheld": self._sentences(card, _WITHHELD),
@@ -191,7 +204,10 @@ class _GuidanceWords:
     def _filled(self, match: re.Match[str]) -> str:
         if match[1]:
             return self._limits.words(match[2])
-        return f"[{_PLACEHOLDER_WORDS.get(match[2], match[2].replace('_', ' '))}]"
+        words = _PLACEHOLDER_WORDS.get(match[2], match[2].replace("_", " "))
+        if words == _COUNTED and match.string[: match.start()].lower().endswith("day "):
+            words = "number"
+        return f"[{words}]"
 
     def _html(self, template: str) -> Markup:
         return self._linked(markdown_html(self._fill(template)))

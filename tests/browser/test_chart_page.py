@@ -120,6 +120,17 @@ def test_cards_follow_the_slider_through_time(page: Page, site: Site) -> None:
     expect(page.locator("#viewing")).to_contain_text("today")
 
 
+def test_a_link_opens_the_chart_on_its_day_or_today(page: Page, site: Site) -> None:
+    """A link with a day that is none said "Day NaN" and to reload."""
+    address = f"{site.ehr}/patients/plcds-too-early"
+    page.goto(f"{address}?asOf=2026-02-30")
+    expect(page.locator("#viewing")).to_contain_text("today")
+    expect(page.locator("#cards-status")).to_contain_text("answered in")
+    day_back = page.evaluate("new Date(Date.now() - 86400000).toISOString().slice(0, 10)")
+    page.goto(f"{address}?asOf={day_back}")
+    expect(page.locator("#viewing")).to_contain_text(f"{day_back} · in the past")
+
+
 def test_the_picture_shows_operation_scores_lines_and_when_cards_come(
     page: Page, site: Site
 ) -> None:
@@ -168,6 +179,8 @@ def test_every_row_tells_why_or_why_not(page: Page, site: Site) -> None:
     assert rows.count() > 35
     expect(rows.filter(has_text="IMG-MRI-NR")).to_contain_text("✓ Card shown")
     expect(rows.filter(has_text="RF-CES")).to_contain_text("Not met")
+    expect(rows.filter(has_text="CT-FUSION")).to_contain_text("missing: the operation was a fusion")
+    expect(rows.filter(has_text="PT-REF")).not_to_contain_text("missing")
 
 
 def test_an_unknown_patient_gets_a_page_with_words(page: Page, site: Site) -> None:

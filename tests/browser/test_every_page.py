@@ -93,6 +93,20 @@ def test_nothing_is_scrolled_sideways(
         assert _overlapping(page) == []
 
 
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [("/", ".patient-title"), ("/patients/plcds-resolved", ".banner h1")],
+)
+def test_a_name_without_a_gap_stays_inside_the_window(
+    new_page: Callable[..., Page], site: Site, path: str, place: str
+) -> None:
+    """A patient of a FHIR server may be called by an id of 64 letters, or by one long word."""
+    page = new_page(viewport={"width": 375, "height": 900})
+    visit(page, site, "ehr", path)
+    page.locator(place).first.evaluate("(name) => { name.textContent = 'Wolfe'.repeat(20); }")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
 def _squeezed(page: Page) -> list[str]:
     """Return texts of more than twenty letters that stand in a column of a few letters."""
     squeezed: list[str] = page.evaluate(

@@ -89,6 +89,35 @@ def test_words_of_the_drawings_can_be_read_on_a_phone(report: str, new_page: New
     assert min(heights) >= 8
 
 
+def test_head_of_a_column_of_words_stands_above_the_words(report: str, new_page: NewPage) -> None:
+    """Words begin at the left; the head "Most frequent reason" stood at the right edge."""
+    page = new_page()
+    page.set_content(report)
+    aligned = page.evaluate(
+        """() => [...document.querySelectorAll('td.words')].map((cell) => {
+        const head = cell.closest('table').tHead.rows[0].cells[cell.cellIndex];
+        return getComputedStyle(head).textAlign;
+        })"""
+    )
+    assert aligned
+    assert set(aligned) == {"left"}
+
+
+def test_on_paper_the_numbers_of_now_are_not_smaller_than_those_of_before(
+    report: str, new_page: NewPage
+) -> None:
+    """The table shrank on paper, and what was before did not."""
+    page = new_page(color_scheme="light")
+    page.set_content(report)
+    page.emulate_media(media="print")
+    larger = page.evaluate(
+        """() => [...document.querySelectorAll('td > .was, th > .id')].filter((part) =>
+        parseFloat(getComputedStyle(part).fontSize)
+        > parseFloat(getComputedStyle(part.parentElement).fontSize)).length"""
+    )
+    assert larger == 0
+
+
 def test_report_is_printed_whole(report: str, new_page: NewPage) -> None:
     """On paper every table is there: nothing waits behind a scroll bar."""
     page = new_page(color_scheme="light")

@@ -308,6 +308,12 @@ def test_pages_need_nothing_from_elsewhere(browser: Browser, path: str) -> None:
     assert set(markup.fields) == set(markup.labels)
 
 
+def test_without_scripts_the_page_says_first_why_it_stays_empty(browser: Browser) -> None:
+    """The notice stood below "Reading the chart" and an empty list of cards."""
+    page = browser.get("/patients/plcds-no-relief").text
+    assert page.index("This page needs JavaScript") < page.index("Reading the chart")
+
+
 def test_patient_list_tells_every_story(browser: Browser) -> None:
     """The first page leads to each chart with its story."""
     page = browser.get("/").text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,13 +11,24 @@ from typing import Any
 import pytest
 import requests
 from flask import Flask, Response, jsonify, request
+from flask.testing import FlaskClient
 
-from cds_service.demo.command import serving
-from cds_service.demo.people import ChartServerError, server_people
+from cds_service.demo.command import make_ehr, serving
+from cds_service.demo.ehr_app import create_ehr
+from cds_service.demo.hook_client import EhrKey, Exchange, HookClient
+from cds_service.demo.people import (
+    ChartServerError,
+    People,
+    ServerPeople,
+    SyntheticPeople,
+    server_people,
+)
 from cds_service.demo.personas import load_personas
 from cds_service.demo.store import ChartStore
 from cds_service.demo.summary import summary
 from cds_service.errors import SettingsError
+from cds_service.knowledge.loading import load_knowledge
+from cds_service.web.problems import issue, operation_outcome
 from tests.demo.calm_demo import calm_demo
 from tests.everything_written import ACCESS_TOKEN
 from tests.ports import HOST, free_port
@@ -192,6 +203,108 @@ def test_a_problem_whose_status_is_only_written_out_is_listed(status: object, sh
     )
     [problems] = summary(store, "p")
     assert [entry["status"] for entry in problems["entries"]] == [shown]
+
+
+@pytest.mark.parametrize(
+    "dated",
+    [
+        {"effectiveDateTime": "2026-02-03T10:00:00Z"},
+        {"effectivePeriod": {"start": "2026-02-03", "end": "2026-02-03"}},
+        {"effectiveInstant": "2026-02-03T10:00:00Z"},
+        {"issued": "2026-02-03T10:00:00Z"},
+    ],
+)
+def test_a_score_is_listed_with_its_day_however_the_chart_dates_it(
+    dated: Mapping[str, object],
+) -> None:
+    """It stood there as "no date", and the card beside it named the day."""
+    score = {"resourceType": "Observation", "id": "o", "subject": {"reference": "Patient/p"}}
+    store = ChartStore([{"resourceType": "Patient", "id": "p"}, {**score, **dated}], _now)
+    [results] = summary(store, "p")
+    assert [entry["date"] for entry in results["entries"]] == ["2026-02-03"]
+
+
+class _Refused(HookClient):
+    """A client whose every call the service refuses for want of the patient."""
+
+    def templates(self) -> dict[str, str]:
+        """Ask for nothing."""
+        return {}
+
+    def known_as(self, issuer: str) -> HookClient:
+        """Be called as anybody."""
+        del issuer
+        return self
+
+    def call(self, request: dict[str, Any]) -> Exchange:
+        """Answer as the service does."""
+        del request
+        body = operation_outcome(
+            [issue("processing", "The patient is missing.", diagnostics="patient")]
+        )
+        return Exchange(
+            url=self.hook_url,
+            sent_headers={},
+            sent_body="",
+            status=412,
+            headers={},
+            body=body.decode(),
+            milliseconds=1,
+        )
+
+
+def _ehr_of(people: People) -> FlaskClient:
+    """Return the pages of a test EHR whose service gives no cards."""
+    key = EhrKey(issuer="i", key_id="k", private_key_pem="", algorithm="ES384")
+    client = _Refused("http://127.0.0.1:9", key, _now)
+    return create_ehr(
+        make_ehr(client, "http://127.0.0.1:9/fhir", load_knowledge(), people)
+    ).test_client()
+
+
+def test_what_the_service_refuses_is_told_in_its_sentence() -> None:
+    """In the place of the cards stood "412: patient"."""
+    sent = {"patient": "plcds-no-relief", "asOf": _now().date().isoformat()}
+    ehr = _ehr_of(SyntheticPeople(today=lambda: _now().date()))
+    assert ehr.post("/api/open", json=sent).get_json()["problem"] == "412: The patient is missing."
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"birthDate": "28/02/1950"},
+        {"birthDate": "1950-02-30"},
+        {"birthDate": "1950"},
+        {"name": [{"family": "Demo", "given": [None, "Ann"]}]},
+    ],
+)
+def test_one_patient_with_an_odd_birth_date_or_name_does_not_hide_all_others(
+    wrong: Mapping[str, object],
+) -> None:
+    """The whole list of a server was an error page."""
+    store = ChartStore(
+        [{"resourceType": "Patient", "id": "odd", **wrong}, {"resourceType": "Patient", "id": "p"}],
+        _now,
+    )
+    port = free_port()
+    server = OtherServer(base=f"http://{HOST}:{port}/fhir")
+    with serving(server.app(store), HOST, port):
+        ehr = _ehr_of(server_people(server.base, TOKEN))
+        page = ehr.get("/")
+        assert page.status_code == 200
+        assert "/patients/odd" in page.text
+        assert "/patients/p" in page.text
+        assert ehr.get("/patients/odd").status_code == 200
+
+
+def test_an_error_page_tells_whose_charts_these_are() -> None:
+    """Beside charts of a server it said "Synthetic patients"."""
+    server = OtherServer(base="http://127.0.0.1:9/fhir")
+    page = _ehr_of(ServerPeople(base=server.base)).get("/patients/anybody")
+    assert page.status_code == 502
+    assert "could not be reached" in page.text
+    assert f"Charts copied from {server.base}" in page.text
+    assert "Synthetic" not in page.text
 
 
 @pytest.mark.parametrize(

@@ -125,8 +125,8 @@ def test_detail_names_cards_held_back_entries_set_aside_and_explanations(
     chart = replace(
         assessment.case.chart,
         set_aside=(
-            SetAside(key="procedures", reason="belongs to another patient"),
-            SetAside(key="conditions", reason="belongs to another patient"),
+            SetAside(key="procedures", reason="it belongs to another patient"),
+            SetAside(key="conditions", reason="it belongs to another patient"),
         ),
     )
     explanation = Explanation(
@@ -140,7 +140,7 @@ def test_detail_names_cards_held_back_entries_set_aside_and_explanations(
     )
     detail = str(render_cards(changed, knowledge, options, context)[0]["detail"])
     assert "Not shown - Physiotherapy: physiotherapy already ordered" in detail
-    assert "Entries not used (2): belongs to another patient" in detail
+    assert "Entries not used (2), each because it belongs to another patient." in detail
     assert knowledge.phenotypes["fibrosis"].title in detail
     assert "only by exclusion" in detail
 

@@ -314,11 +314,27 @@ def test_plain_text_has_no_marks_and_loses_no_word(
         ("3 \\* 4 \\_ 5 &lt;6&gt; a&#58;//b", "3 * 4 _ 5 <6> a://b"),
         ("- one\n- two", "- one\n- two"),
         ("\\*\\*not bold\\*\\*", "**not bold**"),
+        ("*This record* shows, *that one* not", "This record shows, that one not"),
+        ("a_b_c, 2 * 3 * 4, \\*not so\\*", "a_b_c, 2 * 3 * 4, *not so*"),
     ],
 )
 def test_our_markdown_becomes_plain_text(markdown: str, expected: str) -> None:
-    """Bold, lists, links and escaped signs are all this service writes."""
+    """Bold, emphasis, lists, links and escaped signs are all this service writes."""
     assert plain_text(markdown) == expected
+
+
+@pytest.mark.parametrize("variant", ["action", "why", "caveat", "change", "ending"])
+def test_no_text_of_a_card_keeps_a_star_where_no_markdown_is_shown(
+    knowledge: Knowledge, variant: str
+) -> None:
+    """In an EHR with plain text PT-REF read "*This record* shows no therapy"."""
+    texts = [
+        text
+        for card in knowledge.cards.values()
+        for name, text in card.texts.items()
+        if name.startswith(variant)
+    ]
+    assert not [text for text in map(plain_text, texts) if "*" in text]
 
 
 def test_description_says_side_urgency_and_first_useful_day(

@@ -249,3 +249,24 @@ def test_operation_without_a_date_is_not_listed_among_the_tests(knowledge: Knowl
     chart = replace(chart, procedures=(*chart.procedures, other))
     answered = Answered(assess(chart, knowledge, AS_OF), knowledge)
     assert UNDATED not in str(answered.card("PT-REF")["detail"])
+
+
+def test_thirty_old_sessions_do_not_fill_the_card(knowledge: Knowledge) -> None:
+    """The last three are named and the others counted, as in the list of what was done."""
+    sessions = list(range(100, 130))
+    answered = _answered({**UNRELIEVED, "done": {"physiotherapy": sessions}}, knowledge)
+    last = ", ".join(str(_day(UNRELIEVED, day)) for day in (129, 128, 127))
+    reason = "(counts if at most 180 days old)"
+    assert _line(answered, "PT-REF").endswith(f"{LINE}physiotherapy {last} and 27 more {reason}.")
+
+
+def test_tests_that_do_not_count_for_several_reasons_are_told_by_reason(
+    knowledge: Knowledge,
+) -> None:
+    """Sessions of the first days stand apart from those that are long past."""
+    facts = {**UNRELIEVED, "done": {"physiotherapy": [5, 6, 100, 101]}}
+    early = f"{_day(facts, 6)}, {_day(facts, 5)} (counts from {_day(facts, 14)} on)"
+    old = f"{_day(facts, 101)}, {_day(facts, 100)} (counts if at most 180 days old)"
+    assert f"physiotherapy {early}; physiotherapy {old}" in _line(
+        _answered(facts, knowledge), "PT-REF"
+    )

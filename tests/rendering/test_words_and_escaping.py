@@ -93,6 +93,18 @@ def test_one_day_is_singular() -> None:
         assert WORDING.markdown("{dss} days after", {"dss": count}) == shown
 
 
+def test_the_day_of_surgery_is_named_as_such() -> None:
+    """A chart opened on day 0 reads "on the day of surgery", not "0 days after surgery"."""
+    for template, shown in (
+        ("Fever {dss} days after surgery: ask", "Fever on the day of surgery: ask"),
+        ("Fever {dss} days after lumbar surgery", "Fever on the day of lumbar surgery"),
+        ("An MRI, {dss} days after the operation", "An MRI, on the day of the operation"),
+    ):
+        assert WORDING.plain(template, {"dss": 0}) == shown
+        assert WORDING.markdown(template, {"dss": 0}) == shown
+        assert "10 days after" in WORDING.plain(template, {"dss": 10})
+
+
 def test_unknown_placeholder_term_and_threshold_are_refused() -> None:
     """A template that asks for what nobody says fails loudly and says what to do."""
     for template, words in (

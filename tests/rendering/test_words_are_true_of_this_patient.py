@@ -216,6 +216,24 @@ def test_surgeon_card_says_which_weakness_and_which_lesion(knowledge: Knowledge)
     assert f"Lumbar instability ({ago(30)})" in card["detail"]
 
 
+def test_surgeon_reads_in_the_referral_which_levels_differ(knowledge: Knowledge) -> None:
+    """The referral said only "recorded level or side differs"; the levels stood on another card."""
+    facts = {
+        "day": 50,
+        "operation": "discectomy",
+        "operated": {"level": "L5-S1", "side": "left"},
+        "indication": {"level": "L4-L5", "side": "right"},
+        "leg": {-9: 7, 45: 7},
+    }
+    said = "The operation is recorded as L5-S1, left, its indication as L4-L5, right."
+    card = answered_with(knowledge, facts).card("SURG-REV")
+    assert said in card["detail"]
+    [note] = _notes(card)
+    assert said in note
+    same = {**facts, "operated": facts["indication"], "done": {"MRI": [45]}}
+    assert "SURG-REV" not in answered_with(knowledge, same).cards()
+
+
 def test_order_that_two_cards_offer_is_asked_for_once(knowledge: Knowledge) -> None:
     """The second card says so; the first and cards with other orders do not."""
     fracture = {
@@ -230,6 +248,139 @@ def test_order_that_two_cards_offer_is_asked_for_once(knowledge: Knowledge) -> N
         "IMG-MRI-NR"
     ]
     assert said in cards["IMG-MRI-NR"]["detail"]
+
+
+def _notes(card: Any) -> list[str]:  # noqa: ANN401 - a card as JSON
+    return [
+        action["resource"]["note"][0]["text"]
+        for suggestion in card["suggestions"]
+        for action in suggestion["actions"]
+    ]
+
+
+def test_order_that_has_another_name_on_an_earlier_card_is_told_by_that_name(
+    knowledge: Knowledge,
+) -> None:
+    """The card on stimulation has no button called "Pain specialist evaluation"."""
+    facts = {
+        "day": 200,
+        "operation": "discectomy",
+        "leg": {-14: 7, 10: 6, 60: 6, 120: 6, 195: 6},
+        "questionnaires": {"DN4": {190: 4}},
+        "done": {"physiotherapy": 60, "MRI": 60},
+        "drugs": [{"drug": "gabapentinoid", "from": 40}, {"drug": "NSAID", "from": 40}],
+    }
+    cards = answered_with(knowledge, facts).cards()
+    there = cards["SCS-EVAL"]["suggestions"][0]["label"]
+    said = f'Also on the card "Evaluation for spinal cord stimulation", there as:** {there}.'
+    assert said in cards["PAIN-REF"]["detail"]
+    assert "Order one of the two." in cards["PAIN-REF"]["detail"]
+
+
+def test_a_drug_renewed_every_month_is_one_line(knowledge: Knowledge) -> None:
+    """Old prescriptions stay active in many systems: 40 lines stood on the card of an opioid."""
+    facts = {
+        "day": 700,
+        "operation": "discectomy",
+        "leg": {-14: 8, 695: 7},
+        "drugs": [
+            *[{"drug": "opioid", "from": day, "MME a day": 60} for day in range(100, 700, 30)],
+            {"drug": "benzodiazepine", "from": 600},
+            {"drug": "benzodiazepine", "from": 650},
+        ],
+    }
+    lines = answered_with(knowledge, facts).card("OPIOID-W")["detail"].splitlines()
+    assert [line for line in lines if line.startswith("- Opioid (")] == [
+        f"- Opioid ({ago(30)}, {ago(60)}, {ago(90)} and 17 more)"
+    ]
+    for day in (600, 650):
+        assert f"- Benzodiazepine ({ago(700 - day)})" in lines
+
+
+def test_order_for_a_weakness_of_unknown_day_does_not_call_it_new(knowledge: Knowledge) -> None:
+    """The card does not; the radiologist read "new weakness" in the order."""
+    drop = {"resourceType": "Condition", "code": coded(ICD, "M21.372")}
+    facts = {"day": 60, "operation": "discectomy", "leg": {-7: 8, 50: 2}}
+    card = answered_with(knowledge, facts, drop).card("IMG-MRI-DEF")
+    for note in _notes(card):
+        assert "new" not in note
+        assert "behind weakness of leg (left)? The exact date is not recorded." in note
+
+
+@pytest.mark.parametrize(
+    ("back", "card"),
+    [
+        ({-14: 7, 95: 7}, "IMG-MRI-NR"),
+        ({-14: 5, 95: 8}, "IMG-MRI-NR"),
+        ({60: 7, 95: 7}, "IMG-MRI-NR"),
+        ({-14: 7, 20: 2, 95: 7}, "IMG-MRI-RTR"),
+    ],
+)
+def test_blood_tests_beside_an_mri_ask_for_an_infection(
+    knowledge: Knowledge, back: dict[int, int], card: str
+) -> None:
+    """The laboratory read "Question: remaining or new compression?" on the order of a CRP."""
+    facts = {"day": 100, "operation": "decompression", "back": back}
+    notes = _notes(answered_with(knowledge, facts).card(card))
+    assert len(notes) == 5
+    assert all("infection? " in note for note in notes)
+
+
+def test_mri_without_blood_tests_does_not_ask_for_an_infection(knowledge: Knowledge) -> None:
+    """Leg pain alone."""
+    facts = {"day": 100, "operation": "decompression", "leg": {-14: 7, 95: 7}}
+    notes = _notes(answered_with(knowledge, facts).card("IMG-MRI-NR"))
+    assert not [note for note in notes if "infection" in note]
+
+
+def test_late_incontinence_is_not_answered_with_early_retention_alone(
+    knowledge: Knowledge,
+) -> None:
+    """What is common in the first days after surgery does not explain incontinence on day 100."""
+    facts = {"day": 100, "operation": "discectomy", "findings": {"urinary incontinence": 95}}
+    detail = answered_with(knowledge, facts).card("RF-POUR")["detail"]
+    assert "any bladder sign can be the first of cauda equina compression" in detail
+
+
+def test_warning_is_not_called_an_emergency_by_what_it_held_back(knowledge: Knowledge) -> None:
+    """One card said that it is not shown as an emergency, and that an emergency is shown."""
+    undated = {"resourceType": "Condition", "code": coded(ICD, "R33.9")}
+    facts = {"day": 4, "operation": "discectomy", "back": {3: 9}}
+    detail = answered_with(knowledge, facts, undated).card("RF-CES")["detail"]
+    assert "not shown as an emergency" in detail
+    assert "Not shown - Possible epidural haematoma: a card on cauda equina" in detail
+    assert "emergency is already shown" not in detail
+
+
+def test_back_pain_that_returned_is_not_called_persistent(knowledge: Knowledge) -> None:
+    """It was low for months and is back since twenty days."""
+    facts = {"day": 200, "operation": "decompression", "back": {-9: 7, 100: 2, 180: 6}}
+    card = answered_with(knowledge, facts).card("XR-DYN")
+    assert card["summary"].startswith("Back pain after decompression: ")
+    assert not [note for note in _notes(card) if "ersistent" in note]
+
+
+def test_a_weak_muscle_alone_has_no_numb_skin_to_protect(knowledge: Knowledge) -> None:
+    """Advice about numbness stood on the card of a weakness."""
+    weak = [strength({"valueInteger": 4}, LEFT, effectiveDateTime=ago(days)) for days in (400, 20)]
+    facts = {"day": 420, "operation": "discectomy", "done": {"MRI": [100], "EMG": [100]}}
+    detail = answered_with(knowledge, facts, *weak).card("NEURO-PERM")["detail"]
+    assert "numb skin" not in detail
+    assert "fit aids where they help" in detail
+
+
+def test_one_entry_that_is_not_used_is_one(knowledge: Knowledge) -> None:
+    """Of several it said "Entries not used (4): it is dated in the future"."""
+    facts = {"day": 100, "operation": "discectomy", "leg": {-14: 8, 95: 7}}
+    tomorrow = strength({"valueInteger": 4}, LEFT, effectiveDateTime=ago(-1))
+    for entries, said in (
+        ([tomorrow], "One entry not used, because it is dated in the future."),
+        ([tomorrow] * 2, "Entries not used (2), each because it is dated in the future."),
+    ):
+        chart = answered_with(
+            knowledge, facts, *[{**e, "id": f"e{n}"} for n, e in enumerate(entries)]
+        )
+        assert said in chart.card("IMG-MRI-NR")["detail"]
 
 
 def test_retention_before_the_last_possible_day_is_not_called_not_found(

@@ -86,6 +86,17 @@ def test_call_is_found_whichever_letters_its_id_has(clinic: Clinic) -> None:
     assert clinic.client.get(f"/explain/{name.upper()}").status_code == 200
 
 
+def test_page_does_not_say_of_a_decompression_that_it_was_a_fusion(clinic: Clinic) -> None:
+    """Beside "not met" stood "the operation was a fusion", as if that were the reason."""
+    name, _ = opened(clinic)
+    page = clinic.client.get(f"/explain/{name}").text
+    rows = {row.partition('"')[0]: row for row in page.split("../guidance/")}
+    assert "missing: the operation was a fusion" in rows["CT-FUSION"]
+    assert "missing: " not in rows["IMG-MRI-NR"]
+    assert "missing: " not in rows["PT-REF"]
+    assert "held by: a recent therapy contact" in rows["PT-REF"]
+
+
 def test_page_tells_the_same_and_shows_nothing_of_the_chart(clinic: Clinic) -> None:
     """Verdicts, reasons, references: no name, no date, no value, no patient id."""
     chart, name = chart_of("no-relief", "canary-77"), new_uuid()

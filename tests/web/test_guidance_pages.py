@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from html import unescape
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from flask.testing import FlaskClient
@@ -121,6 +122,34 @@ def test_sentences_that_begin_with_a_number_in_words_begin_with_a_capital(
     assert section.lstrip().startswith("<p>From day 90")
 
 
+@pytest.mark.parametrize("address", ["/guidance", "/guidance/RF-CES/", "/guidance/rf-ces/"])
+@pytest.mark.parametrize("prefix", ["", "/cds/spine"])
+def test_links_of_a_page_are_right_whatever_slash_was_typed(
+    client: FlaskClient, address: str, prefix: str
+) -> None:
+    """Links are relative; a slash too many or too few made every one of them lead nowhere."""
+    at = f"https://hospital.example{prefix}{address}"
+    answer = client.get(address)
+    if answer.status_code == 302:
+        at = urljoin(at, answer.headers["Location"])
+        answer = client.get(urlsplit(at).path.removeprefix(prefix))
+    assert answer.status_code == 200
+    links = [urljoin(at, link) for link in re.findall(r'(?:href|src)="([^"#]+)"', answer.text)]
+    own = {urlsplit(link).path for link in links if "hospital.example" in link}
+    assert f"{prefix}/static/page.css" in own
+    for path in own:
+        assert path.startswith(f"{prefix}/"), path
+        with client.get(path.removeprefix(prefix)) as found:
+            assert found.status_code == 200, path
+
+
+def test_an_unknown_card_with_a_slash_is_not_found(client: FlaskClient) -> None:
+    """What somebody typed is sent nowhere."""
+    answer = client.get("/guidance/NO-SUCH-CARD/")
+    assert answer.status_code == 404
+    assert "NO-SUCH-CARD" not in answer.get_data(as_text=True)
+
+
 def test_an_unknown_card_is_not_found(client: FlaskClient) -> None:
     """A wrong address answers 404 and echoes nothing."""
     answer = client.get("/guidance/NO-SUCH-CARD")
@@ -184,6 +213,29 @@ def test_numbers_read_well_in_their_sentences(pages: Mapping[str, str], card: st
     assert "(ODI))" not in words
     says = re.findall(r"<li>(.*?)</li>", pages[card].partition('class="says"')[2].split("</ul>")[0])
     assert len(says) == len(set(says)) > 0
+
+
+def test_what_stands_at_the_end_of_a_card_is_no_alternative(pages: Mapping[str, str]) -> None:
+    """When to come the same day is on every such card; the page said "Or, depending"."""
+    for card in ("EARLY-WATCH", "EARLY-INFLAM"):
+        words = _words(pages[card])
+        assert "The card ends with: Same day if:" in words
+        assert "Or, depending on the chart: Same day if:" not in words
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_numbers_of_the_chart_are_named_in_english(pages: Mapping[str, str], card: str) -> None:
+    """It is "day [number]" and "[number of] days after"; one point is no "1 points"."""
+    words = _words(pages[card])
+    assert not re.search(r"(?i)\bday \[number of\]", words)
+    assert not re.search(r"\b1 (?:day|point|test|step|operation|level)s\b", words)
+
+
+def test_page_of_a_half_dated_operation_does_not_call_every_card_a_red_flag(
+    pages: Mapping[str, str],
+) -> None:
+    """What depends on the day may be physiotherapy."""
+    assert "these cards would appear: [cards]" in _words(pages["DATA-DATE"])
 
 
 def test_page_of_unread_parts_does_not_say_the_opposite_of_its_card(

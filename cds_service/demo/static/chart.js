@@ -1,6 +1,6 @@
 // The chart page: opens the chart on a day, shows cards, timeline and what lies behind them.
 
-import { addDays, ask, daysBetween, element } from "./page.js";
+import { addDays, ask, daysBetween, element, isDay } from "./page.js";
 import { drawCards } from "./cards.js";
 import { drawTimeline, tableOf } from "./timeline.js";
 import { answerView, brokenView, makeTabs, requestView, whyView } from "./developer.js";
@@ -8,7 +8,8 @@ import { answerView, brokenView, makeTabs, requestView, whyView } from "./develo
 const at = (id) => document.getElementById(id);
 const { patient, today } = at("chart").dataset;
 const address = new URL(location.href);
-const state = { data: null, asOf: address.searchParams.get("asOf") || today, opening: 0, waiting: 0 };
+const asked = address.searchParams.get("asOf");
+const state = { data: null, asOf: isDay(asked) ? asked : today, opening: 0, waiting: 0 };
 
 const sent = () => ({ patient, asOf: state.asOf, delivery: at("delivery").value, manner: at("manner").value });
 const viewedDay = () => daysBetween(state.data.dayZero, state.asOf);

@@ -56,9 +56,11 @@ function verdictOf(row) {
 export function whyView(trace) {
   const rows = trace.rows.map((row) => {
     const [kind, words] = verdictOf(row);
+    const isHeld = row.heldBy || row.reasons.some((reason) => reason.startsWith("held back: "));
+    const isLacking = row.verdict === "not met" && !isHeld && row.reasons.length;
     const why = [...(row.heldBy ? [row.heldBy] : []), ...row.reasons, ...row.unread.map((key) => `not read: ${key}`)];
     return element("tr", {}, element("td", {}, String(row.row)), element("th", { scope: "row" }, row.card),
-      element("td", { class: `verdict ${kind}` }, words), element("td", {}, why.join("; ") || "nothing on record"));
+      element("td", { class: `verdict ${kind}` }, words), element("td", {}, (isLacking ? "missing: " : "") + why.join("; ") || "nothing on record"));
   });
   const explanations = trace.explanations.map((one) => element("li", {}, `${one.phenotype.replaceAll("-", " ")}: ${one.points} points (${one.reasons.join(", ")})`));
   const day = trace.daysSinceSurgery === null ? "" : `, day ${trace.daysSinceSurgery} since surgery`;

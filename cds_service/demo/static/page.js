@@ -35,6 +35,11 @@ export function addDays(day, days) {
   return moment.toISOString().slice(0, 10);
 }
 
+export function isDay(text) {
+  const moment = Date.parse(`${text}T00:00:00Z`);
+  return !Number.isNaN(moment) && new Date(moment).toISOString().startsWith(text);
+}
+
 export function daysBetween(first, last) {
   return Math.round((Date.parse(`${last}T00:00:00Z`) - Date.parse(`${first}T00:00:00Z`)) / 86400000);
 }

@@ -53,7 +53,7 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
         [("signs of an epidural haematoma", by_pain | by_code)],
         lambda: [
             (
-                "a cauda equina or weakness emergency is already shown",
+                "a card on cauda equina syndrome or weakness is already shown",
                 _is_told_above(earlier, is_emergency),
             )
         ],

@@ -223,7 +223,11 @@ def surgeon_review(case: Case, earlier: Earlier) -> Finding:
         indicator=Indicator.INFO if is_info else Indicator.WARNING,
         variant=_variant(case, open_ones[0].id),
         words=_words(case, open_ones),
-        notes=(*_weakness_notes(case, open_ones), *_notes(case)),
+        notes=(
+            *_weakness_notes(case, open_ones),
+            *_level_notes(earlier, open_ones),
+            *_notes(case),
+        ),
         evidence=_evidence(case, open_ones),
         passed_over=passed_over(reason.remains(case) for reason in open_ones),
         reason_references=_conditions(_causes(case, open_ones)) or pain_references(case),
@@ -305,6 +309,15 @@ def _weakness_notes(case: Case, reasons: list[Reason]) -> tuple[Note, ...]:
         return ()
     deficits = sorted(case.motor.stable, key=lambda deficit: deficit.sort_key)
     return tuple(_weakness_note(case, deficit) for deficit in deficits)
+
+
+def _level_notes(earlier: Earlier, reasons: list[Reason]) -> tuple[Note, ...]:
+    """Return what differs: the referral travels without the card that says it."""
+    if all(reason.id != "level" for reason in reasons):
+        return ()
+    said = earlier["CK-LEVEL"].words
+    words = {name: said[name] for name in ("operation", "indication")}
+    return (Note(key="level-differs", words=words, is_for_order=True),)
 
 
 def _weakness_note(case: Case, deficit: Deficit) -> Note:
