@@ -34,6 +34,7 @@ LAST_ROW = 36
 PLACEHOLDERS: Mapping[str, int] = {
     "benzo": 22,
     "condition": 30,
+    "course": 20,
     "date": 10,
     "days": 5,
     "dss": 5,

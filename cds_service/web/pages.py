@@ -35,6 +35,7 @@ _PLACEHOLDER_WORDS = {
     "before": "score",
     "benzo": "with a benzodiazepine",
     "condition": "condition",
+    "course": "persistent or returned back pain",
     "count": "number",
     "date": "date",
     "days": _COUNTED,

@@ -177,6 +177,7 @@ def test_every_summary_fits_when_filled_with_the_longest_words(knowledge: Knowle
         "missing": [name for name in phrases if name.startswith("prerequisite-")],
         "keys": [name for name in phrases if name.startswith("key-")],
         "scale": [name for name in phrases if name.startswith("scale-")],
+        "course": [name for name in phrases if name.startswith("back-pain-")],
         "type": [name for name in phrases if name.startswith("operation-")],
         "operation": [name for name in phrases if name.startswith(("level-", "side-"))],
         "indication": [name for name in phrases if name.startswith(("level-", "side-"))],

@@ -534,7 +534,9 @@ def dynamic_xray(case: Case, earlier: Earlier) -> Finding:
     finding = _back_card(finding, case, order, XRAY_KEYS)
     if not finding.is_met:
         return finding
-    words = {**finding.words, "type": operation_term(case)}
+    has_returned = case.pain.sites[Driver.BACK].course is Course.RETURNED
+    course = Term(kind="phrase", id=f"back-pain-{'returned' if has_returned else 'persistent'}")
+    words = {**finding.words, "course": course, "type": operation_term(case)}
     return replace(finding, words=words, variant="standing" if is_young_fusion else "default")
 
 
