@@ -317,14 +317,18 @@ def wants_bloods(case: Case) -> Answer:
 
 @once
 def is_mri_wanted(case: Case) -> tuple[Answer, Answer, Answer]:
-    """Return, for rows 12, 13 and 14, whether an MRI would be asked for but for an implant."""
+    """Return, for rows 12, 13 and 14, whether an MRI would be asked for but for an implant.
+
+    As in row 13, the MRI that a weakness asks for comes before one for returned pain.
+    """
     onset = case.onset if case.onset is not None else 0
     lookback = "order-lookback"
     by_deficit = needs_deficit_mri(case) & ~case.workup.is_ordered(
         MRI, newest=lookback, from_day=deficit_day(case)
     )
     by_return = (
-        is_return_imaged(case)
+        of(not needs_deficit_mri(case).is_yes)
+        & is_return_imaged(case)
         & ~case.workup.is_done(MRI, from_day=onset)
         & ~case.workup.is_ordered(MRI, newest=lookback, from_day=onset)
     )
