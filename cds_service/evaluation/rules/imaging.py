@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
-from cds_service.evaluation.answers import NO, Answer, any_of, found, of
+from cds_service.evaluation.answers import NO, YES, Answer, any_of, found, of
 from cds_service.evaluation.assessment import (
     Evidence,
     Finding,
@@ -36,8 +36,9 @@ from cds_service.evaluation.rules.wording import (
     pain_references,
     score_evidence,
 )
-from cds_service.evaluation.workup import Dated
+from cds_service.evaluation.workup import DONE_KEYS, ORDER_KEYS, Dated
 
+_TEST_KEYS = frozenset((*DONE_KEYS, *ORDER_KEYS))
 XRAY_KEYS = (Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS, Key.PROCEDURES)
 _CARDIAC = frozenset({"implant-pacemaker", "implant-defibrillator"})
 
@@ -338,6 +339,19 @@ def is_mri_wanted(case: Case) -> tuple[Answer, Answer, Answer]:
         & ~case.workup.is_ordered(MRI, newest=lookback)
     )
     return by_deficit, by_return, by_failure
+
+
+def asks_for_mri(case: Case) -> Answer:
+    """Return whether row 12, 13 or 14 would appear but for an implant.
+
+    Missing data:
+        Orders, reports or procedures not completely supplied: it would appear without its order.
+    """
+    questions = (is_deficit_imaged(case), is_return_imaged(case), is_failure_imaged(case))
+    return any_of(
+        YES if question.is_yes and wanted.is_unknown and wanted.unread <= _TEST_KEYS else wanted
+        for question, wanted in zip(questions, is_mri_wanted(case), strict=True)
+    )
 
 
 def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
