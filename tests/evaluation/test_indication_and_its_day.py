@@ -41,6 +41,18 @@ def test_problem_with_an_onset_alone_counts_from_its_onset(
     assert ("CK-LEVEL" in shown) == is_compared
 
 
+@pytest.mark.parametrize(
+    ("recorded", "is_compared"), [("2026-03", True), ("2026-04", False), ("2026", False)]
+)
+def test_problem_of_the_month_of_surgery_may_be_a_later_one(
+    knowledge: Knowledge, recorded: str, *, is_compared: bool
+) -> None:
+    """Half a date counts on its last possible day: that is after the operation of 26 April."""
+    problem = herniation_at_l4(recordedDate=recorded)
+    shown = answered_with(knowledge, OPERATED_AT_L5, problem).shown
+    assert ("CK-LEVEL" in shown) == is_compared
+
+
 @pytest.mark.parametrize(("days", "is_compared"), [(30, True), (90, False)])
 def test_problem_must_be_recent_at_both_ends_of_a_month_of_surgery(
     knowledge: Knowledge, days: int, *, is_compared: bool
