@@ -87,7 +87,7 @@ def _sole_problem(chart: Chart, operation: Operation, limits: Limits) -> Indicat
     recorded = problem.recorded or problem.when
     if recorded is None:
         return None
-    before = (operation.first_day - recorded.earliest).days
+    before = (operation.first_day - recorded.latest).days
     if before < 0 or not limits.met("level-indication-age", before):
         return None
     sides = frozenset({problem.side} if problem.side is not None else ())

@@ -41,6 +41,30 @@ def test_problem_with_an_onset_alone_counts_from_its_onset(
     assert ("CK-LEVEL" in shown) == is_compared
 
 
+@pytest.mark.parametrize(
+    ("recorded", "is_compared"), [("2026-03", True), ("2026-04", False), ("2026", False)]
+)
+def test_problem_of_the_month_of_surgery_may_be_a_later_one(
+    knowledge: Knowledge, recorded: str, *, is_compared: bool
+) -> None:
+    """Half a date counts on its last possible day: that is after the operation of 26 April."""
+    problem = herniation_at_l4(recordedDate=recorded)
+    shown = answered_with(knowledge, OPERATED_AT_L5, problem).shown
+    assert ("CK-LEVEL" in shown) == is_compared
+
+
+@pytest.mark.parametrize(("days", "is_compared"), [(30, True), (90, False)])
+def test_problem_must_be_recent_at_both_ends_of_a_month_of_surgery(
+    knowledge: Knowledge, days: int, *, is_compared: bool
+) -> None:
+    """Nobody knows that a problem of 90 days before that month was recent at the operation."""
+    first_of_month = (AS_OF - timedelta(days=50)).replace(day=1)
+    recorded = first_of_month - timedelta(days=days)
+    operated = OPERATED_AT_L5 | {"operation date": "month"}
+    problem = herniation_at_l4(recordedDate=recorded.isoformat())
+    assert ("CK-LEVEL" in answered_with(knowledge, operated, problem).shown) == is_compared
+
+
 def test_card_rests_on_the_operation_and_on_the_problem(knowledge: Knowledge) -> None:
     """Whoever checks the level must see both entries, each with its day."""
     problem = herniation_at_l4(recordedDate=day_before_surgery(30))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
-from cds_service.evaluation.answers import NO, Answer, any_of, found, of
+from cds_service.evaluation.answers import NO, YES, Answer, any_of, found, of
 from cds_service.evaluation.assessment import (
     Evidence,
     Finding,
@@ -36,8 +36,9 @@ from cds_service.evaluation.rules.wording import (
     pain_references,
     score_evidence,
 )
-from cds_service.evaluation.workup import Dated
+from cds_service.evaluation.workup import DONE_KEYS, ORDER_KEYS, Dated
 
+_TEST_KEYS = frozenset((*DONE_KEYS, *ORDER_KEYS))
 XRAY_KEYS = (Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS, Key.PROCEDURES)
 _CARDIAC = frozenset({"implant-pacemaker", "implant-defibrillator"})
 
@@ -317,14 +318,18 @@ def wants_bloods(case: Case) -> Answer:
 
 @once
 def is_mri_wanted(case: Case) -> tuple[Answer, Answer, Answer]:
-    """Return, for rows 12, 13 and 14, whether an MRI would be asked for but for an implant."""
+    """Return, for rows 12, 13 and 14, whether an MRI would be asked for but for an implant.
+
+    As in row 13, the MRI that a weakness asks for comes before one for returned pain.
+    """
     onset = case.onset if case.onset is not None else 0
     lookback = "order-lookback"
     by_deficit = needs_deficit_mri(case) & ~case.workup.is_ordered(
         MRI, newest=lookback, from_day=deficit_day(case)
     )
     by_return = (
-        is_return_imaged(case)
+        of(not needs_deficit_mri(case).is_yes)
+        & is_return_imaged(case)
         & ~case.workup.is_done(MRI, from_day=onset)
         & ~case.workup.is_ordered(MRI, newest=lookback, from_day=onset)
     )
@@ -334,6 +339,19 @@ def is_mri_wanted(case: Case) -> tuple[Answer, Answer, Answer]:
         & ~case.workup.is_ordered(MRI, newest=lookback)
     )
     return by_deficit, by_return, by_failure
+
+
+def asks_for_mri(case: Case) -> Answer:
+    """Return whether row 12, 13 or 14 would appear but for an implant.
+
+    Missing data:
+        Orders, reports or procedures not completely supplied: it would appear without its order.
+    """
+    questions = (is_deficit_imaged(case), is_return_imaged(case), is_failure_imaged(case))
+    return any_of(
+        YES if question.is_yes and wanted.is_unknown and wanted.unread <= _TEST_KEYS else wanted
+        for question, wanted in zip(questions, is_mri_wanted(case), strict=True)
+    )
 
 
 def alternative_imaging(case: Case, earlier: Earlier) -> Finding:

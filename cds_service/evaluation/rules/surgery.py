@@ -21,7 +21,7 @@ from cds_service.evaluation.levels import LevelCheck
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course, Driver
 from cds_service.evaluation.readings import once
-from cds_service.evaluation.rules.imaging import is_mri_wanted
+from cds_service.evaluation.rules.imaging import asks_for_mri, is_mri_wanted
 from cds_service.evaluation.rules.referrals import propose_referrals
 from cds_service.evaluation.rules.weighing import Earlier, is_met, passed_over, weigh
 from cds_service.evaluation.rules.wording import (
@@ -201,14 +201,22 @@ def _return(case: Case) -> Answer:
 def _no_scan(case: Case) -> Answer:
     if not case.cautions.is_pregnant:
         return NO
-    return any_of(is_mri_wanted(case)) & case.cautions.is_mri_unsafe
+    return asks_for_mri(case) & case.cautions.is_mri_unsafe
+
+
+def _unread_scans(case: Case, reasons: Iterable[Reason]) -> frozenset[str]:
+    """Return the parts that may hold the MRI which one of *reasons* misses."""
+    if all(reason.id != "no-scan" for reason in reasons):
+        return frozenset()
+    return any_of(is_mri_wanted(case)).unread
 
 
 def surgeon_review(case: Case, earlier: Earlier) -> Finding:
     """SURG-REV: a reason for the surgeon that no referral or visit has answered.
 
     Missing data:
-        Orders or visits not completely supplied: the card appears without its referral.
+        Orders or visits not completely supplied: the card appears without its referral.  Reports
+        not supplied: an MRI that neither implant nor pregnancy allows counts as still needed.
     """
     reasons = _reasons(case, earlier)
     certain = [reason for reason in reasons if reason.holds.is_yes]
@@ -229,6 +237,7 @@ def surgeon_review(case: Case, earlier: Earlier) -> Finding:
             *_notes(case),
         ),
         evidence=_evidence(case, open_ones),
+        unread=_unread_scans(case, open_ones),
         passed_over=passed_over(reason.remains(case) for reason in open_ones),
         reason_references=_conditions(_causes(case, open_ones)) or pain_references(case),
         reason_code=_reason_code(case, open_ones),
