@@ -194,11 +194,12 @@ class Care(Struct, frozen=True, dict=True):
         ]
         if not courses:
             return False
-        lengths = [_length(drug) for drug in courses]
-        if any(length is None for length in lengths):
-            return True
-        total = sum(length for length in lengths if length is not None)
-        return self.limits.met("drug-days", total)
+        known = [
+            (drug.started.latest, drug.ended.latest)
+            for drug in courses
+            if drug.started is not None and drug.ended is not None
+        ]
+        return len(known) < len(courses) or self.limits.met("drug-days", _covered(known))
 
     def _runs_late(self, drug: DrugFact) -> bool:
         """Return whether a drug was written or still running late enough after the operation."""
@@ -360,8 +361,10 @@ def _last_day(when: FhirDate) -> date:
     return when.latest
 
 
-def _length(drug: DrugFact) -> int | None:
-    """Return how many days a drug course lasted, None unless both ends are known."""
-    if drug.started is None or drug.ended is None:
-        return None
-    return (drug.ended.latest - drug.started.latest).days
+def _covered(courses: Iterable[tuple[date, date]]) -> int:
+    """Return how many days *courses* cover together; days of several count once."""
+    total, last = 0, date.min
+    for started, ended in sorted(courses):
+        total += max((ended - max(started, last)).days, 0)
+        last = max(last, ended)
+    return total

@@ -197,16 +197,20 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
 
     @lazy
     def worst(self) -> SiteCourse | None:
-        """Return the series with the highest valid current pain; ODI only when there is none."""
+        """Return the series with the highest valid current pain, or ODI where it says more.
+
+        It does where no pain is scored, and where only the disability is significant.
+        """
+        disability = self.pain.sites[Driver.ODI]
         scored = [
             site
             for driver, site in self.pain.sites.items()
             if driver is not Driver.ODI and site.current is not None
         ]
-        if scored:
-            return max(scored, key=_current_value)
-        disability = self.pain.sites[Driver.ODI]
-        return disability if disability.current is not None else None
+        worst = max(scored, key=_current_value, default=None)
+        if worst is None or (disability.is_hot and not worst.is_hot):
+            return disability if disability.current is not None else None
+        return worst
 
     # Imaging
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from cds_service.chart.facts import Chart, ObservationFact, Site
 from cds_service.chart.supply import Key
-from cds_service.evaluation.answers import NO, Answer, of
+from cds_service.evaluation.answers import NO, YES, Answer, of
 from cds_service.evaluation.episode import Operation
 from cds_service.evaluation.limits import Limits
 from cds_service.values import lazy
@@ -172,17 +172,30 @@ def read_pain(chart: Chart, operation: Operation, limits: Limits) -> Pain:
 
     Missing data:
         Scores not completely supplied: nothing can be told.  A series whose class counts only with
-        a recent spine diagnosis cannot be told when conditions were not supplied.
+        a recent spine diagnosis cannot be told when conditions were not supplied; the overall
+        course can, if it is the same with and without such a diagnosis.
     """
     if chart.supply_of(Key.SCORES).has_failed:
         return _unreadable(frozenset({Key.SCORES}))
-    recent = _recent_diagnosis(chart, limits)
     observed = _by_driver(chart)
-    sites = {
-        driver: _course_of(driver, observed.get(driver, ()), operation, limits, recent)
-        for driver in _TIES
-    }
-    return _overall(sites)
+
+    def seen_with(recent: Answer) -> Pain:
+        sites = {
+            driver: _course_of(driver, observed.get(driver, ()), operation, limits, recent)
+            for driver in _TIES
+        }
+        return _overall(sites)
+
+    pain = seen_with(_recent_diagnosis(chart, limits))
+    return pain if pain.course is not None else _told_anyway(pain, seen_with(YES), seen_with(NO))
+
+
+def _told_anyway(pain: Pain, diagnosed: Pain, undiagnosed: Pain) -> Pain:
+    """Return *pain* with its overall course if a diagnosis on the problem list changes nothing."""
+    if (diagnosed.course, diagnosed.driver) != (undiagnosed.course, undiagnosed.driver):
+        return pain
+    told = undiagnosed
+    return replace(pain, course=told.course, driver=told.driver, unread=told.unread)
 
 
 def _unreadable(unread: frozenset[str]) -> Pain:

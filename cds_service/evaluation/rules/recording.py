@@ -53,7 +53,7 @@ def missing_score(case: Case, earlier: Earlier) -> Finding:
     )
     if not finding.is_met:
         return finding
-    has_score = any(site.is_scored for site in case.pain.sites.values())
+    is_recent = any(site.current is not None for site in case.pain.sites.values())
     return replace(
-        finding, variant="incomplete" if has_score else "default", words={"dss": case.dss}
+        finding, variant="incomplete" if is_recent else "default", words={"dss": case.dss}
     )
