@@ -34,7 +34,12 @@ from cds_service.evaluation.rules.catalog import (
     WORK_UP,
     Rule,
 )
-from cds_service.evaluation.rules.undated import date_asked, disputed_findings, undated_findings
+from cds_service.evaluation.rules.undated import (
+    DISPUTED,
+    date_asked,
+    disputed_findings,
+    undated_findings,
+)
 from cds_service.evaluation.rules.weighing import is_met
 from cds_service.evaluation.selection import select
 from cds_service.knowledge.model import Knowledge
@@ -99,11 +104,11 @@ def _with_unknown_date(
 ) -> Assessment:
     knowledge = limits.knowledge
     case = _undated_case(chart, limits, episode)
-    findings = undated_findings(case, episode)
+    findings = _by_age(undated_findings(case, episode), adult)
     if episode.possible:
         cases = _cases(chart, limits, episode.possible)
         tables = [_table(one, adult) for one in cases]
-        findings |= _red_flags_of_possible_days(case, episode, tables, shown=findings)
+        findings |= _red_flags_of_possible_days(case, episode, tables, adult, shown=findings)
         case = replace(cases[0], is_date_unknown=True)
     for card in CARDS:
         if card not in findings and card != DATA_READ:
@@ -113,6 +118,7 @@ def _with_unknown_date(
                 verdict=Verdict.CANNOT_TELL,
                 reasons=("the day of the operation is not known",),
             )
+    unread = _with_age(unread, findings)
     return Assessment(
         outcome=Outcome.DATE_UNKNOWN,
         as_of=limits.as_of,
@@ -127,6 +133,7 @@ def _red_flags_of_possible_days(
     case: Case,
     episode: Episode,
     tables: Sequence[Mapping[str, Finding]],
+    adult: Answer,
     *,
     shown: Mapping[str, Finding],
 ) -> dict[str, Finding]:
@@ -143,7 +150,7 @@ def _red_flags_of_possible_days(
     flags = {card: flag for card, flag in flags.items() if card not in outdone}
     disputed = _disputed(merged, tables)
     if disputed:
-        flags |= disputed_findings(case, episode, disputed)
+        flags |= _by_age(disputed_findings(case, episode, disputed), adult)
     return flags
 
 
@@ -179,12 +186,11 @@ def _with_operation(
         disputed = _disputed(findings, tables)
         undated = _undated_case(chart, limits, episode)
         if disputed:
-            findings |= disputed_findings(undated, episode, disputed)
+            findings |= _by_age(disputed_findings(undated, episode, disputed), adult)
         elif not any(row.is_met for row in findings.values()):
             findings[DATA_DATE] = _day_wanted(findings[DATA_DATE], tables, undated, episode)
     case = cases[0]
-    if any(Key.PATIENT in finding.unread for finding in findings.values()):
-        unread = {**unread, Key.PATIENT: AGE_UNKNOWN}
+    unread = _with_age(unread, findings)
     return Assessment(
         outcome=Outcome.EVALUATED,
         as_of=limits.as_of,
@@ -208,22 +214,8 @@ def _cases(chart: Chart, limits: Limits, operations: Sequence[Operation]) -> lis
 def _table(case: Case, adult: Answer) -> dict[str, Finding]:
     """Return the finding of every row that needs an operation, by card id."""
     findings: dict[str, Finding] = {}
-    for card, rule in RED_FLAGS.items():
-        finding = _evaluated(card, rule, case, findings)
-        if adult.is_unknown and finding.verdict is Verdict.MET:
-            finding = replace(finding, notes=(*finding.notes, Note(key="age-not-recorded")))
-        findings[card] = finding
-    for card, rule in WORK_UP.items():
-        finding = _evaluated(card, rule, case, findings)
-        if adult.is_unknown:
-            finding = Finding(
-                card=card,
-                row=finding.row,
-                verdict=Verdict.CANNOT_TELL,
-                reasons=(AGE_UNKNOWN,),
-                unread=frozenset({Key.PATIENT}),
-            )
-        findings[card] = finding
+    for card, rule in {**RED_FLAGS, **WORK_UP}.items():
+        findings[card] = _of_age(_evaluated(card, rule, case, findings), adult)
     findings[DATA_DATE] = Finding(
         card=DATA_DATE,
         row=case.limits.knowledge.cards[DATA_DATE].row,
@@ -231,6 +223,38 @@ def _table(case: Case, adult: Answer) -> dict[str, Finding]:
         reasons=("the day of the operation is unknown",),
     )
     return findings
+
+
+def _by_age(findings: Mapping[str, Finding], adult: Answer) -> dict[str, Finding]:
+    return {card: _of_age(finding, adult) for card, finding in findings.items()}
+
+
+def _of_age(finding: Finding, adult: Answer) -> Finding:
+    """Return *finding* as it stands for a patient who may be a child.
+
+    A red flag, and the question for the day on which one hangs, says that the age is not known; the
+    rest cannot be told.
+    """
+    if not adult.is_unknown:
+        return finding
+    if finding.card in RED_FLAGS or finding.variant == DISPUTED:
+        if not finding.is_met:
+            return finding
+        return replace(finding, notes=(*finding.notes, Note(key="age-not-recorded")))
+    return Finding(
+        card=finding.card,
+        row=finding.row,
+        verdict=Verdict.CANNOT_TELL,
+        reasons=(AGE_UNKNOWN,),
+        unread=frozenset({Key.PATIENT}),
+    )
+
+
+def _with_age(unread: Mapping[str, str], findings: Mapping[str, Finding]) -> Mapping[str, str]:
+    """Return *unread* with the patient, if a row cannot be told because of the age."""
+    if any(Key.PATIENT in finding.unread for finding in findings.values()):
+        return {**unread, Key.PATIENT: AGE_UNKNOWN}
+    return unread
 
 
 def _evaluated(card: str, rule: Rule, case: Case, findings: Mapping[str, Finding]) -> Finding:

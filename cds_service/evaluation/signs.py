@@ -25,7 +25,8 @@ class Sign(Struct, frozen=True, kw_only=True):
     Time:
         ``day`` is in days since surgery, ``age`` how many days ago.  A finding without any date, or
         dated only to a month or year, counts as of its last possible day (none: today) and has
-        ``is_dated`` false; ``when`` is the date as the chart gives it.
+        ``is_dated`` false; ``when`` is the date as the chart gives it.  ``is_onset``: ``day`` is
+        the day it began, not the day it was written down.
     """
 
     concept: str
@@ -35,6 +36,7 @@ class Sign(Struct, frozen=True, kw_only=True):
     is_dated: bool
     reference: str
     is_condition: bool
+    is_onset: bool = False
     names_spine: bool = False
     recorded_day: int | None = None
     when: FhirDate | None = None
@@ -190,6 +192,7 @@ class Signs(Struct, frozen=True, dict=True):
             is_dated=condition.when is not None and condition.when.is_exact,
             reference=condition.reference,
             is_condition=True,
+            is_onset=condition.onset is not None,
             names_spine=condition.names_spine,
             recorded_day=self._day(recorded.latest) if recorded else None,
             when=condition.when,

@@ -17,6 +17,7 @@ CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 SIXTY_DAYS = {"day": 60, "operation": "discectomy"}
 FOOT_DROP_LEFT = coded(ICD, "M21.372")
 LUMBAR_STENOSIS = coded(SNOMED, "18347007")
+FRACTURE = coded(SNOMED, "426646004")
 
 
 def _ago(days: int) -> str:
@@ -74,6 +75,44 @@ def test_crp_is_compared_with_the_worst_value_of_an_earlier_day(
     ]
     answered = answered_with(knowledge, {"day": 9, "operation": "discectomy"}, *tests)
     assert ("RF-INF-W" in answered.shown) == rises
+
+
+@pytest.mark.parametrize(
+    ("dates", "is_told"),
+    [
+        ({"onsetDateTime": _ago(59)}, True),
+        ({"onsetDateTime": _ago(60)}, False),
+        ({"recordedDate": _ago(59)}, False),
+    ],
+)
+def test_fracture_that_began_after_an_operation_for_a_fracture_is_another_one(
+    knowledge: Knowledge, dates: Resource, *, is_told: bool
+) -> None:
+    """Without its first day nobody knows: the old one is often written down again later."""
+    operation = {
+        "resourceType": "Procedure",
+        "status": "completed",
+        "code": coded(SNOMED, "50172003"),
+        "performedDateTime": _ago(60),
+        "reasonCode": [FRACTURE],
+    }
+    answered = answered_with(knowledge, SIXTY_DAYS, operation, _problem(FRACTURE, **dates))
+    assert ("RF-OTHER" in answered.shown) == is_told
+
+
+def test_entry_that_the_operation_names_as_its_reason_is_no_new_fracture(
+    knowledge: Knowledge,
+) -> None:
+    """Whatever day it was given afterwards."""
+    operation = {
+        "resourceType": "Procedure",
+        "status": "completed",
+        "code": coded(SNOMED, "50172003"),
+        "performedDateTime": _ago(60),
+        "reasonReference": [{"reference": "Condition/more1"}],
+    }
+    reason = _problem(FRACTURE, onsetDateTime=_ago(59))
+    assert "RF-OTHER" not in answered_with(knowledge, SIXTY_DAYS, operation, reason).shown
 
 
 @pytest.mark.parametrize(

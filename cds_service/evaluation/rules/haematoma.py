@@ -44,9 +44,8 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
     by_pain = _early_pain(case)
     by_code = found(bool(coded or wound), case.workup.unread((Key.CONDITIONS,)))
     grounds = _pain_grounds(case, coded) if by_pain.is_yes else _coded_grounds(coded, wound)
-    is_critical = grounds is not None and grounds.is_critical
     unknown = [part for part in (by_pain, by_code) if part.is_unknown]
-    is_emergency = any_of((of(is_critical), *unknown))
+    is_emergency = any_of((grounds.emergency if grounds is not None else NO, *unknown))
     finding = weigh(
         "RF-EDH",
         case,
@@ -63,8 +62,8 @@ def haematoma(case: Case, earlier: Earlier) -> Finding:
     undated = () if grounds.is_dated else (Note(key="date-not-recorded"),)
     finding = replace(
         finding,
-        indicator=Indicator.CRITICAL if grounds.is_critical else Indicator.WARNING,
-        stands_alone=grounds.is_critical,
+        indicator=Indicator.CRITICAL if grounds.emergency.is_yes else Indicator.WARNING,
+        stands_alone=grounds.emergency.is_yes,
         variant=grounds.variant,
         words={"dss": case.dss, **grounds.words},
         notes=(*grounds.notes, *drug_notes(case), *undated),
@@ -81,7 +80,7 @@ class _Grounds(Struct, frozen=True, kw_only=True):
     variant: str
     since: int
     is_dated: bool
-    is_critical: bool
+    emergency: Answer
     words: Mapping[str, Word] = {}
     notes: tuple[Note, ...] = ()
     evidence: tuple[Evidence, ...] = ()
@@ -97,12 +96,12 @@ def _is_told_above(earlier: Earlier, is_emergency: Answer) -> Answer:
 
 def _pain_grounds(case: Case, coded: Sequence[Sign]) -> _Grounds:
     scores = _latest_scores(case)
-    is_dated = _is_second_sign_dated(case) or any(sign.is_dated for sign in coded)
+    is_dated = _is_second_sign_dated(case) | of(any(sign.is_dated for sign in coded))
     return _Grounds(
         variant="default",
-        since=scores[0].day,
-        is_dated=is_dated,
-        is_critical=is_dated,
+        since=max(scores[0].day, *_second_sign_days(case), *(sign.day for sign in coded)),
+        is_dated=is_dated.is_yes,
+        emergency=is_dated,
         words={"score": scores[0].value, "on": scores[0].day, "signs": _second_signs(case)},
         notes=_rise_notes(case),
         evidence=(*score_evidence(scores, "pain score"), *_second_sign_evidence(case)),
@@ -118,7 +117,7 @@ def _coded_grounds(coded: Sequence[Sign], wound: Sequence[Sign]) -> _Grounds | N
         variant="coded" if coded else "wound",
         since=signs[-1].day,
         is_dated=is_dated,
-        is_critical=bool(coded) and is_dated,
+        emergency=of(bool(coded) and is_dated),
     )
 
 
@@ -205,15 +204,22 @@ def _second_sign_evidence(case: Case) -> tuple[Evidence, ...]:
     )
 
 
-def _is_second_sign_dated(case: Case) -> bool:
-    """Return whether the sign beside severe pain has a date of its own."""
+def _is_second_sign_dated(case: Case) -> Answer:
+    """Return whether a sign beside severe pain has a date of its own."""
     bladder = read_bladder(case)
-    return (
+    is_dated = (
         any(deficit.onset is not None for deficit in case.motor.new)
         or any(sign.is_dated for sign in bladder.signs)
         or bladder.residual is not None
-        or bool(_sudden_rises(case))
     )
+    return of(is_dated) | (of(bool(_sudden_rises(case))) & case.cautions.is_bleeding_risk)
+
+
+def _second_sign_days(case: Case) -> tuple[int, ...]:
+    """Return the days of weakness and bladder signs: an MRI before one has not seen its cause."""
+    bladder = read_bladder(case)
+    onsets = [deficit.onset for deficit in case.motor.new if deficit.onset is not None]
+    return (*onsets, bladder.latest_day)
 
 
 def _rise_notes(case: Case) -> tuple[Note, ...]:

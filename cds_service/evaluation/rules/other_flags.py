@@ -61,9 +61,12 @@ def _is_recent(case: Case, sign: Sign) -> bool:
 
 
 def _is_indication(case: Case, sign: Sign) -> bool:
-    return any(sign.reference in stage.reason_references for stage in case.operation.stages) or any(
-        sign.concept in stage.reason_concepts for stage in case.operation.stages
-    )
+    """Return whether the operation was done for *sign*, or for the like of it before it began."""
+    stages = case.operation.stages
+    if any(sign.reference in stage.reason_references for stage in stages):
+        return True
+    is_later = sign.is_onset and sign.is_dated and sign.day > 0
+    return not is_later and any(sign.concept in stage.reason_concepts for stage in stages)
 
 
 def fluid_leak(case: Case, earlier: Earlier) -> Finding:

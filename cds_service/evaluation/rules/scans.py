@@ -52,8 +52,11 @@ def propose_mri(finding: Finding, case: Case, wish: ScanWish) -> Finding:
         if existing is not None:
             note = Note(key="mri-read-now", words={"date": existing.written})
             return replace(finding, notes=(*finding.notes, note))
-        earlier = case.workup.among(scans, (), from_day=wish.since_day)
-        finding = replace(finding, passed_over=(*finding.passed_over, *earlier.passed_over))
+        workup, since = case.workup, wish.since_day
+        done = workup.among(workup.done(MRI), (), from_day=since)
+        ordered = workup.among(workup.orders(MRI), (), from_day=since, newest="order-lookback")
+        passed = (*finding.passed_over, *done.passed_over, *ordered.passed_over)
+        finding = replace(finding, passed_over=passed)
     implants = case.cautions.implants
     if implants:
         return replace(finding, notes=(*finding.notes, implant_note(case)))
@@ -106,6 +109,8 @@ def implant_note(case: Case) -> Note:
 
 
 def _scans(case: Case) -> list[Dated]:
-    """Return every MRI done or ordered, oldest first."""
-    events = [*case.workup.done(MRI), *case.workup.orders(MRI)]
-    return sorted(events, key=lambda event: (event.day, event.reference))
+    """Return every MRI done or on order, oldest first; an order not done for long is none."""
+    orders = case.workup.orders(MRI)
+    open_ones = [order for order in orders if case.limits.met("order-lookback", order.age)]
+    scans = [*case.workup.done(MRI), *open_ones]
+    return sorted(scans, key=lambda scan: (scan.day, scan.reference))

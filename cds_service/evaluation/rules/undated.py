@@ -26,6 +26,8 @@ from cds_service.evaluation.rules.weighing import is_met, weigh
 from cds_service.evaluation.rules.wording import condition_references, dated_evidence, sign_evidence
 
 VARIANT = "date-unknown"
+DISPUTED = "disputed"
+"""The words of DATA-DATE where a red flag hangs on the day of the operation."""
 
 
 def undated_findings(case: Case, episode: Episode) -> dict[str, Finding]:
@@ -68,7 +70,7 @@ def disputed_findings(case: Case, episode: Episode, disputed: Sequence[str]) -> 
     if certain:
         return certain
     asked = _asked(case, episode, disputed)
-    return {asked.card: replace(asked, indicator=Indicator.WARNING, variant="disputed")}
+    return {asked.card: replace(asked, indicator=Indicator.WARNING, variant=DISPUTED)}
 
 
 def date_asked(case: Case, episode: Episode, disputed: Sequence[str]) -> Finding:
