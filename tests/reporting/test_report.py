@@ -411,6 +411,15 @@ def test_command_does_not_drop_a_wish_in_silence(state: Path) -> None:
     assert "--gate with --format csv" in result.output
 
 
+def test_page_is_utf_8_whatever_the_terminal_speaks(state: Path) -> None:
+    """It says so in its head; a machine set to Latin-1 ended with many lines of a program."""
+    wanted = ["report", "--state-dir", str(state), "--until", LAST_DAY.isoformat()]
+    pages = [CliRunner(charset=each).invoke(main, wanted) for each in ("utf-8", "iso-8859-1")]
+    assert [page.exit_code for page in pages] == [0, 0]
+    assert "–" in pages[0].stdout
+    assert "–" in pages[1].stdout_bytes.decode("utf-8")
+
+
 def test_command_says_that_the_page_cannot_be_written(state: Path, tmp_path: Path) -> None:
     """A folder that is not there is told in a sentence, after the counting as well."""
     for target in (tmp_path / "nowhere" / "report.html", tmp_path):
