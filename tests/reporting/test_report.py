@@ -208,6 +208,7 @@ def test_page_of_an_empty_period_or_one_call_reads_like_a_sentence() -> None:
     assert "asked at 1 chart open of 1 patient and showed 0 cards." in page
     assert f"<strong>{LAST_DAY.day} November 2026</strong>, all clients" in page
     assert "Users accepted" not in page
+    assert ": 1 call. " in page
 
 
 def _without_cards(opened: Open) -> Open:
