@@ -417,8 +417,9 @@ def test_page_is_utf_8_whatever_the_terminal_speaks(state: Path) -> None:
     wanted = ["report", "--state-dir", str(state), "--until", LAST_DAY.isoformat()]
     pages = [CliRunner(charset=each).invoke(main, wanted) for each in ("utf-8", "iso-8859-1")]
     assert [page.exit_code for page in pages] == [0, 0]
-    assert "–" in pages[0].stdout
-    assert "–" in pages[1].stdout_bytes.decode("utf-8")
+    dash = "\N{EN DASH}"
+    assert dash in pages[0].stdout
+    assert dash in pages[1].stdout_bytes.decode("utf-8")
 
 
 def test_command_says_that_the_page_cannot_be_written(state: Path, tmp_path: Path) -> None:
