@@ -155,11 +155,8 @@ def _serve(settings: Settings, add_routes: Callable[[Flask], None]) -> None:
             "with clients, or --dev to try it on this machine.",
             err=True,
         )
-    if not prepare(place_of_ledger(settings, config)):
-        click.echo(
-            "The ledger cannot be opened now. The service answers without it and tries again.",
-            err=True,
-        )
+    if lost := prepare(place_of_ledger(settings, config)):
+        click.echo(lost, err=True)
 
     def make_app() -> Flask:
         app = create_serving_app(settings, source, knowledge)

@@ -6,6 +6,7 @@ gunicorn has no types, so the classes derived from it are marked for mypy.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import logging
 import signal
@@ -100,16 +101,28 @@ def _refuse_no_temporary_folder() -> None:
 
 def _refuse_taken_address(host: str, port: int, option: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-        except OSError as error:
-            raise SettingsError(
-                f"{option.format(host=host, port=port)}: this address cannot be used "
-                "(another program has it, or it is not an address of this machine). Stop the "
-                "other program or give another port."
-            ) from error
+    except OSError as error:
+        raise SettingsError(
+            f"{option.format(host=host, port=port)}: this address cannot be used here "
+            f"({_why_not(error)}). Give an address of this machine, and a port from 1024 on that "
+            "is free."
+        ) from error
+
+
+def _why_not(error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "another program has it"
+        case errno.EACCES:
+            return "the service's user may not listen at this port"
+        case errno.EAFNOSUPPORT:
+            return "this machine has no addresses of this kind"
+        case _:
+            return "it is not an address of this machine"
 
 
 class _Server(BaseApplication):  # type: ignore[misc]

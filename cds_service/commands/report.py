@@ -87,7 +87,7 @@ def report(  # noqa: PLR0913 - one parameter for each option
         click.echo(f"The ledger holds no call{whose} in this period.", err=True)
     text = _written(made, output_format, is_gate=is_gate, with_comments=with_comments)
     if output is None:
-        click.echo(text)
+        click.echo(text.encode())
         return
     _write(output, text)
     click.echo(f"Wrote {output}.", err=True)

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError, StatementError
 
 from cds_service.errors import SettingsError
 from cds_service.ledger.place import AT_LEISURE, FEEDBACK, LedgerPlace, Patience
@@ -43,8 +43,11 @@ def migrate(place: LedgerPlace, patience: Patience = AT_LEISURE) -> bool:
         engine.dispose()
 
 
-def prepare(place: LedgerPlace) -> bool:
-    """See that the ledger is fit for a service that starts; return whether it can be opened now.
+def prepare(place: LedgerPlace) -> str | None:
+    """See that the ledger is fit for a service that starts.
+
+    Returns:
+        Why it cannot be opened now, in words for the operator; None if it can.
 
     Raises:
         SettingsError: Its tables are not those of this version, and a command has to be run.
@@ -54,9 +57,14 @@ def prepare(place: LedgerPlace) -> bool:
             migrate(place, FEEDBACK)
         else:
             require_current(place, FEEDBACK)
-    except (SQLAlchemyError, OSError):
-        return False
-    return True
+    except (SQLAlchemyError, OSError) as error:
+        cause = (error.orig if isinstance(error, StatementError) else None) or error
+        return (
+            f"The ledger, {place.name}, cannot be opened now ({type(cause).__name__}). The service "
+            "answers without it and tries again. See that the service's user can write the file "
+            "and its folder and that the disk has room, or that the database answers."
+        )
+    return None
 
 
 def require_current(place: LedgerPlace, patience: Patience) -> None:

@@ -236,7 +236,7 @@ def _read_toml(path: Path) -> dict[str, object]:
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise fault(path, "the file", "it is larger than 4 MB.", "Check its name.")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise fault(
             path, "the file", "it cannot be read.", "Check its name and its permissions."

@@ -12,7 +12,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,17 +44,12 @@ class SharedMetrics:
         self._folder = folder
         self._name = f"{os.getpid()}-{os.urandom(4).hex()}"
         self._alive: IO[bytes] | None = None
+        self._is_alone = False
+        self._written = ""
 
     def keep_writing(self) -> None:
-        """Begin to share what this process counts; without a writable folder it stays alone."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with self._locked():
-                self._alive = (self._folder / f"{self._name}{_ALIVE}").open("wb")
-                fcntl.flock(self._alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            _LOG.error("metrics are not shared", exception=type(error).__name__)
-            return
+        """Share what this process counts; while the folder cannot be written it stays alone."""
+        self._take_part()
         threading.Thread(target=self._write_for_ever, name="metrics", daemon=True).start()
 
     def write(self) -> None:
@@ -68,17 +63,45 @@ class SharedMetrics:
         """Return the sum of this process, its living sisters and those that have ended."""
         yield from _summed([_families(self._own), *self._of_others()])
 
+    def keep_up(self) -> None:
+        """Write what is new, if it can be written now."""
+        if not self._take_part():
+            return
+        state = json.dumps(_families(self._own))
+        if state != self._written:
+            with suppress(OSError):  # the ledger's alarms tell of a full disk
+                self.write()
+                self._written = state
+
     def _write_for_ever(self) -> None:
         rest = threading.Event()
-        last = ""
         while not rest.wait(_WRITE_EVERY_SECONDS):
-            state = json.dumps(_families(self._own))
-            if state != last:
-                try:
-                    self.write()
-                except OSError:
-                    continue  # the ledger's alarms tell of a full disk
-                last = state
+            self.keep_up()
+
+    def _take_part(self) -> bool:
+        """Be among those in the folder, also after it was away; return whether that worked."""
+        path = self._folder / f"{self._name}{_ALIVE}"
+        try:
+            if self._alive is None or not path.exists():
+                self._begin(path)
+        except OSError as error:
+            if not self._is_alone:
+                _LOG.error("metrics are not shared", exception=type(error).__name__)
+            self._is_alone = True
+            return False
+        if self._is_alone:
+            _LOG.info("metrics are shared again")
+        self._is_alone = False
+        return True
+
+    def _begin(self, path: Path) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._locked():
+            alive = path.open("wb")
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if self._alive is not None:
+            self._alive.close()  # of a folder that is gone
+        self._alive, self._written = alive, ""
 
     def _of_others(self) -> list[list[_Family]]:
         if self._alive is None:

@@ -12,6 +12,7 @@ gunicorn has no types, so the classes derived from it are marked for mypy.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import selectors
@@ -22,6 +23,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
+import structlog
 from gunicorn.http.errors import LimitRequestHeaders  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
@@ -49,6 +51,8 @@ _MOST_NEAR_TURN = 12
 """Hook calls whose turn it is or is next; the others wait in the line and not in threads."""
 _LONGEST_TURN_SECONDS = 0.02
 """The event loop waits no longer for a call to end."""
+_OUT_OF_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_SAY_AGAIN_SECONDS = 60.0
 
 
 class _Connection(TConn):  # type: ignore[misc]
@@ -155,6 +159,7 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
         self._hook_calls = 0
         """Those that have a thread."""
         self._turns = Turns(on_rest=self._on_rest)
+        self._say_no_room_at = 0.0
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
         """Return the threads; called when the process begins."""
@@ -213,9 +218,18 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
         while self.nr_conns < self.worker_connections:
             try:
                 client, address = listener.accept()
-            except OSError:
-                return  # there are no more, or another process has them
+            except OSError as error:
+                if error.errno in _OUT_OF_ROOM:
+                    self._say_no_room(error)
+                return  # else there are no more, or another process has them
             self._welcome(client, address, listener)
+
+    def _say_no_room(self, error: OSError) -> None:
+        """Log that clients wait unanswered because the machine gives no more; now and then."""
+        if time.monotonic() >= self._say_no_room_at:
+            self._say_no_room_at = time.monotonic() + _SAY_AGAIN_SECONDS
+            why = os.strerror(error.errno or 0).lower()
+            structlog.get_logger().error("no connection can be taken", why=why)
 
     def _welcome(self, client: socket.socket, address: object, listener: socket.socket) -> None:
         # Our answers fit, so a client that does not read them holds no thread either.

@@ -232,6 +232,17 @@ def test_migration_of_a_database_that_does_not_answer_ends_with_a_sentence(tmp_p
         assert "the tables cannot be made or changed" in result.output
 
 
+def test_ledger_that_cannot_be_opened_is_named_at_the_start(tmp_path: Path) -> None:
+    """Whoever put back a copy that belongs to root reads which file, and what to look at."""
+    file = tmp_path / FILE_NAME
+    file.mkdir()
+    lost = migrating.prepare(LedgerPlace(file=file))
+    assert lost is not None
+    assert str(file) in lost
+    assert "(IsADirectoryError)" in lost
+    assert "user can write the file" in lost
+
+
 def test_url_that_is_none_is_refused_with_its_key(tmp_path: Path) -> None:
     """The sentence names the key and shows the form, never the value."""
     with pytest.raises(SettingsError, match=r"\[ledger\] url"):

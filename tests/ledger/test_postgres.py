@@ -170,7 +170,10 @@ def test_operator_with_the_wrong_authority_is_told_where_to_look(
 def test_wrong_password_is_no_reason_not_to_start(place: LedgerPlace) -> None:
     """A database that lets nobody in is a lost ledger, not a fault of the start."""
     assert place.url is not None
-    assert not prepare(LedgerPlace(url=place.url, password="wrong"))
+    lost = prepare(LedgerPlace(url=place.url, password="wrong"))
+    assert lost is not None
+    assert "the PostgreSQL database of [ledger], cannot be opened now (" in lost
+    assert prepare(place) is None
 
 
 def test_override_on_one_host_holds_the_card_back_on_the_other(

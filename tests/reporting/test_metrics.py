@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import stat
 import time
@@ -18,6 +19,7 @@ import pytest
 import requests
 from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from structlog.testing import capture_logs
 
 from cds_service.app import create_app
 from cds_service.errors import SettingsError
@@ -324,6 +326,40 @@ def test_folder_that_cannot_be_written_leaves_each_process_alone(tmp_path: Path)
     shared, _ = counted(tmp_path / "metrics", 3, 1)
     shared.keep_writing()
     assert sums(shared) == {"calls_total": 3, "waiting": 1}
+
+
+def test_folder_that_can_be_written_again_is_shared_again(tmp_path: Path) -> None:
+    """A disk that was full at the start does not hide a sister until the next start."""
+    (tmp_path / "metrics").write_text("a file where the folder should be", encoding="utf-8")
+    first, _ = counted(tmp_path / "metrics", 3, 1)
+    second, _ = counted(tmp_path / "metrics", 4, 2)
+    with capture_logs() as log:
+        for each in (first, second):
+            each.keep_writing()
+            each.keep_up()
+        (tmp_path / "metrics").unlink()
+        for each in (first, second):
+            each.keep_up()
+    assert sums(first) == sums(second) == {"calls_total": 7, "waiting": 3}
+    said = [line["event"] for line in log]
+    assert said == ["metrics are not shared"] * 2 + ["metrics are shared again"] * 2
+
+
+def test_folder_that_vanished_is_made_again(tmp_path: Path) -> None:
+    """Whoever empties the folder for state under a running service takes no sister away."""
+    folder = tmp_path / "metrics"
+    first, _ = counted(folder, 3, 1)
+    second, _ = counted(folder, 4, 2)
+    for each in (first, second):
+        each.keep_writing()
+        each.keep_up()
+    shutil.rmtree(folder)
+    for each in (first, second):
+        each.keep_up()
+    assert sums(first) == sums(second) == {"calls_total": 7, "waiting": 3}
+    assert second._alive is not None
+    second._alive.close()  # the process ends: its lock is gone
+    assert sums(first) == {"calls_total": 7, "waiting": 1}
 
 
 def test_start_on_a_disk_that_became_read_only_goes_on(

@@ -208,6 +208,7 @@ def test_page_of_an_empty_period_or_one_call_reads_like_a_sentence() -> None:
     assert "asked at 1 chart open of 1 patient and showed 0 cards." in page
     assert f"<strong>{LAST_DAY.day} November 2026</strong>, all clients" in page
     assert "Users accepted" not in page
+    assert ": 1 call. " in page
 
 
 def _without_cards(opened: Open) -> Open:
@@ -409,6 +410,16 @@ def test_command_does_not_drop_a_wish_in_silence(state: Path) -> None:
     result = run("--state-dir", str(state), "--gate", "--format", "csv")
     assert result.exit_code == 2
     assert "--gate with --format csv" in result.output
+
+
+def test_page_is_utf_8_whatever_the_terminal_speaks(state: Path) -> None:
+    """It says so in its head; a machine set to Latin-1 ended with many lines of a program."""
+    wanted = ["report", "--state-dir", str(state), "--until", LAST_DAY.isoformat()]
+    pages = [CliRunner(charset=each).invoke(main, wanted) for each in ("utf-8", "iso-8859-1")]
+    assert [page.exit_code for page in pages] == [0, 0]
+    dash = "\N{EN DASH}"
+    assert dash in pages[0].stdout
+    assert dash in pages[1].stdout_bytes.decode("utf-8")
 
 
 def test_command_says_that_the_page_cannot_be_written(state: Path, tmp_path: Path) -> None:

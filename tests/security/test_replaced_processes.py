@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -48,6 +48,14 @@ def start_if_there_is_room(thread):
         raise RuntimeError("can't start new thread")
     start(thread)
 threading.Thread.start = start_if_there_is_room
+cli.main()
+"""
+
+
+FEW_FILES_PROGRAM = """
+import resource
+from cds_service import cli
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 cli.main()
 """
 
@@ -223,6 +231,18 @@ def test_machine_without_room_for_more_threads_costs_no_call(tmp_path: Path) -> 
             for _ in range(3):
                 assert set(callers.map(lambda _: site.call(), range(16))) <= {200, 503}
         assert site.service.workers() == before
+
+
+def test_process_without_room_for_more_connections_says_so(tmp_path: Path) -> None:
+    """Where too few open files are allowed clients wait; the log says why, and not each time."""
+    with _running(tmp_path, ("-c", FEW_FILES_PROGRAM)) as site, ExitStack() as clients:
+        for _ in range(100):
+            clients.enter_context(socket.create_connection(("127.0.0.1", site.service.port)))
+        assert until(lambda: "no connection can be taken" in site.service.log.read_text())
+        clients.close()
+        assert site.call() == HTTPStatus.OK
+        log = site.service.log.read_text()
+    assert log.count('"why": "too many open files", "event": "no connection can be taken"') == 1
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -365,6 +365,13 @@ def test_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert "not UTF-8" in fault_of(tmp_path / "latin.toml")
 
 
+def test_file_with_a_byte_order_mark_is_read(write: Write) -> None:
+    """Editors of Windows put one before the first line, and nobody sees it there."""
+    file = write(SERVICE)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert load_config(file).service == load_config(write(SERVICE)).service
+
+
 def test_private_key_in_a_static_key_set_is_refused(
     write: Write, tmp_path: Path, ec_key: ec.EllipticCurvePrivateKey
 ) -> None:

@@ -265,8 +265,12 @@ def _ask_for(key_sets: KeySets, count: int, most: int) -> tuple[list[threading.T
     threads = [threading.Thread(target=ask) for _ in range(count)]
     for thread in threads:
         thread.start()
-    until(lambda: len(refused) >= count - most, seconds=PATIENT_SECONDS / 2)
-    return [each for each in threads if each.is_alive()], refused
+
+    def waiting() -> list[threading.Thread]:
+        return [each for each in threads if each.is_alive()]
+
+    until(lambda: len(waiting()) <= most, seconds=PATIENT_SECONDS / 2)
+    return waiting(), refused
 
 
 def test_invented_kids_do_not_fill_the_service_while_the_key_server_is_slow(
