@@ -306,7 +306,7 @@ def test_wrong_edit_changes_nothing_and_a_right_one_does(hospital: Hospital) -> 
     def log() -> str:
         return (hospital.folder / "log").read_text(encoding="utf-8")
 
-    edit(text.replace(",41001,", ",41 001,"))
+    edit(text.replace(",41001,", ",41  001,"))
     assert until(lambda: first_code() == "41001" and "line 3, column code" in log())
     edit(text.replace(",41001,", ",41999,"))
     assert until(lambda: first_code() == "41999")
