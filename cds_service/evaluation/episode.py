@@ -164,12 +164,13 @@ def _by_day(procedure: ProcedureFact) -> tuple[date, str]:
 
 def _operation(chart: Chart, index: _Group, groups: Sequence[_Group], day: date) -> Operation:
     concepts = frozenset[str]().union(*[stage.concepts for stage in index.stages])
+    first_day = index.first_day
     is_interval = index.earliest != index.latest
     beside = [
         procedure
         for procedure in chart.procedures
         if procedure.performed is not None
-        and procedure.performed.earliest >= index.first_day
+        and procedure.performed.earliest >= first_day
         and procedure.performed.latest <= index.latest
     ]
     add_ons = [procedure for procedure in beside if "adds-one-level" in procedure.concepts]
@@ -178,7 +179,7 @@ def _operation(chart: Chart, index: _Group, groups: Sequence[_Group], day: date)
     counted = max(several, 1 + len(add_ons) if add_ons else 0, len(levels))
     return Operation(
         day=day,
-        first_day=day if is_interval else index.first_day,
+        first_day=day if is_interval else first_day,
         types=concepts & OPERATION_TYPES,
         levels=levels,
         sides=frozenset(stage.side for stage in index.stages if stage.side is not None),
