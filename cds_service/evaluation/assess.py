@@ -215,7 +215,8 @@ def _table(case: Case, adult: Answer) -> dict[str, Finding]:
     """Return the finding of every row that needs an operation, by card id."""
     findings: dict[str, Finding] = {}
     for card, rule in {**RED_FLAGS, **WORK_UP}.items():
-        findings[card] = _of_age(_evaluated(card, rule, case, findings), adult)
+        finding = _evaluated(card, rule, case, findings)
+        findings[card] = _of_age(finding, adult) if adult.is_unknown else finding
     findings[DATA_DATE] = Finding(
         card=DATA_DATE,
         row=case.limits.knowledge.cards[DATA_DATE].row,

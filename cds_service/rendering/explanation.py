@@ -108,12 +108,12 @@ class Explanation:
 
     def _entries(self, entries: Sequence[Evidence]) -> list[str]:
         """Return a line for each entry; many of one kind (a drug renewed monthly) share one."""
+        if len(entries) <= _SHOWN_ALIKE:
+            return list(dict.fromkeys(map(self._entry, entries)))
         days: dict[str, set[str]] = {}
         for entry in entries:
             days.setdefault(entry.label, set()).update(_day_of(entry))
         many = {label: written for label, written in days.items() if len(written) > _SHOWN_ALIKE}
-        if not many:
-            return list(dict.fromkeys(map(self._entry, entries)))
         lines = [
             self._alike(entry.label, many[entry.label])
             if entry.label in many and _day_of(entry)

@@ -25,13 +25,14 @@ _MadeSafe = Callable[[str], str]
 _REMEMBERED_TEXTS = 4096
 _SHOWN_DIGITS = Decimal("0.01")
 _FIRST_LINE = (0,)
-_SINGULAR = re.compile(r"(?<![\d.,/-])1 (day|point|test)s\b")
+# The number stands before the look behind it, so that it is found by its first digit.
+_SINGULAR = re.compile(r"1(?<![\d.,/-]1) (day|point|test)s\b")
 _MARKDOWN = re.compile(r"[\\`*_\[\]{}|~]")
 _LINE_START = re.compile(r"^([-+=#>])")
 _AUTOLINK = re.compile(r"://|www\.|@", re.IGNORECASE)
 _UNSAFE_IN_PLAIN = re.compile(r"[\\`*_\[\]{}|~<>&@]|://")
-_TODAY = re.compile(r"(?<![\d.,/-])0 days ago\b")
-_DAY_ZERO = re.compile(r"(?<![\d.,/-])0 days after (?=(?:lumbar )?surgery|the operation)")
+_TODAY = re.compile(r"0(?<![\d.,/-]0) days ago\b")
+_DAY_ZERO = re.compile(r"0(?<![\d.,/-]0) days after (?=(?:lumbar )?surgery|the operation)")
 
 
 def printable(text: str) -> str:
@@ -198,11 +199,11 @@ class Wording:
         text, names = self._opened("\n".join(lines), escape_markdown)
         if names:
             return _Pattern(text, names, begun)
-        return _begun_upper(_singular(text % ()), begun)
+        return _begun_upper(_counted(text % ()), begun)
 
     def _plain_pattern(self, template: str) -> str | _Pattern:
         text, names = self._opened(template.replace("*", ""), strip_markup)
-        return _Pattern(text, names, ()) if names else _sentence(_singular(text % ()))
+        return _Pattern(text, names, ()) if names else _sentence(_counted(text % ()))
 
     def _opened(self, template: str, made_safe: _MadeSafe) -> tuple[str, tuple[str, ...]]:
         """Return *template* with thresholds in words and ``%s`` for the rest, and its names."""
@@ -232,7 +233,7 @@ class Wording:
                 "Correct its name in the template."
             ) from None
         text = pattern.text % tuple(filling)
-        return _singular(text) if "1 " in text or "0 days a" in text else text
+        return _counted(text)
 
 
 def wording_on(day: date, knowledge: Knowledge) -> Wording:
@@ -249,9 +250,13 @@ def with_measure(words: Mapping[str, Word], knowledge: Knowledge) -> Mapping[str
     return {**words, "measure": measure}
 
 
-def _singular(text: str) -> str:
+def _counted(text: str) -> str:
     """Return *text* with "1 day" for "1 days", and day 0 as today or as the day of surgery."""
-    return _DAY_ZERO.sub("on the day of ", _TODAY.sub("today", _SINGULAR.sub(r"1 \1", text)))
+    if "1 " in text:
+        text = _SINGULAR.sub(r"1 \1", text)
+    if "0 days a" in text:
+        text = _DAY_ZERO.sub("on the day of ", _TODAY.sub("today", text))
+    return text
 
 
 def _sentence(text: str) -> str:
