@@ -77,6 +77,17 @@ def test_crp_is_compared_with_the_worst_value_of_an_earlier_day(
     assert ("RF-INF-W" in answered.shown) == rises
 
 
+def _fusion(**why: list[Resource]) -> Resource:
+    """Return a fusion of sixty days ago, with the reason that its entry gives."""
+    return {
+        "resourceType": "Procedure",
+        "status": "completed",
+        "code": coded(SNOMED, "50172003"),
+        "performedDateTime": _ago(60),
+        **why,
+    }
+
+
 @pytest.mark.parametrize(
     ("dates", "is_told"),
     [
@@ -89,13 +100,7 @@ def test_fracture_that_began_after_an_operation_for_a_fracture_is_another_one(
     knowledge: Knowledge, dates: Resource, *, is_told: bool
 ) -> None:
     """Without its first day nobody knows: the old one is often written down again later."""
-    operation = {
-        "resourceType": "Procedure",
-        "status": "completed",
-        "code": coded(SNOMED, "50172003"),
-        "performedDateTime": _ago(60),
-        "reasonCode": [FRACTURE],
-    }
+    operation = _fusion(reasonCode=[FRACTURE])
     answered = answered_with(knowledge, SIXTY_DAYS, operation, _problem(FRACTURE, **dates))
     assert ("RF-OTHER" in answered.shown) == is_told
 
@@ -104,13 +109,7 @@ def test_entry_that_the_operation_names_as_its_reason_is_no_new_fracture(
     knowledge: Knowledge,
 ) -> None:
     """Whatever day it was given afterwards."""
-    operation = {
-        "resourceType": "Procedure",
-        "status": "completed",
-        "code": coded(SNOMED, "50172003"),
-        "performedDateTime": _ago(60),
-        "reasonReference": [{"reference": "Condition/more1"}],
-    }
+    operation = _fusion(reasonReference=[{"reference": "Condition/more1"}])
     reason = _problem(FRACTURE, onsetDateTime=_ago(59))
     assert "RF-OTHER" not in answered_with(knowledge, SIXTY_DAYS, operation, reason).shown
 
