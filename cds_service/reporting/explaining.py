@@ -63,7 +63,7 @@ class ExplainedRow:
     def is_lacking(self) -> bool:
         """Return whether the reasons are conditions that do not hold."""
         is_held = self.held_by or any(reason.startswith("held back: ") for reason in self.reasons)
-        return self.verdict == "not met" and not is_held
+        return self.verdict == "not met" and bool(self.reasons) and not is_held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
