@@ -53,6 +53,8 @@ _LONGEST_TURN_SECONDS = 0.02
 """The event loop waits no longer for a call to end."""
 _OUT_OF_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _SAY_AGAIN_SECONDS = 60.0
+_LOOK_FOR_ROOM_SECONDS = 0.1
+"""A machine that gives no more is asked again after so long."""
 
 
 class _Connection(TConn):  # type: ignore[misc]
@@ -160,6 +162,7 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
         """Those that have a thread."""
         self._turns = Turns(on_rest=self._on_rest)
         self._say_no_room_at = 0.0
+        self._accept_again_at = 0.0
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
         """Return the threads; called when the process begins."""
@@ -174,7 +177,9 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
         super().init_process()
 
     def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - gunicorn's signature
-        """Begin or cease to take connections."""
+        """Begin or cease to take connections; not while the machine gives no room for more."""
+        if enabled and time.monotonic() < self._accept_again_at:
+            return
         if not self.takes_large:
             super().set_accept_enabled(enabled)
         elif enabled != self._accepting:
@@ -220,12 +225,15 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
                 client, address = listener.accept()
             except OSError as error:
                 if error.errno in _OUT_OF_ROOM:
-                    self._say_no_room(error)
+                    self._wait_for_room(error)
                 return  # else there are no more, or another process has them
             self._welcome(client, address, listener)
 
-    def _say_no_room(self, error: OSError) -> None:
-        """Log that clients wait unanswered because the machine gives no more; now and then."""
+    def _wait_for_room(self, error: OSError) -> None:
+        """Let clients wait unanswered while the machine gives no more; log it now and then."""
+        if self.alive:
+            self._accept_again_at = time.monotonic() + _LOOK_FOR_ROOM_SECONDS
+            self.set_accept_enabled(False)
         if time.monotonic() >= self._say_no_room_at:
             self._say_no_room_at = time.monotonic() + _SAY_AGAIN_SECONDS
             why = os.strerror(error.errno or 0).lower()

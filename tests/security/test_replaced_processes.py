@@ -239,6 +239,9 @@ def test_process_without_room_for_more_connections_says_so(tmp_path: Path) -> No
         for _ in range(100):
             clients.enter_context(socket.create_connection(("127.0.0.1", site.service.port)))
         assert until(lambda: "no connection can be taken" in site.service.log.read_text())
+        before = _processor_seconds(site.service)
+        time.sleep(2)
+        assert _processor_seconds(site.service) - before < 0.2  # nobody tries without a pause
         clients.close()
         assert site.call() == HTTPStatus.OK
         log = site.service.log.read_text()
@@ -278,6 +281,15 @@ def _has_one_for_each_size(service: Service) -> bool:
     """Whether there is one process for small calls, and one for large calls, whose turn is last."""
     niceness = [os.getpriority(os.PRIO_PROCESS, each) for each in service.workers()]
     return sorted(niceness) == [0, 10]
+
+
+def _processor_seconds(service: Service) -> float:
+    """Return how long the worker processes have computed."""
+    times = [
+        Path(f"/proc/{each}/stat").read_text().rpartition(")")[2] for each in service.workers()
+    ]
+    ticks = sum(int(number) for line in times for number in line.split()[11:13])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _is_refused(service: Service) -> bool:
