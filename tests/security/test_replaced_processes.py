@@ -270,7 +270,7 @@ def test_service_that_stops_refuses_new_connections_at_once(site: Site) -> None:
         silent.sendall(b"GET ")
         time.sleep(0.5)
         site.service.process.terminate()
-        assert until(lambda: _is_refused(site.service), seconds=4)
+        assert until(site.service.refuses, seconds=4)
         assert site.service.process.poll() is None
 
 
@@ -278,12 +278,3 @@ def _has_one_for_each_size(service: Service) -> bool:
     """Whether there is one process for small calls, and one for large calls, whose turn is last."""
     niceness = [os.getpriority(os.PRIO_PROCESS, each) for each in service.workers()]
     return sorted(niceness) == [0, 10]
-
-
-def _is_refused(service: Service) -> bool:
-    try:
-        return not requests.get(f"{service.url}/health/live", timeout=0.5).ok
-    except requests.ConnectionError as error:
-        return "refused" in str(error)
-    except requests.Timeout:
-        return False
