@@ -68,6 +68,24 @@ def test_contrast_without_an_allergy_list_says_so() -> None:
     assert "ask about gadolinium" not in _detail(UNRELIEVED, "IMG-MRI-NR", **known)
 
 
+@pytest.mark.parametrize("lack", ["not supplied", "supplied in part"])
+def test_mri_without_the_problem_list_asks_about_implants(lack: str) -> None:
+    """A pacemaker may be coded there alone, and so may a reaction to gadolinium."""
+    said = "ask about a pacemaker or another implant"
+    assert said not in _detail(UNRELIEVED, "IMG-MRI-NR")
+    answered = _answered(UNRELIEVED, **{lack: [Key.CONDITIONS]})
+    assert answered.card("IMG-MRI-NR")["suggestions"]
+    assert said in str(answered.card("IMG-MRI-NR")["detail"])
+
+
+@pytest.mark.parametrize("key", [Key.CONDITIONS, Key.DEVICES])
+def test_card_without_an_mri_order_asks_about_no_implants(key: str) -> None:
+    """Neither one that orders none, nor one whose order is held back."""
+    unread = _answered(UNRELIEVED, **{"not supplied": [key]})
+    card = "PT-REF" if key == Key.CONDITIONS else "IMG-MRI-NR"
+    assert "another implant" not in str(unread.card(card)["detail"])
+
+
 @pytest.mark.parametrize(("day", "is_known"), [(-100, True), (-101, False)])
 def test_old_pregnancy_status_is_no_status(day: int, *, is_known: bool) -> None:
     """A status older than a pregnancy lasts says nothing about today."""
