@@ -42,6 +42,7 @@ _LEG_SITE = re.compile(
     r"ankles?|knees?)\b",
     re.IGNORECASE,
 )
+_SADDLE = re.compile(r"\b(?:saddle|perine(?:al|um)|perianal|genital(?:s|ia)?)\b", re.IGNORECASE)
 _BACK = re.compile(
     r"\b(?:low(?:er)?[ -]back|lumbar|lbp|lumbosacral|"
     r"(?<!upper[ -])(?<!mid[ -])(?<!middle[ -])back(?![ ,(/-]{1,3}(?:upper|mid(?:dle)?)\b))\b",
@@ -141,6 +142,11 @@ def names_spine(texts: Iterable[str]) -> bool:
 def names_leg(texts: Iterable[str]) -> bool:
     """Whether *texts* name the lower limb or a part of it."""
     return any(_LEG_SITE.search(text) for text in texts)
+
+
+def names_saddle(texts: Iterable[str]) -> bool:
+    """Whether *texts* name the saddle area."""
+    return any(_SADDLE.search(text) for text in texts)
 
 
 def names_arm(texts: Iterable[str]) -> bool:

@@ -291,6 +291,8 @@ MUST_NEED = [
     ("ct-lumbar", SCT, "241577003", Needs.LUMBAR_SITE),
     ("sensory-deficit", SCT, "91019004 44077006", Needs.LEG_SITE),
     ("sensory-deficit", ICD, "R20.0 R20.1 R20.2", Needs.LEG_SITE),
+    ("saddle-numbness", SCT, "44077006", Needs.SADDLE_SITE),
+    ("saddle-numbness", ICD, "R20.0 R20.1", Needs.SADDLE_SITE),
     ("motor-weakness", SCT, "26544005 713514005", Needs.LEG_SITE),
     ("sacroiliac-pain", ICD, "M53.3", Needs.SPINE_TEXT),
     ("vertebral-fracture", ICD, "M84.48XA M84.48XD", Needs.SPINE_TEXT),
