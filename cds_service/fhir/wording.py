@@ -65,8 +65,11 @@ _ARM = re.compile(
 )
 _LEFT = re.compile(r"\bleft\b", re.IGNORECASE)
 _RIGHT = re.compile(r"\bright\b", re.IGNORECASE)
-_ANY_SIDE = re.compile(r"left|right|bilateral|both", re.IGNORECASE)
-_BOTH = re.compile(r"\b(?:bilateral(?:ly)?|both (?:sides|legs))\b", re.IGNORECASE)
+_ANY_SIDE = re.compile(r"left|right|bilat|both", re.IGNORECASE)
+_BOTH = re.compile(
+    r"\b(?:bilat(?:eral(?:ly)?)?|both (?:sides|legs|feet|lower (?:limbs|extremities)))\b",
+    re.IGNORECASE,
+)
 _STIMULATION = re.compile(
     r"\b(?:spinal[ -]cord[ -]stimulat\w*|scs|neurostimulat\w*|neuromodulation|"
     r"dorsal[ -]column[ -]stimulat\w*)\b",
