@@ -452,5 +452,7 @@ class Place(Struct, frozen=True, kw_only=True):
                 return bool(self.reason_concepts & LUMBAR_REASONS)
             case Needs.LEG_SITE:
                 return "site-leg" in self.sites or wording.names_leg(self.own_texts)
+            case Needs.SADDLE_SITE:
+                return wording.names_saddle(self.own_texts)
             case Needs.SPINE_TEXT:
                 return self.names_spine

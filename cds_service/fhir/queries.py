@@ -72,6 +72,7 @@ _OBSERVED: Mapping[str, tuple[str, ...]] = {
         "pvr",
         "mrc-grade",
         "saddle-sensation",
+        "saddle-numbness",
         "anal-tone",
         "sij-tests",
         "surgeon-clearance",

@@ -42,6 +42,7 @@ _LEG_SITE = re.compile(
     r"ankles?|knees?)\b",
     re.IGNORECASE,
 )
+_SADDLE = re.compile(r"\b(?:saddle|perine(?:al|um)|perianal|genital(?:s|ia)?)\b", re.IGNORECASE)
 _BACK = re.compile(
     r"\b(?:low(?:er)?[ -]back|lumbar|lbp|lumbosacral|"
     r"(?<!upper[ -])(?<!mid[ -])(?<!middle[ -])back(?![ ,(/-]{1,3}(?:upper|mid(?:dle)?)\b))\b",
@@ -64,8 +65,11 @@ _ARM = re.compile(
 )
 _LEFT = re.compile(r"\bleft\b", re.IGNORECASE)
 _RIGHT = re.compile(r"\bright\b", re.IGNORECASE)
-_ANY_SIDE = re.compile(r"left|right|bilateral|both", re.IGNORECASE)
-_BOTH = re.compile(r"\b(?:bilateral(?:ly)?|both (?:sides|legs))\b", re.IGNORECASE)
+_ANY_SIDE = re.compile(r"left|right|bilat|both", re.IGNORECASE)
+_BOTH = re.compile(
+    r"\b(?:bilat(?:eral(?:ly)?)?|both (?:sides|legs|feet|lower (?:limbs|extremities)))\b",
+    re.IGNORECASE,
+)
 _STIMULATION = re.compile(
     r"\b(?:spinal[ -]cord[ -]stimulat\w*|scs|neurostimulat\w*|neuromodulation|"
     r"dorsal[ -]column[ -]stimulat\w*)\b",
@@ -141,6 +145,11 @@ def names_spine(texts: Iterable[str]) -> bool:
 def names_leg(texts: Iterable[str]) -> bool:
     """Whether *texts* name the lower limb or a part of it."""
     return any(_LEG_SITE.search(text) for text in texts)
+
+
+def names_saddle(texts: Iterable[str]) -> bool:
+    """Whether *texts* name the saddle area."""
+    return any(_SADDLE.search(text) for text in texts)
 
 
 def names_arm(texts: Iterable[str]) -> bool:

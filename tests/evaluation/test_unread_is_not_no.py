@@ -183,10 +183,10 @@ def test_an_mri_that_could_not_be_read_is_not_called_missing(key: str, day: obje
     """It may be among the reports or procedures that did not come; the card says to look."""
     weak = {"strength": [], "coded weakness": [{"what": "muscle weakness", "day": day}]}
     known = _answered(WEAK, **weak).card("IMG-MRI-DEF")
-    assert "not done since" in known["summary"]
+    assert "no MRI lumbar spine found since" in known["summary"]
     unread = _answered(WEAK, **weak, **{"supplied in part": [key]}).card("IMG-MRI-DEF")
     assert "look for an MRI" in unread["summary"]
-    assert "not done since" not in unread["summary"]
+    assert "found since" not in unread["summary"]
     assert "no lumbar MRI since" not in str(unread["detail"])
     assert "suggestions" not in unread
 

@@ -939,6 +939,11 @@ def test_implant_is_recognised_by_code_or_words(
         ("STIMULATOR NERVE SACRAL", "implant-neurostimulator"),
         ("Stimulator, Electrical, Implanted, For Deep Brain", "implant-neurostimulator"),
         ("Dorsal root ganglion stimulator", "implant-neurostimulator"),
+        ("GENERATOR SCS RECHARGEABLE IPG", "implant-neurostimulator"),
+        ("Spinal cord stim generator", "implant-neurostimulator"),
+        ("KIT STIM SPINAL CORD", "implant-neurostimulator"),
+        ("Neuro stimulator, implanted", "implant-neurostimulator"),
+        ("PACER LEAD RV", "implant-pacemaker"),
         ("LEAD PACING ACTIVE FIXATION 52CM", "implant-pacemaker"),
         ("GENERATOR CRT-P", "implant-pacemaker"),
         ("CARDIOVERTER IMPLANTABLE DUAL CHAMBER", "implant-defibrillator"),
@@ -947,6 +952,9 @@ def test_implant_is_recognised_by_code_or_words(
         ("Clip, Aneurysm", "implant-clip"),
         ("Pump, Infusion, Implanted, Programmable", "implant-pump"),
         ("PUMP INFUSION IMPLANTABLE", "implant-pump"),
+        ("Programmable infusion pump, implantable", "implant-pump"),
+        ("Baclofen pump", "implant-pump"),
+        ("SynchroMed II 40 mL", "implant-pump"),
     ],
 )
 def test_implant_is_recognised_as_device_lists_and_stores_name_it(
@@ -1018,6 +1026,7 @@ def test_unknown_implant_coded_unsafe_as_fhir_codes_it_counts(read: ReadChart) -
         {"type": {"text": "CLIP LIGATING TITANIUM"}},
         {"type": {"text": "PUMP PENILE PROSTHESIS IMPLANTABLE"}},
         {"type": {"text": "Infusion pump"}},
+        {"type": {"text": "Needle nerve stim 22G"}},
     ],
 )
 def test_other_devices_are_no_implants(read: ReadChart, fields: dict[str, object]) -> None:
