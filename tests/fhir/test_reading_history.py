@@ -1032,6 +1032,7 @@ def test_unknown_implant_coded_unsafe_as_fhir_codes_it_counts(read: ReadChart) -
         {"type": {"text": "Infusion pump"}},
         {"type": {"text": "Needle nerve stim 22G"}},
         {"type": {"text": "Pacer gait trainer"}},
+        {"type": {"text": "STIM SPINAL FUSION"}},
     ],
 )
 def test_other_devices_are_no_implants(read: ReadChart, fields: dict[str, object]) -> None:
