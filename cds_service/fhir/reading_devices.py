@@ -17,10 +17,10 @@ _BETWEEN = r"(?:(?!bone|growth)[\w ,/-]){0,60}"
 _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.IGNORECASE)
     for name, pattern in {
-        "implant-pacemaker": r"pace-?maker|\bpac(?:ing|er)\b|\bCRT-?P\b",
+        "implant-pacemaker": r"pace-?maker|\bpacing\b|\bpacer lead|\bCRT-?P\b",
         "implant-defibrillator": r"defibrillator|cardioverter|\b(?:AICD|ICD|CRT-?D)\b",
         "implant-neurostimulator": (
-            rf"neuro[ -]?stim|\bSCS\b|\bcord stim\b|\bstim[ ,-]{{1,3}}spinal\b|"
+            rf"neuro[ -]?stim|\bSCS\b|\bcord stim\b|\bstim[ ,-]{{1,3}}spinal[ -]cord\b|"
             rf"{_NERVE}{_BETWEEN}stimulat|stimulat{_BETWEEN}{_NERVE}"
         ),
         "implant-clip": (

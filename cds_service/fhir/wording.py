@@ -22,8 +22,10 @@ _NEXT_LEVEL = re.compile(
 """A level without its L that follows another: the second one of "L4-5, 5-1"."""
 _LEVEL_STEP = re.compile(r"(S1|L?[1-5])", re.IGNORECASE)
 _LUMBAR = re.compile(
-    r"\b(?:lumbar|lumbal|lumbo-?sacral|thoraco-?lumbar|lumbo\w*|l/?s?[ -]spine)\b", re.IGNORECASE
+    r"\b(?:lumbar|lumbal|lumbo-?sacral|thoraco-?lumbar|lumbo\w*|l/?s?[ -]spine|L[2-5])\b",
+    re.IGNORECASE,
 )
+"""A single vertebra counts from L2 on: what reaches from the chest to L1 is thoracic."""
 _OTHER_SPINE = re.compile(
     r"\b(?:cervical|cervico\w*|thoracic|dorsal spine|neck|[ct][ -]spine)\b", re.IGNORECASE
 )

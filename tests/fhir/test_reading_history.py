@@ -43,6 +43,8 @@ MINE = {"subject": {"reference": "Patient/anna"}}
         {"bodySite": [{"text": "LS spine"}]},
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy, lumbar")},
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy L-spine")},
+        {"code": concept(SNOMED, LAMINECTOMY, "L4 laminectomy")},
+        {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy of L2, L3 and L5")},
         {"reasonCode": [concept(ICD, "M48.061")]},
         {"reasonCode": [concept(ICD, "M48061")]},
         {"reasonReference": [{"reference": "Condition/c1"}]},
@@ -117,6 +119,8 @@ def test_opcs_says_the_side_by_a_code_of_its_own(read: ReadChart, code: str, sid
         {},
         {"bodySite": [concept(SNOMED, "122495006")], "reasonCode": [concept(ICD, "M48.061")]},
         {"code": concept(SNOMED, LAMINECTOMY, "Cervical laminectomy")},
+        {"code": concept(SNOMED, LAMINECTOMY, "C4 laminectomy")},
+        {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy T10-L1")},
         {"bodySite": [{"text": "neck"}], "reasonReference": [{"reference": "Condition/c1"}]},
         {"bodySite": [{"text": "C-spine"}], "reasonCode": [concept(ICD, "M48.061")]},
         {"bodySite": [{"text": "T spine"}], "reasonCode": [concept(ICD, "M48.061")]},
@@ -1027,6 +1031,8 @@ def test_unknown_implant_coded_unsafe_as_fhir_codes_it_counts(read: ReadChart) -
         {"type": {"text": "PUMP PENILE PROSTHESIS IMPLANTABLE"}},
         {"type": {"text": "Infusion pump"}},
         {"type": {"text": "Needle nerve stim 22G"}},
+        {"type": {"text": "Pacer gait trainer"}},
+        {"type": {"text": "STIM SPINAL FUSION"}},
     ],
 )
 def test_other_devices_are_no_implants(read: ReadChart, fields: dict[str, object]) -> None:
