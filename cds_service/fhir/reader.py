@@ -227,10 +227,16 @@ class Reader:
         if day.earliest > self.as_of:
             self.put_entry_aside(entry, reasons.FUTURE, concepts=concepts)
             return False
-        if self.birth is not None and day.latest < self.birth.earliest:
+        if self.since_birth(day) is None:
             self.put_entry_aside(entry, reasons.BEFORE_BIRTH, concepts=concepts)
             return False
         return True
+
+    def since_birth(self, day: FhirDate | None) -> FhirDate | None:
+        """Return *day*; one before birth stands in many charts for a day nobody knew: None."""
+        if day is None or (self.birth is not None and day.latest < self.birth.earliest):
+            return None
+        return day
 
     def clipped(self, day: FhirDate | None) -> FhirDate | None:
         """Return *day* without the part after today; a wholly future day is None."""
