@@ -83,7 +83,7 @@ def test_observation_with_a_modified_part_is_not_read(read: ReadChart) -> None:
     }
     chart = read(observation("mrc-grade", LOCAL, valueInteger=2, component=[muscle]))
     assert chart.observations == ()
-    assert chart.supply[Key.SCORES].state is State.PARTIAL
+    assert chart.supply[Key.FINDINGS].state is State.PARTIAL
 
 
 def test_dose_with_a_modifier_is_not_known(read: ReadChart) -> None:
