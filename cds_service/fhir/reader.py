@@ -22,7 +22,7 @@ from cds_service.fhir import dates, reasons, wire
 from cds_service.fhir.answers import Headed, KeyAnswer, RawResource, raw_of
 from cds_service.fhir.coding import Vocabulary
 from cds_service.fhir.decoding import read_part, read_resource
-from cds_service.fhir.queries import OBSERVED
+from cds_service.fhir.queries import OBSERVED, TYPES
 from cds_service.fhir.subjects import Owner, Subjects
 from cds_service.hooks.strict_json import check_part
 from cds_service.knowledge.model import Knowledge
@@ -182,12 +182,12 @@ class Reader:
                 self.incomplete.setdefault(key, reasons.UNREADABLE_ENTRY)
 
     def _missed_in(self, entry: Entry) -> tuple[str, ...]:
-        """Return the keys that hold less without *entry*.
+        """Return the keys that hold less without *entry*, wherever it came.
 
-        An Observation may come under either of two keys, or under both: what it is about counts.
+        Observations have two keys: what it is about tells which of them.
         """
         if entry.kind != "Observation":
-            return (entry.key,)
+            return tuple(key for key, kind in TYPES.items() if kind == entry.kind)
         meant = self.vocabulary.meanings((read_part(entry.head.code, wire.CodeableConcept),))
         names = {name for name, _ in meant}
         about = tuple(key for key, known in OBSERVED.items() if not names.isdisjoint(known))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -72,6 +73,15 @@ def test_older_copy_of_an_entry_with_a_modifier_does_not_stand_in_for_it(read: R
     older = condition("27151001", meta={"lastUpdated": "2026-01-01T00:00:00Z"})
     newer = condition("27151001", meta={"lastUpdated": "2026-02-01T00:00:00Z"}, **NEGATED)
     assert read(older, newer).conditions == ()
+
+
+def test_condition_that_came_along_with_operations_is_missing_from_the_problem_list(
+    read: ReadChart,
+) -> None:
+    """The server sends the reason of an operation with it (``_include``)."""
+    reason = json.dumps(condition("27151001", **NEGATED)).encode()
+    chart = read(procedure(), raw={Key.PROCEDURES: (reason,), Key.CONDITIONS: (reason,)})
+    assert chart.failed_keys == {Key.CONDITIONS}
 
 
 def test_observation_with_a_modified_part_is_not_read(read: ReadChart) -> None:
