@@ -86,7 +86,8 @@ class Database:
 
     Time:
         After a failure calls do not try again for a second, and a lost server is tried again by
-        nobody who has an answer to give: it may hang.  Feedback always tries.
+        nobody who has an answer to give: it may hang.  Feedback always tries, but while the ledger
+        is lost only one of them at a time: each waits for seconds in a place that calls need.
     """
 
     def __init__(
@@ -94,6 +95,8 @@ class Database:
     ) -> None:
         self.place = place
         self._lock = threading.Lock()
+        self._trial = threading.Lock()
+        """Held by the one who waits for a lost ledger."""
         self._engines: _Engines | None = None
         self._seen: tuple[int, int] | None = None
         self._writing = _Road("writing", monotonic)
@@ -156,6 +159,16 @@ class Database:
             LedgerLostError: It could not be committed.
             RowRefusedError: The database takes no such row.
         """
+        if self.is_writable:
+            return self._committed(work)
+        if not self._trial.acquire(blocking=False):
+            raise LedgerLostError
+        try:
+            return self._committed(work)
+        finally:
+            self._trial.release()
+
+    def _committed(self, work: Work[Result]) -> Result:
         return self._watched(
             self._writing, lambda engines: _committed(engines.feedback, work), FEEDBACK
         )
