@@ -20,7 +20,14 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from cds_service.ledger.migrating import migrate, require_current
-from cds_service.ledger.place import CALLS, FEEDBACK, HOUSE, MOST_READERS, LedgerPlace
+from cds_service.ledger.place import (
+    CALLS,
+    FEEDBACK,
+    HOUSE,
+    MOST_READERS,
+    LedgerPlace,
+    Patience,
+)
 from cds_service.ledger.quickly import Connections, QuickWork, RowRefusedError, refuses_the_row
 from cds_service.sqlite_waits import is_long, shorten_journal
 
@@ -79,7 +86,8 @@ class Database:
 
     Time:
         After a failure calls do not try again for a second, and a lost server is tried again by
-        nobody who has an answer to give: it may hang.  Feedback always tries.
+        nobody who has an answer to give: it may hang.  Feedback always tries, but while the ledger
+        is lost only one of them at a time: each waits for seconds in a place that calls need.
     """
 
     def __init__(
@@ -87,6 +95,8 @@ class Database:
     ) -> None:
         self.place = place
         self._lock = threading.Lock()
+        self._trial = threading.Lock()
+        """Held by the one who waits for a lost ledger."""
         self._engines: _Engines | None = None
         self._seen: tuple[int, int] | None = None
         self._writing = _Road("writing", monotonic)
@@ -149,7 +159,19 @@ class Database:
             LedgerLostError: It could not be committed.
             RowRefusedError: The database takes no such row.
         """
-        return self._watched(self._writing, lambda engines: _committed(engines.feedback, work))
+        if self.is_writable:
+            return self._committed(work)
+        if not self._trial.acquire(blocking=False):
+            raise LedgerLostError
+        try:
+            return self._committed(work)
+        finally:
+            self._trial.release()
+
+    def _committed(self, work: Work[Result]) -> Result:
+        return self._watched(
+            self._writing, lambda engines: _committed(engines.feedback, work), FEEDBACK
+        )
 
     def forget_deleted(self) -> None:
         """Empty SQLite's journal, which keeps what was deleted; while others hold it, later."""
@@ -165,7 +187,7 @@ class Database:
         """Work on the file with a connection of its own; what fails is done another time."""
         engine = self.place.writer(HOUSE)
         with suppress(Exception):
-            self._ready()
+            self._ready(HOUSE)
             connection = engine.raw_connection()
             try:
                 shorten_journal(connection.cursor(), file, is_emptied=is_emptied)
@@ -187,12 +209,14 @@ class Database:
         waits = road.is_paused or (road.is_lost and self.place.file is None)
         if waits and not insists:
             raise LedgerLostError
-        return self._watched(road, use)
+        return self._watched(road, use, CALLS)
 
-    def _watched(self, road: _Road, use: Callable[[_Engines], Result]) -> Result:
+    def _watched(
+        self, road: _Road, use: Callable[[_Engines], Result], patience: Patience
+    ) -> Result:
         """Return what *use* does; remember and log when the ledger is lost and found."""
         try:
-            engines = self._ready()
+            engines = self._ready(patience)
         except Exception as error:
             for each in (self._reading, self._writing):
                 each.failed(error)
@@ -209,19 +233,27 @@ class Database:
         road.worked()
         return result
 
-    def _ready(self) -> _Engines:
-        """Return the engines for the database that is there now, its tables made."""
+    def _ready(self, patience: Patience = FEEDBACK) -> _Engines:
+        """Return the engines for the database that is there now, its tables made.
+
+        Raises:
+            TimeoutError: Somebody else has been opening it for as long as *patience* says.
+        """
         if self._engines is not None and self._seen == self._identity():
             return self._engines
-        with self._lock:
+        if not self._lock.acquire(timeout=patience.seconds):
+            raise TimeoutError
+        try:
             if self._engines is None or self._seen != self._identity():
-                self._open()
+                self._open(patience)
             return self._engines  # type: ignore[return-value] # _open sets it
+        finally:
+            self._lock.release()
 
-    def _open(self) -> None:
+    def _open(self, patience: Patience) -> None:
         self._drop()
         if self.place.file is not None:
-            migrate(self.place, FEEDBACK)
+            migrate(self.place, patience)
         else:
             require_current(self.place, FEEDBACK)
         self._engines = _Engines(

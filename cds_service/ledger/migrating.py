@@ -28,6 +28,8 @@ def migrate(place: LedgerPlace, patience: Patience = AT_LEISURE) -> bool:
     """
     if place.file is not None:
         _make_file(place.file)
+        if _found(place, patience) == HEAD:
+            return False  # without the lock for writing, which another process may hold
     engine = place.writer(patience)
     try:
         with engine.begin() as connection:
@@ -73,18 +75,22 @@ def require_current(place: LedgerPlace, patience: Patience) -> None:
     Raises:
         SettingsError: They are older or newer, or there are none.
     """
-    engine = place.reader(patience)
-    try:
-        with engine.connect() as connection:
-            found = revision(connection)
-    finally:
-        engine.dispose()
+    found = _found(place, patience)
     _refuse_newer(place, found)
     if found != HEAD:
         raise SettingsError(
             f"The ledger, {place.name}: its tables are missing or older than this version of the "
             "service needs. Run: cds-service ledger migrate --config FILE"
         )
+
+
+def _found(place: LedgerPlace, patience: Patience) -> str | None:
+    engine = place.reader(patience)
+    try:
+        with engine.connect() as connection:
+            return revision(connection)
+    finally:
+        engine.dispose()
 
 
 def revision(connection: Connection) -> str | None:

@@ -2,8 +2,9 @@
 
 Key sets come from the profile: written there, or fetched from the one URL written there.  No URL
 of a token is ever fetched.  A fetched set is kept while fetching fails, for a day; an unknown
-``kid`` makes us look once a minute, because clients rotate their keys.  Anybody can invent a
-``kid``, so only a few calls wait for the answer, and none whose key is known.
+``kid`` makes us look once a minute, because clients rotate their keys, and so does a signature that
+the known key does not fit.  Anybody can invent a ``kid``, so only a few calls wait for the answer,
+and none whose key is known.
 """
 
 from __future__ import annotations
@@ -165,6 +166,10 @@ class _FetchedKeys:
             key = self._held_key(kid)
         return key
 
+    def look_again(self) -> None:
+        """Start to fetch what is held already, once a minute at most, without waiting for it."""
+        self._start_if_due(is_unknown=True)
+
     def start(self) -> None:
         """Start to fetch the key set if none is held, without waiting for it."""
         if self._held is None:
@@ -250,6 +255,11 @@ class KeySets:
         if client.jwks_url is None:
             return None
         return self._source(client, client.jwks_url).find(kid)
+
+    def doubt(self, client: ClientProfile) -> None:
+        """Look soon whether *client* has other keys now; it may have renewed one under its kid."""
+        if client.jwks is None and client.jwks_url is not None:
+            self._source(client, client.jwks_url).look_again()
 
     def warm(self, clients: tuple[ClientProfile, ...]) -> None:
         """Start to fetch the key sets of *clients*, so that their first call need not wait."""

@@ -88,7 +88,11 @@ class Verifier:
         key = self._key_sets.find(client, kid)
         if key is None:
             raise UnauthorizedError("the client has no key with this kid")
-        _check_signature(token, algorithm, key)
+        try:
+            _check_signature(token, algorithm, key)
+        except UnauthorizedError:
+            self._key_sets.doubt(client)
+            raise
         asked = _own_urls(config, client, audiences)
         _check_audience(client, token, asked, asked | _own_urls(config, client, self._endpoints))
         now = self._clock().timestamp()

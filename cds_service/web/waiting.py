@@ -82,8 +82,9 @@ class _Connection(TConn):  # type: ignore[misc]
         """Keep a piece of a call, and see whether its whole head is there now."""
         start = max(0, len(self.early) - len(_HEAD_END) + 1)
         self.early += piece
-        if self.early.startswith(_LINE_END):
-            del self.early[: len(_LINE_END)]  # HTTP allows an empty line before a call
+        while self.early.startswith(_LINE_END):
+            del self.early[: len(_LINE_END)]  # HTTP allows empty lines before a call
+            start = 0
         if self.is_head_whole:
             return
         end = self.early.find(_HEAD_END, start)

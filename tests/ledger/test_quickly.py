@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
@@ -22,6 +24,7 @@ from cds_service.ledger.records import CallCounts, Scope, Showing, State
 from cds_service.ledger.tables import CALL, SHOWING, SNOOZE
 from tests.ledger.clinic import rows
 from tests.ledger.test_waiting_calls import CALL_RECORD
+from tests.locked_file import locked_file
 
 PATIENT = "a" * 64
 SNOOZED = {
@@ -43,6 +46,11 @@ def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(LedgerPlace(file=tmp_path / "ledger.sqlite3"))
     yield database
     database.close()
+
+
+def _file(database: Database) -> Path:
+    assert database.place.file is not None
+    return database.place.file
 
 
 def test_call_is_committed_when_keeping_it_returns(database: Database) -> None:
@@ -145,6 +153,38 @@ def test_ledger_that_is_locked_at_the_start_is_not_lost(database: Database) -> N
     assert database.is_writable
     ledger.keep(CALL_RECORD)
     assert len(rows(database.place, CALL)) == 1
+
+
+def test_process_that_begins_while_another_writes_reads_at_once(database: Database) -> None:
+    """What holds a patient's cards back is known, and no call waits for the writer to end."""
+    database.write_feedback(lambda connection: connection.execute(insert(SNOOZE), SNOOZED))
+    fresh = Database(database.place)
+    with locked_file(_file(database)):
+        begun = time.monotonic()
+        assert len(CallLedger(fresh).snoozes(PATIENT)) == 1
+        assert time.monotonic() - begun < 1.5
+    fresh.close()
+
+
+def test_calls_do_not_wait_one_after_the_other_for_a_new_file_that_is_locked(
+    database: Database,
+) -> None:
+    """A backup was put back and a tool still works on it: ten calls are late by little."""
+    ledger = CallLedger(database)
+    ledger.snoozes(PATIENT)
+    for path in _file(database).parent.glob(f"{_file(database).name}*"):
+        path.unlink()
+    with closing(sqlite3.connect(_file(database), isolation_level=None)) as tool:
+        tool.execute("CREATE TABLE other (id)")
+        tool.execute("BEGIN EXCLUSIVE")
+        calls = [threading.Thread(target=ledger.snoozes, args=(PATIENT,)) for _ in range(10)]
+        begun = time.monotonic()
+        for call in calls:
+            call.start()
+        for call in calls:
+            call.join()
+        assert time.monotonic() - begun < 1.5
+    assert not database.is_readable
 
 
 def test_statement_of_a_call_is_worded_once(database: Database) -> None:

@@ -6,12 +6,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from cds_service.errors import OverloadedError
+from cds_service.hooks.feedback import CardOutcome, FeedbackItem
 from cds_service.ledger import calls as module
 from cds_service.ledger import database as database_module
 from cds_service.ledger import keeping
@@ -21,6 +24,7 @@ from cds_service.ledger.place import LedgerPlace
 from cds_service.ledger.quickly import QuickWork
 from cds_service.ledger.records import CallRecord, Outcome
 from cds_service.ledger.tables import CALL
+from cds_service.trust.profile import ClientProfile
 from tests.ledger.clinic import Clinic, rows
 from tests.locked_file import locked_file
 
@@ -33,6 +37,10 @@ CALL_RECORD = CallRecord(
     knowledge_version="1",
     knowledge_digest="d",
     total_ms=1.0,
+)
+CLIENT = ClientProfile(id="north")
+ITEM = FeedbackItem(
+    card="c", outcome=CardOutcome.ACCEPTED, acted_at=datetime(2026, 3, 1, 9, tzinfo=UTC)
 )
 
 
@@ -172,6 +180,30 @@ def test_feedback_that_waits_for_other_feedback_does_not_make_the_ledger_lost(
     with clinic.ledger.database._ready().feedback.connect():
         assert clinic.send(clinic.item(card, "overridden")).status_code == 503
     assert clinic.ledger.database.is_writable
+    assert clinic.send(clinic.item(card, "overridden")).status_code == 200
+
+
+def test_feedback_that_cannot_be_kept_does_not_take_the_places_of_calls(clinic: Clinic) -> None:
+    """One waits to see whether the ledger can be written again, the others are told at once."""
+    card = clinic.open()[0]
+    assert clinic.place.file is not None
+    waited: list[float] = []
+
+    def send() -> None:
+        begun = time.monotonic()
+        with pytest.raises(OverloadedError):
+            clinic.ledger.feedback.keep(CLIENT, (ITEM,))
+        waited.append(time.monotonic() - begun)
+
+    with locked_file(clinic.place.file):
+        assert clinic.send(clinic.item(card, "overridden")).status_code == 503
+        assert not clinic.ledger.database.is_writable
+        threads = [threading.Thread(target=send) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(waited)[4] < 1.5
     assert clinic.send(clinic.item(card, "overridden")).status_code == 200
 
 

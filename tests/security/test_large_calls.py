@@ -109,12 +109,15 @@ def _answered(service: Service, ehr: Ehr, body: dict[str, Any]) -> int:
     pytest.fail("no process answers")
 
 
-def test_large_call_after_an_empty_line_is_large_all_the_same(lone: tuple[Service, Ehr]) -> None:
+@pytest.mark.parametrize("empty_lines", ["\r\n", "\r\n\r\n\r\n"])
+def test_large_call_after_an_empty_line_is_large_all_the_same(
+    lone: tuple[Service, Ehr], empty_lines: str
+) -> None:
     """HTTP allows an empty line before a call; it goes to the process for large calls too."""
     service, ehr = lone
     body = json.dumps(_large_body()).encode()
     head = (
-        f"\r\nPOST {SERVICE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"{empty_lines}POST {SERVICE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         f"Authorization: Bearer {ehr.token()}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     answer = service.talk(head.encode() + body, seconds=10)

@@ -116,6 +116,25 @@ def test_unknown_kids_cost_one_call_a_minute(
     assert len(server.calls) == 3
 
 
+def test_doubted_keys_are_fetched_again_once_a_minute(
+    key_sets: KeySets,
+    clock: HandClock,
+    server: responses.RequestsMock,
+    ec_key: ec.EllipticCurvePrivateKey,
+) -> None:
+    """Bad signatures cannot make us call the client's server again and again; nobody waits."""
+    server.get(URL, json=document(ec_key, "a"))
+    key_sets.find(CLIENT, "a")
+    for _ in range(50):
+        key_sets.doubt(CLIENT)
+        settle()
+    assert len(server.calls) == 2
+    clock.now += 60
+    key_sets.doubt(CLIENT)
+    settle()
+    assert len(server.calls) == 3
+
+
 def test_kept_keys_serve_for_a_day_while_fetching_fails(
     key_sets: KeySets,
     clock: HandClock,

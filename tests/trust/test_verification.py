@@ -7,6 +7,8 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -21,6 +23,7 @@ from cds_service.trust.config import Config, ServiceSettings
 from cds_service.trust.profile import ClientProfile
 from cds_service.trust.token import read_token
 from cds_service.trust.verification import Verifier
+from tests.patience import until
 from tests.trust.conftest import (
     BASE,
     ENDPOINT,
@@ -171,6 +174,30 @@ def test_token_signed_by_another_key_is_refused(service: Service) -> None:
     """The right kid does not make another key right."""
     attacker = Ehr(ec.generate_private_key(ec.SECP384R1()))
     assert refusal(service, attacker.sign()) == "the signature is not good"
+
+
+def test_ehr_that_renews_its_key_under_the_same_kid_is_not_locked_out(
+    service: Service, ehr: Ehr
+) -> None:
+    """Its first token is refused and makes the service look again; soon the next is accepted."""
+    url = "https://ehr.hospital.example/jwks.json"
+    verifier = service.knows(jwks=None, jwks_url=url).verifier()
+    renewed = replace(ehr, key=ec.generate_private_key(ec.SECP384R1()), issued=100)
+
+    def is_accepted() -> bool:
+        with suppress(UnauthorizedError):
+            verifier.authenticate(renewed.sign(), (PATH,))
+            return True
+        return False
+
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as server:
+        server.get(url, json={"keys": [public_jwk(ehr.key, ehr.kid)]})
+        verifier.authenticate(ehr.sign(), (PATH,))
+        server.replace(responses.GET, url, json={"keys": [public_jwk(renewed.key, ehr.kid)]})
+        assert not is_accepted()
+        assert until(is_accepted, seconds=10)
+        with pytest.raises(UnauthorizedError):
+            verifier.authenticate(ehr.sign(), (PATH,))
 
 
 def test_token_of_one_client_signed_by_another_clients_key_is_refused(
