@@ -47,9 +47,10 @@ class Limits:
         """Return the value of the threshold in force."""
         return self._in_force[threshold_id][1]
 
-    def days(self, threshold_id: str) -> int:
-        """Return the value as a whole number of days."""
-        return int(self.number(threshold_id))
+    def first_day(self, threshold_id: str) -> int:
+        """Return the first whole day that meets a threshold which is met from a day on."""
+        day = int(self.number(threshold_id))
+        return day if self.met(threshold_id, day) else day + 1
 
     def met(self, threshold_id: str, value: Decimal | int) -> bool:
         """Return whether *value*, in the threshold's unit, is on its firing side."""

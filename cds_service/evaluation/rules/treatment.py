@@ -175,7 +175,7 @@ def leg_run_days(case: Case) -> int:
 
 
 def _is_scanned(case: Case) -> Answer:
-    return case.has_mri | case.has_ct(case.limits.days("mri-readable-day"))
+    return case.has_mri | case.has_ct(case.limits.first_day("mri-readable-day"))
 
 
 @once
@@ -212,7 +212,7 @@ def _unresolved_imaging(case: Case) -> Answer:
     by_failure = (
         is_failure_imaged(case)
         & ~case.has_adequate_mri
-        & ~case.has_ct(case.limits.days("mri-readable-day"))
+        & ~case.has_ct(case.limits.first_day("mri-readable-day"))
     )
     return any_of((by_deficit, by_return, by_failure))
 
