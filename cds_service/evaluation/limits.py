@@ -69,6 +69,10 @@ class Limits:
             self._worded[threshold_id] = words
         return words
 
+    def span(self, threshold_id: str) -> str:
+        """Return the time up to the boundary in words: "1 year"."""
+        return self.knowledge.thresholds[threshold_id].span_on(self.as_of)
+
 
 def limits_on(day: date, knowledge: Knowledge) -> Limits:
     """Return the thresholds as they stand on *day*; every chart of that day shares them."""

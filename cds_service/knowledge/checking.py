@@ -212,7 +212,10 @@ def _card_problems(knowledge: Knowledge) -> Iterator[str]:
 
 
 def _thresholds_in_texts(card: CardTemplate) -> list[str]:
-    texts = (*card.summaries.values(), *card.texts.values(), *card.notes.values())
+    return _thresholds_in(*card.summaries.values(), *card.texts.values(), *card.notes.values())
+
+
+def _thresholds_in(*texts: str) -> list[str]:
     return [
         match["name"] for text in texts for match in PLACEHOLDER.finditer(text) if match["kind"]
     ]
@@ -263,6 +266,12 @@ def _phenotype_problems(knowledge: Knowledge) -> Iterator[str]:
         yield from _unknown_claims(knowledge, name, phenotype.claims)
         if orders[phenotype.order] > 1:
             yield f"{name}: another file has order {phenotype.order}. Give each its own place."
+        texts = [point.words for point in phenotype.points.values()]
+        for threshold in _thresholds_in(*texts):
+            if threshold not in knowledge.thresholds:
+                yield _unknown(name, "threshold", threshold, "thresholds/")
+        for word in sorted(word for text in texts for word in words_to_fill(text)):
+            yield f"{name}: nothing fills '{{{word}}}'. Write it out."
 
 
 def _claim_problems(knowledge: Knowledge) -> Iterator[str]:

@@ -75,3 +75,99 @@ def test_scan_of_the_boundary_day_counts_as_the_site_says(
     theirs = with_number(knowledge, "mri-readable-day", fires=fires)
     facts = {**NOT_RELIEVED, "day": 100, "done": {"MRI": 42}}
     assert ("IMG-MRI-NR" in _cards(theirs, facts)) is is_asked_for
+
+
+
+def _weak_on(day: int) -> dict[str, Any]:
+    """Return a patient weak since day 30, examined again on *day*."""
+    muscle = {"side": "left", "muscle": "tibialis anterior", "grade": 4}
+    return {
+        "day": day + 10,
+        "operation": "discectomy",
+        "leg": {-14: 8, day: 2},
+        "strength": [{"day": 30, **muscle}, {"day": day, **muscle}],
+        "done": {"MRI": 40, "EMG": 60},
+    }
+
+
+@pytest.mark.parametrize(
+    ("number", "fires", "words"),
+    [
+        (365, Fires.ABOVE, "(> 1 year)"),
+        (730, Fires.ABOVE, "(> 2 years)"),
+        (180, Fires.ABOVE, "(> 180 days)"),
+        (366, Fires.AT_OR_ABOVE, "(> 1 year)"),
+    ],
+)
+def test_lasting_weakness_is_headed_by_the_time_that_the_site_counts(
+    knowledge: Knowledge, number: int, fires: Fires, words: str
+) -> None:
+    """Where 180 days count as lasting, the headline of day 200 must not say "1 year"."""
+    theirs = with_number(knowledge, "neuro-permanent-day", number, fires)
+    assert words in _cards(theirs, _weak_on(number + 10))["NEURO-PERM"]["summary"]
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "facts", "card", "ours", "theirs"),
+    [
+        (
+            "neuropathic-day",
+            100,
+            {
+                **{"day": 200, "operation": "decompression", "leg": {-1: 7, 60: 7, 110: 7, 195: 7}},
+                **{"questionnaires": {"DN4": {190: 6}}, "done": {"MRI": 120}},
+            },
+            "PT-REF",
+            "late enough after surgery (from day 180)",
+            "late enough after surgery (from day 100)",
+        ),
+        (
+            "stenosis-day",
+            181,
+            {"day": 370, "operation": "decompression", "leg": {-14: 8, 369: 7}},
+            "IMG-MRI-NR",
+            "pain more than 1 year after surgery",
+            "pain more than 180 days after surgery",
+        ),
+        (
+            "stenosis-years",
+            400,
+            {"day": 730, "operation": "decompression", "leg": {-14: 8, 729: 7}},
+            "IMG-MRI-NR",
+            "long after surgery (from day 730)",
+            "long after surgery (from day 400)",
+        ),
+        (
+            "recurrence-year-onset-last",
+            200,
+            {"day": 110, "operation": "discectomy", "leg": {-14: 9, 84: 2, 100: 8}},
+            "IMG-MRI-RTR",
+            "it came back within 1 year",
+            "it came back within 200 days",
+        ),
+        (
+            "pain-referral-drug-classes",
+            2,
+            {
+                **{"day": 200, "operation": "discectomy", "leg": {-14: 8, 199: 6}},
+                **{"done": {"MRI": 60, "physiotherapy": 20}},
+                "drugs": [{"drug": "NSAID", "from": 60}, {"drug": "gabapentinoid", "from": 60}],
+            },
+            "PAIN-REF",
+            "physiotherapy and medication (at least 1 of the drug classes)",
+            "physiotherapy and medication (at least 2 of the drug classes)",
+        ),
+    ],
+)
+def test_card_says_the_number_that_the_site_counts(  # noqa: PLR0913 - one patient a line
+    knowledge: Knowledge,
+    name: str,
+    number: int,
+    facts: Mapping[str, Any],
+    card: str,
+    ours: str,
+    theirs: str,
+) -> None:
+    """A likely explanation said "within the first year" where the site counts 200 days."""
+    assert ours in _cards(knowledge, facts)[card]["detail"]
+    assert theirs in _cards(with_number(knowledge, name, number), facts)[card]["detail"]

@@ -152,6 +152,18 @@ MISTAKES = {
         "{threshold:pvr}",
         "cards/templates/rf-ces.yaml: the threshold 'pvr' is not in cards/thresholds/.",
     ),
+    "a threshold in a likely explanation that does not exist": (
+        "phenotypes/neuropathic.yaml",
+        "{threshold:neuropathic-day}",
+        "{threshold:neuropathic}",
+        "cards/phenotypes/neuropathic.yaml: the threshold 'neuropathic' is not in",
+    ),
+    "a word in braces in a likely explanation": (
+        "phenotypes/neuropathic.yaml",
+        "{threshold:neuropathic-day}",
+        "day {dss}",
+        "cards/phenotypes/neuropathic.yaml: nothing fills '{dss}'. Write it out.",
+    ),
     "a row used by two cards": (
         "templates/smoke.yaml",
         "row: 33",
