@@ -28,6 +28,7 @@ from cds_service.knowledge.model import (
     ValueSet,
     words_to_fill,
 )
+from cds_service.knowledge.numbers import number_problems
 
 LAST_ROW = 36
 
@@ -104,6 +105,7 @@ DISJOINT: tuple[tuple[str, ...], ...] = (
 TABLE_START = "<!-- cards: written by python -m cds_service.knowledge.checking --write -->"
 TABLE_END = "<!-- end of cards -->"
 
+_BRACE = re.compile(r"[{}]")
 _CLAIM = re.compile(r"\bS[0-4]-\d\d\b")
 
 
@@ -121,6 +123,7 @@ def problems(
     """
     found = [
         *_threshold_problems(knowledge),
+        *number_problems(knowledge),
         *_value_set_problems(knowledge),
         *_card_problems(knowledge),
         *_row_problems(knowledge),
@@ -222,6 +225,13 @@ def _thresholds_in(*texts: str) -> list[str]:
 
 
 def _text_problems(card: CardTemplate, name: str) -> Iterator[str]:
+    every = {**card.summaries, **card.texts, **card.notes}
+    for block, text in every.items():
+        if _BRACE.search(PLACEHOLDER.sub("", text)):
+            yield (
+                f"{name}, '{block}': a brace stands alone, or its word has blanks or capitals. "
+                "Write {word}, in small letters and without blanks."
+            )
     for block, text in (*card.texts.items(), *card.notes.items()):
         for word in sorted(words_to_fill(text) - PLACEHOLDERS.keys() - _MORE_IN_TEXTS):
             yield f"{name}, '{block}': nothing fills '{{{word}}}'. Correct its name."
@@ -303,7 +313,9 @@ def _unknown_claims(knowledge: Knowledge, name: str, claims: Collection[str]) ->
 
 
 def _unknown(name: str, kind: str, key: str, where: str) -> str:
-    return f"{name}: the {kind} '{key}' is not in cards/{where}. Correct its name, or add it there."
+    own = " (a site: in its own sources.yaml)" if kind == "source" else ""
+    fault = f"{name}: the {kind} '{key}' is not in cards/{where}."
+    return f"{fault} Correct its name, or add it there{own}."
 
 
 def render_readme_table(knowledge: Knowledge) -> str:
