@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -195,9 +196,12 @@ def _replaced(base: dict[str, Document], site: dict[str, Document]) -> dict[str,
         elif folder in _SITE_MAY_REPLACE and key in base:
             content = _site_content(base[key], document, folder)
         else:
+            near = get_close_matches(key, base, n=1)
             raise KnowledgeError(
                 f"{document.name}: a site may replace a threshold, value set, card or order that "
-                "exists, and add sources; this is none of them. Correct the file name."
+                "exists, and add sources; this is none of them. "
+                + (f"Did you mean {near[0]}? " if near else "")
+                + "Correct the file name; after an upgrade, look whether ours has gone."
             )
         documents[key] = Document(name=document.name, key=key, text=document.text, content=content)
     return documents

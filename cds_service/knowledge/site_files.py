@@ -57,6 +57,11 @@ def _of_number(ours: Mapping[str, Any], site: Mapping[str, Any]) -> Iterator[str
 def _of_card(ours: Mapping[str, Any], site: Mapping[str, Any]) -> Iterator[str]:
     if site["row"] != ours["row"]:
         yield f"row: the decision table has this card in row {ours['row']}. Write {ours['row']}."
+    if site["indicator"] != ours["indicator"]:
+        yield (
+            f"indicator: the rule says how urgent this card is. Write {ours['indicator']}; what an "
+            "EHR shows is lowered by indicator_ceilings in the configuration."
+        )
     for part in _PARTS:
         for name, text in ours[part].items():
             if name not in site[part]:

@@ -77,6 +77,14 @@ def test_scan_of_the_boundary_day_counts_as_the_site_says(
     assert ("IMG-MRI-NR" in _cards(theirs, facts)) is is_asked_for
 
 
+def test_reason_of_a_row_says_how_many_steps_the_site_lets_miss(knowledge: Knowledge) -> None:
+    """The explanation of a call said "one or two" where the site lists up to three steps."""
+    theirs = with_number(knowledge, "scs-missing-max", 3)
+    found = answered_with(theirs, {**NOT_RELIEVED, "day": 100}).assessment.findings
+    reasons = next(row.reasons for row in found if row.card == "SCS-PREREQ")
+    assert any("prerequisites are missing, at most 3 steps" in reason for reason in reasons)
+
+
 def _weak_on(day: int) -> dict[str, Any]:
     """Return a patient weak since day 30, examined again on *day*."""
     muscle = {"side": "left", "muscle": "tibialis anterior", "grade": 4}

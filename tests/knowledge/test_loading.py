@@ -385,6 +385,21 @@ def test_site_may_not_move_a_card_to_another_row(tmp_path: Path) -> None:
         load_knowledge(site_overrides=site)
 
 
+def test_site_may_not_say_another_urgency_than_the_rule(tmp_path: Path) -> None:
+    """The page of a card said "Critical" where the card itself came as a warning."""
+    place = "templates/img-mri-nr.yaml"
+    louder = _ours(place).replace("indicator: warning", "indicator: critical")
+    with pytest.raises(KnowledgeError, match=r"indicator: the rule says .* Write warning;"):
+        load_knowledge(site_overrides=_site(tmp_path, place, louder))
+
+
+def test_file_of_a_site_that_ours_no_longer_has_is_told_its_neighbour(tmp_path: Path) -> None:
+    """After an upgrade that renamed a number the site reads which it could be now."""
+    site = _site(tmp_path, "thresholds/work-up-day.yaml", _ours(WORKUP_DAY))
+    with pytest.raises(KnowledgeError, match=r"Did you mean thresholds/workup-day.yaml\? Correct"):
+        load_knowledge(site_overrides=site)
+
+
 def test_misspelt_word_in_braces_of_a_text_is_refused(cards: Path) -> None:
     """The clinician who changes a sentence hears of it at once, not a patient's doctor later."""
     file = cards / "templates" / "img-mri-nr.yaml"
