@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import structlog
 from jsonschema import Draft7Validator
