@@ -10,7 +10,7 @@ import msgspec
 Value = TypeVar("Value")
 
 
-def replace(value: Value, **changes: object) -> Value:
+def replace(value: Value, /, **changes: object) -> Value:
     """Return a copy of *value* with *changes*."""
     if isinstance(value, msgspec.Struct):
         return msgspec.structs.replace(value, **changes)

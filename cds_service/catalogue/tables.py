@@ -20,8 +20,8 @@ LARGEST_FILE = 4_194_304
 _SYSTEM = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}:[^\s|,;$\\{}<>\"]{1,240}")
 _LONGEST_CODE = 128
 _CODE = re.compile(r"[^\s,|;$\\{}<>\"]+( [^\s,|;$\\{}<>\"]+)*")
-_SHORTENED = re.compile(r"\d(\.\d+)?E\+\d\d")
-"""A long number as a spreadsheet program shows and saves it: 4.1E+10."""
+_SHORTENED = re.compile(r"\d([.,]\d+)?E\+\d\d")
+"""A long number as a spreadsheet program shows and saves it: 4.1E+10, or 4,1E+10."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,17 +79,17 @@ def check_code(row: Row) -> tuple[str, str]:
             "this is not the URI of a code system.",
             "Write it as the EHR sends it, for example urn:oid:1.2.3 or https://host/codes.",
         )
-    if len(code) > _LONGEST_CODE or not _CODE.fullmatch(code):
-        raise row.fault(
-            "code",
-            'a code is at most 128 signs, none of them , | ; $ \\ { } < > ", with single blanks.',
-            "Write the code as the EHR sends it.",
-        )
     if _SHORTENED.fullmatch(code):
         raise row.fault(
             "code",
             "a spreadsheet program has shortened this number, and its last digits are lost.",
             "Give the column the format Text, write the code again, and save the file.",
+        )
+    if len(code) > _LONGEST_CODE or not _CODE.fullmatch(code):
+        raise row.fault(
+            "code",
+            'a code is at most 128 signs, none of them , | ; $ \\ { } < > ", with single blanks.',
+            "Write the code as the EHR sends it.",
         )
     return system, code
 
@@ -117,8 +117,8 @@ def _check_header(file: str, line: int, header: list[str], columns: tuple[Column
     missing = next((c.name for c in columns if c.is_required and c.name not in header), None)
     if missing is not None:
         raise SettingsError(
-            f"{where}: the column '{missing}' is missing. The first line names the columns: "
-            f"{','.join(known)}."
+            f"{where}: the column '{missing}' is missing. The first line names the columns, in "
+            f"small letters, with commas or semicolons between them: {','.join(known)}."
         )
     unknown = next((name for name in header if name not in known), None)
     if unknown is not None:

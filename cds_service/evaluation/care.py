@@ -64,7 +64,7 @@ class Care(Struct, frozen=True, dict=True):
             return ()
         inpatient = {p.reference for p in self.chart.procedures if p.is_inpatient}
         inpatient |= {e.reference for e in self.chart.encounters if e.is_inpatient}
-        first = self.operation.day + timedelta(days=self.limits.days("pt-count-day"))
+        first = self.operation.day + timedelta(days=self.limits.first_day("pt-count-day"))
         contacts: list[tuple[Dated, PassedOver | None]] = []
         for contact in visits:
             why = None

@@ -217,7 +217,8 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
     @lazy
     def has_mri(self) -> Answer:
         """Return whether an MRI was done that can explain the present course."""
-        from_day = self.onset if self.onset is not None else self.limits.days("mri-readable-day")
+        readable = self.limits.first_day("mri-readable-day")
+        from_day = self.onset if self.onset is not None else readable
         if self.pain.course is None and not self.workup.done(MRI):
             return self.workup.is_done(MRI)
         return self.workup.is_done(MRI, from_day=from_day)
@@ -247,7 +248,7 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
         return self.has_recent_enough_mri & ~self.is_claudication_new
 
     def _mri_since_readable(self, newest: str) -> Answer:
-        from_day = self.limits.days("mri-readable-day")
+        from_day = self.limits.first_day("mri-readable-day")
         return self.workup.is_done(MRI, from_day=from_day, newest=newest)
 
     def has_ct(self, from_day: int) -> Answer:

@@ -47,9 +47,10 @@ class Limits:
         """Return the value of the threshold in force."""
         return self._in_force[threshold_id][1]
 
-    def days(self, threshold_id: str) -> int:
-        """Return the value as a whole number of days."""
-        return int(self.number(threshold_id))
+    def first_day(self, threshold_id: str) -> int:
+        """Return the first whole day that meets a threshold which is met from a day on."""
+        day = int(self.number(threshold_id))
+        return day if self.met(threshold_id, day) else day + 1
 
     def met(self, threshold_id: str, value: Decimal | int) -> bool:
         """Return whether *value*, in the threshold's unit, is on its firing side."""
@@ -67,6 +68,10 @@ class Limits:
             words = self.knowledge.thresholds[threshold_id].words_on(self.as_of)
             self._worded[threshold_id] = words
         return words
+
+    def span(self, threshold_id: str) -> str:
+        """Return the time up to the boundary in words: "1 year"."""
+        return self.knowledge.thresholds[threshold_id].span_on(self.as_of)
 
 
 def limits_on(day: date, knowledge: Knowledge) -> Limits:

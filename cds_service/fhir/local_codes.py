@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from cds_service.catalogue.codes import CodeMap, check_code_concepts
+from cds_service.catalogue.codes import CodeEntry, CodeMap, check_code_concepts
 from cds_service.errors import SettingsError
 from cds_service.fhir import reasons
 from cds_service.fhir.units import SCALES, measured
 from cds_service.fhir.wire import Quantity
+from cds_service.knowledge.checking import DISJOINT
 from cds_service.knowledge.model import Knowledge
+
+_EXCLUSIVE = tuple(group for group in DISJOINT if not group[0].startswith("level-"))
 
 
 def check_local_codes(code_map: CodeMap, knowledge: Knowledge) -> None:
     """Refuse local codes for a concept we do not have, or with a unit it cannot have.
+
+    So are two concepts of one code that exclude each other.
 
     Raises:
         SettingsError: A line is wrong; the text names line and column.
     """
     check_code_concepts(code_map, knowledge)
     for entry in code_map.entries:
+        other = _contradicted(code_map, entry)
+        if other is not None:
+            raise SettingsError(
+                f"{code_map.file}, line {entry.line}, column concept: this code stands for "
+                f"'{other}' too, and nothing is both. Remove one of the lines."
+            )
         scales = _numbers(code_map, entry.system, entry.code)
         if entry.unit and not any(_is_read(name, entry.unit) for name in scales):
             why = "this unit is not read for it" if scales else "its concept carries no number"
@@ -27,6 +38,19 @@ def check_local_codes(code_map: CodeMap, knowledge: Knowledge) -> None:
                 f"{code_map.file}, line {entry.line}, column unit: {why}. Write a UCUM unit such "
                 "as mg/L or mL, or leave the cell empty."
             )
+
+
+def _contradicted(code_map: CodeMap, entry: CodeEntry) -> str | None:
+    """Return an earlier meaning of the same code beside which that of *entry* cannot be true.
+
+    One number is one measurement; one code may well name several levels.
+    """
+    meanings = code_map.concepts[entry.system, entry.code]
+    for earlier in meanings[: meanings.index(entry.concept)]:
+        pair = {earlier, entry.concept}
+        if pair <= SCALES.keys() or any(pair <= set(group) for group in _EXCLUSIVE):
+            return earlier
+    return None
 
 
 def _numbers(code_map: CodeMap, system: str, code: str) -> list[str]:

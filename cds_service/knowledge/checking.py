@@ -28,6 +28,7 @@ from cds_service.knowledge.model import (
     ValueSet,
     words_to_fill,
 )
+from cds_service.knowledge.numbers import number_problems
 
 LAST_ROW = 36
 
@@ -104,6 +105,7 @@ DISJOINT: tuple[tuple[str, ...], ...] = (
 TABLE_START = "<!-- cards: written by python -m cds_service.knowledge.checking --write -->"
 TABLE_END = "<!-- end of cards -->"
 
+_BRACE = re.compile(r"[{}]")
 _CLAIM = re.compile(r"\bS[0-4]-\d\d\b")
 
 
@@ -121,6 +123,7 @@ def problems(
     """
     found = [
         *_threshold_problems(knowledge),
+        *number_problems(knowledge),
         *_value_set_problems(knowledge),
         *_card_problems(knowledge),
         *_row_problems(knowledge),
@@ -212,13 +215,23 @@ def _card_problems(knowledge: Knowledge) -> Iterator[str]:
 
 
 def _thresholds_in_texts(card: CardTemplate) -> list[str]:
-    texts = (*card.summaries.values(), *card.texts.values(), *card.notes.values())
+    return _thresholds_in(*card.summaries.values(), *card.texts.values(), *card.notes.values())
+
+
+def _thresholds_in(*texts: str) -> list[str]:
     return [
         match["name"] for text in texts for match in PLACEHOLDER.finditer(text) if match["kind"]
     ]
 
 
 def _text_problems(card: CardTemplate, name: str) -> Iterator[str]:
+    every = {**card.summaries, **card.texts, **card.notes}
+    for block, text in every.items():
+        if _BRACE.search(PLACEHOLDER.sub("", text)):
+            yield (
+                f"{name}, '{block}': a brace stands alone, or its word has blanks or capitals. "
+                "Write {word}, in small letters and without blanks."
+            )
     for block, text in (*card.texts.items(), *card.notes.items()):
         for word in sorted(words_to_fill(text) - PLACEHOLDERS.keys() - _MORE_IN_TEXTS):
             yield f"{name}, '{block}': nothing fills '{{{word}}}'. Correct its name."
@@ -263,6 +276,12 @@ def _phenotype_problems(knowledge: Knowledge) -> Iterator[str]:
         yield from _unknown_claims(knowledge, name, phenotype.claims)
         if orders[phenotype.order] > 1:
             yield f"{name}: another file has order {phenotype.order}. Give each its own place."
+        texts = [point.words for point in phenotype.points.values()]
+        for threshold in _thresholds_in(*texts):
+            if threshold not in knowledge.thresholds:
+                yield _unknown(name, "threshold", threshold, "thresholds/")
+        for word in sorted(word for text in texts for word in words_to_fill(text)):
+            yield f"{name}: nothing fills '{{{word}}}'. Write it out."
 
 
 def _claim_problems(knowledge: Knowledge) -> Iterator[str]:
@@ -294,7 +313,9 @@ def _unknown_claims(knowledge: Knowledge, name: str, claims: Collection[str]) ->
 
 
 def _unknown(name: str, kind: str, key: str, where: str) -> str:
-    return f"{name}: the {kind} '{key}' is not in cards/{where}. Correct its name, or add it there."
+    own = " (a site: in its own sources.yaml)" if kind == "source" else ""
+    fault = f"{name}: the {kind} '{key}' is not in cards/{where}."
+    return f"{fault} Correct its name, or add it there{own}."
 
 
 def render_readme_table(knowledge: Knowledge) -> str:

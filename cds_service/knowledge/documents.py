@@ -102,10 +102,15 @@ def read_document(path: Path, root: Path) -> Document:
         content = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # nosec B506
     except _FaultyKeyError as fault:
         raise KnowledgeError(f"{name}, line {fault.line}: {fault.fault}.") from fault
-    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+    except (yaml.reader.ReaderError, UnicodeDecodeError) as fault:
+        raise KnowledgeError(
+            f"{name}: this file holds signs that are not text in UTF-8. Save it again as UTF-8."
+        ) from fault
+    except yaml.YAMLError as fault:
         raise KnowledgeError(
             f"{name}, line {_line_of(fault)}: this is not YAML. "
-            "Look at the indentation, the quotes and the brackets of this line and the one before."
+            "Look at the indentation (blanks, no tabs), the quotes and the brackets of this line "
+            "and the one before."
         ) from fault
     if not isinstance(content, dict):
         raise KnowledgeError(f"{name}: the file holds no 'key: value' lines. Add them.")
@@ -192,6 +197,11 @@ def _say_choice(fault: _Fault) -> str:
 def _say_kind(fault: _Fault) -> str:
     if fault.wanted == "string" and isinstance(fault.found, int | float):
         return f"{fault.found} is read as a number. Write it in quotes."
+    if fault.wanted in {"number", "integer"} and isinstance(fault.found, str):
+        return (
+            f"'{fault.found}' is not read as a number. Write digits without quotes and without "
+            "zeros before them; a point, not a comma, stands before decimals."
+        )
     kinds = fault.wanted if isinstance(fault.wanted, list) else [fault.wanted]
     shown = " or ".join(_KINDS[kind] for kind in kinds)
     return f"this must be {shown}.{_meaning(fault)}"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from fnmatch import fnmatch
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ _SINGLE_FILES = frozenset(
 )
 _SITE_MAY_REPLACE = frozenset({"thresholds", "value-sets", "templates", "orders"})
 _MOST_PROBLEMS_SHOWN = 30
+_MEANT_AS_YAML = re.compile(r"[^.].*\.ya?ml(?:\.txt)?$", re.IGNORECASE)
 
 
 def load_knowledge(root: Path | None = None, *, site_overrides: Path | None = None) -> Knowledge:
@@ -90,7 +92,10 @@ def _read_folder(root: Path) -> dict[str, Document]:
     faults: list[str] = []
     for path in sorted(_yaml_files(root, faults)):
         if path.suffix != ".yaml":
-            faults.append(f"{root.name}/{path.relative_to(root).as_posix()}: rename it to .yaml.")
+            faults.append(
+                f"{root.name}/{path.relative_to(root).as_posix()}: nobody would read a file of "
+                "this name. Let it end in .yaml (small letters, nothing after it)."
+            )
             continue
         try:
             document = read_document(path, root)
@@ -105,6 +110,8 @@ def _read_folder(root: Path) -> dict[str, Document]:
 def _yaml_files(root: Path, faults: list[str]) -> Iterator[Path]:
     """Yield the YAML files below *root*, also behind links; what is hidden is passed over.
 
+    So are other files, but not one that was meant to be YAML (".yml", ".YAML", ".yaml.txt").
+
     A folder that cannot be read is added to *faults*: without its files ours would count.
     """
 
@@ -117,7 +124,7 @@ def _yaml_files(root: Path, faults: list[str]) -> Iterator[Path]:
     for folder, below, names in os.walk(root, onerror=unreadable, followlinks=True):
         below[:] = [name for name in below if not name.startswith(".")]
         found = (*below, *names)  # a folder with the name of a file is a fault of its reader
-        yield from (Path(folder, name) for name in found if fnmatch(name, "[!.]*.y*ml"))
+        yield from (Path(folder, name) for name in found if _MEANT_AS_YAML.match(name))
 
 
 def _read_site(root: Path) -> dict[str, Document]:
@@ -153,10 +160,9 @@ def _refuse(faults: list[str]) -> None:
 
 
 def _placed(problem: str, documents: Mapping[str, Document]) -> str:
-    """Return *problem* with the site's file in place of ours, where the site has replaced it."""
+    """Return *problem* with the site's files in place of ours, where the site has replaced them."""
     for key, document in documents.items():
-        if problem.startswith(f"cards/{key}"):
-            return document.name + problem.removeprefix(f"cards/{key}")
+        problem = problem.replace(f"cards/{key}", document.name)
     return problem
 
 
@@ -185,16 +191,29 @@ def _replaced(base: dict[str, Document], site: dict[str, Document]) -> dict[str,
     for key, document in site.items():
         folder = key.rpartition("/")[0]
         if key == "sources.yaml":
+            _refuse(_our_sources(base[key], document))
             content = {**base[key].content, **document.content}
         elif folder in _SITE_MAY_REPLACE and key in base:
             content = _site_content(base[key], document, folder)
         else:
+            near = get_close_matches(key, base, n=1)
             raise KnowledgeError(
                 f"{document.name}: a site may replace a threshold, value set, card or order that "
-                "exists, and add sources; this is none of them. Correct the file name."
+                "exists, and add sources; this is none of them. "
+                + (f"Did you mean {near[0]}? " if near else "")
+                + "Correct the file name; after an upgrade, look whether ours has gone."
             )
         documents[key] = Document(name=document.name, key=key, text=document.text, content=content)
     return documents
+
+
+def _our_sources(base: Document, document: Document) -> list[str]:
+    """Return the sources of ours that a site would change under our cards."""
+    return [
+        f"{document.name}: '{key}' is a source of ours, and cards cite it. Give yours another name."
+        for key in document.content
+        if document.content[key] != base.content.get(key, document.content[key])
+    ]
 
 
 def _site_content(base: Document, document: Document, folder: str) -> dict[str, Any]:

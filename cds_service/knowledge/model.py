@@ -23,8 +23,10 @@ _SIGNED = "active"
 
 SUMMARY_MOST = 139
 """CDS Hooks wants headlines of fewer than 140 characters."""
-PLACEHOLDER = re.compile(r"\{(?P<kind>threshold:)?(?P<name>[a-z0-9_-]+)\}")
-"""Where a text of ``cards/`` has room for a word, or for the words of a threshold."""
+PLACEHOLDER = re.compile(r"\{(?P<kind>threshold:|span:)?(?P<name>[a-z0-9_-]+)\}")
+"""Where a text of ``cards/`` has room for a word, or for a threshold: with its boundary ("after day
+365"), or as a span of time ("1 year")."""
+SPAN = "span:"
 
 RXNORM = "RxNorm"
 NALOXONE = "7242"
@@ -99,6 +101,7 @@ _BOUNDARY_WORDS: Mapping[Fires, str] = {
 }
 _ONE_OF = re.compile(r"^(day|point|test|step|operation|level)s\b")
 """Units of which one is written without an s."""
+_DAYS_OF_YEAR = 365
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +138,18 @@ class Threshold:
             return f"{_DAY_WORDS[self.fires]} {number}"
         unit = _ONE_OF.sub(r"\1", self.unit_shown) if number == "1" else self.unit_shown
         return f"{_BOUNDARY_WORDS[self.fires]} {number} {unit}".lstrip()
+
+    def span_on(self, day: date) -> str:
+        """Return the days up to the boundary as readers count them: "1 year", "180 days".
+
+        A number that counts itself "from" its day on has one day less before it.
+        """
+        days = int(self.value_on(day).value)
+        if self.fires in {Fires.AT_OR_ABOVE, Fires.BELOW}:
+            days -= 1
+        years, rest = divmod(days, _DAYS_OF_YEAR)
+        count, unit = (days, "days") if rest or not years else (years, "years")
+        return f"{count} {unit.removesuffix('s') if count == 1 else unit}"
 
 
 class Match(Enum):

@@ -41,6 +41,11 @@ def _of_number(ours: Mapping[str, Any], site: Mapping[str, Any]) -> Iterator[str
             f"unit: the rules count this number in '{ours['unit']}', not in '{site['unit']}'. "
             f"Write the number in '{ours['unit']}'."
         )
+    if site["unit_shown"] != ours["unit_shown"]:
+        yield (
+            f"unit_shown: cards would print '{site['unit_shown']}' after a number that counts "
+            f"'{ours['unit_shown']}'. Write '{ours['unit_shown']}'."
+        )
     side = next(words for words in _SIDES if ours["fires"] in words)
     if site["fires"] not in side:
         yield (
@@ -52,6 +57,11 @@ def _of_number(ours: Mapping[str, Any], site: Mapping[str, Any]) -> Iterator[str
 def _of_card(ours: Mapping[str, Any], site: Mapping[str, Any]) -> Iterator[str]:
     if site["row"] != ours["row"]:
         yield f"row: the decision table has this card in row {ours['row']}. Write {ours['row']}."
+    if site["indicator"] != ours["indicator"]:
+        yield (
+            f"indicator: the rule says how urgent this card is. Write {ours['indicator']}; what an "
+            "EHR shows is lowered by indicator_ceilings in the configuration."
+        )
     for part in _PARTS:
         for name, text in ours[part].items():
             if name not in site[part]:

@@ -58,8 +58,7 @@ def held_reminders(  # noqa: PLR0913 - what is known of one call
 
 def _held_days(limits: Limits, threshold: str) -> int:
     """Return the last number of days after which a reminder does not come again yet."""
-    days = limits.days(threshold)
-    return days - 1 if limits.met(threshold, days) else days
+    return limits.first_day(threshold) - 1
 
 
 def _is_inpatient(chart: Chart, encounter_id: str | None) -> bool:

@@ -225,7 +225,10 @@ class Story:
         lines = []
         for explanation in explanations:
             phenotype = self.wording.knowledge.phenotypes[explanation.phenotype]
-            reasons = [phenotype.points[reason].words for reason in explanation.reasons]
+            reasons = [
+                self.wording.with_numbers(phenotype.points[reason].words)
+                for reason in explanation.reasons
+            ]
             if explanation.is_only_by_exclusion:
                 reasons.append(self.wording.knowledge.phrases["only-by-exclusion"])
             words = {"title": phenotype.title, "reasons": "; ".join(reasons)}

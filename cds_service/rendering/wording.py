@@ -18,7 +18,7 @@ from typing import NamedTuple
 from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Term, Word
 from cds_service.evaluation.limits import limits_on
-from cds_service.knowledge.model import PLACEHOLDER, SUMMARY_MOST, Knowledge
+from cds_service.knowledge.model import PLACEHOLDER, SPAN, SUMMARY_MOST, Knowledge
 
 _MadeSafe = Callable[[str], str]
 
@@ -145,13 +145,18 @@ class Wording:
         shown = listed(items[:most])
         return self.knowledge.said("and-more", shown=shown, count=len(items) - most)
 
-    def threshold(self, threshold_id: str) -> str:
-        """Return boundary and value of a threshold: "at or above 50 MME/day"."""
+    def threshold(self, threshold_id: str, kind: str = "") -> str:
+        """Return a threshold as *kind* of placeholder: "at least 50 MME/day", or a span."""
         if threshold_id not in self.knowledge.thresholds:
             raise KnowledgeError(
                 f"cards/templates: there is no threshold '{threshold_id}'. Correct its name."
             )
-        return limits_on(self.as_of, self.knowledge).words(threshold_id)
+        limits = limits_on(self.as_of, self.knowledge)
+        return limits.span(threshold_id) if kind == SPAN else limits.words(threshold_id)
+
+    def with_numbers(self, text: str) -> str:
+        """Return *text*, which has room for thresholds only, with these in words."""
+        return PLACEHOLDER.sub(lambda blank: self.threshold(blank["name"], blank["kind"]), text)
 
     def markdown(self, template: str, words: Mapping[str, Word]) -> str:
         """Return the filled *template* as Markdown; lines that begin with a word begin upper case.
@@ -211,7 +216,7 @@ class Wording:
 
         def opened(blank: re.Match[str]) -> str:
             if blank["kind"]:
-                return made_safe(self.threshold(blank["name"])).replace("%", "%%")
+                return made_safe(self.threshold(blank["name"], blank["kind"])).replace("%", "%%")
             names.append(blank["name"])
             return "%s"
 

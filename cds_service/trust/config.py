@@ -108,7 +108,7 @@ def load_config(path: Path) -> Config:
     document = _read_toml(path)
     worst = best_match(_validator().iter_errors(document))
     if worst is not None:
-        raise schema_fault(path, worst)
+        raise schema_fault(path, worst, cast("Mapping[str, Any]", _validator().schema))
     _refuse_no_numbers(path, document)
     service_table = cast("Table", document["service"])
     place = Place(file=path, is_demo=service_table.get("mode") == "demo")

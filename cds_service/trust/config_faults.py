@@ -6,8 +6,9 @@ Speaks of keys, never of values: a value may be a secret.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from jsonschema.exceptions import ValidationError
@@ -29,9 +30,14 @@ def fault(file: Path, key_path: str, what: str, todo: str) -> SettingsError:
     return SettingsError(f"{file}, {key_path}: {what} {todo}")
 
 
-def schema_fault(file: Path, error: ValidationError) -> SettingsError:
-    """Return the error for a broken schema rule, without the value that broke it."""
-    what, todo = _words(error)
+def schema_fault(
+    file: Path, error: ValidationError, whole: Mapping[str, Any] = MappingProxyType({})
+) -> SettingsError:
+    """Return the error for a broken schema rule, without the value that broke it.
+
+    *whole* is the schema of the file: a key that stands in the wrong table is told the right one.
+    """
+    what, todo = _words(error, whole)
     described = error.schema.get("description") if isinstance(error.schema, Mapping) else None
     why = f" The key means: {described}" if described and error.validator not in _KEY_RULES else ""
     return fault(file, key_path(error.absolute_path), what, todo + why)
@@ -53,12 +59,12 @@ _PLAIN_WORDS = {
 }
 
 
-def _words(error: ValidationError) -> tuple[str, str]:
+def _words(error: ValidationError, whole: Mapping[str, Any]) -> tuple[str, str]:
     rule = cast("Any", error.validator_value)
     schema = cast("Mapping[str, Any]", error.schema)
     match error.validator:
         case "additionalProperties":
-            return _unknown_keys(error, schema)
+            return _unknown_keys(error, schema, whole)
         case "required":
             missing = next((key for key in rule if key not in cast("Any", error.instance)), "")
             return f"the key '{missing}' is missing.", "Add it."
@@ -75,9 +81,24 @@ def _words(error: ValidationError) -> tuple[str, str]:
             return _PLAIN_WORDS.get(str(other), fallback)
 
 
-def _unknown_keys(error: ValidationError, schema: Mapping[str, Any]) -> tuple[str, str]:
+def _unknown_keys(
+    error: ValidationError, schema: Mapping[str, Any], whole: Mapping[str, Any]
+) -> tuple[str, str]:
     known: Sequence[str] = list(schema.get("properties", {}))
     unknown = next((key for key in cast("Any", error.instance) if key not in known), "")
     near = difflib.get_close_matches(unknown, known, n=1)
     todo = f"Did you mean '{near[0]}'?" if near else f"The keys are: {', '.join(known)}."
+    tables = [table for key, table in _keys_by_table(whole) if key == unknown]
+    if tables:
+        todo = f"It belongs under {' or '.join(tables)}."
     return f"the key '{unknown[:64]}' is not known here.", todo
+
+
+def _keys_by_table(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each key of the file with its table, as TOML writes it: [service], [[clients]]."""
+    for name, inner in schema.get("properties", {}).items():
+        table = inner.get("items", inner)
+        here = f"{path}.{name}".lstrip(".")
+        written = f"[[{here}]]" if inner.get("type") == "array" else f"[{here}]"
+        yield from ((key, written) for key in table.get("properties", {}))
+        yield from _keys_by_table(table, here)

@@ -115,6 +115,14 @@ class Verifier:
             raise UnauthorizedError("the token was used before")
 
 
+def _why_unknown(config: Config, issuer: str) -> str:
+    """Return the reason for an issuer of no client, without the issuer itself."""
+    listed = (each.rstrip("/") for client in config.clients for each in client.issuers)
+    if issuer.rstrip("/") in listed:
+        return "iss is not on the list; one there differs only by a slash at its end"
+    return "iss is not on the list"
+
+
 def _client(config: Config, token: UnverifiedToken) -> ClientProfile:
     """Return the one client the token claims to be; its key must then prove it."""
     issuer = token.claims.get("iss")
@@ -122,7 +130,7 @@ def _client(config: Config, token: UnverifiedToken) -> ClientProfile:
         raise UnauthorizedError("iss is missing or not a text")
     known = [client for client in config.clients if issuer in client.issuers]
     if not known:
-        raise UnauthorizedError("iss is not on the list")
+        raise UnauthorizedError(_why_unknown(config, issuer))
     for claim, listed in (("tenant", "tenants"), ("sub", "subjects")):
         value = token.claims.get(claim)
         accepted = {client.id: getattr(client, listed) for client in known}

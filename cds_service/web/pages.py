@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response
 
 from cds_service.evaluation.limits import Limits
 from cds_service.evaluation.rules.catalog import DATA_READ, RED_FLAGS
-from cds_service.knowledge.model import PLACEHOLDER, CardTemplate, Knowledge, Review, Source
+from cds_service.knowledge.model import PLACEHOLDER, SPAN, CardTemplate, Knowledge, Review, Source
 
 _STRONG = re.compile(r"\*\*([^*\n]+)\*\*")
 _EMPHASIS = re.compile(r"(?<![*\w])[*_]([^*_\n]+)[*_](?![*\w])")
@@ -204,7 +204,7 @@ class _GuidanceWords:
 
     def _filled(self, match: re.Match[str]) -> str:
         if match[1]:
-            return self._limits.words(match[2])
+            return (self._limits.span if match[1] == SPAN else self._limits.words)(match[2])
         words = _PLACEHOLDER_WORDS.get(match[2], match[2].replace("_", " "))
         if words == _COUNTED and match.string[: match.start()].lower().endswith("day "):
             words = "number"

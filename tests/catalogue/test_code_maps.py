@@ -75,6 +75,33 @@ def test_mapping_that_could_never_work_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("fusion", "not-an-index-operation"),
+        ("side-left", "side-right"),
+        ("answer-normal", "answer-absent"),
+        ("pain-score", "odi"),
+        ("crp", "esr"),
+    ],
+)
+def test_code_that_stands_for_two_things_that_exclude_each_other_is_refused(
+    one: str, other: str, knowledge: Knowledge
+) -> None:
+    """A cell copied down made pain 8/10 an ODI of 8, and a fusion no operation at all."""
+    rows = "\n".join(f"urn:oid:2.999,7,{concept},," for concept in (one, other))
+    with pytest.raises(SettingsError) as caught:
+        check_local_codes(read_code_map("codes.csv", (HEADER + rows).encode()), knowledge)
+    assert f"line 3, column concept: this code stands for '{one}' too" in str(caught.value)
+
+
+def test_code_of_an_operation_on_two_levels_has_a_line_for_each(knowledge: Knowledge) -> None:
+    """Two levels of one operation exclude each other in ``cards/``, not in a site's list."""
+    concepts = ("fusion", "level-l3-l4", "level-l4-l5")
+    rows = "\n".join(f"urn:oid:2.999,7,{concept},," for concept in concepts)
+    check_local_codes(read_code_map("codes.csv", (HEADER + rows).encode()), knowledge)
+
+
+@pytest.mark.parametrize(
     ("concept", "unit"),
     [("pvr", "mL"), ("crp", "mg/dL"), ("pain-vas", "mm"), ("temperature", "[degF]"), ("odi", "%")],
 )

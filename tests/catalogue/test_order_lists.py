@@ -80,6 +80,7 @@ def test_template_names_every_order_once(knowledge: Knowledge) -> None:
         (HEADER + MRI.replace("urn:oid:2.999.1", "our list"), "line 2, column system: this is not"),
         (HEADER + MRI.replace("41003", "41  003"), "line 2, column code: a code is at most 128"),
         (HEADER + MRI.replace("41003", "4.1E+10"), "column code: a spreadsheet program has short"),
+        (HEADER + MRI.replace("41003", '"4,1E+10"'), "column code: a spreadsheet program has sho"),
         (HEADER + MRI.replace("41003", "4" * 200), "line 2, column code: the text is longer"),
         (HEADER + MRI.replace("MR L-SPINE WO CONTRAST", ""), "column display: the cell is empty"),
         (HEADER + MRI.replace("WO CONTRAST", "X" * 90), "column display: the text is longer than"),

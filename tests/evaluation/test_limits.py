@@ -61,7 +61,7 @@ def test_limit_uses_the_value_in_force(knowledge: Knowledge, as_of: date, value:
     """A new value counts from its first day on; before the first one the first one counts."""
     limits = _limits(knowledge, fires=Fires.AT_OR_ABOVE, as_of=as_of)
     assert limits.number("visits") == value
-    assert limits.days("visits") == value
+    assert limits.first_day("visits") == value
 
 
 def test_limit_in_words_names_boundary_number_and_unit(knowledge: Knowledge) -> None:

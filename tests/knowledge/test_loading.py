@@ -41,7 +41,8 @@ MISTAKES = {
         'code: "7804',
         (
             "cards/value-sets/opioid.yaml, line 8: this is not YAML. "
-            "Look at the indentation, the quotes and the brackets of this line and the one before."
+            "Look at the indentation (blanks, no tabs), the quotes and the brackets of this line "
+            "and the one before."
         ),
     ),
     "a code without quotes": (
@@ -79,8 +80,8 @@ MISTAKES = {
         "value: 90",
         "value: ninety",
         (
-            "cards/thresholds/workup-day.yaml, line 9: values[1].value: this must be a number. "
-            "Its meaning: The number."
+            "cards/thresholds/workup-day.yaml, line 9: values[1].value: 'ninety' is not read as a "
+            "number. Write digits without quotes"
         ),
     ),
     "a day that no calendar has": (
@@ -113,7 +114,8 @@ MISTAKES = {
         "source: seed-article",
         (
             "cards/thresholds/workup-day.yaml: the source 'seed-article' is not in "
-            "cards/sources.yaml. Correct its name, or add it there."
+            "cards/sources.yaml. Correct its name, or add it there (a site: in its own "
+            "sources.yaml)."
         ),
     ),
     "a code listed twice": (
@@ -151,6 +153,18 @@ MISTAKES = {
         "{threshold:pvr-volume}",
         "{threshold:pvr}",
         "cards/templates/rf-ces.yaml: the threshold 'pvr' is not in cards/thresholds/.",
+    ),
+    "a threshold in a likely explanation that does not exist": (
+        "phenotypes/neuropathic.yaml",
+        "{threshold:neuropathic-day}",
+        "{threshold:neuropathic}",
+        "cards/phenotypes/neuropathic.yaml: the threshold 'neuropathic' is not in",
+    ),
+    "a word in braces in a likely explanation": (
+        "phenotypes/neuropathic.yaml",
+        "{threshold:neuropathic-day}",
+        "day {dss}",
+        "cards/phenotypes/neuropathic.yaml: nothing fills '{dss}'. Write it out.",
     ),
     "a row used by two cards": (
         "templates/smoke.yaml",
@@ -203,10 +217,28 @@ def test_loading_refuses_a_file_in_the_wrong_place(cards: Path, name: str) -> No
         load_knowledge(cards)
 
 
-def test_loading_refuses_the_other_spelling_of_the_ending(cards: Path) -> None:
-    """A file ending in .yml would be skipped; it is named instead."""
-    (cards / "thresholds" / "extra.yml").write_text("id: extra\n", encoding="utf-8")
-    with pytest.raises(KnowledgeError, match=r"cards/thresholds/extra.yml: rename it to .yaml"):
+@pytest.mark.parametrize("ending", ["yml", "YAML", "Yml", "yaml.txt"])
+def test_loading_refuses_another_spelling_of_the_ending(cards: Path, ending: str) -> None:
+    """A site's number in "workup-day.yaml.txt" would be skipped, and ours count; it is named."""
+    (cards / "thresholds" / f"extra.{ending}").write_text("id: extra\n", encoding="utf-8")
+    fault = rf"cards/thresholds/extra\.{ending}: nobody would read a file of this name"
+    with pytest.raises(KnowledgeError, match=fault):
+        load_knowledge(cards)
+
+
+@pytest.mark.parametrize("name", ["README.md", "workup-day.yaml~", ".workup-day.yaml.swp"])
+def test_loading_passes_over_what_is_no_content(cards: Path, name: str) -> None:
+    """Notes and what an editor leaves behind stop no start."""
+    (cards / "thresholds" / name).write_text("a note", encoding="utf-8")
+    load_knowledge(cards)
+
+
+def test_file_that_is_not_utf8_is_refused_for_that(cards: Path) -> None:
+    """A title saved in the code page of a German Windows was blamed on brackets in line 1."""
+    file = cards / WORKUP_DAY
+    words = file.read_text(encoding="utf-8").replace("lasting pain", "Schmerzen der Hüfte")
+    file.write_bytes(words.encode("latin-1"))
+    with pytest.raises(KnowledgeError, match=r"workup-day\.yaml: .* Save it again as UTF-8"):
         load_knowledge(cards)
 
 
@@ -278,6 +310,11 @@ def test_before_the_first_day_of_a_sites_number_ours_counts(tmp_path: Path) -> N
             ("unit: Cel\n", 'unit: "[degF]"\n'),
             r"Write the number in 'Cel'",
         ),
+        (
+            WORKUP_DAY,
+            ("unit_shown: days after surgery", "unit_shown: weeks after surgery"),
+            "cards would print 'weeks after surgery' after a number that counts 'days after",
+        ),
         (WORKUP_DAY, ("at_or_above", "below"), "ours is 'at_or_above'. Write above or at_or_above"),
     ],
 )
@@ -303,6 +340,9 @@ def test_site_may_move_the_boundary_of_a_number(tmp_path: Path) -> None:
         (("{measure} now", "{score} now"), r"texts, 'why': nothing fills '\{score\}'. Ours has: '"),
         (("  worsening-bloods:", "  worsened-bloods:"), "summaries: 'worsening-bloods' is missing"),
         (("  mri-not-adequate:", "  mri-inadequate:"), "notes: 'mri-not-adequate' is missing"),
+        (("No relief {dss}", "No relief { dss }"), "'default': a brace stands alone, or its word"),
+        (("No relief {dss}", "No relief {DSS}"), "'default': a brace stands alone, or its word"),
+        (("{measure} now", "measure} now"), "'why': a brace stands alone, or its word"),
     ],
 )
 def test_card_of_a_site_has_all_words_its_rule_asks_for(
@@ -315,6 +355,26 @@ def test_card_of_a_site_has_all_words_its_rule_asks_for(
         load_knowledge(site_overrides=site)
 
 
+def test_site_may_not_change_a_source_of_ours(tmp_path: Path) -> None:
+    """A card that rests on NICE must not lead to the page of the site's own board."""
+    sources = _ours("sources.yaml")
+    entry = sources.partition("\nnice-ng59:")[2].partition("\n\n")[0]
+    changed = re.sub("title: .*", "title: Spine board of Lakeside", entry, count=1)
+    site = _site(tmp_path, "sources.yaml", f"nice-ng59:{changed}\n")
+    with pytest.raises(KnowledgeError, match=r"'nice-ng59' is a source of ours"):
+        load_knowledge(site_overrides=site)
+    (site / "sources.yaml").write_text(sources, encoding="utf-8")  # a copy of ours is no change
+    load_knowledge(site_overrides=site)
+
+
+def test_code_with_blanks_around_it_is_refused(tmp_path: Path) -> None:
+    """A code copied with a blank is in no chart: the site's own code would never be found."""
+    place = "value-sets/crp.yaml"
+    site = _site(tmp_path, place, _ours(place).replace('"1988-5"', '"1988-5 "'))
+    with pytest.raises(KnowledgeError, match=r"'1988-5 ' .* without blanks around it"):
+        load_knowledge(site_overrides=site)
+
+
 def test_site_may_not_move_a_card_to_another_row(tmp_path: Path) -> None:
     """Cauda equina in the row of smoking could be set aside for half a year."""
     moved = _ours("templates/rf-ces.yaml").replace("\nrow: 1\n", "\nrow: 33\n")
@@ -322,6 +382,21 @@ def test_site_may_not_move_a_card_to_another_row(tmp_path: Path) -> None:
     other = _ours("templates/smoke.yaml").replace("\nrow: 33\n", "\nrow: 1\n")
     (site / "templates" / "smoke.yaml").write_text(other, encoding="utf-8")
     with pytest.raises(KnowledgeError, match="the decision table has this card in row 1"):
+        load_knowledge(site_overrides=site)
+
+
+def test_site_may_not_say_another_urgency_than_the_rule(tmp_path: Path) -> None:
+    """The page of a card said "Critical" where the card itself came as a warning."""
+    place = "templates/img-mri-nr.yaml"
+    louder = _ours(place).replace("indicator: warning", "indicator: critical")
+    with pytest.raises(KnowledgeError, match=r"indicator: the rule says .* Write warning;"):
+        load_knowledge(site_overrides=_site(tmp_path, place, louder))
+
+
+def test_file_of_a_site_that_ours_no_longer_has_is_told_its_neighbour(tmp_path: Path) -> None:
+    """After an upgrade that renamed a number the site reads which it could be now."""
+    site = _site(tmp_path, "thresholds/work-up-day.yaml", _ours(WORKUP_DAY))
+    with pytest.raises(KnowledgeError, match=r"Did you mean thresholds/workup-day.yaml\? Correct"):
         load_knowledge(site_overrides=site)
 
 

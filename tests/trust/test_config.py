@@ -226,6 +226,18 @@ WRONG = {
         SERVICE + CLIENT + 'fhir_base = ["https://x"]',
         "clients[0]: the key 'fhir_base' is not known here. Did you mean 'fhir_bases'",
     ),
+    "a key of the service in the table of cards": (
+        SERVICE + CLIENT + '[clients.cards]\nsite_cards = "ours"',
+        "clients[0].cards: the key 'site_cards' is not known here. It belongs under [service].",
+    ),
+    "a key of two tables in neither": (
+        SERVICE + CLIENT + 'disabled_cards = ["SMOKE"]',
+        "'disabled_cards' is not known here. It belongs under [service] or [clients.cards].",
+    ),
+    "a role's code without its system": (
+        SERVICE + CLIENT + '[[clients.roles]]\nname = "x"\ncodes = ["PT"]\nhidden_cards = ["SIJ"]',
+        "codes[0]: the value is too long or has the wrong form. Correct it. The key means: A code",
+    ),
     "wrong type": (
         SERVICE + CLIENT + "tenants = 5",
         "clients[0].tenants: the value has the wrong type. Write a list",

@@ -531,6 +531,12 @@ def test_no_client_configured_refuses_every_token(tmp_path: object, ehr: Ehr) ->
     assert refusal(nobody, ehr.sign()) == "iss is not on the list"
 
 
+def test_issuer_with_a_slash_too_many_is_told_as_that(service: Service, ehr: Ehr) -> None:
+    """The operator reads why every call of the new EHR gets 401; no issuer stands in the log."""
+    why = refusal(service, ehr.sign(iss=f"{ISSUER}/"))
+    assert why == "iss is not on the list; one there differs only by a slash at its end"
+
+
 def test_algorithm_of_the_key_must_be_on_the_clients_list(service: Service, ehr: Ehr) -> None:
     """A good ES384 signature is refused for a client that may only use RS384."""
     service.knows(algorithms=("RS384",))

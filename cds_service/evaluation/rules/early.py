@@ -28,7 +28,7 @@ def early_inflammation(case: Case, earlier: Earlier) -> Finding:
     leading = case.pain.leading
     if leading is None or case.onset is None or not finding.is_met:
         return finding
-    recheck = case.day(case.onset + case.limits.days("recurrence-recheck"))
+    recheck = case.day(case.onset + case.limits.first_day("recurrence-recheck"))
     words: dict[str, Word] = {"dss": case.dss, "onset": case.onset, "date": recheck}
     if leading.last_low is not None:
         words["low"] = leading.last_low
@@ -72,7 +72,7 @@ def early_watch(case: Case, earlier: Earlier) -> Finding:
     words: dict[str, Word] = {"dss": case.dss}
     if leading.current is not None:
         words["score"] = leading.current.value
-    words["date"] = case.day(case.limits.days("workup-day"))
+    words["date"] = case.day(case.limits.first_day("workup-day"))
     return replace(
         finding,
         words=words,

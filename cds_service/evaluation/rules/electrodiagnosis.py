@@ -70,7 +70,7 @@ def unserved_deficits(case: Case) -> Iterator[Unserved]:
 
 def _is_served(case: Case, onset: int) -> Answer:
     """Return whether an EMG late enough after *onset* is done, or one was ordered since."""
-    useful = onset + case.limits.days("emg-age")
+    useful = onset + case.limits.first_day("emg-age")
     return case.workup.is_done(EMG, from_day=useful) | case.workup.is_ordered(
         EMG, newest="order-lookback", from_day=onset
     )
@@ -99,7 +99,7 @@ def motor_emg(case: Case, earlier: Earlier) -> Finding:
 
 def _about(finding: Finding, case: Case, unserved: Unserved) -> Finding:
     deficit = unserved.deficit
-    useful = case.day(unserved.onset) + timedelta(days=case.limits.days("emg-age"))
+    useful = case.day(unserved.onset) + timedelta(days=case.limits.first_day("emg-age"))
     words = {
         **deficit_words(case, deficit),
         "dss": case.dss,
@@ -126,7 +126,7 @@ def _order_emg(
     useful = None
     if unserved is not None:
         useful = max(
-            case.day(unserved.onset + case.limits.days("emg-age")),
+            case.day(unserved.onset + case.limits.first_day("emg-age")),
             case.as_of,
         )
     proposal = Proposal(
@@ -165,7 +165,7 @@ def later_emg(case: Case, earlier: Earlier) -> Finding:
 
 
 def _emg_holds(case: Case) -> list[Named]:
-    done_from = case.limits.days("emg-age")
+    done_from = case.limits.first_day("emg-age")
     return [
         ("EMG already ordered", case.workup.is_ordered(EMG, newest="order-lookback")),
         ("EMG already done", case.workup.is_done(EMG, from_day=done_from, newest="emg-done-age")),

@@ -50,7 +50,7 @@ _CARDIAC = frozenset({"implant-pacemaker", "implant-defibrillator"})
 def deficit_day(case: Case) -> int:
     """Return the day from which an MRI answers the stable deficits."""
     onset = case.motor.latest_stable_onset
-    return onset if onset is not None else case.limits.days("order-first-day")
+    return onset if onset is not None else case.limits.first_day("order-first-day")
 
 
 @once
@@ -423,7 +423,7 @@ def _ct_holds(case: Case) -> list[Named]:
     elif is_return:
         from_day, newest = case.onset if case.onset is not None else 0, None
     else:
-        from_day = case.limits.days("mri-readable-day")
+        from_day = case.limits.first_day("mri-readable-day")
         newest = "imaging-fresh" if case.pain.course is Course.WORSENING else None
     ordered_from = from_day if is_deficit or is_return else None
     return [
@@ -449,9 +449,9 @@ def _is_imaged(case: Case, concepts: tuple[str, ...], first_day: str) -> Answer:
     """Return whether a scan is done that still answers the course of back pain."""
     site = case.pain.sites[Driver.BACK]
     if site.course is Course.RETURNED and site.onset is not None:
-        from_day = max(site.onset, case.limits.days(first_day))
+        from_day = max(site.onset, case.limits.first_day(first_day))
         return case.workup.is_done(*concepts, from_day=from_day)
-    from_day = case.limits.days(first_day)
+    from_day = case.limits.first_day(first_day)
     newest = "imaging-fresh" if site.course is Course.WORSENING else None
     return case.workup.is_done(*concepts, from_day=from_day, newest=newest)
 

@@ -175,7 +175,7 @@ def leg_run_days(case: Case) -> int:
 
 
 def _is_scanned(case: Case) -> Answer:
-    return case.has_mri | case.has_ct(case.limits.days("mri-readable-day"))
+    return case.has_mri | case.has_ct(case.limits.first_day("mri-readable-day"))
 
 
 @once
@@ -212,7 +212,7 @@ def _unresolved_imaging(case: Case) -> Answer:
     by_failure = (
         is_failure_imaged(case)
         & ~case.has_adequate_mri
-        & ~case.has_ct(case.limits.days("mri-readable-day"))
+        & ~case.has_ct(case.limits.first_day("mri-readable-day"))
     )
     return any_of((by_deficit, by_return, by_failure))
 
@@ -333,13 +333,11 @@ def _named(case: Case, missing: str) -> str:
 
 
 def stimulator_prerequisites(case: Case, earlier: Earlier) -> Finding:
-    """SCS-PREREQ: as for the evaluation, but one or two prerequisites are missing."""
+    """SCS-PREREQ: as for the evaluation, but a few prerequisites are missing."""
     needed = prerequisites(case)
     missing = [name for name, answer in needed if answer.is_no]
-    requires = [
-        *_is_candidate(case),
-        ("one or two prerequisites are missing", _some_missing(case, [a for _, a in needed])),
-    ]
+    few = f"prerequisites are missing, {case.limits.words('scs-missing-max')}"
+    requires = [*_is_candidate(case), (few, _some_missing(case, [a for _, a in needed]))]
 
     def holds() -> list[Named]:
         general = _stimulator_holds(case, earlier)
