@@ -17,23 +17,26 @@ _BETWEEN = r"(?:(?!bone|growth)[\w ,/-]){0,60}"
 _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.IGNORECASE)
     for name, pattern in {
-        "implant-pacemaker": r"pace-?maker|\bpacing\b|\bCRT-?P\b",
+        "implant-pacemaker": r"pace-?maker|\bpacing\b|\b(?:CRT-?P|(?-i:PPM))\b",
         "implant-defibrillator": r"defibrillator|cardioverter|\b(?:AICD|ICD|CRT-?D)\b",
         "implant-neurostimulator": (
-            rf"neuro-?stim|{_NERVE}{_BETWEEN}stimulat|stimulat{_BETWEEN}{_NERVE}"
+            rf"neuro-?stim|\bDRG[ -]stim|{_NERVE}{_BETWEEN}stimulat|stimulat{_BETWEEN}{_NERVE}"
         ),
         "implant-clip": (
             r"aneurysm\w{0,10}[ -]clip|intracranial clip|"
             r"\bclips?\b[\w ,-]{1,40}(?:aneurysm|intracranial)"
         ),
         "implant-pump": (
-            r"intrathecal|implant(?:ed|able)[\w ,-]{0,60}\bpump|"
+            r"intrathecal|\b(?-i:ITP)\b|implant(?:ed|able)[\w ,-]{0,60}\bpump|"
             r"\bpump\b[ ,-]{1,3}(?:drug|infusion)[\w ,-]{0,60}\bimplant(?:ed|able)"
         ),
     }.items()
 }
 """Without a greatest length, a word that a name repeats would be followed to its end each time."""
-_OUTSIDE_THE_BODY = re.compile(r"\b(?:external|wearable|transcutaneous|TENS)\b", re.IGNORECASE)
+_OUTSIDE_THE_BODY = re.compile(
+    r"\b(?:external|wearable|transcutaneous|TENS|bone[ -]growth|osteogen\w{0,10}|needles?)\b",
+    re.IGNORECASE,
+)
 _INSIDE_THE_BODY = re.compile(r"implant", re.IGNORECASE)
 _SCANNER = "(?:MRI?|magnetic resonance)[ _-]*"
 _NOT_SAFE = re.compile(

@@ -151,6 +151,7 @@ class Needs(Enum):
     LUMBAR_SITE = "lumbar-site"
     LUMBAR_REASON = "lumbar-reason"
     LEG_SITE = "leg-site"
+    NOT_ELSEWHERE = "not-elsewhere"
     SPINE_TEXT = "spine-text"
 
 
