@@ -49,6 +49,7 @@ ORDERS = (
 RED_FLAGS = (
     "cauda-equina",
     "saddle-sensation",
+    "saddle-numbness",
     "anal-tone",
     "urinary-retention",
     "urinary-incontinence",

@@ -450,7 +450,7 @@ class Place(Struct, frozen=True, kw_only=True):
         coded = self.vocabulary.sides((self.code, *self.body_sites))
         return wording.joined_side(coded) or wording.side_in(self.own_texts)
 
-    def _meets(self, needs: Needs) -> bool:
+    def _meets(self, needs: Needs) -> bool:  # noqa: PLR0911 - one for each need
         match needs:
             case Needs.NOTHING:
                 return True
@@ -462,5 +462,7 @@ class Place(Struct, frozen=True, kw_only=True):
                 return "site-leg" in self.sites or wording.names_leg(self.own_texts)
             case Needs.NOT_ELSEWHERE:
                 return not self.is_elsewhere
+            case Needs.SADDLE_SITE:
+                return wording.names_saddle(self.own_texts)
             case Needs.SPINE_TEXT:
                 return self.names_spine

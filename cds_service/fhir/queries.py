@@ -72,6 +72,7 @@ _OBSERVED: Mapping[str, tuple[str, ...]] = {
         "pvr",
         "mrc-grade",
         "saddle-sensation",
+        "saddle-numbness",
         "anal-tone",
         "sij-tests",
         "surgeon-clearance",
@@ -85,9 +86,22 @@ _OBSERVED: Mapping[str, tuple[str, ...]] = {
         "motor-paraplegia",
         "wound-problem",
         "postoperative-fever",
+        "cauda-equina",
+        "infection-spinal",
+        "infection-spinal-if-text-or-early",
+        "infection-sign",
+        "haematoma-spinal",
+        "haematoma-other",
+        "csf-leak",
+        "tumour-spine",
+        "bone-metastasis",
+        "vertebral-fracture",
+        "hardware-failure",
+        "neurogenic-claudication",
+        "sacroiliac-pain",
     ),
 }
-"""The value sets whose codes the two Observation searches name."""
+"""The value sets whose codes the two Observation searches name: all that are read of one."""
 _OBSERVATION_SYSTEMS = frozenset({"LOINC", "LOCAL", "SNOMED-CT"})
 _USER_TOKEN = "{{context.userId}}"  # noqa: S105 - a placeholder, not a secret
 

@@ -17,10 +17,12 @@ _BETWEEN = r"(?:(?!bone|growth)[\w ,/-]){0,60}"
 _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.IGNORECASE)
     for name, pattern in {
-        "implant-pacemaker": r"pace-?maker|\bpacing\b|\b(?:CRT-?P|(?-i:PPM))\b",
+        "implant-pacemaker": r"pace-?maker|\bpacing\b|\bpacer lead|\b(?:CRT-?P|(?-i:PPM))\b",
         "implant-defibrillator": r"defibrillator|cardioverter|\b(?:AICD|ICD|CRT-?D)\b",
         "implant-neurostimulator": (
-            rf"neuro-?stim|\bDRG[ -]stim|{_NERVE}{_BETWEEN}stimulat|stimulat{_BETWEEN}{_NERVE}"
+            rf"neuro[ -]?stim|\bSCS\b|\b(?:cord|DRG)[ -]stim\b|"
+            rf"\bstim[ ,-]{{1,3}}spinal[ -]cord\b|"
+            rf"{_NERVE}{_BETWEEN}stimulat|stimulat{_BETWEEN}{_NERVE}"
         ),
         "implant-clip": (
             r"aneurysm\w{0,10}[ -]clip|intracranial clip|"
@@ -28,7 +30,9 @@ _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
         ),
         "implant-pump": (
             r"intrathecal|\b(?-i:ITP)\b|implant(?:ed|able)[\w ,-]{0,60}\bpump|"
-            r"\bpump\b[ ,-]{1,3}(?:drug|infusion)[\w ,-]{0,60}\bimplant(?:ed|able)"
+            r"\bpump\b[ ,-]{1,3}(?:drug|infusion)[\w ,-]{0,60}\bimplant(?:ed|able)|"
+            r"\b(?:drug|infusion)[ ,-]{1,3}pump\b[\w ,-]{0,60}\bimplant(?:ed|able)|"
+            r"\bbaclofen[ -]pump|\bsynchromed"
         ),
     }.items()
 }

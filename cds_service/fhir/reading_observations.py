@@ -70,7 +70,7 @@ _WORDED_ANSWERS = {
 _EMERGENCIES = frozenset(
     {
         *("saddle-sensation", "anal-tone", "urinary-retention", "urinary-incontinence"),
-        *("incomplete-bladder-emptying", "faecal-incontinence"),
+        *("incomplete-bladder-emptying", "faecal-incontinence", "saddle-numbness"),
         *("motor-paresis", "motor-paraplegia"),
         *("cauda-equina", "infection-spinal", "haematoma-spinal"),
     }

@@ -23,12 +23,13 @@ _NEXT_LEVEL = re.compile(
 _LEVEL_STEP = re.compile(r"(S1|L?[1-5])", re.IGNORECASE)
 _LUMBAR = re.compile(
     r"\b(?:lumb|lumbar|lumbal|lumbo-?sacral|thoraco-?lumbar|lumbo\w*|l/?s?[ -]spine|"
-    r"L[1-5](?! ?(?:digit|finger|meta|MTP?|rib|toe))|[adloptx]lif)\b",
+    r"L[2-5](?! ?(?:digit|finger|meta|MTP?|rib|toe))|[adloptx]lif)\b",
     re.IGNORECASE,
 )
 """The region, one of its vertebrae, or a lumbar interbody fusion (TLIF, PLIF).
 
-"L5 MT" is a bone of the left foot.
+A single vertebra counts from L2 on: what reaches from the chest to L1 is thoracic.  "L5 MT" is a
+bone of the left foot.
 """
 _OTHER_SPINE = re.compile(
     r"\b(?:cervical|cervico\w*|thoracic|dorsal spine|neck|[ct][ -]spine|acdf|"
@@ -52,6 +53,7 @@ _LEG_SITE = re.compile(
     rf"{_LEG.pattern}|\b(?:foot|feet|toes?|shins?|ankles?|knees?)\b",
     re.IGNORECASE,
 )
+_SADDLE = re.compile(r"\b(?:saddle|perine(?:al|um)|perianal|genital(?:s|ia)?)\b", re.IGNORECASE)
 _BACK = re.compile(
     r"\b(?:low(?:er)?[ -]back|lumbar|lbp|lumbosacral|"
     r"(?<!upper[ -])(?<!mid[ -])(?<!middle[ -])back(?![ ,(/-]{1,3}(?:upper|mid(?:dle)?)\b))\b",
@@ -77,8 +79,8 @@ _LEFT = re.compile(r"\b(?:left|(?<!&)lt|lle)\b", re.IGNORECASE)
 _RIGHT = re.compile(r"\b(?:right|rt|rle)\b", re.IGNORECASE)
 _ANY_SIDE = re.compile(r"left|right|bilat|both|\b(?:lt|rt|b/l|[lrb]les?)\b", re.IGNORECASE)
 _BOTH = re.compile(
-    r"\b(?:bilat(?:eral(?:ly)?)?|(?-i:B/L)|bles?|both (?:sides|legs|(?-i:LEs?)|lower limbs|"
-    r"lower extremities))\b",
+    r"\b(?:bilat(?:eral(?:ly)?)?|(?-i:B/L)|bles?|both (?:sides|legs|feet|(?-i:LEs?)|"
+    r"lower (?:limbs|extremities)))\b",
     re.IGNORECASE,
 )
 _STIMULATION = re.compile(
@@ -161,6 +163,11 @@ def names_leg(texts: Iterable[str]) -> bool:
 def names_no_leg(texts: Iterable[str]) -> bool:
     """Whether *texts* name an arm, its nerves, the face or the pelvic floor."""
     return any(_NO_LEG.search(text) for text in texts)
+
+
+def names_saddle(texts: Iterable[str]) -> bool:
+    """Whether *texts* name the saddle area."""
+    return any(_SADDLE.search(text) for text in texts)
 
 
 def names_stimulation(texts: Iterable[str]) -> bool:

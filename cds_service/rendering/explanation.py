@@ -21,7 +21,7 @@ _ASKED = {
     "sign-bladder": frozenset(
         {"pvr", "urinary-retention", "urinary-incontinence", "incomplete-bladder-emptying"}
     ),
-    "sign-saddle": frozenset({"saddle-sensation"}),
+    "sign-saddle": frozenset({"saddle-sensation", "saddle-numbness"}),
     "sign-strength": frozenset(
         {"mrc-grade", "motor-weakness", "motor-paresis", "motor-paraplegia"}
     ),

@@ -207,6 +207,8 @@ class Story:
         is_mri = not orders.isdisjoint((CONTRAST, PLAIN))
         if is_mri and case.signs.conditions("claustrophobia"):
             yield "caution-claustrophobia"
+        if is_mri and Key.CONDITIONS in case.chart.failed_keys:
+            yield "caution-problems-missing"
         if CONTRAST in orders:
             if case.measures.latest("egfr") is None or case.measures.unread("egfr"):
                 yield "caution-egfr-missing"

@@ -24,6 +24,7 @@ from urllib3.exceptions import HTTPError
 
 from cds_service.errors import UnauthorizedError
 from cds_service.trust.keys import KeySet, VerificationKey, parse_key_set
+from cds_service.trust.patience import ended_after
 from cds_service.trust.profile import ClientProfile
 from cds_service.turns import resting
 
@@ -62,14 +63,17 @@ def fetch_key_set(url: str, *, proxy: str | None, ca_file: Path | None) -> Fetch
         session.trust_env = False
         session.proxies = {"http": proxy, "https": proxy} if proxy is not None else {}
         try:
-            with session.get(
-                url,
-                headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-                timeout=(_CONNECT_SECONDS, _READ_SECONDS),
-                allow_redirects=False,
-                stream=True,
-                verify=True if ca_file is None else str(ca_file),
-            ) as answer:
+            with (
+                ended_after(_WHOLE_SECONDS, session),
+                session.get(
+                    url,
+                    headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+                    timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+                    allow_redirects=False,
+                    stream=True,
+                    verify=True if ca_file is None else str(ca_file),
+                ) as answer,
+            ):
                 body = _read_body(answer)
                 life_seconds = _life_seconds(answer.headers.get("Cache-Control", ""))
         except (requests.RequestException, HTTPError, OSError) as error:
@@ -84,15 +88,12 @@ def fetch_key_set(url: str, *, proxy: str | None, ca_file: Path | None) -> Fetch
 def _read_body(answer: requests.Response) -> bytes:
     if answer.status_code != requests.codes.ok:
         raise KeySetFetchError("the server of the key set did not answer with 200")
-    started = time.monotonic()
     body = bytearray()
     # read1 returns what is there; iter_content would wait for a full chunk of dripping bytes.
     while chunk := answer.raw.read1(_CHUNK_BYTES, decode_content=True):
         body += chunk
         if len(body) > _MOST_BYTES:
             raise KeySetFetchError("the key set is larger than 256 KB")
-        if time.monotonic() - started > _WHOLE_SECONDS:
-            raise KeySetFetchError("the key set did not arrive in time")
     return bytes(body)
 
 

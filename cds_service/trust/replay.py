@@ -5,7 +5,7 @@ host share.  What is kept is a hash of issuer and ``jti``, never the token or it
 ECDSA signature has a twin that is just as valid.  When the file cannot be written, each process
 remembers by itself, or refuses, as configured; it never simply lets tokens pass.  What it
 remembered meanwhile is written when the file is back, by a thread that answers nobody; so is
-whatever else waits for the disk.
+whatever else waits for the disk, and all that is remembered if the file was taken away.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ _PATIENCE_SECONDS = 0.25
 _HOUSE_SECONDS = 2.0
 _TRY_AGAIN_SECONDS = 5
 _LOOK_EVERY_SECONDS = 1.0
+_SETTLING_SECONDS = 2.0
+"""So long after a file was taken away every process has looked, and told the new one."""
 _REMOVE_EVERY_SECONDS = 60
 _KEPT_LONGER_SECONDS = 3600
 """A clock that was wrong by less, and is set right, makes no used token good again."""
@@ -76,6 +78,11 @@ class ReplayStore:
         self._inherited: list[sqlite3.Connection] = []
         self._remembered: dict[bytes, int] = {}
         self._unsaved: dict[bytes, int] = {}
+        self._forgotten_until = 0
+        """Until when only the file knows some of the tokens this process has accepted."""
+        self._file: int | None = None
+        """The file that knows what is remembered and is not unsaved."""
+        self._settled_at = 0.0
         self._lost_until: float | None = None
         self._remove_at = 0.0
         self._removes_until: int | None = None
@@ -92,24 +99,28 @@ class ReplayStore:
         With *refuses*, nothing is accepted while the shared file is lost.
 
         Raises:
-            OverloadedError: The file is lost and *refuses* is set, or too many tokens are held.
+            OverloadedError: The file is lost, and *refuses* is set or too many tokens are held.
         """
         digest = _digest(issuer, jti)
         with self._lock:
             self._remove_expired(now)
             if self._remembered.get(digest, now - 1) >= now:
                 return False
-            if len(self._remembered) >= _MOST_REMEMBERED:
-                raise OverloadedError(_TRY_AGAIN_SECONDS)
             is_new = self._claim_in_file(digest, expires_at, now)
             if is_new is None:
-                if refuses:
+                if refuses or self._is_full or now <= self._forgotten_until:
                     raise OverloadedError(_TRY_AGAIN_SECONDS)
                 self._unsaved[digest] = expires_at
                 is_new = True
-            if is_new:
+            if is_new and self._is_full:
+                self._forgotten_until = max(self._forgotten_until, expires_at)
+            elif is_new:
                 self._remembered[digest] = expires_at
             return is_new
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._remembered) >= _MOST_REMEMBERED
 
     def open(self) -> None:
         """Open the file now, so that the first request does not wait for it.
@@ -132,6 +143,7 @@ class ReplayStore:
     def tidy(self) -> None:
         """Save what a lost file has missed, remove what has expired, and shorten the journal."""
         with self._lock:
+            self._look_for_the_file()
             unsaved, removes_until, is_lost = (
                 self._unsaved.copy(),
                 self._removes_until,
@@ -157,7 +169,9 @@ class ReplayStore:
             self._removes_until = None
             for digest in saved:
                 self._unsaved.pop(digest, None)
-            if is_lost:
+            if self._file is None:
+                self._file = self._inode()
+            if is_lost and self._monotonic() >= self._settled_at:
                 self._found()
 
     def _not_tidied(self, *, is_lost: bool) -> None:
@@ -180,6 +194,7 @@ class ReplayStore:
 
     def _claim_in_file(self, digest: bytes, expires_at: int, now: int) -> bool | None:
         """Claim in the shared file; None means that the file cannot be used now."""
+        self._look_for_the_file()
         if self._lost_until is not None and (
             self._monotonic() < self._lost_until or len(self._unsaved) > _MOST_SAVED_BY_A_CALL
         ):
@@ -191,9 +206,7 @@ class ReplayStore:
             except (sqlite3.Error, OSError) as error:
                 if is_busy(error) and time.monotonic() < ends_at:
                     continue
-                if self._lost_until is None:
-                    _LOG.error("the store of used tokens cannot be written")
-                self._lost_until = self._monotonic() + _TRY_AGAIN_SECONDS
+                self._lost("the store of used tokens cannot be written")
                 self._drop_connection()
                 return None
             self._found()
@@ -204,6 +217,20 @@ class ReplayStore:
         _save(connection, self._unsaved)
         self._unsaved.clear()
         return connection.execute(_CLAIM, (digest, expires_at, now)).rowcount == 1
+
+    def _look_for_the_file(self) -> None:
+        """If the file was taken away, remember what it knew of us for the one in its place."""
+        if self._file is None or self._file == self._inode():
+            return
+        self._file = None
+        self._unsaved = self._remembered | self._unsaved
+        self._settled_at = self._monotonic() + _SETTLING_SECONDS
+        self._lost("the store of used tokens was taken away")
+
+    def _lost(self, why: str) -> None:
+        if self._lost_until is None:
+            _LOG.error(why)
+        self._lost_until = self._monotonic() + _TRY_AGAIN_SECONDS
 
     def _found(self) -> None:
         if self._lost_until is not None:
@@ -217,6 +244,7 @@ class ReplayStore:
         self._drop_connection()
         self._connection = self._connected(_BUSY_TIMEOUT_SECONDS)
         self._owner = self._seen()
+        self._file = self._inode()
         return self._connection
 
     def _connected(self, busy_seconds: float) -> sqlite3.Connection:
@@ -247,9 +275,13 @@ class ReplayStore:
 
     def _seen(self) -> tuple[int, int] | None:
         """Return what tells this process's file from another under the same name."""
+        inode = self._inode()
+        return None if inode is None else (os.getpid(), inode)
+
+    def _inode(self) -> int | None:
         try:
-            return os.getpid(), self._path.stat().st_ino
-        except FileNotFoundError:
+            return self._path.stat().st_ino
+        except OSError:
             return None
 
     def _drop_connection(self) -> None:

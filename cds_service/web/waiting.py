@@ -174,6 +174,7 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
             self.most_hook_calls = min(self.most_hook_calls, MOST_LARGE_CALLS)
             self.cfg.set("keepalive", 0)  # the client's next call may be a small one
             os.nice(_NICENESS_OF_LARGE)
+            self._close_listeners()  # however busy it is when the service stops, nobody waits there
         super().init_process()
 
     def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - gunicorn's signature
@@ -189,25 +190,31 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
             else:
                 self.poller.unregister(self.door.taking)
         if not self.alive:
-            self._stop_listening()
+            self._take_the_last()
 
-    def _stop_listening(self) -> None:
+    def _take_the_last(self) -> None:
         """Serve who is waiting for us already, and let go of the listening sockets.
 
         New connections go to another process that listens, or are refused when none is left.
         """
+        if self.takes_large:
+            while taken := self.door.take():
+                self._welcome_large(*taken)
         for listener in self.sockets:
-            if not self.takes_large:
-                self.accept(listener)
+            self.accept(listener)
+        self._close_listeners()
+
+    def _close_listeners(self) -> None:
+        for listener in self.sockets:
             listener.close()
         self.sockets: list[socket.socket] = []
 
     def _take_large(self, _door: socket.socket) -> None:
         """Take one connection that another process handed over."""
-        taken = self.door.take()
-        if taken is None:
-            return
-        client, early = taken
+        if taken := self.door.take():
+            self._welcome_large(*taken)
+
+    def _welcome_large(self, client: socket.socket, early: bytes) -> None:
         try:
             addresses = (client.getpeername(), client.getsockname())
         except OSError:
@@ -311,8 +318,9 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
             self._advance()
 
     def _is_handed_over(self, conn: _Connection) -> bool:
+        """Hand a large call over, unless the process that takes them may be ending too."""
         is_large = conn.body_bytes > LARGE_BODY_BYTES and not self.takes_large
-        return is_large and self.door.give(conn.sock, bytes(conn.early))
+        return is_large and self.alive and self.door.give(conn.sock, bytes(conn.early))
 
     def _advance(self) -> None:
         """Give threads to those who wait, as far as there are any and they can soon compute."""

@@ -53,6 +53,41 @@ def test_red_flag_sent_as_an_observation_is_one(
     assert card in answered_with(knowledge, patient(day), found(code, answer)).shown
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        {**coded(ICD, "R20.0"), "text": "Saddle anesthesia"},
+        {"coding": [{**coded(ICD, "R20.1")["coding"][0], "display": "Perineal hypoesthesia"}]},
+        {**coded(SNOMED, "44077006"), "text": "Numbness of the saddle area"},
+    ],
+)
+@pytest.mark.parametrize("kind", ["Condition", "Observation"])
+def test_numb_saddle_is_a_sign_of_cauda_equina_compression_however_it_is_sent(
+    knowledge: Knowledge, code: Resource, kind: str
+) -> None:
+    """Diagnosis codes have only numbness of the skin; the words beside the code say where."""
+    day = (AS_OF - timedelta(days=1)).isoformat()
+    sent = {"resourceType": "Condition", "code": code, "onsetDateTime": day}
+    entry = sent if kind == "Condition" else found(code, YES)
+    card = answered_with(knowledge, patient(21), entry).card("RF-CES")
+    assert card["indicator"] == "critical"
+    assert "saddle numbness" in card["summary"]
+    assert "saddle sensation" not in card["detail"].split("**Limits.**")[1]
+
+
+def test_numb_saddle_that_was_denied_is_none(knowledge: Knowledge) -> None:
+    """Nurses answer the question with no."""
+    code = {**coded(SNOMED, "44077006"), "text": "Numbness of the saddle area"}
+    assert "RF-CES" not in answered_with(knowledge, patient(21), found(code, NO)).shown
+
+
+@pytest.mark.parametrize("words", ["Anesthesia of skin", "Numbness of left hand", "Left foot numb"])
+def test_numbness_elsewhere_is_no_emergency(knowledge: Knowledge, words: str) -> None:
+    """The code alone names no place."""
+    entry = found({**coded(ICD, "R20.0"), "text": words}, YES)
+    assert "RF-CES" not in answered_with(knowledge, patient(21), entry).shown
+
+
 @pytest.mark.parametrize("code", [DISCITIS, FRACTURE, coded(SNOMED, "192970008")])
 @pytest.mark.parametrize("answer", [NO, ABSENT, {"valueBoolean": False}, {"valueString": "no"}])
 def test_red_flag_that_was_looked_for_and_not_found_is_none(

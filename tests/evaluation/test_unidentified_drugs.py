@@ -119,6 +119,23 @@ def test_other_cards_say_nothing_of_unidentified_prescriptions(knowledge: Knowle
     assert [card for card, detail in others.items() if "could not be identified" in detail] == []
 
 
+@pytest.mark.parametrize(("dose", "card"), [(90, "OPIOID-W"), (20, "OPIOID")])
+def test_naloxone_may_be_among_the_prescriptions_nobody_can_identify(
+    knowledge: Knowledge, dose: int, card: str
+) -> None:
+    """A nasal spray by its package code or in words only."""
+    facts: Facts = {
+        "day": 200,
+        "operation": "discectomy",
+        "leg": {-14: 8, 195: 7},
+        "drugs": [{"drug": "opioid", "from": 60, "MME a day": dose}],
+    }
+    assert "No naloxone on record" in _detail(_answered(knowledge, facts, 0), card)
+    unclear = _detail(_answered(knowledge, facts), card)
+    assert "No naloxone on record" not in unclear
+    assert "Ask about naloxone, and offer it." in unclear
+
+
 @pytest.mark.parametrize(
     ("status", "age", "is_said"),
     [

@@ -68,6 +68,24 @@ def test_contrast_without_an_allergy_list_says_so() -> None:
     assert "ask about gadolinium" not in _detail(UNRELIEVED, "IMG-MRI-NR", **known)
 
 
+@pytest.mark.parametrize("lack", ["not supplied", "supplied in part"])
+def test_mri_without_the_problem_list_asks_about_implants(lack: str) -> None:
+    """A pacemaker may be coded there alone, and so may a reaction to gadolinium."""
+    said = "ask about a pacemaker or another implant"
+    assert said not in _detail(UNRELIEVED, "IMG-MRI-NR")
+    answered = _answered(UNRELIEVED, **{lack: [Key.CONDITIONS]})
+    assert answered.card("IMG-MRI-NR")["suggestions"]
+    assert said in str(answered.card("IMG-MRI-NR")["detail"])
+
+
+@pytest.mark.parametrize("key", [Key.CONDITIONS, Key.DEVICES])
+def test_card_without_an_mri_order_asks_about_no_implants(key: str) -> None:
+    """Neither one that orders none, nor one whose order is held back."""
+    unread = _answered(UNRELIEVED, **{"not supplied": [key]})
+    card = "PT-REF" if key == Key.CONDITIONS else "IMG-MRI-NR"
+    assert "another implant" not in str(unread.card(card)["detail"])
+
+
 @pytest.mark.parametrize(("day", "is_known"), [(-100, True), (-101, False)])
 def test_old_pregnancy_status_is_no_status(day: int, *, is_known: bool) -> None:
     """A status older than a pregnancy lasts says nothing about today."""
@@ -165,10 +183,10 @@ def test_an_mri_that_could_not_be_read_is_not_called_missing(key: str, day: obje
     """It may be among the reports or procedures that did not come; the card says to look."""
     weak = {"strength": [], "coded weakness": [{"what": "muscle weakness", "day": day}]}
     known = _answered(WEAK, **weak).card("IMG-MRI-DEF")
-    assert "not done since" in known["summary"]
+    assert "no MRI lumbar spine found since" in known["summary"]
     unread = _answered(WEAK, **weak, **{"supplied in part": [key]}).card("IMG-MRI-DEF")
     assert "look for an MRI" in unread["summary"]
-    assert "not done since" not in unread["summary"]
+    assert "found since" not in unread["summary"]
     assert "no lumbar MRI since" not in str(unread["detail"])
     assert "suggestions" not in unread
 

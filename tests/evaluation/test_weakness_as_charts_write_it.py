@@ -35,6 +35,24 @@ def limits_of(answered: Answered, card: str) -> str:
     return str(answered.card(card)["detail"]).split("**Limits.**")[-1]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Bilateral leg weakness",
+        "Weakness of both lower extremities",
+        "Weakness of both lower limbs",
+        "Weakness of both feet",
+        "Weakness, legs, bilat",
+    ],
+)
+def test_weakness_of_both_legs_in_words_is_an_emergency(knowledge: Knowledge, words: str) -> None:
+    """Problem lists write the side in many ways; without it, it was a weakness of one leg."""
+    code = {**coded(SNOMED, "26544005"), "text": words}
+    weak = {"resourceType": "Condition", "code": code, "onsetDateTime": ago(1)}
+    answered = answered_with(knowledge, operated(21), weak)
+    assert answered.shown["RF-CES"].indicator is Indicator.CRITICAL
+
+
 UNDATED = [
     pytest.param({}, 10, id="no date"),
     pytest.param({"effectiveDateTime": "2026-06"}, 10, id="this month"),

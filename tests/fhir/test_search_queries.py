@@ -8,12 +8,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from cds_service.catalogue.codes import CodeMap
 from cds_service.chart.supply import Key
 from cds_service.fhir.paging import safe_next_url
 from cds_service.fhir.queries import observation_codes, templates
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.dialect import search_form
-from tests.fhir.chart_parts import searches
+from tests.fhir.chart_parts import SNOMED, searches
 
 
 def test_templates_use_only_the_patient_id(knowledge: Knowledge) -> None:
@@ -35,6 +36,33 @@ def test_observation_searches_name_the_codes_that_matter(knowledge: Knowledge) -
     local = "http://post-laminectomy-cds.example/fhir/CodeSystem/finding|mrc-grade"
     assert {"http://loinc.org|1988-5", local} <= set(findings)
     assert not set(scores) & set(findings)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "192970008",  # cauda equina syndrome
+        "2304001",  # discitis
+        "58126003",  # infected wound
+        "239160006",  # haematoma
+        "188462001",  # tumour of the spine
+        "94222008",  # metastasis
+        "426646004",  # fracture
+        "303081002",  # claudication
+        "202487003",  # sacroiliac pain
+    ],
+)
+def test_finding_that_is_read_as_an_observation_is_asked_for(
+    knowledge: Knowledge, code: str
+) -> None:
+    """A chart that is fetched tells as much as the same chart sent along."""
+    assert f"{SNOMED}|{code}" in observation_codes(knowledge, Key.FINDINGS)
+
+
+def test_local_code_of_a_red_flag_is_asked_for(knowledge: Knowledge) -> None:
+    """A hospital maps its own row of the nurses' sheet to cauda equina syndrome."""
+    own = CodeMap(concepts={("urn:oid:2.999.1", "77"): ("cauda-equina",)})
+    assert "urn:oid:2.999.1|77" in observation_codes(knowledge, Key.FINDINGS, own)
 
 
 def test_optional_keys_are_asked_for_only_when_wanted(knowledge: Knowledge) -> None:

@@ -142,7 +142,7 @@ def test_ten_thousand_scores_in_a_hundred_pages_are_cut_and_it_is_said(
 ) -> None:
     """Beyond fifty pages the latest score may be missing, so no card pretends to know it."""
     answer = chart.ask(service, 100, is_sent=is_sent)
-    assert len(chart.server.asked("Observation")) == 51 - is_sent  # one for the other findings
+    assert len(chart.server.asked("Observation")) == 52 - is_sent  # two for the other findings
     assert cards_of(answer)
     assert UNREAD in answer.text
     assert "IMGMRINR" not in answer.text

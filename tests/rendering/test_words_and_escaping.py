@@ -28,6 +28,7 @@ SIGNS = (
     "cauda-equina",
     "faecal-incontinence",
     "saddle-sensation",
+    "saddle-numbness",
     "anal-tone",
     "urinary-retention",
     "incomplete-bladder-emptying",

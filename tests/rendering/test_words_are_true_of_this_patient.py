@@ -581,6 +581,25 @@ def test_rise_of_one_site_does_not_explain_the_severe_pain_of_another(
     assert "Pain rose from 4 to 9 (back)." in detail
 
 
+def test_paralysed_patient_on_a_blood_thinner_is_not_told_that_nothing_needs_a_stop(
+    knowledge: Knowledge,
+) -> None:
+    """Both legs are weak on day 3: an operation may follow within hours, no EMG is in sight."""
+    weak = [
+        strength({"valueInteger": 2}, side, muscle="quadriceps", effectiveDateTime=ago(0))
+        for side in (LEFT, RIGHT)
+    ]
+    facts = {
+        "day": 3,
+        "operation": "decompression",
+        "drugs": [{"drug": "anticoagulant", "from": 1}],
+    }
+    detail = answered_with(knowledge, facts, *weak).card("RF-CES")["detail"]
+    assert "Anticoagulant on record" in detail
+    assert "EMG" not in detail
+    assert "routine stop" not in detail
+
+
 def test_wrong_side_is_named_beside_the_wrong_level(knowledge: Knowledge) -> None:
     """Level and side both differ: a reader who sees only the levels misses the side."""
     facts = {

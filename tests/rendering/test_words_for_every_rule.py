@@ -148,6 +148,7 @@ SIGNS = (
     "cauda-equina",
     "faecal-incontinence",
     "saddle-sensation",
+    "saddle-numbness",
     "anal-tone",
     "urinary-retention",
     "urinary-incontinence",

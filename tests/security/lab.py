@@ -129,6 +129,15 @@ class Service:
                 pass
             return received
 
+    def refuses(self) -> bool:
+        """Return whether it takes no new connection."""
+        try:
+            return not requests.get(f"{self.url}/health/live", timeout=0.5).ok
+        except requests.ConnectionError as error:
+            return "refused" in str(error)
+        except requests.Timeout:
+            return False
+
     def workers(self) -> list[int]:
         """Return the worker processes, the oldest first."""
         root = self.process.pid

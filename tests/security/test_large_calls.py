@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from cds_service.web.large_calls import LARGE_BODY_BYTES
+from tests.patience import until
 from tests.ports import free_port
 from tests.security.lab import SERVICE, Ehr, Service, hook_body, running_service
 
@@ -22,6 +24,12 @@ from tests.security.lab import SERVICE, Ehr, Service, hook_body, running_service
 @pytest.fixture(scope="module")
 def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Ehr]]:
     """Run a service with one worker process for the calls that are not large."""
+    with _lone_service(tmp_path_factory.mktemp("lone")) as both:
+        yield both
+
+
+@contextmanager
+def _lone_service(folder: Path) -> Iterator[tuple[Service, Ehr]]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     ehr = Ehr(url)
@@ -32,7 +40,7 @@ def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Eh
             ehr.profile("hospital", "rate_per_second = 10000\nburst = 10000"),
         ]
     )
-    with running_service(tmp_path_factory.mktemp("lone"), config, port=port) as service:
+    with running_service(folder, config, port=port) as service:
         yield service, ehr
 
 
@@ -122,3 +130,25 @@ def test_body_over_the_limit_is_refused_by_either_process(lone: tuple[Service, E
         f"Authorization: Bearer {ehr.token()}\r\nContent-Length: 17000000\r\n\r\n{{"
     )
     assert service.talk(head.encode()).startswith(b"HTTP/1.1 413 ")
+
+
+def test_large_calls_that_wait_when_the_service_stops_are_answered(tmp_path: Path) -> None:
+    """Their process was busy; meanwhile nobody new waits for it, but is refused at once."""
+    with _lone_service(tmp_path) as (service, ehr):
+        assert service.post(ehr.token(), _large_body()).status_code == 200
+        statuses: list[int] = []
+        calls = [
+            threading.Thread(
+                target=lambda: statuses.append(service.post(ehr.token(), _large_body()).status_code)
+            )
+            for _ in range(2)
+        ]
+        with _stopped(service.workers()[-1]):
+            for call in calls:
+                call.start()
+            time.sleep(0.5)
+            service.process.terminate()
+            assert until(service.refuses, seconds=3)
+        for call in calls:
+            call.join(20)
+        assert statuses == [200, 200]

@@ -273,7 +273,7 @@ def test_service_that_stops_refuses_new_connections_at_once(site: Site) -> None:
         silent.sendall(b"GET ")
         time.sleep(0.5)
         site.service.process.terminate()
-        assert until(lambda: _is_refused(site.service), seconds=4)
+        assert until(site.service.refuses, seconds=4)
         assert site.service.process.poll() is None
 
 
@@ -290,12 +290,3 @@ def _processor_seconds(service: Service) -> float:
     ]
     ticks = sum(int(number) for line in times for number in line.split()[11:13])
     return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _is_refused(service: Service) -> bool:
-    try:
-        return not requests.get(f"{service.url}/health/live", timeout=0.5).ok
-    except requests.ConnectionError as error:
-        return "refused" in str(error)
-    except requests.Timeout:
-        return False

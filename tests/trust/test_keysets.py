@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -347,6 +349,57 @@ def test_answer_that_is_no_key_set_is_refused(
     with pytest.raises(KeySetFetchError, match=why):
         fetch_key_set(URL, proxy=None, ca_file=None)
     assert len(server.calls) == 1
+
+
+@contextmanager
+def _dripping(begin: bytes, piece: bytes) -> Iterator[str]:
+    """Run a server of key sets that sends *begin* and then *piece* again and again."""
+    is_over = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.sendall(begin)
+            while not is_over.wait(0.05):
+                connection.sendall(piece)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/jwks.json"
+        finally:
+            is_over.set()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX-Endless: ", b"a"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{", b" "),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    ],
+)
+def test_key_server_that_never_ends_its_answer_is_left_after_a_while(
+    begin: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody would fetch the key set again, and new keys of the EHR would never be seen."""
+    monkeypatch.setattr(keysets, "_WHOLE_SECONDS", 0.3)
+    with _dripping(begin, piece) as url:
+        ended = threading.Event()
+
+        def fetch() -> None:
+            with pytest.raises(KeySetFetchError):
+                fetch_key_set(url, proxy=None, ca_file=None)
+            ended.set()
+
+        thread = threading.Thread(target=fetch)
+        thread.start()
+        in_time = ended.wait(PATIENT_SECONDS / 2)
+    thread.join()
+    assert in_time
 
 
 def test_environment_decides_nothing(

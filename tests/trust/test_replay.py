@@ -215,20 +215,36 @@ def test_no_call_waits_until_the_journal_is_in_the_file(tmp_path: Path) -> None:
     assert count(tmp_path) == number
 
 
-def test_more_tokens_than_a_process_can_hold_are_refused_for_the_moment(
+def test_client_that_uses_very_many_tokens_locks_no_other_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory has an end: new tokens wait until old ones have expired; a replay stays refused."""
+    """What a process no longer remembers by itself the file still knows, for all of them."""
+    monkeypatch.setattr(replay, "_MOST_REMEMBERED", 2)
+    store = ReplayStore(tmp_path)
+    assert all(claim(store, jti, refuses=True) for jti in "abcd")
+    assert not any(claim(store, jti) for jti in "abcd")
+    assert not any(claim(ReplayStore(tmp_path), jti) for jti in "abcd")
+
+
+def test_more_tokens_than_a_process_can_hold_are_refused_while_the_file_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory has an end: new tokens wait until those have expired of which nobody knows now."""
     monkeypatch.setattr(replay, "_MOST_REMEMBERED", 2)
     moment = [0.0]
     store = ReplayStore(tmp_path, monotonic=lambda: moment[0])
-    assert claim(store, "a")
-    assert claim(store, "b")
-    with pytest.raises(OverloadedError):
-        claim(store, "c")
-    assert not claim(store, "a")
-    moment[0] += 60
-    assert claim(store, "c", now=NOW + 101)
+    assert all(claim(store, jti) for jti in "ab")
+    assert claim(store, "c", now=NOW + 50)
+    with locked_file(tmp_path / STORE):
+        with pytest.raises(OverloadedError):
+            claim(store, "c", now=NOW + 50)
+        with pytest.raises(OverloadedError):
+            claim(store, "d", now=NOW + 50)
+        assert not claim(store, "a")
+        moment[0] += 60
+        with pytest.raises(OverloadedError):
+            claim(store, "c", now=NOW + 150)
+        assert claim(store, "d", now=NOW + 151)
 
 
 def test_store_holds_no_text_of_a_token(tmp_path: Path) -> None:
@@ -240,10 +256,14 @@ def test_store_holds_no_text_of_a_token(tmp_path: Path) -> None:
         assert b"canary" not in file.read_bytes()
 
 
-def spoil(state_dir: Path) -> None:
-    """Make the store something that is no database."""
+def _take_away(state_dir: Path) -> None:
     for file in state_dir.glob("used-tokens*"):
         file.unlink()
+
+
+def spoil(state_dir: Path) -> None:
+    """Make the store something that is no database."""
+    _take_away(state_dir)
     (state_dir / STORE).write_bytes(b"not a database " * 100)
 
 
@@ -320,13 +340,53 @@ def test_processes_that_make_the_file_together_wait_for_each_other(
 
 def test_replaced_file_is_noticed(tmp_path: Path) -> None:
     """When someone deletes the file, all processes go on with the new one."""
-    first, second = ReplayStore(tmp_path), ReplayStore(tmp_path)
+    moment = [0.0]
+    first, second = (ReplayStore(tmp_path, monotonic=lambda: moment[0]) for _ in range(2))
     claim(first, "a")
     claim(second, "b")
-    for file in tmp_path.glob("used-tokens*"):
-        file.unlink()
+    _take_away(tmp_path)
+    for _ in range(2):
+        first.tidy()
+        second.tidy()
+        moment[0] += 2
     assert claim(first, "c")
     assert not claim(second, "c")
+    assert not first.is_lost
+    assert not second.is_lost
+
+
+def test_tokens_used_before_the_file_vanished_are_soon_refused_everywhere(tmp_path: Path) -> None:
+    """Somebody tidied the folder up: each process writes what it remembers into the new file."""
+    first, second = ReplayStore(tmp_path), ReplayStore(tmp_path)
+    assert claim(first, "a")
+    assert claim(second, "b")
+    _take_away(tmp_path)
+    first.tidy()
+    second.tidy()
+    assert [claim(ReplayStore(tmp_path), jti) for jti in "abc"] == [False, False, True]
+    _take_away(tmp_path)
+    first.tidy()
+    assert not claim(ReplayStore(tmp_path), "a")
+
+
+def test_nothing_that_could_be_a_replay_passes_when_the_file_has_vanished(tmp_path: Path) -> None:
+    """With refuse, a process that finds another file waits until all have written into it."""
+    moment = [0.0]
+    first, second = (ReplayStore(tmp_path, monotonic=lambda: moment[0]) for _ in range(2))
+    assert claim(first, "a")
+    assert claim(second, "b")
+    _take_away(tmp_path)
+    with pytest.raises(OverloadedError):
+        claim(second, "a", refuses=True)
+    moment[0] += 1
+    second.tidy()
+    with pytest.raises(OverloadedError):
+        claim(second, "a", refuses=True)
+    first.tidy()
+    moment[0] += 1
+    second.tidy()
+    assert not claim(second, "a", refuses=True)
+    assert claim(second, "c", refuses=True)
 
 
 def test_opening_early_makes_the_file_and_hides_no_fault(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def is_bilateral(case: Case) -> bool:
 def hard_signs(case: Case) -> tuple[Sign, ...]:
     """Return the recent signs of row 1 that are not urinary."""
     signs = [
-        *case.signs.of("cauda-equina", "faecal-incontinence"),
+        *case.signs.of("cauda-equina", "faecal-incontinence", "saddle-numbness"),
         *case.signs.abnormal("saddle-sensation"),
         *case.signs.abnormal("anal-tone"),
     ]
@@ -138,7 +138,7 @@ def hard_signs(case: Case) -> tuple[Sign, ...]:
 def past_signs(case: Case) -> tuple[Sign, ...]:
     """Return the signs of row 1 since the operation that are too old for it and never denied."""
     signs = [
-        *case.signs.on_record("cauda-equina", "faecal-incontinence", *URINARY),
+        *case.signs.on_record("cauda-equina", "faecal-incontinence", "saddle-numbness", *URINARY),
         *case.signs.abnormal("saddle-sensation"),
         *case.signs.abnormal("anal-tone"),
     ]

@@ -89,15 +89,17 @@ def _notes(case: Case) -> tuple[Note, ...]:
         notes.append(Note(key="mme-daily-maximum"))
     if case.care.has_substitute_beside:
         notes.append(Note(key="treatment-not-counted"))
-    notes.append(Note(key=_naloxone(case.care.is_taken("naloxone"))))
+    notes.append(Note(key=_naloxone(case)))
     return tuple(notes)
 
 
-def _naloxone(answer: Answer) -> str:
-    """Return the key of the sentence on naloxone."""
-    if answer.is_unknown:
-        return "naloxone-unread"
-    return "naloxone-on-record" if answer.is_yes else "offer-naloxone"
+def _naloxone(case: Case) -> str:
+    """Return the key of the sentence on naloxone; it may be a drug nobody could identify."""
+    answer = case.care.is_taken("naloxone")
+    if answer.is_yes:
+        return "naloxone-on-record"
+    is_open = answer.is_unknown or case.chart.unidentified_drugs
+    return "naloxone-unread" if is_open else "offer-naloxone"
 
 
 def _evidence(case: Case) -> tuple[Evidence, ...]:
