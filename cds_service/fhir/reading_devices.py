@@ -20,12 +20,13 @@ _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
         "implant-pacemaker": r"pace-?maker|\bpacing\b|\bpacer lead|\b(?:CRT-?P|(?-i:PPM))\b",
         "implant-defibrillator": r"defibrillator|cardioverter|\b(?:AICD|ICD|CRT-?D)\b",
         "implant-neurostimulator": (
-            rf"neuro[ -]?stim|\bSCS\b|\b(?:cord|DRG)[ -]stim\b|"
-            rf"\bstim[ ,-]{{1,3}}spinal[ -]cord\b|"
+            r"neuro[ -]?stim|\b(?:SCS|(?-i:DBS|VNS))\b|"
+            r"\b(?:cord|DRG|brain|sacral|sacral nerve|vagal|vagus nerve)[ -]stim\b|"
+            r"\bstim[ ,-]{1,3}spinal[ -]cord\b|"
             rf"{_NERVE}{_BETWEEN}stimulat|stimulat{_BETWEEN}{_NERVE}"
         ),
         "implant-clip": (
-            r"aneurysm\w{0,10}[ -]clip|intracranial clip|"
+            r"aneurysm\w{0,10}[ -]clip|\b(?:intracranial|cerebral) clip|"
             r"\bclips?\b[\w ,-]{1,40}(?:aneurysm|intracranial)"
         ),
         "implant-pump": (
