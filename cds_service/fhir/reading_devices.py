@@ -58,10 +58,11 @@ _SAFETY_CODES: Mapping[str, str] = {
 _GADOLINIUM = re.compile(
     r"\bgad(?:olin|obut|oter|opent|obena|odiam|overs|ofos|oxet|opic|[ao]vist)\w*|"
     r"\b(?:magnevist|multihance|omniscan|optimark|prohance|dotarem|clariscan|eovist|primovist|"
-    r"elucirem|vueway|ablavar)\b",
+    r"elucirem|vueway|ablavar)\b|"
+    r"\b(?:GBCAs?|MRI?[ -](?:contrast|dye))\b",
     re.IGNORECASE,
 )
-"""The substances, and the names they are sold by."""
+"""The substances, the names they are sold by, and what they are called together."""
 _GADOLINIUM_ALLERGY = "gadolinium-allergy"
 _PAST_ALLERGY = frozenset({"inactive", "resolved"})
 

@@ -431,7 +431,9 @@ def test_allergy_counts_until_a_code_of_its_status_ends_it(
         *(({"text": f"{name} 0.5 M"}, True) for name in ("GADAVIST", "Magnevist", "MultiHance")),
         *(({"text": name}, True) for name in ("Omniscan", "Dotarem", "ProHance", "Gadofosveset")),
         ({"text": "MR contrast", "coding": [{"display": "gadoterate meglumine"}]}, True),
+        *(({"text": name}, True) for name in ("GBCA", "MRI contrast media", "MR dye")),
         ({"text": "Omnipaque"}, False),
+        ({"text": "CT contrast"}, False),
         ({"text": "Dotatate"}, False),
     ],
 )
