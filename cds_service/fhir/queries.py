@@ -48,7 +48,7 @@ TYPES: Mapping[str, str] = {
     Key.ALLERGIES: "AllergyIntolerance",
 }
 """The kind of resource each key asks for."""
-_OBSERVED: Mapping[str, tuple[str, ...]] = {
+OBSERVED: Mapping[str, tuple[str, ...]] = {
     Key.SCORES: (
         "pain-score",
         "pain-vas",
@@ -150,7 +150,7 @@ class Searches:
             key: tuple(
                 quote(code, safe=":/") for code in observation_codes(knowledge, key, code_map)
             )
-            for key in _OBSERVED
+            for key in OBSERVED
         }
 
     def of(self, key: str, patient_id: str) -> tuple[str, ...]:
@@ -190,12 +190,12 @@ def observation_codes(
     """Return the ``system|code`` tokens an Observation search names; empty for other keys."""
     tokens = {
         f"{SYSTEM_URIS[code.system]}|{code.code}"
-        for name in _OBSERVED.get(key, ())
+        for name in OBSERVED.get(key, ())
         if name in knowledge.value_sets
         for code in knowledge.value_sets[name].codes
         if code.is_enabled and code.match is Match.EXACT and code.system in _OBSERVATION_SYSTEMS
     }
-    wanted = frozenset(_OBSERVED.get(key, ()))
+    wanted = frozenset(OBSERVED.get(key, ()))
     tokens |= {
         f"{system}|{code}"
         for (system, code), concepts in code_map.concepts.items()

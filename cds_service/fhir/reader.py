@@ -22,6 +22,7 @@ from cds_service.fhir import dates, reasons, wire
 from cds_service.fhir.answers import Headed, KeyAnswer, RawResource, raw_of
 from cds_service.fhir.coding import Vocabulary
 from cds_service.fhir.decoding import read_part, read_resource
+from cds_service.fhir.queries import OBSERVED, TYPES
 from cds_service.fhir.subjects import Owner, Subjects
 from cds_service.hooks.strict_json import check_part
 from cds_service.knowledge.model import Knowledge
@@ -174,10 +175,23 @@ class Reader:
         matters: bool = False,
         concepts: frozenset[str] = frozenset(),
     ) -> None:
-        """Remember that *entry* is not used; if it *matters* its key is incomplete."""
+        """Remember that *entry* is not used; if it *matters* it is missing from its part."""
         self.put_aside(entry.key, reason, entry.reference, concepts)
         if matters:
-            self.incomplete.setdefault(entry.key, reasons.UNREADABLE_ENTRY)
+            for key in self._missed_in(entry):
+                self.incomplete.setdefault(key, reasons.UNREADABLE_ENTRY)
+
+    def _missed_in(self, entry: Entry) -> tuple[str, ...]:
+        """Return the keys that hold less without *entry*, wherever it came.
+
+        Observations have two keys: what it is about tells which of them.
+        """
+        if entry.kind != "Observation":
+            return tuple(key for key, kind in TYPES.items() if kind == entry.kind)
+        meant = self.vocabulary.meanings((read_part(entry.head.code, wire.CodeableConcept),))
+        names = {name for name, _ in meant}
+        about = tuple(key for key, known in OBSERVED.items() if not names.isdisjoint(known))
+        return about or tuple(OBSERVED)
 
     def put_modified_aside(self, entry: Entry) -> None:
         """Set aside an entry with a modifier; it leaves a gap if a rule might have read it."""
@@ -192,8 +206,9 @@ class Reader:
         yield from islice(entries, ALWAYS_READ)
         for entry in entries:
             if not self.has_time():
-                left = (entry, *entries)
-                self.incomplete |= {one.key: reasons.NOT_READ_IN_TIME for one in left}
+                keys = {one.key for one in (entry, *entries)}
+                keys |= {key for key, kinds in self.kinds.items() if kind in kinds}
+                self.incomplete |= dict.fromkeys(keys, reasons.NOT_READ_IN_TIME)
                 return
             yield entry
 
@@ -227,10 +242,16 @@ class Reader:
         if day.earliest > self.as_of:
             self.put_entry_aside(entry, reasons.FUTURE, concepts=concepts)
             return False
-        if self.birth is not None and day.latest < self.birth.earliest:
+        if self.since_birth(day) is None:
             self.put_entry_aside(entry, reasons.BEFORE_BIRTH, concepts=concepts)
             return False
         return True
+
+    def since_birth(self, day: FhirDate | None) -> FhirDate | None:
+        """Return *day*; one before birth stands in many charts for a day nobody knew: None."""
+        if day is None or (self.birth is not None and day.latest < self.birth.earliest):
+            return None
+        return day
 
     def clipped(self, day: FhirDate | None) -> FhirDate | None:
         """Return *day* without the part after today; a wholly future day is None."""

@@ -77,7 +77,8 @@ def _when(
     """
     period = found.onset_period
     onset = reader.date(found.onset_date_time, period.start if period else None)
-    recorded = reader.date(found.recorded_date)
+    onset = reader.since_birth(onset)
+    recorded = reader.since_birth(reader.date(found.recorded_date))
     updated = reader.date(found.meta.last_updated if found.meta else None)
     return onset, recorded, onset or recorded or reader.clipped(updated)
 
@@ -131,7 +132,7 @@ def _procedure(
         more_reasons=because.linked_concepts,
     )
     concepts = place.concepts()
-    performed = _performed(reader, found)
+    performed = reader.since_birth(_performed(reader, found))
     if not concepts or not reader.is_possible(entry, performed):
         return None
     return ProcedureFact(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from click.testing import CliRunner, Result
 from cds_service.cli import main
 from cds_service.demo.personas import Persona, load_personas
 from cds_service.sandbox import TAG
-from cds_service.vignettes.charts import expand
+from cds_service.vignettes.charts import PATIENT_ID, expand
+from cds_service.vignettes.concepts import LOCAL
 from cds_service.vignettes.running import AS_OF
+from tests.evaluation.whole_charts import coded, observed
 from tests.security.lab import listening
 
 DAY = date(2026, 3, 1)
@@ -157,6 +159,27 @@ def test_evaluation_takes_what_is_missing_as_unknown_when_the_file_is_partial(
 
     assert suggestions() > 0
     assert suggestions("--partial") == 0
+
+
+def test_evaluation_with_an_unreadable_examination_tells_of_the_emergency() -> None:
+    """A file holds all Observations together; the one nobody can read is missing from findings."""
+    resources = expand({"day": 20, "operation": "discectomy"}, AS_OF, 0)
+    entries = [entry for key in resources for entry in resources[key]]
+    answers = ({"valueString": "reduced"}, {"valueString": "normal"}, {"valueString": "see note"})
+    for days_ago, answer in zip((4, 3, 2), answers, strict=True):
+        entries.append(
+            observed(
+                coded(LOCAL, "saddle-sensation"),
+                id=f"saddle-{days_ago}",
+                subject={"reference": f"Patient/{PATIENT_ID}"},
+                effectiveDateTime=(AS_OF - timedelta(days=days_ago)).isoformat(),
+                **answer,
+            )
+        )
+    bundle = {"resourceType": "Bundle", "entry": [{"resource": each} for each in entries]}
+    result = run("evaluate", "--as-of", AS_OF.isoformat(), "-", sent=json.dumps(bundle))
+    assert "[critical] Possible cauda equina syndrome" in result.stdout
+    assert "examination and laboratory findings (an entry could not be read)" in result.stdout
 
 
 def test_evaluation_reads_a_text_that_was_cut_inside_an_emoji() -> None:

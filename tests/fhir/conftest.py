@@ -54,7 +54,7 @@ def read(knowledge: Knowledge) -> ReadChart:
         patient: Resource | None = PATIENT,
         has_time: Callable[[], bool] = lambda: True,
     ) -> Chart:
-        by_key: dict[str, list[bytes]] = {key: [] for key in KEYS.values()}
+        by_key: dict[str, list[bytes]] = {key: [] for key in (Key.FINDINGS, *KEYS.values())}
         for resource in (*([patient] if patient else []), *resources):
             by_key[KEYS.get(resource["resourceType"], Key.CONDITIONS)].append(
                 json.dumps(resource).encode()
@@ -67,7 +67,7 @@ def read(knowledge: Knowledge) -> ReadChart:
                 resources=tuple(bodies),
                 full_urls=full_urls or {},
             )
-            for key, bodies in {Key.FINDINGS: [], **by_key}.items()
+            for key, bodies in by_key.items()
         }
         return read_chart(
             answers,

@@ -23,6 +23,7 @@ from tests.fhir.chart_parts import (
     Resource,
     concept,
     condition,
+    observation,
     procedure,
 )
 
@@ -243,14 +244,27 @@ def test_operation_dated_only_by_words_is_undated(read: ReadChart, field: str) -
 
 
 @pytest.mark.parametrize(
-    ("day", "reason"),
-    [("2026-11-21", reasons.FUTURE), ("1969-01-01", reasons.BEFORE_BIRTH)],
+    ("entry", "reason"),
+    [
+        (procedure(performedDateTime="2026-11-21"), reasons.FUTURE),
+        (observation("1988-5", effectiveDateTime="1970-04-30"), reasons.BEFORE_BIRTH),
+    ],
 )
-def test_impossible_day_is_set_aside(read: ReadChart, day: str, reason: str) -> None:
-    """Tomorrow and the time before birth make no fact."""
-    chart = read(procedure(performedDateTime=day))
-    assert chart.procedures == ()
-    assert chart.set_aside[0].reason == reason
+def test_impossible_day_is_set_aside(read: ReadChart, entry: Resource, reason: str) -> None:
+    """Tomorrow, and for a measurement the time before birth, make no fact."""
+    chart = read(entry)
+    assert (chart.procedures, chart.set_aside[0].reason) == ((), reason)
+
+
+@pytest.mark.parametrize(("day", "is_dated"), [("1970-04-30", False), ("1970-05-01", True)])
+def test_operation_and_diagnosis_before_birth_have_no_day(
+    read: ReadChart, day: str, *, is_dated: bool
+) -> None:
+    """Many systems write 1900-01-01 where nobody knows the day; the operation was done."""
+    chart = read(procedure(performedDateTime=day), condition("441509002", onsetDateTime=day))
+    assert (chart.procedures[0].performed is not None) == is_dated
+    assert (chart.conditions[0].onset is not None) == is_dated
+    assert chart.conditions[0].when is not None  # the day on which it was recorded
 
 
 def test_birth_in_the_future_is_no_birth(read: ReadChart) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -74,6 +75,15 @@ def test_older_copy_of_an_entry_with_a_modifier_does_not_stand_in_for_it(read: R
     assert read(older, newer).conditions == ()
 
 
+def test_condition_that_came_along_with_operations_is_missing_from_the_problem_list(
+    read: ReadChart,
+) -> None:
+    """The server sends the reason of an operation with it (``_include``)."""
+    reason = json.dumps(condition("27151001", **NEGATED)).encode()
+    chart = read(procedure(), raw={Key.PROCEDURES: (reason,), Key.CONDITIONS: (reason,)})
+    assert chart.failed_keys == {Key.CONDITIONS}
+
+
 def test_observation_with_a_modified_part_is_not_read(read: ReadChart) -> None:
     """The part says which muscle it was, or was not."""
     muscle = {
@@ -83,7 +93,7 @@ def test_observation_with_a_modified_part_is_not_read(read: ReadChart) -> None:
     }
     chart = read(observation("mrc-grade", LOCAL, valueInteger=2, component=[muscle]))
     assert chart.observations == ()
-    assert chart.supply[Key.SCORES].state is State.PARTIAL
+    assert chart.supply[Key.FINDINGS].state is State.PARTIAL
 
 
 def test_dose_with_a_modifier_is_not_known(read: ReadChart) -> None:

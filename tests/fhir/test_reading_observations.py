@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from decimal import Decimal
 
@@ -159,14 +160,14 @@ def test_residual_urine_nobody_can_read_leaves_a_gap(
     """It may be an emergency, so the service is not silent."""
     chart = read(observation("pvr-ml", LOCAL, **value))
     assert chart.observations == ()
-    assert chart.supply[Key.SCORES].state is State.PARTIAL
+    assert chart.supply[Key.FINDINGS].state is State.PARTIAL
 
 
 def test_residual_urine_that_was_not_measured_leaves_no_gap(read: ReadChart) -> None:
     """A stated absence of a value is no value that was missed."""
     reason = {"text": "not performed"}
     chart = read(observation("pvr-ml", LOCAL, dataAbsentReason=reason))
-    assert chart.supply[Key.SCORES].state is State.SUPPLIED
+    assert chart.failed_keys == frozenset()
 
 
 def test_enormous_numbers_are_only_out_of_range(read: ReadChart) -> None:
@@ -519,7 +520,7 @@ def test_saddle_numbness_without_a_known_status_is_not_taken_as_none(
     numb = observation("saddle-sensation", LOCAL, status=status, valueCodeableConcept=answer)
     chart = read(numb)
     assert chart.observations == ()
-    assert chart.supply_of(Key.SCORES).state is state
+    assert chart.failed_keys == ({Key.FINDINGS} if state is State.PARTIAL else set())
     assert [found.reason for found in chart.set_aside] == [why]
 
 
@@ -609,7 +610,19 @@ def test_unread_answer_to_a_sign_of_an_emergency_is_a_gap(
 ) -> None:
     """It may be the emergency, so the service is not silent; others are only set aside."""
     chart = read(observation("x", code=code, **answer))
-    assert chart.supply_of(Key.SCORES).state is state
+    assert chart.failed_keys == ({Key.FINDINGS} if state is State.PARTIAL else set())
+
+
+@pytest.mark.parametrize("keys", [(Key.SCORES,), (Key.FINDINGS,), (Key.SCORES, Key.FINDINGS)])
+def test_observation_nobody_can_read_is_missed_where_it_belongs(
+    read: ReadChart, keys: tuple[str, ...]
+) -> None:
+    """A server that passes over ``code=`` answers both searches with all it has."""
+    numb = observation("saddle-sensation", LOCAL, valueString="see the note")
+    score = observation("72514-3", id="o2", status="F", valueInteger=7)
+    for entry, missed in ((numb, Key.FINDINGS), (score, Key.SCORES)):
+        chart = read(raw={key: (json.dumps(entry).encode(),) for key in keys})
+        assert chart.failed_keys == {missed}
 
 
 def test_finding_without_any_answer_is_recorded(read: ReadChart) -> None:

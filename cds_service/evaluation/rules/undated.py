@@ -35,15 +35,19 @@ def undated_findings(case: Case, episode: Episode) -> dict[str, Finding]:
 
     Time:
         Every sign must be recent; nothing is counted from the operation.
+
+    Missing data:
+        Procedures not completely supplied: the day may be among those not read.
     """
     cauda = _without_day(cauda_equina(case, {}))
     infection = _infection(case)
     harm = self_harm(case, {})
     emergencies = {"RF-CES": cauda, "RF-INF": infection}
+    unread = case.workup.unread((Key.PROCEDURES,))
     date_missing = weigh(
         "DATA-DATE",
         case,
-        [("a lumbar operation without a usable date", of(flag=True))],
+        [("a lumbar operation without a usable date", ~found(flag=False, unread=unread))],
         lambda: [("an emergency is shown", of(cauda.is_met or infection.is_met))],
     )
     date_missing = replace(date_missing, evidence=_operations(case, episode))
