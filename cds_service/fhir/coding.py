@@ -420,6 +420,14 @@ class Place(Struct, frozen=True, kw_only=True):
         return wording.names_spine((*self.own_texts, *texts_of(self.reasons)))
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether code, body site or words clearly place an examination outside the legs."""
+        words = self.own_texts
+        if "site-leg" in self.sites or wording.names_leg(words):
+            return False
+        return "site-other" in self.sites or wording.names_no_leg(words)
+
+    @property
     def display(self) -> str | None:
         """What ``cards/`` calls the first of its codes it knows."""
         shown = (self.vocabulary.of_coding(coding).display for coding in _codings((self.code,)))
@@ -442,7 +450,7 @@ class Place(Struct, frozen=True, kw_only=True):
         coded = self.vocabulary.sides((self.code, *self.body_sites))
         return wording.joined_side(coded) or wording.side_in(self.own_texts)
 
-    def _meets(self, needs: Needs) -> bool:
+    def _meets(self, needs: Needs) -> bool:  # noqa: PLR0911 - one for each need
         match needs:
             case Needs.NOTHING:
                 return True
@@ -452,6 +460,8 @@ class Place(Struct, frozen=True, kw_only=True):
                 return bool(self.reason_concepts & LUMBAR_REASONS)
             case Needs.LEG_SITE:
                 return "site-leg" in self.sites or wording.names_leg(self.own_texts)
+            case Needs.NOT_ELSEWHERE:
+                return not self.is_elsewhere
             case Needs.SADDLE_SITE:
                 return wording.names_saddle(self.own_texts)
             case Needs.SPINE_TEXT:

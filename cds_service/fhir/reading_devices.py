@@ -17,18 +17,20 @@ _BETWEEN = r"(?:(?!bone|growth)[\w ,/-]){0,60}"
 _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.IGNORECASE)
     for name, pattern in {
-        "implant-pacemaker": r"pace-?maker|\bpacing\b|\bpacer lead|\bCRT-?P\b",
+        "implant-pacemaker": r"pace-?maker|\bpacing\b|\bpacer lead|\b(?:CRT-?P|(?-i:PPM))\b",
         "implant-defibrillator": r"defibrillator|cardioverter|\b(?:AICD|ICD|CRT-?D)\b",
         "implant-neurostimulator": (
-            rf"neuro[ -]?stim|\bSCS\b|\bcord stim\b|\bstim[ ,-]{{1,3}}spinal[ -]cord\b|"
+            r"neuro[ -]?stim|\b(?:SCS|(?-i:DBS|VNS))\b|"
+            r"\b(?:cord|DRG|brain|sacral|sacral nerve|vagal|vagus nerve)[ -]stim\b|"
+            r"\bstim[ ,-]{1,3}spinal[ -]cord\b|"
             rf"{_NERVE}{_BETWEEN}stimulat|stimulat{_BETWEEN}{_NERVE}"
         ),
         "implant-clip": (
-            r"aneurysm\w{0,10}[ -]clip|intracranial clip|"
+            r"aneurysm\w{0,10}[ -]clip|\b(?:intracranial|cerebral) clip|"
             r"\bclips?\b[\w ,-]{1,40}(?:aneurysm|intracranial)"
         ),
         "implant-pump": (
-            r"intrathecal|implant(?:ed|able)[\w ,-]{0,60}\bpump|"
+            r"intrathecal|\b(?-i:ITP)\b|implant(?:ed|able)[\w ,-]{0,60}\bpump|"
             r"\bpump\b[ ,-]{1,3}(?:drug|infusion)[\w ,-]{0,60}\bimplant(?:ed|able)|"
             r"\b(?:drug|infusion)[ ,-]{1,3}pump\b[\w ,-]{0,60}\bimplant(?:ed|able)|"
             r"\bbaclofen[ -]pump|\bsynchromed"
@@ -36,7 +38,10 @@ _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
     }.items()
 }
 """Without a greatest length, a word that a name repeats would be followed to its end each time."""
-_OUTSIDE_THE_BODY = re.compile(r"\b(?:external|wearable|transcutaneous|TENS)\b", re.IGNORECASE)
+_OUTSIDE_THE_BODY = re.compile(
+    r"\b(?:external|wearable|transcutaneous|TENS|bone[ -]growth|osteogen\w{0,10}|needles?)\b",
+    re.IGNORECASE,
+)
 _INSIDE_THE_BODY = re.compile(r"implant", re.IGNORECASE)
 _SCANNER = "(?:MRI?|magnetic resonance)[ _-]*"
 _NOT_SAFE = re.compile(
@@ -53,10 +58,11 @@ _SAFETY_CODES: Mapping[str, str] = {
 _GADOLINIUM = re.compile(
     r"\bgad(?:olin|obut|oter|opent|obena|odiam|overs|ofos|oxet|opic|[ao]vist)\w*|"
     r"\b(?:magnevist|multihance|omniscan|optimark|prohance|dotarem|clariscan|eovist|primovist|"
-    r"elucirem|vueway|ablavar)\b",
+    r"elucirem|vueway|ablavar)\b|"
+    r"\b(?:GBCAs?|MRI?[ -](?:contrast|dye))\b",
     re.IGNORECASE,
 )
-"""The substances, and the names they are sold by."""
+"""The substances, the names they are sold by, and what they are called together."""
 _GADOLINIUM_ALLERGY = "gadolinium-allergy"
 _PAST_ALLERGY = frozenset({"inactive", "resolved"})
 

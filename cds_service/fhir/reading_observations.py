@@ -318,10 +318,7 @@ def _put_aside(reader: Reader, entry: Entry, part: _Part, reason: str, *, matter
 def _is_no_leg(reader: Reader, kind: _Kind) -> bool:
     """Return whether code, body site or words clearly place a strength outside the legs."""
     place = Place(vocabulary=reader.vocabulary, code=kind.code, body_sites=(kind.body_site,))
-    words = place.own_texts
-    if "site-leg" in place.sites or wording.names_leg(words):
-        return False
-    return "site-other" in place.sites or wording.names_arm(words)
+    return place.is_elsewhere
 
 
 def _number(

@@ -22,13 +22,21 @@ _NEXT_LEVEL = re.compile(
 """A level without its L that follows another: the second one of "L4-5, 5-1"."""
 _LEVEL_STEP = re.compile(r"(S1|L?[1-5])", re.IGNORECASE)
 _LUMBAR = re.compile(
-    r"\b(?:lumbar|lumbal|lumbo-?sacral|thoraco-?lumbar|lumbo\w*|l/?s?[ -]spine|L[2-5])\b",
+    r"\b(?:lumb|lumbar|lumbal|lumbo-?sacral|thoraco-?lumbar|lumbo\w*|l/?s?[ -]spine|"
+    r"L[2-5](?! ?(?:digit|finger|meta|MTP?|rib|toe))|[adloptx]lif)\b",
     re.IGNORECASE,
 )
-"""A single vertebra counts from L2 on: what reaches from the chest to L1 is thoracic."""
+"""The region, one of its vertebrae, or a lumbar interbody fusion (TLIF, PLIF).
+
+A single vertebra counts from L2 on: what reaches from the chest to L1 is thoracic.  "L5 MT" is a
+bone of the left foot.
+"""
 _OTHER_SPINE = re.compile(
-    r"\b(?:cervical|cervico\w*|thoracic|dorsal spine|neck|[ct][ -]spine)\b", re.IGNORECASE
+    r"\b(?:cervical|cervico\w*|thoracic|dorsal spine|neck|[ct][ -]spine|acdf|"
+    r"C[1-7]|T(?:[3-9]|1[0-2]))\b",
+    re.IGNORECASE,
 )
+"""T1 and T2 are left out: they are ways to scan as well."""
 _SPINE = re.compile(
     r"\b(?:spine|spinal|spondyl\w*|vertebra\w*|intervertebral|lumb\w+|thoraco-?lumbar|"
     r"sacroiliac|sacro-iliac|si joint|epidural|disc space|diskitis|discitis|"
@@ -37,11 +45,12 @@ _SPINE = re.compile(
 )
 """The spine and its parts, and the operations by which a problem list names it."""
 _LEG = re.compile(
-    r"\b(?:[lrb]le|legs?|lower (?:limb|extremit(?:y|ies))s?|thighs?|calf|calves)\b", re.IGNORECASE
+    r"\b(?:[lrb]les?|(?-i:LEs?)|legs?|lower (?:limb|ext(?:remit(?:y|ies))?)s?|thighs?|"
+    r"calf|calves)\b",
+    re.IGNORECASE,
 )
 _LEG_SITE = re.compile(
-    r"\b(?:legs?|lower (?:limb|extremit(?:y|ies))s?|thighs?|calf|calves|foot|feet|toes?|shins?|"
-    r"ankles?|knees?)\b",
+    rf"{_LEG.pattern}|\b(?:foot|feet|toes?|shins?|ankles?|knees?)\b",
     re.IGNORECASE,
 )
 _SADDLE = re.compile(r"\b(?:saddle|perine(?:al|um)|perianal|genital(?:s|ia)?)\b", re.IGNORECASE)
@@ -60,16 +69,18 @@ _ELSEWHERE = re.compile(
     r"buttocks?|groin|upper (?:limb|extremity))\b",
     re.IGNORECASE,
 )
-_ARM = re.compile(
-    r"\b(?:upper (?:limb|extremit(?:y|ies))s?|(?:fore|upper )?arms?|shoulders?|elbows?|wrists?|"
-    r"hands?|fingers?|thumbs?)\b",
+_NO_LEG = re.compile(
+    r"\b(?:upper (?:limb|ext(?:remit(?:y|ies))?)s?|(?:fore|upper )?arms?|[lrb]ues?|(?-i:UEs?)|"
+    r"shoulders?|elbows?|wrists?|hands?|fingers?|thumbs?|carpal tunnel|ulnar|median nerve|"
+    r"fac(?:e|ial)|pelvic floor|(?:anal )?sphincter)\b",
     re.IGNORECASE,
 )
-_LEFT = re.compile(r"\bleft\b", re.IGNORECASE)
-_RIGHT = re.compile(r"\bright\b", re.IGNORECASE)
-_ANY_SIDE = re.compile(r"left|right|bilat|both", re.IGNORECASE)
+_LEFT = re.compile(r"\b(?:left|(?<!&)lt|lle)\b", re.IGNORECASE)
+_RIGHT = re.compile(r"\b(?:right|rt|rle)\b", re.IGNORECASE)
+_ANY_SIDE = re.compile(r"left|right|bilat|both|\b(?:lt|rt|b/l|[lrb]les?)\b", re.IGNORECASE)
 _BOTH = re.compile(
-    r"\b(?:bilat(?:eral(?:ly)?)?|both (?:sides|legs|feet|lower (?:limbs|extremities)))\b",
+    r"\b(?:bilat(?:eral(?:ly)?)?|(?-i:B/L)|bles?|both (?:sides|legs|feet|(?-i:LEs?)|"
+    r"lower (?:limbs|extremities)))\b",
     re.IGNORECASE,
 )
 _STIMULATION = re.compile(
@@ -141,7 +152,7 @@ def names_other_spine(texts: Iterable[str]) -> bool:
 def names_spine(texts: Iterable[str]) -> bool:
     """Whether *texts* name any part of the spine."""
     known = tuple(texts)
-    return any(_SPINE.search(text) for text in known) or bool(levels_in(known))
+    return any(_SPINE.search(text) for text in known) or names_lumbar(known)
 
 
 def names_leg(texts: Iterable[str]) -> bool:
@@ -149,14 +160,14 @@ def names_leg(texts: Iterable[str]) -> bool:
     return any(_LEG_SITE.search(text) for text in texts)
 
 
+def names_no_leg(texts: Iterable[str]) -> bool:
+    """Whether *texts* name an arm, its nerves, the face or the pelvic floor."""
+    return any(_NO_LEG.search(text) for text in texts)
+
+
 def names_saddle(texts: Iterable[str]) -> bool:
     """Whether *texts* name the saddle area."""
     return any(_SADDLE.search(text) for text in texts)
-
-
-def names_arm(texts: Iterable[str]) -> bool:
-    """Whether *texts* name the upper limb or a part of it."""
-    return any(_ARM.search(text) for text in texts)
 
 
 def names_stimulation(texts: Iterable[str]) -> bool:

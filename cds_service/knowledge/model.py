@@ -166,6 +166,7 @@ class Needs(Enum):
     LUMBAR_SITE = "lumbar-site"
     LUMBAR_REASON = "lumbar-reason"
     LEG_SITE = "leg-site"
+    NOT_ELSEWHERE = "not-elsewhere"
     SADDLE_SITE = "saddle-site"
     SPINE_TEXT = "spine-text"
 

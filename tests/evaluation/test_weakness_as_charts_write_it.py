@@ -43,6 +43,9 @@ def limits_of(answered: Answered, card: str) -> str:
         "Weakness of both lower limbs",
         "Weakness of both feet",
         "Weakness, legs, bilat",
+        "BLE weakness",
+        "Weakness of both LEs",
+        "Leg weakness, B/L",
     ],
 )
 def test_weakness_of_both_legs_in_words_is_an_emergency(knowledge: Knowledge, words: str) -> None:
@@ -328,3 +331,24 @@ def test_weakness_of_both_legs_waits_for_the_emg_on_both_sides(
     shown = answered_with(knowledge, facts, *weak).shown
     assert ("EMG-MOTOR" in shown) is not is_answered
     assert ("NEURO-PERM" in shown) is is_answered
+
+
+@pytest.mark.parametrize(
+    ("words", "is_answered"),
+    [("EMG both upper limbs", False), ("EMG pelvic floor", False), ("EMG left leg", True)],
+)
+def test_emg_of_an_arm_answers_no_question_of_a_leg(
+    knowledge: Knowledge,
+    words: str,
+    is_answered: bool,  # noqa: FBT001 - a case
+) -> None:
+    """The foot drop of a patient with a carpal tunnel still needs its own."""
+    weak = strength({"valueInteger": 4}, LEFT, effectiveDateTime=ago(60))
+    report = {
+        "resourceType": "DiagnosticReport",
+        "status": "final",
+        "code": {**coded(SNOMED, "42803009"), "text": words},
+        "effectiveDateTime": ago(20),
+    }
+    shown = answered_with(knowledge, operated(100), weak, report).shown
+    assert ("EMG-MOTOR" in shown) is not is_answered

@@ -45,6 +45,8 @@ MINE = {"subject": {"reference": "Patient/anna"}}
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy, lumbar")},
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy L-spine")},
         {"code": concept(SNOMED, LAMINECTOMY, "L4 laminectomy")},
+        {"code": concept(SNOMED, LAMINECTOMY, "Lumb lami")},
+        {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy with TLIF")},
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy of L2, L3 and L5")},
         {"reasonCode": [concept(ICD, "M48.061")]},
         {"reasonCode": [concept(ICD, "M48061")]},
@@ -125,6 +127,9 @@ def test_opcs_says_the_side_by_a_code_of_its_own(read: ReadChart, code: str, sid
         {"bodySite": [{"text": "neck"}], "reasonReference": [{"reference": "Condition/c1"}]},
         {"bodySite": [{"text": "C-spine"}], "reasonCode": [concept(ICD, "M48.061")]},
         {"bodySite": [{"text": "T spine"}], "reasonCode": [concept(ICD, "M48.061")]},
+        {"bodySite": [{"text": "C5-6"}], "reasonCode": [concept(ICD, "M54.10")]},
+        {"bodySite": [{"text": "T10"}], "reasonCode": [concept(ICD, "M54.10")]},
+        {"code": concept(SNOMED, LAMINECTOMY, "ACDF"), "reasonCode": [concept(ICD, "M54.10")]},
     ],
 )
 def test_generic_operation_elsewhere_or_nowhere_is_not_lumbar(
@@ -440,7 +445,9 @@ def test_allergy_counts_until_a_code_of_its_status_ends_it(
         *(({"text": f"{name} 0.5 M"}, True) for name in ("GADAVIST", "Magnevist", "MultiHance")),
         *(({"text": name}, True) for name in ("Omniscan", "Dotarem", "ProHance", "Gadofosveset")),
         ({"text": "MR contrast", "coding": [{"display": "gadoterate meglumine"}]}, True),
+        *(({"text": name}, True) for name in ("GBCA", "MRI contrast media", "MR dye")),
         ({"text": "Omnipaque"}, False),
+        ({"text": "CT contrast"}, False),
         ({"text": "Dotatate"}, False),
     ],
 )
@@ -479,7 +486,10 @@ def test_condition_is_dated_by_the_first_day_it_states(read: ReadChart) -> None:
         ("SSI after foraminotomy", True),
         ("Wound infection after laser diskectomy", True),
         ("Infected laminectomy wound", True),
+        ("Wound infection s/p PLIF", True),
+        ("SSI after L4 decompression", True),
         ("Wound infection after cholecystectomy", False),
+        ("Wound infection, L5 MT osteotomy", False),
         ("Infection following knee replacement", False),
     ],
 )
@@ -506,6 +516,31 @@ def test_numbness_counts_only_with_a_leg_site(read: ReadChart) -> None:
     assert read(condition("44077006")).conditions == ()
     leg = condition("44077006", bodySite=[{"text": "left foot"}])
     assert read(leg).conditions[0].concepts == {"sensory-deficit"}
+
+
+@pytest.mark.parametrize(
+    ("words", "side"),
+    [
+        ("LLE numbness", Side.LEFT),
+        ("Numb RLE", Side.RIGHT),
+        ("Numbness BLE", Side.BOTH),
+        ("Numbness of both LE", Side.BOTH),
+        ("Lt leg numb", Side.LEFT),
+        ("Rt foot numbness", Side.RIGHT),
+        ("Bilat leg numbness", Side.BOTH),
+        ("Legs numb B/L", Side.BOTH),
+        ("Numbness, lower ext", None),
+        ("Leg numb at b/l", None),
+        ("Leg numb, duration &lt; 1 week", None),
+    ],
+)
+def test_leg_and_side_are_read_as_problem_lists_shorten_them(
+    read: ReadChart, words: str, side: Side | None
+) -> None:
+    """LLE is the left leg; Lt, Rt and bilat are sides."""
+    code = {"coding": [{"system": SNOMED, "code": "44077006"}], "text": words}
+    (fact,) = read(condition("44077006", code=code)).conditions
+    assert (fact.concepts, fact.side) == ({"sensory-deficit"}, side)
 
 
 def order(**fields: object) -> Resource:
@@ -568,6 +603,34 @@ def test_pain_referral_for_stimulation_is_a_stimulation_referral(read: ReadChart
     )
     assert "scs-referral" not in read(plain).orders[0].concepts
     assert "scs-referral" in read(named).orders[0].concepts
+
+
+@pytest.mark.parametrize(
+    ("words", "is_of_leg"),
+    [
+        ("EMG", True),
+        ("EMG both lower limbs", True),
+        ("EMG/NCS BUE and BLE", True),
+        ("EMG both upper limbs", False),
+        ("EMG/NCS RUE", False),
+        ("NCS upper ext", False),
+        ("NCS, carpal tunnel right", False),
+        ("EMG pelvic floor", False),
+        ("EMG anal sphincter", False),
+        ("Facial EMG", False),
+    ],
+)
+def test_emg_of_an_arm_is_none_of_the_leg(
+    read: ReadChart,
+    words: str,
+    is_of_leg: bool,  # noqa: FBT001 - a case
+) -> None:
+    """One without a place counts: most charts name none."""
+    for code in (concept(SNOMED, "42803009", words), concept(CPT, "95886", words)):
+        found = read(order(code=code)).orders
+        assert any("emg" in fact.concepts for fact in found) is is_of_leg
+    arm = order(code=concept(SNOMED, "42803009"), bodySite=[concept(SNOMED, "53120007")])
+    assert read(arm).orders == ()
 
 
 @pytest.mark.parametrize(
@@ -963,6 +1026,13 @@ def test_implant_is_recognised_by_code_or_words(
         ("Neuro stimulator, implanted", "implant-neurostimulator"),
         ("PACER LEAD RV", "implant-pacemaker"),
         ("LEAD PACING ACTIVE FIXATION 52CM", "implant-pacemaker"),
+        ("PPM dual chamber", "implant-pacemaker"),
+        ("DRG stim, Lt L5", "implant-neurostimulator"),
+        ("ITP 20 mL", "implant-pump"),
+        ("DBS IPG, chest", "implant-neurostimulator"),
+        ("VNS", "implant-neurostimulator"),
+        ("Sacral nerve stim", "implant-neurostimulator"),
+        ("Cerebral clip", "implant-clip"),
         ("GENERATOR CRT-P", "implant-pacemaker"),
         ("CARDIOVERTER IMPLANTABLE DUAL CHAMBER", "implant-defibrillator"),
         ("GENERATOR CRT-D", "implant-defibrillator"),
@@ -1041,6 +1111,10 @@ def test_unknown_implant_coded_unsafe_as_fhir_codes_it_counts(read: ReadChart) -
         {"type": {"text": "External pacing lead"}},
         {"type": {"text": "STIMULATOR BONE GROWTH SPINAL"}},
         {"type": {"text": "Spinal bone growth stimulator"}},
+        {"type": {"text": "Bone growth stimulator, spinal"}},
+        {"type": {"text": "Osteogenesis stimulator, electrical, spinal"}},
+        {"type": {"text": "Needle, nerve stimulator, 22G"}},
+        {"type": {"text": "Ozone monitor, 0 to 10 ppm"}},
         {"type": {"text": "CLIP LIGATING TITANIUM"}},
         {"type": {"text": "PUMP PENILE PROSTHESIS IMPLANTABLE"}},
         {"type": {"text": "Infusion pump"}},
