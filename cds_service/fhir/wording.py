@@ -54,6 +54,13 @@ _LEG_SITE = re.compile(
     re.IGNORECASE,
 )
 _SADDLE = re.compile(r"\b(?:saddle|perine(?:al|um)|perianal|genital(?:s|ia)?)\b", re.IGNORECASE)
+_SADDLE_IS_WELL = re.compile(
+    r"\b(?:no|without|den(?:y|ies|ied)|negative for)(?: (?:any|signs?|evidence|loss|sensation|"
+    rf"numb(?:ness)?|ana?esthesia|of|the)){{0,4}} {_SADDLE.pattern}|{_SADDLE.pattern}"
+    r"(?: (?:area|region|sensation|is|was)){0,3} (?:intact|normal|spared)\b",
+    re.IGNORECASE,
+)
+"""Few words stand between, so that "no change of saddle numbness" stays an emergency."""
 _BACK = re.compile(
     r"\b(?:low(?:er)?[ -]back|lumbar|lbp|lumbosacral|"
     r"(?<!upper[ -])(?<!mid[ -])(?<!middle[ -])back(?![ ,(/-]{1,3}(?:upper|mid(?:dle)?)\b))\b",
@@ -166,8 +173,8 @@ def names_no_leg(texts: Iterable[str]) -> bool:
 
 
 def names_saddle(texts: Iterable[str]) -> bool:
-    """Whether *texts* name the saddle area."""
-    return any(_SADDLE.search(text) for text in texts)
+    """Whether *texts* name the saddle area, and not only to say that it is well."""
+    return any(_SADDLE.search(_SADDLE_IS_WELL.sub("", text)) for text in texts)
 
 
 def names_stimulation(texts: Iterable[str]) -> bool:

@@ -81,6 +81,27 @@ def test_numb_saddle_that_was_denied_is_none(knowledge: Knowledge) -> None:
     assert "RF-CES" not in answered_with(knowledge, patient(21), found(code, NO)).shown
 
 
+@pytest.mark.parametrize(
+    ("words", "is_numb"),
+    [
+        ("Numbness of left leg, no saddle anesthesia", False),
+        ("Numbness of left leg without any perineal numbness", False),
+        ("Left leg numb, denies numbness of the perineum", False),
+        ("Left leg numb, saddle area is intact", False),
+        ("No leg numbness, saddle anesthesia", True),
+        ("Saddle anesthesia, no leg weakness", True),
+        ("No change of saddle numbness", True),
+        ("Numb, saddle area is not normal", True),
+    ],
+)
+def test_numb_saddle_is_none_where_the_words_deny_it(
+    knowledge: Knowledge, words: str, *, is_numb: bool
+) -> None:
+    """A numb leg whose entry says that the saddle is well is no emergency."""
+    entry = found({**coded(ICD, "R20.0"), "text": words}, YES)
+    assert ("RF-CES" in answered_with(knowledge, patient(21), entry).shown) == is_numb
+
+
 @pytest.mark.parametrize("words", ["Anesthesia of skin", "Numbness of left hand", "Left foot numb"])
 def test_numbness_elsewhere_is_no_emergency(knowledge: Knowledge, words: str) -> None:
     """The code alone names no place."""
