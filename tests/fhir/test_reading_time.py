@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.deadline import READING_SECONDS, Deadline
@@ -43,6 +45,24 @@ def test_time_that_runs_out_between_two_entries_ends_the_reading_there(read: Rea
     chart = read(procedure(), *scores(count), has_time=lambda: next(answers, False))
     assert len(chart.observations) == ALWAYS_READ + 100
     assert chart.supply_of(Key.SCORES).reason == reasons.NOT_READ_IN_TIME
+
+
+def test_time_that_runs_out_is_a_gap_of_each_part_that_brought_observations(
+    read: ReadChart,
+) -> None:
+    """An EHR sends all Observations in both parts; what was left may belong to either."""
+    count = ALWAYS_READ + 10
+    answers = iter([True] * (count - ALWAYS_READ))
+    temperature = json.dumps(observation("8310-5", id="t")).encode()
+    chart = read(
+        procedure(),
+        *scores(count),
+        raw={Key.FINDINGS: (temperature,)},
+        has_time=lambda: next(answers, False),
+    )
+    for key in (Key.SCORES, Key.FINDINGS):
+        assert chart.supply_of(key).reason == reasons.NOT_READ_IN_TIME
+    assert chart.supply_of(Key.PROCEDURES).state is State.SUPPLIED
 
 
 def test_reading_ends_soon_after_the_deadline() -> None:
