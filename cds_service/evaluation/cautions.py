@@ -23,15 +23,18 @@ IMPLANTS = (
     "implant-clip",
     "implant-pump",
 )
+"""Those that hold back an MRI unless the chart says that they may be scanned."""
+_OTHER_IMPLANTS = ("implant-cochlear", "implant-heart-assist", "implant-shunt")
+"""Those that hold it back only where documented unsafe; else the scanner's staff must know."""
+_KINDS = (*IMPLANTS, *_OTHER_IMPLANTS)
 _IMPLANTS = frozenset(IMPLANTS)
+_KNOWN = frozenset(_KINDS)
+_UNPOWERED = frozenset({"implant-clip", "implant-shunt"})
 _REMOVALS = {"implant-neurostimulator": "scs-removal", "implant-pump": "pump-removal"}
 _PREGNANT = frozenset({"pregnancy", "answer-present"})
 _UNKNOWN = Answer(None)
 """Cannot tell, although every part of the chart was read."""
 _TOLD = _PREGNANT | {"not-pregnant", "answer-no", "answer-absent"}
-
-
-_HOLDING_MRI = frozenset({MrStatus.UNSAFE, MrStatus.UNKNOWN})
 
 
 class Implant(Struct, frozen=True, kw_only=True):
@@ -44,6 +47,13 @@ class Implant(Struct, frozen=True, kw_only=True):
     mr_status: MrStatus
     reference: str
     performed: FhirDate | None = None
+
+    @property
+    def holds_back_mri(self) -> bool:
+        """Whether it is unsafe in the scanner, or may be for all that is known of it."""
+        if self.mr_status is MrStatus.UNKNOWN:
+            return self.kind in _IMPLANTS
+        return self.mr_status is MrStatus.UNSAFE
 
 
 class Cautions(Struct, frozen=True, dict=True):
@@ -58,7 +68,7 @@ class Cautions(Struct, frozen=True, dict=True):
     @lazy
     def implants(self) -> tuple[Implant, ...]:
         """Return the implants documented unsafe in the scanner or of unknown status."""
-        return tuple([i for i in self.implants_on_record if i.mr_status in _HOLDING_MRI])
+        return tuple([i for i in self.implants_on_record if i.holds_back_mri])
 
     @lazy
     def implants_on_record(self) -> tuple[Implant, ...]:
@@ -66,10 +76,10 @@ class Cautions(Struct, frozen=True, dict=True):
         implants = [
             Implant(kind=_kind(d.concepts), mr_status=d.mr_status, reference=d.reference)
             for d in self.chart.devices
-            if d.mr_status is MrStatus.UNSAFE or d.concepts & _IMPLANTS
+            if d.mr_status is MrStatus.UNSAFE or d.concepts & _KNOWN
         ]
         described = {kind for device in self.chart.devices for kind in device.concepts}
-        coded = [(s.concept, s.reference, None) for s in self.signs.conditions(*IMPLANTS)]
+        coded = [(s.concept, s.reference, None) for s in self.signs.conditions(*_KINDS)]
         operated = [
             (kind, procedure.reference, procedure.performed)
             for procedure in self.chart.procedures
@@ -107,8 +117,8 @@ class Cautions(Struct, frozen=True, dict=True):
 
     @lazy
     def powered_implants(self) -> tuple[str, ...]:
-        """Return the kinds of implants that stimulation may disturb: all but clips, each once."""
-        kinds = [i.kind for i in self.implants_on_record if i.kind != "implant-clip"]
+        """Return the kinds of implants that stimulation may disturb: those with a current."""
+        kinds = [i.kind for i in self.implants_on_record if i.kind not in _UNPOWERED]
         return tuple(dict.fromkeys(kinds))
 
     @lazy
@@ -235,4 +245,4 @@ def _naming_order(implant: Implant) -> tuple[bool, bool, str, str]:
 
 
 def _kind(concepts: frozenset[str]) -> str:
-    return next((kind for kind in IMPLANTS if kind in concepts), "implant")
+    return next((kind for kind in _KINDS if kind in concepts), "implant")

@@ -35,6 +35,16 @@ _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
             r"\b(?:drug|infusion)[ ,-]{1,3}pump\b[\w ,-]{0,60}\bimplant(?:ed|able)|"
             r"\bbaclofen[ -]pump|\bsynchromed"
         ),
+        "implant-cochlear": r"\bcochlear\b|\bauditory brain ?stem implant",
+        "implant-heart-assist": (
+            r"\bventricular[ -]assist|\b(?:LVAD|RVAD|BiVAD)\b|\bheart[ -]assist|"
+            r"\b(?:artificial heart|heartmate)\b"
+        ),
+        "implant-shunt": (
+            r"ventriculo-?(?:peritoneal|atrial|pleural)\b|"
+            r"\b(?:VP|CSF|cerebrospinal fluid)[ -]shunt|"
+            r"\bhydrocephalus\b[\w ,-]{0,40}\b(?:shunt|valve)|\bshunt\b[\w ,-]{0,40}\bhydrocephalus"
+        ),
     }.items()
 }
 """Without a greatest length, a word that a name repeats would be followed to its end each time."""

@@ -204,11 +204,8 @@ class Story:
 
     def _before(self, case: Case, orders: frozenset[str]) -> Iterator[str]:
         """Yield what should be told or asked before one of *orders*, by phrase."""
-        is_mri = not orders.isdisjoint((CONTRAST, PLAIN))
-        if is_mri and case.signs.conditions("claustrophobia"):
-            yield "caution-claustrophobia"
-        if is_mri and Key.CONDITIONS in case.chart.failed_keys:
-            yield "caution-problems-missing"
+        if not orders.isdisjoint((CONTRAST, PLAIN)):
+            yield from self._before_mri(case)
         if CONTRAST in orders:
             if case.measures.latest("egfr") is None or case.measures.unread("egfr"):
                 yield "caution-egfr-missing"
@@ -219,6 +216,13 @@ class Story:
             yield "caution-pregnancy-missing"
         if not orders.isdisjoint(_NEEDLES) and case.cautions.is_bleeding_risk.unread:
             yield "caution-bleeding-missing"
+
+    def _before_mri(self, case: Case) -> Iterator[str]:
+        for diagnosis in ("claustrophobia", "magnetic-metal"):
+            if case.signs.conditions(diagnosis):
+                yield f"caution-{diagnosis}"
+        if Key.CONDITIONS in case.chart.failed_keys:
+            yield "caution-problems-missing"
 
     def explained(self, explanations: Iterable[Explanation]) -> list[str]:
         """Return *explanations* with their reasons."""

@@ -27,13 +27,23 @@ STATUS = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 PACEMAKER = coded(SNOMED, "424921004")
 
 
+def _diagnosis(code: str, status: str = "active", **words: str) -> Resource:
+    """Return a condition of long ago."""
+    return {
+        "resourceType": "Condition",
+        "code": {**coded(ICD, code), **words},
+        "clinicalStatus": coded(STATUS, status),
+        "recordedDate": (AS_OF - timedelta(days=900)).isoformat(),
+    }
+
+
 @pytest.mark.parametrize(
     "fields",
     [
-        {"type": {"text": "Cochlear implant"}},
+        {"type": {"text": "Penile prosthesis"}},
         {"deviceName": [{"name": "Brand 7", "type": "user-friendly-name"}]},
         {"type": {"coding": [{"system": "https://hospital.example", "code": "X1"}]}},
-        {"type": {"text": "Cochlear implant with external processor"}},
+        {"type": {"text": "Implanted probe with external processor"}},
     ],
 )
 def test_unsafe_implant_of_an_unknown_kind_holds_back_the_mri(
@@ -44,7 +54,7 @@ def test_unsafe_implant_of_an_unknown_kind_holds_back_the_mri(
     assert list(answered.shown) == ["IMG-ALT", "PT-REF"]
     detail = str(answered.card("IMG-ALT")["detail"])
     assert "Implant - an implant, documented MR unsafe" in detail
-    assert "Cochlear" not in detail
+    assert "Penile" not in detail
     emergency = {"day": 20, "operation": "discectomy", "findings": {"cauda equina syndrome": 19}}
     answered = answered_with(knowledge, emergency, device(**fields, **UNSAFE))
     assert answered.shown["RF-CES"].proposals == ()
@@ -85,6 +95,46 @@ def test_implant_that_may_be_scanned_is_named_and_the_mri_is_proposed(
     assert f"Cardiac pacemaker, {words}" in str(answered.card("IMG-MRI-NR")["detail"])
 
 
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [
+        (device(type={"text": "Cochlear implant, left"}), "Cochlear implant"),
+        (device(type=coded(SNOMED, "43252007")), "Cochlear implant"),
+        (_diagnosis("Z96.21"), "Cochlear implant"),
+        (device(type={"text": "HeartMate 3 LVAD"}), "Heart assist device"),
+        (_diagnosis("Z95.811"), "Heart assist device"),
+        (device(type={"text": "Programmable VP shunt"}), "Shunt for spinal fluid"),
+        (_diagnosis("Z98.2"), "Shunt for spinal fluid"),
+    ],
+)
+def test_implant_the_scanner_may_harm_is_named_beside_the_mri(
+    knowledge: Knowledge, entry: Resource, name: str
+) -> None:
+    """A magnet may move a cochlear implant or set a valve anew; whoever scans must know of it."""
+    answered = answered_with(knowledge, NO_RELIEF, entry)
+    assert answered.shown["IMG-MRI-NR"].proposals
+    detail = str(answered.card("IMG-MRI-NR")["detail"])
+    assert f"{name}: MR status not recorded. Ask MR safety" in detail
+
+
+def test_named_implant_that_is_documented_unsafe_holds_back_the_mri(knowledge: Knowledge) -> None:
+    """What the chart warns of does not go into the scanner."""
+    unsafe = device(type={"text": "Cochlear implant"}, **UNSAFE)
+    answered = answered_with(knowledge, NO_RELIEF, unsafe)
+    assert list(answered.shown) == ["IMG-ALT", "PT-REF"]
+    assert "cochlear implant, documented MR unsafe" in str(answered.card("IMG-ALT")["detail"])
+
+
+@pytest.mark.parametrize("code", ["H44.642", "Z18.11"])
+def test_magnetic_metal_in_the_body_is_a_caution_of_the_mri(
+    knowledge: Knowledge, code: str
+) -> None:
+    """A splinter in the eye that the magnet moves can blind."""
+    answered = answered_with(knowledge, NO_RELIEF, _diagnosis(code))
+    assert "Retained magnetic metal on record" in str(answered.card("IMG-MRI-NR")["detail"])
+    assert "magnetic" not in str(answered.card("PT-REF")["detail"])
+
+
 @pytest.mark.parametrize("status", ["MR Conditional", "MR Safe", "MR Unsafe", None])
 def test_implant_is_told_to_the_laboratory_whatever_the_scanner_does_to_it(
     knowledge: Knowledge, status: str | None
@@ -93,6 +143,15 @@ def test_implant_is_told_to_the_laboratory_whatever_the_scanner_does_to_it(
     safety = {"safety": [{"text": status}]} if status else {}
     answered = answered_with(knowledge, WEAK, device(type=PACEMAKER, **safety))
     assert "emg-device" in {note.key for note in answered.shown["EMG-MOTOR"].notes}
+
+
+@pytest.mark.parametrize("kind", ["Aneurysm clip", "VP shunt"])
+def test_implant_without_a_current_is_no_matter_of_the_laboratory(
+    knowledge: Knowledge, kind: str
+) -> None:
+    """Nothing in a clip or a shunt is disturbed by stimulating a leg."""
+    answered = answered_with(knowledge, WEAK, device(type={"text": kind}, **UNSAFE))
+    assert "emg-device" not in {note.key for note in answered.shown["EMG-MOTOR"].notes}
 
 
 @pytest.mark.parametrize("kind", ["Pacemaker", "Implantable defibrillator", "Intrathecal pump"])
@@ -111,16 +170,6 @@ def test_clip_disturbs_no_stimulator(knowledge: Knowledge) -> None:
     clip = device(type={"text": "Aneurysm clip"}, safety=[{"text": "MR Safe"}])
     answered = answered_with(knowledge, FOR_STIMULATION, clip)
     assert "interference" not in str(answered.card("SCS-EVAL")["detail"])
-
-
-def _diagnosis(code: str, status: str = "active", **words: str) -> Resource:
-    """Return a condition of long ago."""
-    return {
-        "resourceType": "Condition",
-        "code": {**coded(ICD, code), **words},
-        "clinicalStatus": coded(STATUS, status),
-        "recordedDate": (AS_OF - timedelta(days=900)).isoformat(),
-    }
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def _cautions(case: Case) -> tuple[Note, ...]:
     notes = [*drug_notes(case)]
     if case.cautions.is_bleeding_risk.is_yes:
         notes.append(Note(key="emg-bleeding", is_for_order=True))
-    if case.cautions.implants_on_record:
+    if case.cautions.powered_implants:
         notes.append(Note(key="emg-device", is_for_order=True))
     return tuple(notes)
 
