@@ -129,6 +129,21 @@ def test_radiologist_reads_which_implant_makes_a_myelogram_of_the_mri(
     assert "Implant - cardiac pacemaker, documented MR unsafe." in said
 
 
+def test_radiologist_reads_of_the_weakness_that_asks_for_the_myelogram(
+    knowledge: Knowledge,
+) -> None:
+    """The reason is the new weakness, not the old back pain on the problem list."""
+    pacemaker = device(type=coded(SNOMED, "424921004"), safety=[{"text": "MR Unsafe"}])
+    pain = {"resourceType": "Condition", "code": coded(ICD, "M54.50"), "onsetDateTime": ago(400)}
+    facts = {"day": 100, "operation": "discectomy", "leg": {-14: 8, 95: 2}}
+    weak = strength({"valueInteger": 4}, LEFT, effectiveDateTime=ago(10))
+    answered = answered_with(knowledge, facts, pacemaker, pain, weak)
+    assert f"Weakness of big toe extensor (left) since {ago(10)}." in note(answered, "IMG-ALT")
+    for request in (order(answered, "IMG-ALT"), order(answered, "SURG-REV")):
+        assert "reasonReference" not in request
+        assert request["reasonCode"][0]["coding"][0]["display"] == "Muscle weakness"
+
+
 def test_laboratory_reads_nothing_of_the_implant_that_holds_back_the_scan(
     knowledge: Knowledge,
 ) -> None:

@@ -135,6 +135,26 @@ def deficit_notes(case: Case, deficit: Deficit) -> tuple[Note, ...]:
     return tuple(notes)
 
 
+def weakness_notes(case: Case) -> tuple[Note, ...]:
+    """Return each stable weakness that is the reason of an order, the earliest first."""
+    deficits = sorted(case.motor.stable, key=lambda deficit: deficit.sort_key)
+    return tuple(_weakness_note(case, deficit) for deficit in deficits)
+
+
+def _weakness_note(case: Case, deficit: Deficit) -> Note:
+    words: dict[str, Word] = {**deficit_words(case, deficit)}
+    if deficit.onset is None:
+        return Note(key="weakness-undated", words=words, is_for_order=True)
+    words["since"] = case.day(deficit.onset)
+    return Note(key="weakness", words=words, is_for_order=True)
+
+
+def deficit_references(deficits: Iterable[Deficit]) -> tuple[str, ...]:
+    """Return the conditions among the entries of *deficits*."""
+    entries = [reference for deficit in deficits for reference in deficit.references]
+    return tuple([reference for reference in entries if reference.startswith("Condition/")])
+
+
 def operation_words(operation: Operation) -> dict[str, Word]:
     """Return what was operated and when, as precisely as the chart dates it."""
     types = tuple(Term(kind="phrase", id=f"type-{name}") for name in sorted(operation.types))
