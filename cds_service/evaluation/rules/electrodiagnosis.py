@@ -104,7 +104,6 @@ def _about(finding: Finding, case: Case, unserved: Unserved) -> Finding:
     words = {
         **deficit_words(case, deficit),
         "dss": case.dss,
-        "since": case.day(unserved.onset),
         "date": useful,
     }
     return replace(

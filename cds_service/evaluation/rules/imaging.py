@@ -33,6 +33,7 @@ from cds_service.evaluation.rules.wording import (
     deficit_references,
     deficit_words,
     drug_notes,
+    pain_notes,
     pain_reason,
     pain_references,
     score_evidence,
@@ -374,7 +375,7 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
         variant="default" if is_unsafe else "unknown",
         words=_score_words(case),
         notes=(
-            *(weakness_notes(case) if by_deficit.is_yes else ()),
+            *(weakness_notes(case) if by_deficit.is_yes else pain_notes(case)),
             implant_note(case),
             *_protocol_note(case),
             *_reading_caveat(case),

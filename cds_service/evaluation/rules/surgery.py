@@ -26,6 +26,8 @@ from cds_service.evaluation.rules.weighing import Earlier, is_met, passed_over, 
 from cds_service.evaluation.rules.wording import (
     dated_evidence,
     deficit_evidence,
+    operation_words,
+    pain_notes,
     pain_reason,
     pain_references,
     score_evidence,
@@ -232,6 +234,7 @@ def surgeon_review(case: Case, earlier: Earlier) -> Finding:
         words=_words(case, open_ones),
         notes=(
             *(weakness_notes(case) if _is_for_weakness(open_ones) else ()),
+            *(pain_notes(case) if _is_for_pain(open_ones) else ()),
             *_level_notes(earlier, open_ones),
             *_notes(case),
         ),
@@ -275,6 +278,7 @@ def _words(case: Case, reasons: list[Reason]) -> dict[str, Word]:
         "dss": case.dss,
         "reason": tuple(_reason_term(case, reason) for reason in reasons),
         "surgeries": case.operation.surgery_count,
+        **operation_words(case.operation),
     }
     leg = case.pain.sites[Driver.LEG]
     if case.leg is not None:
@@ -324,7 +328,7 @@ def _evidence(case: Case, reasons: list[Reason]) -> tuple[Evidence, ...]:
     """Return the entries behind the open reasons; pain is behind all but those with a cause."""
     causes = _causes(case, reasons)
     leading = case.pain.leading
-    if leading is None or _WITH_CAUSE.issuperset(reason.id for reason in reasons):
+    if leading is None or not _is_for_pain(reasons):
         return causes
     return (*causes, *score_evidence(leading.series, leading.driver.value))
 
@@ -348,6 +352,10 @@ def _conditions(entries: Iterable[Evidence]) -> tuple[str, ...]:
     """Return the conditions among *entries*, each once."""
     references = dict.fromkeys([entry.reference for entry in entries])
     return tuple([reference for reference in references if reference.startswith("Condition/")])
+
+
+def _is_for_pain(reasons: Iterable[Reason]) -> bool:
+    return not _WITH_CAUSE.issuperset(reason.id for reason in reasons)
 
 
 def _is_for_weakness(reasons: Iterable[Reason]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
 
 from cds_service.evaluation.assessment import Evidence, Note, Term, Word
 from cds_service.evaluation.case import Case
@@ -108,9 +107,9 @@ def drug_notes(case: Case) -> tuple[Note, ...]:
     return (Note(key="drugs-unidentified", words={"count": count}, is_for_order=True),)
 
 
-def deficit_words(case: Case, deficit: Deficit) -> dict[str, int | Decimal | Term]:
+def deficit_words(case: Case, deficit: Deficit) -> dict[str, Word]:
     """Return the words every card about a deficit may use."""
-    words: dict[str, int | Decimal | Term] = {
+    words: dict[str, Word] = {
         "muscle": Term(kind="phrase", id=f"muscle-{deficit.muscle}"),
         "side": Term(kind="phrase", id=f"side-{deficit.side.value}"),
         "grade": deficit.grade,
@@ -118,6 +117,7 @@ def deficit_words(case: Case, deficit: Deficit) -> dict[str, int | Decimal | Ter
     if deficit.onset is not None:
         words["onset"] = deficit.onset
         words["age"] = case.dss - deficit.onset
+        words["since"] = case.day(deficit.onset)
     return words
 
 
@@ -142,11 +142,18 @@ def weakness_notes(case: Case) -> tuple[Note, ...]:
 
 
 def _weakness_note(case: Case, deficit: Deficit) -> Note:
-    words: dict[str, Word] = {**deficit_words(case, deficit)}
-    if deficit.onset is None:
-        return Note(key="weakness-undated", words=words, is_for_order=True)
-    words["since"] = case.day(deficit.onset)
-    return Note(key="weakness", words=words, is_for_order=True)
+    key = "weakness" if deficit.onset is not None else "weakness-undated"
+    return Note(key=key, words=deficit_words(case, deficit), is_for_order=True)
+
+
+def pain_notes(case: Case) -> tuple[Note, ...]:
+    """Return the score that decides, for whoever gets an order because of it."""
+    leading = case.pain.leading
+    if leading is None or leading.current is None:
+        return ()
+    score = f"{leading.current.value.normalize():f}"
+    measure = case.limits.knowledge.said(f"measure-{leading.driver.value}", score=score)
+    return (Note(key="pain-now", words={"measure": measure}, is_for_order=True),)
 
 
 def deficit_references(deficits: Iterable[Deficit]) -> tuple[str, ...]:
