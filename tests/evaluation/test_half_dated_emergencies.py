@@ -119,6 +119,14 @@ def test_emergency_on_which_both_ends_agree_asks_for_no_day(knowledge: Knowledge
     assert list(answered.shown) == ["RF-MOTOR"]
 
 
+def test_emergency_of_both_ends_stands_alone(knowledge: Knowledge) -> None:
+    """Beside it nobody is asked for the day on which a leak of spinal fluid hangs."""
+    leak = condition(ICD, "G97.41", A_WEEK_AGO)
+    weak = strength({"valueInteger": 2}, LEFT, effectiveDateTime=TODAY)
+    assert list(answered_with(knowledge, THIS_MONTH, leak).shown) == ["DATA-DATE"]
+    assert list(answered_with(knowledge, THIS_MONTH, leak, weak).shown) == ["RF-MOTOR"]
+
+
 def test_half_dated_operation_without_a_red_flag_asks_for_nothing(knowledge: Knowledge) -> None:
     """Where the ends disagree about a work-up only, the service waits."""
     answered = answered_with(knowledge, THIS_MONTH)
