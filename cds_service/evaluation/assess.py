@@ -35,13 +35,12 @@ from cds_service.evaluation.rules.catalog import (
     Rule,
 )
 from cds_service.evaluation.rules.undated import (
-    DISPUTED,
     date_asked,
     disputed_findings,
     undated_findings,
 )
 from cds_service.evaluation.rules.weighing import is_met
-from cds_service.evaluation.selection import select
+from cds_service.evaluation.selection import is_red_flag, select
 from cds_service.knowledge.model import Knowledge
 
 AGE_UNKNOWN = "the full date of birth is not recorded"
@@ -238,7 +237,7 @@ def _of_age(finding: Finding, adult: Answer) -> Finding:
     """
     if not adult.is_unknown:
         return finding
-    if finding.card in RED_FLAGS or finding.variant == DISPUTED:
+    if is_red_flag(finding):
         if not finding.is_met:
             return finding
         return replace(finding, notes=(*finding.notes, Note(key="age-not-recorded")))

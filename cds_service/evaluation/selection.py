@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from cds_service.evaluation.assessment import Assessment, Finding, Verdict
 from cds_service.evaluation.rules.catalog import DATA_READ, RED_FLAGS
+from cds_service.evaluation.rules.undated import DISPUTED
 
 ALONE = "an emergency stands alone"
 HOSPICE = "hospice care: only red flags are shown"
@@ -20,6 +21,13 @@ INPATIENT = "a reminder for visits; this is a stay in hospital"
 WITHHELD = "this site does not show the card to users of this role"
 SILENT = "this site evaluates the card without showing it"
 _SAID = "something could not be read and no other card says so"
+_OF_USERS = frozenset({OVERRIDDEN, ACCEPTED, WITHHELD})
+"""Why a card is held because of what a user answered to it, or of who the user is."""
+
+
+def is_red_flag(finding: Finding) -> bool:
+    """Return whether *finding* is a red flag, or asks for the day on which one hangs."""
+    return finding.card in RED_FLAGS or finding.variant == DISPUTED
 
 
 def select(
@@ -63,8 +71,17 @@ def without(assessment: Assessment, held: Mapping[str, str]) -> Assessment:
 
 
 def _marked(finding: Finding, held: Mapping[str, str], restricted: str | None) -> Finding:
-    """Return a finding that is met, marked whether it is shown or why not."""
-    held_by = held.get(finding.card) or (None if finding.card in RED_FLAGS else restricted)
+    """Return a finding that is met, marked whether it is shown or why not.
+
+    The question for a day on which a red flag hangs is that red flag's only voice: no answer of a
+    user to it holds it back, nor does hospice care.
+    """
+    held_by = held.get(finding.card)
+    is_voice = finding.variant == DISPUTED
+    if is_voice and held_by in _OF_USERS:
+        held_by = None
+    if held_by is None and finding.card not in RED_FLAGS:
+        held_by = None if is_voice and restricted == HOSPICE else restricted
     return replace(finding, is_shown=held_by is None, held_by=held_by)
 
 

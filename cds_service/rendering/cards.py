@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from cds_service.errors import KnowledgeError
 from cds_service.evaluation.assessment import Assessment, Finding, Indicator, Verdict
-from cds_service.evaluation.rules.catalog import DATA_READ, RED_FLAGS
-from cds_service.evaluation.selection import SWITCHED_OFF, without
+from cds_service.evaluation.rules.catalog import DATA_READ
+from cds_service.evaluation.selection import SWITCHED_OFF, is_red_flag, without
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.publishing import CARD_SYSTEM, OVERRIDE_SYSTEM
 from cds_service.rendering.explanation import Explanation, Told
@@ -39,7 +39,6 @@ __all__ = [
     "render_cards",
 ]
 
-_NEVER_CUT = frozenset({*RED_FLAGS, DATA_READ})
 _URGENCY = tuple(Indicator)
 _PRIORITIES = ("routine", "urgent", "asap", "stat")
 """Of an order, as FHIR ranks them."""
@@ -120,7 +119,7 @@ def _unwanted_cards(assessment: Assessment, forms: Forms) -> frozenset[str]:
     info = [
         finding
         for finding in assessment.shown
-        if _prepared(finding, forms).indicator is Indicator.INFO and finding.card not in _NEVER_CUT
+        if _prepared(finding, forms).indicator is Indicator.INFO and _may_be_cut(finding)
     ]
     if wish == "with-orders":
         info = [finding for finding in info if not placement(finding, forms).offers]
@@ -151,10 +150,14 @@ def _capped(findings: Sequence[Finding], most: int) -> tuple[list[Finding], list
     for finding in reversed(findings):
         if len(kept) <= most:
             break
-        if finding.indicator is Indicator.INFO and finding.card not in _NEVER_CUT:
+        if finding.indicator is Indicator.INFO and _may_be_cut(finding):
             kept.remove(finding)
             cut.insert(0, finding)
     return kept, cut
+
+
+def _may_be_cut(finding: Finding) -> bool:
+    return finding.card != DATA_READ and not is_red_flag(finding)
 
 
 class _CardWriter:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from cds_service.evaluation.selection import ACCEPTED, OVERRIDDEN, SWITCHED_OFF, WITHHELD, without
 from cds_service.knowledge.model import Knowledge
 from cds_service.vignettes.charts import Resource
 from cds_service.vignettes.concepts import ICD, SNOMED
@@ -86,6 +89,26 @@ def test_other_emergency_of_one_end_asks_for_the_day(knowledge: Knowledge) -> No
     assert "they may be older than the operation" in card["detail"]
 
 
+def test_hospice_hears_of_an_emergency_that_hangs_on_the_day(knowledge: Knowledge) -> None:
+    """Red flags are shown in hospice care, and so is the question on which one hangs."""
+    weak = strength({"valueInteger": 2}, LEFT, effectiveDateTime=A_WEEK_AGO)
+    hospice = {**THIS_MONTH, "done": {"hospice admission": 0}}
+    assert list(answered_with(knowledge, hospice, weak).shown) == ["DATA-DATE"]
+    assert list(answered_with(knowledge, hospice).shown) == []
+
+
+@pytest.mark.parametrize("why", [OVERRIDDEN, ACCEPTED, WITHHELD])
+def test_question_on_which_an_emergency_hangs_is_never_held_back(
+    knowledge: Knowledge, why: str
+) -> None:
+    """Nobody is spared it for an earlier answer or a role: no other card tells of the weak foot."""
+    weak = strength({"valueInteger": 2}, LEFT, effectiveDateTime=A_WEEK_AGO)
+    asked = answered_with(knowledge, THIS_MONTH, weak).assessment
+    for held_by, shown in ((why, ["DATA-DATE"]), (SWITCHED_OFF, [])):
+        told = without(asked, {"DATA-DATE": held_by}).shown
+        assert [finding.card for finding in told] == shown
+
+
 def test_emergency_on_which_both_ends_agree_asks_for_no_day(knowledge: Knowledge) -> None:
     """What is certain is shown, and nothing beside it."""
     answered = answered_with(
@@ -94,6 +117,14 @@ def test_emergency_on_which_both_ends_agree_asks_for_no_day(knowledge: Knowledge
         strength({"valueInteger": 2}, LEFT, effectiveDateTime=TODAY),
     )
     assert list(answered.shown) == ["RF-MOTOR"]
+
+
+def test_emergency_of_both_ends_stands_alone(knowledge: Knowledge) -> None:
+    """Beside it nobody is asked for the day on which a leak of spinal fluid hangs."""
+    leak = condition(ICD, "G97.41", A_WEEK_AGO)
+    weak = strength({"valueInteger": 2}, LEFT, effectiveDateTime=TODAY)
+    assert list(answered_with(knowledge, THIS_MONTH, leak).shown) == ["DATA-DATE"]
+    assert list(answered_with(knowledge, THIS_MONTH, leak, weak).shown) == ["RF-MOTOR"]
 
 
 def test_half_dated_operation_without_a_red_flag_asks_for_nothing(knowledge: Knowledge) -> None:

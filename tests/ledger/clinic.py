@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Table, select
 
 from cds_service.app import LEDGER, create_app
+from cds_service.chart.supply import Key
 from cds_service.demo.personas import load_personas
 from cds_service.evaluation.assess import assess
 from cds_service.evaluation.assessment import Assessment
@@ -25,6 +26,7 @@ from cds_service.ledger.place import AT_LEISURE, LedgerPlace
 from cds_service.offline import BundleFile
 from cds_service.rendering.cards import OVERRIDE_SYSTEM
 from cds_service.settings import Settings
+from cds_service.vignettes.charts import Facts, expand
 from tests.chart_keys import KINDS
 
 SERVICE = "/cds-services/post-laminectomy-evaluation"
@@ -43,6 +45,16 @@ def chart_of(persona: str, patient: str | None = None) -> Json:
     text = json.dumps(found)  # a copy: the tests change their charts
     own: Json = json.loads(text if patient is None else text.replace(chosen.patient_id, patient))
     return own
+
+
+def in_chart(facts: Facts, today: date) -> Json:
+    """Return the prefetch of the patient that *facts* tell."""
+    resources = expand(facts, today)
+    found: Json = {"patient": resources.pop(Key.PATIENT)[0]}
+    for key, each in resources.items():
+        entries = [{"resource": resource} for resource in each]
+        found[key] = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
+    return found
 
 
 def new_uuid() -> str:

@@ -22,7 +22,16 @@ from cds_service.ledger.snoozes import (
 )
 from cds_service.ledger.tables import CALL, SHOWING, SNOOZE
 from cds_service.rendering.cards import CardContext, CardOptions, render
-from tests.ledger.clinic import MORNING, PERSONAS, Clinic, Json, assessed, card_id, chart_of
+from tests.ledger.clinic import (
+    MORNING,
+    PERSONAS,
+    Clinic,
+    Json,
+    assessed,
+    card_id,
+    chart_of,
+    in_chart,
+)
 
 SCAN = "IMG-MRI-NR"
 
@@ -110,6 +119,21 @@ def test_override_holds_the_card_back_until_its_day_and_for_every_user(
     assert SCAN not in clinic.shown()
     clinic.pass_time(days=1)
     assert SCAN in clinic.shown()
+
+
+def test_answered_question_comes_back_when_an_emergency_hangs_on_it(clinic: Clinic) -> None:
+    """Asked for the day of an operation of this month, the user put it off; then pain is severe."""
+    patient: Json = {"operation": "discectomy", "operation date": "month"}
+    calm = in_chart({**patient, "day": 4, "leg": {-40: 8, 3: 6}}, MORNING.date())
+    [question] = clinic.open(prefetch=calm)
+    assert card_id(question) == "DATA-DATE"
+    clinic.override(question, "already-planned")
+    assert clinic.shown(prefetch=calm) == []
+    weak = {"day": 4, "side": "left", "muscle": "quadriceps", "grade": 4}
+    severe = {**patient, "day": 4, "leg": {-40: 8, 3: 6, 4: 9}, "strength": [weak]}
+    cards = clinic.open(prefetch=in_chart(severe, MORNING.date()))
+    summary = card_of(cards, "DATA-DATE")["summary"]
+    assert summary.endswith("urgent advice depends on it: Possible epidural haematoma.")
 
 
 def test_held_back_card_is_in_the_ledger_with_its_reason(clinic: Clinic) -> None:

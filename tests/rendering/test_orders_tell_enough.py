@@ -129,6 +129,65 @@ def test_radiologist_reads_which_implant_makes_a_myelogram_of_the_mri(
     assert "Implant - cardiac pacemaker, documented MR unsafe." in said
 
 
+def test_radiologist_reads_of_the_weakness_that_asks_for_the_myelogram(
+    knowledge: Knowledge,
+) -> None:
+    """The reason is the new weakness, not the old back pain on the problem list."""
+    pacemaker = device(type=coded(SNOMED, "424921004"), safety=[{"text": "MR Unsafe"}])
+    pain = {"resourceType": "Condition", "code": coded(ICD, "M54.50"), "onsetDateTime": ago(400)}
+    facts = {"day": 100, "operation": "discectomy", "leg": {-14: 8, 95: 2}}
+    weak = strength({"valueInteger": 4}, LEFT, effectiveDateTime=ago(10))
+    answered = answered_with(knowledge, facts, pacemaker, pain, weak)
+    assert f"Weakness of big toe extensor (left) since {ago(10)}." in note(answered, "IMG-ALT")
+    for request in (order(answered, "IMG-ALT"), order(answered, "SURG-REV")):
+        assert "reasonReference" not in request
+        assert request["reasonCode"][0]["coding"][0]["display"] == "Muscle weakness"
+
+
+SCANNED = {"MRI": [60], "physiotherapy": [60]}
+BACK: dict[str, Any] = {"operation": "decompression", "back": {-14: 7, 115: 7}}
+WEAK = {"day": 100, "side": "left", "muscle": "quadriceps", "grade": 4}
+
+
+@pytest.mark.parametrize(
+    ("card", "facts", "words"),
+    [
+        ("SURG-REV", {"done": SCANNED}, f"Operation {ago(120)}: discectomy."),
+        ("SURG-REV", {"done": SCANNED}, "Leg pain 7/10 now."),
+        ("IMG-ALT", {"implant": {"what": "pacemaker", "in the scanner": "unsafe"}}, "120 days"),
+        (
+            "IMG-ALT",
+            {"implant": {"what": "pacemaker", "in the scanner": "unsafe"}},
+            "Leg pain 7/10 now.",
+        ),
+        ("XR-DYN", {**BACK, "leg": {}}, "Back pain 7/10 now, 120 days after surgery."),
+        ("IMG-MRI-DEF", {"strength": [WEAK]}, f"weakness of quadriceps (left) since {ago(20)}?"),
+        ("RF-INF", {"findings": {"spinal infection": 110}}, "120 days after lumbar surgery."),
+        ("RF-OTHER", {"findings": {"spinal tumour": 110}}, "120 days after lumbar surgery."),
+        ("SMOKE", {"smoker": True}, "120 days after lumbar surgery."),
+    ],
+)
+def test_order_names_the_numbers_behind_it(
+    knowledge: Knowledge, card: str, facts: dict[str, Any], words: str
+) -> None:
+    """Whoever gets it reads how long ago the operation was, and how bad the pain is."""
+    patient = {**UNRELIEVED, "operation": "discectomy", **facts}
+    assert words in note(answered_with(knowledge, patient), card)
+
+
+def test_order_does_not_count_days_from_an_operation_without_a_date(knowledge: Knowledge) -> None:
+    """It says that the day is not known."""
+    infection = {
+        "resourceType": "Condition",
+        "code": coded(ICD, "M46.46"),
+        "onsetDateTime": ago(3),
+    }
+    undated = {"day": 40, "operation": "fusion", "operation date": "unknown"}
+    said = note(answered_with(knowledge, undated, infection), "RF-INF")
+    assert "The day of the operation is not known." in said
+    assert "days after" not in said
+
+
 def test_laboratory_reads_nothing_of_the_implant_that_holds_back_the_scan(
     knowledge: Knowledge,
 ) -> None:

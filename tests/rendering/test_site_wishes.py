@@ -97,6 +97,18 @@ def test_red_flag_is_never_cut_even_where_a_site_lowered_it(
     assert "RFCSF" in _topics(render_cards(changed, knowledge, wish, context))
 
 
+def test_question_on_which_a_red_flag_hangs_is_not_cut_where_a_site_lowered_it(
+    assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> None:
+    """A site shows DATA-DATE as info; its warning of a red flag stays all the same."""
+    titles = {"flag": "Possible epidural haematoma", "flags": "Possible epidural haematoma"}
+    asked = replace(_found("DATA-DATE", 35, Indicator.WARNING), variant="disputed", words=titles)
+    changed = replace(assessment, findings=(assessment.findings[0], asked))
+    lowered = replace(options, indicator_ceiling={"DATA-DATE": "info"})
+    for wish in (replace(lowered, max_cards=1), replace(lowered, info_cards="none")):
+        assert "DATADATE" in _topics(render_cards(changed, knowledge, wish, context))
+
+
 def test_local_code_comes_first_and_standard_codes_stay_unless_unwanted(
     mri_finding: Finding,
     assessment: Assessment,

@@ -25,6 +25,7 @@ from cds_service.evaluation.rules.weighing import (
 from cds_service.evaluation.rules.wording import (
     deficit_evidence,
     deficit_notes,
+    deficit_references,
     deficit_words,
     denial_notes,
     drug_notes,
@@ -103,7 +104,6 @@ def _about(finding: Finding, case: Case, unserved: Unserved) -> Finding:
     words = {
         **deficit_words(case, deficit),
         "dss": case.dss,
-        "since": case.day(unserved.onset),
         "date": useful,
     }
     return replace(
@@ -112,7 +112,7 @@ def _about(finding: Finding, case: Case, unserved: Unserved) -> Finding:
         notes=deficit_notes(case, deficit),
         evidence=deficit_evidence(case, [deficit]),
         passed_over=passed_over([unserved.is_served]),
-        reason_references=tuple(r for r in deficit.references if r.startswith("Condition/")),
+        reason_references=deficit_references([deficit]),
         reason_code="motor-weakness",
     )
 

@@ -30,11 +30,14 @@ from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, since_
 from cds_service.evaluation.rules.wording import (
     deficit_evidence,
     deficit_notes,
+    deficit_references,
     deficit_words,
     drug_notes,
+    pain_notes,
     pain_reason,
     pain_references,
     score_evidence,
+    weakness_notes,
 )
 from cds_service.evaluation.workup import DONE_KEYS, ORDER_KEYS, Dated
 
@@ -122,9 +125,7 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
         words={"dss": case.dss, **deficit_words(case, latest)},
         notes=(*deficit_notes(case, latest), *_reading_caveat(case)),
         evidence=deficit_evidence(case, deficits),
-        reason_references=tuple(
-            r for d in deficits for r in d.references if r.startswith("Condition/")
-        ),
+        reason_references=deficit_references(deficits),
         reason_code="motor-weakness",
     )
     waiting = _waiting_orders(case, from_day)
@@ -373,9 +374,16 @@ def alternative_imaging(case: Case, earlier: Earlier) -> Finding:
         indicator=Indicator.WARNING,
         variant="default" if is_unsafe else "unknown",
         words=_score_words(case),
-        notes=(implant_note(case), *_protocol_note(case), *_reading_caveat(case)),
+        notes=(
+            *(weakness_notes(case) if by_deficit.is_yes else pain_notes(case)),
+            implant_note(case),
+            *_protocol_note(case),
+            *_reading_caveat(case),
+        ),
         evidence=_asking_for_a_scan(case),
-        reason_references=pain_references(case),
+        reason_references=(
+            deficit_references(case.motor.stable) if by_deficit.is_yes else pain_references(case)
+        ),
         reason_code=(
             "motor-weakness" if by_deficit.is_yes else pain_reason(case, case.pain.driver)
         ),

@@ -18,7 +18,6 @@ from cds_service.evaluation.assessment import (
 )
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.levels import LevelCheck
-from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.pain import Course, Driver
 from cds_service.evaluation.readings import once
 from cds_service.evaluation.rules.imaging import asks_for_mri, is_mri_wanted
@@ -27,11 +26,13 @@ from cds_service.evaluation.rules.weighing import Earlier, is_met, passed_over, 
 from cds_service.evaluation.rules.wording import (
     dated_evidence,
     deficit_evidence,
-    deficit_words,
+    operation_words,
+    pain_notes,
     pain_reason,
     pain_references,
     score_evidence,
     sign_evidence,
+    weakness_notes,
 )
 from cds_service.values import FhirDate, Side
 
@@ -232,14 +233,15 @@ def surgeon_review(case: Case, earlier: Earlier) -> Finding:
         variant=_variant(case, open_ones[0].id),
         words=_words(case, open_ones),
         notes=(
-            *_weakness_notes(case, open_ones),
+            *(weakness_notes(case) if _is_for_weakness(open_ones) else ()),
+            *(pain_notes(case) if _is_for_pain(open_ones) else ()),
             *_level_notes(earlier, open_ones),
             *_notes(case),
         ),
         evidence=_evidence(case, open_ones),
         unread=_unread_scans(case, open_ones),
         passed_over=passed_over(reason.remains(case) for reason in open_ones),
-        reason_references=_conditions(_causes(case, open_ones)) or pain_references(case),
+        reason_references=_reason_references(case, open_ones),
         reason_code=_reason_code(case, open_ones),
     )
     is_urgent = is_severe_leg or bool(case.motor.stable) or open_ones[0].id == "severe"
@@ -276,6 +278,7 @@ def _words(case: Case, reasons: list[Reason]) -> dict[str, Word]:
         "dss": case.dss,
         "reason": tuple(_reason_term(case, reason) for reason in reasons),
         "surgeries": case.operation.surgery_count,
+        **operation_words(case.operation),
     }
     leg = case.pain.sites[Driver.LEG]
     if case.leg is not None:
@@ -312,14 +315,6 @@ def _notes(case: Case) -> tuple[Note, ...]:
     return tuple(notes)
 
 
-def _weakness_notes(case: Case, reasons: list[Reason]) -> tuple[Note, ...]:
-    """Return which weakness the surgeon is asked about, the earliest first."""
-    if all(reason.id != "weakness" for reason in reasons):
-        return ()
-    deficits = sorted(case.motor.stable, key=lambda deficit: deficit.sort_key)
-    return tuple(_weakness_note(case, deficit) for deficit in deficits)
-
-
 def _level_notes(earlier: Earlier, reasons: list[Reason]) -> tuple[Note, ...]:
     """Return what differs: the referral travels without the card that says it."""
     if all(reason.id != "level" for reason in reasons):
@@ -329,19 +324,11 @@ def _level_notes(earlier: Earlier, reasons: list[Reason]) -> tuple[Note, ...]:
     return (Note(key="level-differs", words=words, is_for_order=True),)
 
 
-def _weakness_note(case: Case, deficit: Deficit) -> Note:
-    words: dict[str, Word] = {**deficit_words(case, deficit)}
-    if deficit.onset is None:
-        return Note(key="weakness-undated", words=words, is_for_order=True)
-    words["since"] = case.day(deficit.onset)
-    return Note(key="weakness", words=words, is_for_order=True)
-
-
 def _evidence(case: Case, reasons: list[Reason]) -> tuple[Evidence, ...]:
     """Return the entries behind the open reasons; pain is behind all but those with a cause."""
     causes = _causes(case, reasons)
     leading = case.pain.leading
-    if leading is None or _WITH_CAUSE.issuperset(reason.id for reason in reasons):
+    if leading is None or not _is_for_pain(reasons):
         return causes
     return (*causes, *score_evidence(leading.series, leading.driver.value))
 
@@ -367,8 +354,22 @@ def _conditions(entries: Iterable[Evidence]) -> tuple[str, ...]:
     return tuple([reference for reference in references if reference.startswith("Condition/")])
 
 
+def _is_for_pain(reasons: Iterable[Reason]) -> bool:
+    return not _WITH_CAUSE.issuperset(reason.id for reason in reasons)
+
+
+def _is_for_weakness(reasons: Iterable[Reason]) -> bool:
+    return any(reason.id == "weakness" for reason in reasons)
+
+
+def _reason_references(case: Case, reasons: list[Reason]) -> tuple[str, ...]:
+    """Return the conditions that are a reason; weakness that was only examined has none."""
+    causes = _conditions(_causes(case, reasons))
+    return causes if causes or _is_for_weakness(reasons) else pain_references(case)
+
+
 def _reason_code(case: Case, reasons: list[Reason]) -> str:
-    if any(reason.id == "weakness" for reason in reasons):
+    if _is_for_weakness(reasons):
         return "motor-weakness"
     if any(reason.id == "severe" for reason in reasons):
         return pain_reason(case, Driver.LEG)

@@ -11,7 +11,12 @@ from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.rules.bladder import is_bilateral
 from cds_service.evaluation.rules.scans import ScanWish, propose_mri
 from cds_service.evaluation.rules.weighing import Earlier, is_met, weigh
-from cds_service.evaluation.rules.wording import deficit_evidence, deficit_notes, deficit_words
+from cds_service.evaluation.rules.wording import (
+    deficit_evidence,
+    deficit_notes,
+    deficit_references,
+    deficit_words,
+)
 
 
 def motor_emergency(case: Case, earlier: Earlier) -> Finding:
@@ -45,7 +50,7 @@ def motor_emergency(case: Case, earlier: Earlier) -> Finding:
         words={**deficit_words(case, worst), "dss": case.dss},
         notes=(*_progress(case, worst), *deficit_notes(case, worst)),
         evidence=deficit_evidence(case, critical),
-        reason_references=tuple(r for r in worst.references if r.startswith("Condition/")),
+        reason_references=deficit_references([worst]),
         reason_code="motor-paresis",
     )
     return propose_mri(finding, case, ScanWish(priority="stat", since_day=since))

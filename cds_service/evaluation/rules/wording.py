@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
 
 from cds_service.evaluation.assessment import Evidence, Note, Term, Word
 from cds_service.evaluation.case import Case
@@ -108,9 +107,9 @@ def drug_notes(case: Case) -> tuple[Note, ...]:
     return (Note(key="drugs-unidentified", words={"count": count}, is_for_order=True),)
 
 
-def deficit_words(case: Case, deficit: Deficit) -> dict[str, int | Decimal | Term]:
+def deficit_words(case: Case, deficit: Deficit) -> dict[str, Word]:
     """Return the words every card about a deficit may use."""
-    words: dict[str, int | Decimal | Term] = {
+    words: dict[str, Word] = {
         "muscle": Term(kind="phrase", id=f"muscle-{deficit.muscle}"),
         "side": Term(kind="phrase", id=f"side-{deficit.side.value}"),
         "grade": deficit.grade,
@@ -118,6 +117,7 @@ def deficit_words(case: Case, deficit: Deficit) -> dict[str, int | Decimal | Ter
     if deficit.onset is not None:
         words["onset"] = deficit.onset
         words["age"] = case.dss - deficit.onset
+        words["since"] = case.day(deficit.onset)
     return words
 
 
@@ -133,6 +133,33 @@ def deficit_notes(case: Case, deficit: Deficit) -> tuple[Note, ...]:
     if deficit.onset is None:
         notes.append(Note(key="date-not-recorded"))
     return tuple(notes)
+
+
+def weakness_notes(case: Case) -> tuple[Note, ...]:
+    """Return each stable weakness that is the reason of an order, the earliest first."""
+    deficits = sorted(case.motor.stable, key=lambda deficit: deficit.sort_key)
+    return tuple(_weakness_note(case, deficit) for deficit in deficits)
+
+
+def _weakness_note(case: Case, deficit: Deficit) -> Note:
+    key = "weakness" if deficit.onset is not None else "weakness-undated"
+    return Note(key=key, words=deficit_words(case, deficit), is_for_order=True)
+
+
+def pain_notes(case: Case) -> tuple[Note, ...]:
+    """Return the score that decides, for whoever gets an order because of it."""
+    leading = case.pain.leading
+    if leading is None or leading.current is None:
+        return ()
+    score = f"{leading.current.value.normalize():f}"
+    measure = case.limits.knowledge.said(f"measure-{leading.driver.value}", score=score)
+    return (Note(key="pain-now", words={"measure": measure}, is_for_order=True),)
+
+
+def deficit_references(deficits: Iterable[Deficit]) -> tuple[str, ...]:
+    """Return the conditions among the entries of *deficits*."""
+    entries = [reference for deficit in deficits for reference in deficit.references]
+    return tuple([reference for reference in entries if reference.startswith("Condition/")])
 
 
 def operation_words(operation: Operation) -> dict[str, Word]:
