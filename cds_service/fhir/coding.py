@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import islice
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from cds_service.catalogue.codes import NO_CODES, CodeMap
+from cds_service.catalogue.orders import OrderEntry, meanings_of_entries
 from cds_service.fhir import wording
 from cds_service.fhir.wire import CodeableConcept, CodeableReference, Coding
 from cds_service.knowledge.model import RXNORM, SYSTEM_NAMES, Code, Knowledge, Match, Needs
@@ -189,10 +190,14 @@ class Vocabulary:
         if system is None or code is None:
             return _NOTHING
         standard = self._of_standard(system, code)
-        if not self._code_map.concepts:
+        code_map = self._code_map
+        if not (code_map.concepts or code_map.orders.by_code):
             return standard
-        local = self._code_map.concepts.get(_plain_key(system, code))
-        return standard if local is None else _joined(standard, local)
+        key = _plain_key(system, code)
+        local = code_map.concepts.get(key)
+        found = standard if local is None else _joined(standard, local)
+        entries = code_map.orders.by_code.get(key)
+        return found if entries is None else _ordered(found, entries, self._knowledge)
 
     def _of_standard(self, system: str, code: str) -> CodeMeaning:
         found = self._standard.get((system, code))
@@ -266,6 +271,16 @@ def _joined(standard: CodeMeaning, local: tuple[str, ...]) -> CodeMeaning:
         levels=levels or standard.levels,
         display=standard.display,
     )
+
+
+def _ordered(
+    known: CodeMeaning, entries: Iterable[OrderEntry], knowledge: Knowledge
+) -> CodeMeaning:
+    """Return what a code means that orders *entries* too; what is known of it stays as it is."""
+    names = frozenset(name for name, _ in known.meanings)
+    ordered = meanings_of_entries(entries, knowledge)
+    new = tuple(meaning for meaning in ordered if meaning[0] not in names)
+    return structs.replace(known, meanings=(*known.meanings, *new))
 
 
 _CANONICAL: dict[str, str] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from cds_service.catalogue.codes import CodeEntry, CodeMap, check_code_concepts
+from cds_service.catalogue.orders import check_order_concepts, meanings_of_entries
 from cds_service.errors import SettingsError
 from cds_service.fhir import reasons
 from cds_service.fhir.units import SCALES, measured
@@ -18,12 +19,14 @@ _EXCLUSIVE = tuple(group for group in DISJOINT if not group[0].startswith("level
 def check_local_codes(code_map: CodeMap, knowledge: Knowledge) -> None:
     """Refuse local codes for a concept we do not have, or with a unit it cannot have.
 
-    So are two concepts of one code that exclude each other.
+    So are two concepts of one code that exclude each other, and a code by which the order list
+    orders something else.
 
     Raises:
         SettingsError: A line is wrong; the text names line and column.
     """
     check_code_concepts(code_map, knowledge)
+    _check_orders(code_map, knowledge)
     for entry in code_map.entries:
         other = _contradicted(code_map, entry)
         if other is not None:
@@ -37,6 +40,21 @@ def check_local_codes(code_map: CodeMap, knowledge: Knowledge) -> None:
             raise SettingsError(
                 f"{code_map.file}, line {entry.line}, column unit: {why}. Write a UCUM unit such "
                 "as mg/L or mL, or leave the cell empty."
+            )
+
+
+def _check_orders(code_map: CodeMap, knowledge: Knowledge) -> None:
+    """Refuse a code that the map reads as an order, and as none that the order list has for it."""
+    check_order_concepts(code_map.orders, knowledge)
+    orders = {name for order in knowledge.orders.values() for name, _ in order.read_as}
+    for key, entries in code_map.orders.by_code.items():
+        mapped = [name for name in code_map.concepts.get(key, ()) if name in orders]
+        ordered = {name for name, _ in meanings_of_entries(entries, knowledge)}
+        if mapped and ordered.isdisjoint(mapped):
+            raise SettingsError(
+                f"{code_map.orders.file}, line {entries[0].line}, column code: this code orders "
+                f"'{entries[0].concept}' here, and {code_map.file} reads it as '{mapped[0]}'. "
+                "Correct one of the two files; a code that means both has a line for each there."
             )
 
 
