@@ -165,6 +165,13 @@ class Vocabulary:
         """Return the value sets that *concepts* are in without needing anything else."""
         return frozenset(name for name, needs in self.meanings(concepts) if needs is Needs.NOTHING)
 
+    def of_our_words(self, text: str) -> Meanings:
+        """Return what our order means whose words are *text*; without codes it comes back so."""
+        return self._knowledge.remember("words of orders", self._words_of_orders).get(text, ())
+
+    def _words_of_orders(self) -> dict[str, Meanings]:
+        return {order.text: order.read_as for order in self._knowledge.orders.values()}
+
     def sides(self, concepts: Iterable[CodeableConcept | None]) -> frozenset[Side]:
         """Return the sides that codes of *concepts* state, or codes that qualify them."""
         known = tuple(concepts)
@@ -450,8 +457,12 @@ class Place(Struct, frozen=True, kw_only=True):
 
     def concepts(self) -> frozenset[str]:
         """Return the value sets whose needs the entry meets."""
-        found = self.vocabulary.meanings((self.code,))
-        return frozenset(name for name, needs in found if self._meets(needs))
+        return self._met(self.vocabulary.meanings((self.code,)))
+
+    def ordered_in_our_words(self) -> frozenset[str]:
+        """Return the value sets of our order whose very words are the text of the code."""
+        text = (self.code and self.code.text) or ""
+        return self._met(self.vocabulary.of_our_words(text.strip()))
 
     @property
     def levels(self) -> frozenset[str]:
@@ -464,6 +475,9 @@ class Place(Struct, frozen=True, kw_only=True):
         """The side of the entry itself; a coded side wins over words."""
         coded = self.vocabulary.sides((self.code, *self.body_sites))
         return wording.joined_side(coded) or wording.side_in(self.own_texts)
+
+    def _met(self, meanings: Meanings) -> frozenset[str]:
+        return frozenset(name for name, needs in meanings if self._meets(needs))
 
     def _meets(self, needs: Needs) -> bool:  # noqa: PLR0911 - one for each need
         match needs:

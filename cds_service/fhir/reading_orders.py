@@ -47,7 +47,7 @@ def _order(reader: Reader, entry: Entry, conditions: dict[str, ConditionFact]) -
         reasons=tuple(because.concepts),
         more_reasons=because.linked_concepts,
     )
-    concepts = place.concepts()
+    concepts = place.concepts() or place.ordered_in_our_words()
     words = (*place.own_texts, *texts_of(because.concepts))
     if _PAIN_CLINIC_REFERRAL in concepts and wording.names_stimulation(words):
         concepts |= {_SCS_REFERRAL}
