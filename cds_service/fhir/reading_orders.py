@@ -17,6 +17,7 @@ _CLOSED = frozenset(
         *("suspended", "cancelled", "stopped"),  # words of earlier and later FHIR
     }
 )
+_URGENT = frozenset({"urgent", "asap", "stat"})
 _FINAL_REPORT = frozenset({"final", "amended", "corrected", "appended"})
 _UNFINISHED_REPORT = frozenset({"registered", "partial", "preliminary"})
 _NO_REPORT = frozenset({"cancelled", "entered-in-error", "unknown"})
@@ -59,6 +60,7 @@ def _order(reader: Reader, entry: Entry, conditions: dict[str, ConditionFact]) -
         concepts=concepts,
         status=entry.status,
         authored=reader.clipped(authored),
+        is_urgent=plain_word(found.priority) in _URGENT,
     )
 
 

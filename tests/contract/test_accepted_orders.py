@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from cds_service.vignettes.running import AS_OF
 from tests.contract.ehrs import Answered, Ehr, card_id
 
@@ -69,3 +71,22 @@ def test_order_that_stands_in_the_chart_is_offered_by_no_card(
         }
         again |= {(card, words) for words in map(_words, orders) if words in offered}
     assert again == set()
+
+
+UPGRADE = "upgrade to urgent"
+
+
+@pytest.mark.parametrize("priority", ["routine", "urgent", "asap", "stat"])
+def test_order_that_was_upgraded_as_the_card_asked_is_not_to_be_upgraded_again(
+    answers: list[Answered], ehrs: dict[str, Ehr], priority: str
+) -> None:
+    """The weakness came after the MRI was ordered; the clinician makes that order urgent."""
+    answer = next(each for each in answers if each.status == 200 and UPGRADE in str(each.cards))
+    request = json.loads(json.dumps(answer.request))
+    for entry in request["prefetch"]["serviceRequests"]["entry"]:
+        entry["resource"]["priority"] = priority
+    [ehr] = [ehr for ehr in ehrs.values() if ehr.version is answer.version]
+    [card] = [c for c in ehr.asked(answer.name, request).cards if card_id(c) == "IMG-MRI-DEF"]
+    assert (UPGRADE in card["detail"]) is (priority == "routine")
+    assert ("ordered as urgent" in card["detail"]) is (priority != "routine")
+    assert "suggestions" not in card
