@@ -128,9 +128,21 @@ def test_code_that_is_read_as_another_order_is_refused(
         check_local_codes(_both(f"urn:oid:2.999,7,{concept},,", orders), knowledge)
     assert str(caught.value) == (
         f"orders.csv, line 2, column code: this code orders '{order}' here, and codes.csv reads it "
-        f"as '{concept}'. Correct one of the two files; a code that means both has a line for each "
-        "there."
+        f"as '{concept}'. Correct the wrong one; a code that means both has a line for each in the "
+        "code map."
     )
+
+
+@pytest.mark.parametrize("rows", ["", "http://www.ama-assn.org/go/cpt,72131,ct-lumbar,,"])
+def test_cpt_code_of_a_ct_in_the_order_list_is_no_mri(rows: str, knowledge: Knowledge) -> None:
+    """A cell copied down would make an MRI done of every CT in every chart."""
+    orders = f"{ORDERS}mri-lumbar-without-contrast,http://www.ama-assn.org/go/cpt,72131,MRI\n"
+    where = "codes.csv" if rows else "cards/value-sets/ct-lumbar.yaml"
+    with pytest.raises(SettingsError) as caught:
+        check_local_codes(_both(rows, orders), knowledge)
+    assert f"and {where} reads it as 'ct-lumbar'" in str(caught.value)
+    added = f"{rows}\nhttp://www.ama-assn.org/go/cpt,72131,mri-lumbar,,"
+    check_local_codes(_both(added, orders), knowledge)
 
 
 @pytest.mark.parametrize(
