@@ -13,7 +13,6 @@ from functools import partial
 
 from flask import Flask
 
-from cds_service.catalogue.orders import check_order_concepts
 from cds_service.errors import KnowledgeError, SettingsError
 from cds_service.evaluation.assess import assess
 from cds_service.fhir.deadline import Deadline
@@ -220,7 +219,6 @@ def check_config(config: Config, knowledge: Knowledge) -> None:
     if config.figures.otlp_endpoint is not None:
         require_packages()
     for client in config.clients:
-        check_order_concepts(client.order_catalogue, knowledge)
         check_local_codes(client.code_map, knowledge)
 
 

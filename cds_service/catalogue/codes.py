@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from cds_service.catalogue.orders import NO_CATALOGUE, OrderCatalogue
 from cds_service.catalogue.tables import Column, check_code, read_rows
 from cds_service.errors import SettingsError
 from cds_service.knowledge.model import Knowledge
@@ -41,7 +42,7 @@ class CodeEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeMap:
-    """The local codes of a site's charts."""
+    """The local codes of a site's charts; those of its order list mean what they order."""
 
     file: str = ""
     entries: tuple[CodeEntry, ...] = ()
@@ -49,6 +50,7 @@ class CodeMap:
     """System and code to value set ids."""
     units: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
     """System and code to the unit assumed where the chart states none."""
+    orders: OrderCatalogue = NO_CATALOGUE
 
 
 NO_CODES = CodeMap()

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from cds_service.catalogue.tables import Column, check_code, read_rows
 from cds_service.errors import SettingsError
-from cds_service.knowledge.model import Knowledge, OrderTemplate
+from cds_service.knowledge.model import Knowledge, Needs, OrderTemplate
 
 _COLUMNS = (
     Column(name="concept", longest=64),
@@ -47,6 +47,10 @@ class OrderCatalogue:
     file: str = ""
     entries: tuple[OrderEntry, ...] = ()
     by_concept: Mapping[str, tuple[OrderEntry, ...]] = field(default_factory=dict, repr=False)
+    by_code: Mapping[tuple[str, str], tuple[OrderEntry, ...]] = field(
+        default_factory=dict, repr=False
+    )
+    """System and code to what is ordered by it."""
 
     def entries_for(self, *concepts: str) -> tuple[OrderEntry, ...]:
         """Return the entries of the first of *concepts* that has any."""
@@ -69,6 +73,7 @@ def read_order_catalogue(
     """
     allowed = tuple(allowed_systems)
     by_concept: dict[str, list[OrderEntry]] = {}
+    by_code: dict[tuple[str, str], tuple[OrderEntry, ...]] = {}
     for row in read_rows(file, content, _COLUMNS):
         if not any(row.cells[name] for name in ("system", "code", "display")):
             continue  # a line of the template nobody has filled in
@@ -93,10 +98,12 @@ def read_order_catalogue(
         if any((other.system, other.code) == (system, code) for other in known):
             raise row.fault("code", "this concept has this code already.", "Remove one line.")
         known.append(entry)
+        by_code[system, code] = (*by_code.get((system, code), ()), entry)
     return OrderCatalogue(
         file=file,
         entries=tuple(entry for entries in by_concept.values() for entry in entries),
         by_concept=MappingProxyType({name: tuple(found) for name, found in by_concept.items()}),
+        by_code=MappingProxyType(by_code),
     )
 
 
@@ -118,6 +125,20 @@ def check_order_concepts(catalogue: OrderCatalogue, knowledge: Knowledge) -> Non
                 f"{catalogue.file}, line {entry.line}, column concept: '{entry.concept}' is no "
                 f"order of this service. {todo}"
             )
+
+
+def meanings_of_entries(
+    entries: Iterable[OrderEntry], knowledge: Knowledge
+) -> tuple[tuple[str, Needs], ...]:
+    """Return what a chart's entry under the one code of *entries* counts as.
+
+    Of an order set everything in it is ordered.  Where one order means all that another means and
+    more (a pain referral, and one for stimulation), the code alone tells only the less.
+    """
+    meanings = {frozenset(knowledge.orders[entry.concept].read_as) for entry in entries}
+    meanings.discard(frozenset())
+    least = [each for each in meanings if not any(other < each for other in meanings)]
+    return tuple(sorted(frozenset().union(*least), key=lambda meaning: meaning[0]))
 
 
 def order_concepts(knowledge: Knowledge) -> tuple[OrderTemplate, ...]:

@@ -120,12 +120,14 @@ class OrderFact(Struct, frozen=True, kw_only=True):
     """A ServiceRequest with status active, on-hold or draft.
 
     ``authored`` is authoredOn and nothing else; without it the order counts for nothing.
+    ``is_urgent``: its priority is more than routine.
     """
 
     reference: str
     concepts: frozenset[str]
     status: str
     authored: FhirDate | None
+    is_urgent: bool = False
 
 
 class ReportFact(Struct, frozen=True, kw_only=True):

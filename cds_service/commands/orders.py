@@ -10,13 +10,16 @@ import click
 from cds_service.catalogue.concept_map import read_concept_map
 from cds_service.catalogue.orders import (
     OrderCatalogue,
+    OrderEntry,
     catalogue_csv,
-    check_order_concepts,
     order_concepts,
     template_csv,
 )
 from cds_service.commands.clients import client_of, client_options
 from cds_service.commands.manners import clear_errors, examples
+from cds_service.fhir.coding import Vocabulary
+from cds_service.fhir.local_codes import check_local_codes
+from cds_service.fhir.wire import Coding
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import OrderTemplate
 
@@ -42,11 +45,14 @@ def orders() -> None:
 def check(config_file: Path, client_id: str) -> None:
     """Print a table of all orders with the local codes of one client.
 
+    An arrow says as what an entry of a chart with this code is read.
+
     Exit code 1 if the client requires local codes and an order has none.
     """
     client, knowledge = client_of(config_file, client_id)
     catalogue, is_required = client.order_catalogue, client.cards.requires_local_codes
-    check_order_concepts(catalogue, knowledge)
+    check_local_codes(client.code_map, knowledge)
+    vocabulary = Vocabulary(knowledge, client.code_map)
     wanted = order_concepts(knowledge)
     missing = [order for order in wanted if not catalogue.entries_for(order.id)]
     without = (
@@ -54,9 +60,11 @@ def check(config_file: Path, client_id: str) -> None:
     )
     width = max(len(order.id) for order in wanted)
     for order in wanted:
-        for number, words in enumerate(_words(order, catalogue) or [without]):
+        for number, words in enumerate(_words(order, catalogue, vocabulary) or [without]):
             click.echo(f"{order.id if number == 0 else '':<{width}}  {words}")
     click.echo(f"{len(wanted) - len(missing)} of {len(wanted)} orders have a local code.")
+    if catalogue.entries:
+        click.echo("-> read so in charts; without an arrow no card asks whether it was ordered.")
     if missing and is_required:
         click.echo(
             "This client requires local codes (requires_local_codes). Add a line to its "
@@ -90,8 +98,14 @@ def import_(file: BinaryIO) -> None:
         click.echo("\n".join(f"    {code}" for code in shown), err=True)
 
 
-def _words(order: OrderTemplate, catalogue: OrderCatalogue) -> list[str]:
+def _words(order: OrderTemplate, catalogue: OrderCatalogue, vocabulary: Vocabulary) -> list[str]:
     return [
-        f"{entry.code}  {entry.display}  ({entry.system})"
+        f"{entry.code}  {entry.display}  ({entry.system}){_arrow(entry, vocabulary)}"
         for entry in catalogue.entries_for(order.id)
     ]
+
+
+def _arrow(entry: OrderEntry, vocabulary: Vocabulary) -> str:
+    """Return what a chart's entry with the code of *entry* is read as, as words to append."""
+    found = vocabulary.of_coding(Coding(system=entry.system, code=entry.code)).meanings
+    return f"  -> {', '.join(sorted({concept for concept, _ in found}))}" if found else ""

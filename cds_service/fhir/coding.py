@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import islice
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from cds_service.catalogue.codes import NO_CODES, CodeMap
+from cds_service.catalogue.orders import OrderEntry, meanings_of_entries
 from cds_service.fhir import wording
 from cds_service.fhir.wire import CodeableConcept, CodeableReference, Coding
 from cds_service.knowledge.model import RXNORM, SYSTEM_NAMES, Code, Knowledge, Match, Needs
@@ -164,6 +165,13 @@ class Vocabulary:
         """Return the value sets that *concepts* are in without needing anything else."""
         return frozenset(name for name, needs in self.meanings(concepts) if needs is Needs.NOTHING)
 
+    def of_our_words(self, text: str) -> Meanings:
+        """Return what our order means whose words are *text*; without codes it comes back so."""
+        return self._knowledge.remember("words of orders", self._words_of_orders).get(text, ())
+
+    def _words_of_orders(self) -> dict[str, Meanings]:
+        return {order.text: order.read_as for order in self._knowledge.orders.values()}
+
     def sides(self, concepts: Iterable[CodeableConcept | None]) -> frozenset[Side]:
         """Return the sides that codes of *concepts* state, or codes that qualify them."""
         known = tuple(concepts)
@@ -189,10 +197,14 @@ class Vocabulary:
         if system is None or code is None:
             return _NOTHING
         standard = self._of_standard(system, code)
-        if not self._code_map.concepts:
+        code_map = self._code_map
+        if not (code_map.concepts or code_map.orders.by_code):
             return standard
-        local = self._code_map.concepts.get(_plain_key(system, code))
-        return standard if local is None else _joined(standard, local)
+        key = _plain_key(system, code)
+        local = code_map.concepts.get(key)
+        found = standard if local is None else _joined(standard, local)
+        entries = code_map.orders.by_code.get(key)
+        return found if entries is None else _ordered(found, entries, self._knowledge)
 
     def _of_standard(self, system: str, code: str) -> CodeMeaning:
         found = self._standard.get((system, code))
@@ -266,6 +278,16 @@ def _joined(standard: CodeMeaning, local: tuple[str, ...]) -> CodeMeaning:
         levels=levels or standard.levels,
         display=standard.display,
     )
+
+
+def _ordered(
+    known: CodeMeaning, entries: Iterable[OrderEntry], knowledge: Knowledge
+) -> CodeMeaning:
+    """Return what a code means that orders *entries* too; what is known of it stays as it is."""
+    names = frozenset(name for name, _ in known.meanings)
+    ordered = meanings_of_entries(entries, knowledge)
+    new = tuple(meaning for meaning in ordered if meaning[0] not in names)
+    return structs.replace(known, meanings=(*known.meanings, *new))
 
 
 _CANONICAL: dict[str, str] = {}
@@ -435,8 +457,12 @@ class Place(Struct, frozen=True, kw_only=True):
 
     def concepts(self) -> frozenset[str]:
         """Return the value sets whose needs the entry meets."""
-        found = self.vocabulary.meanings((self.code,))
-        return frozenset(name for name, needs in found if self._meets(needs))
+        return self._met(self.vocabulary.meanings((self.code,)))
+
+    def ordered_in_our_words(self) -> frozenset[str]:
+        """Return the value sets of our order whose very words are the text of the code."""
+        text = (self.code and self.code.text) or ""
+        return self._met(self.vocabulary.of_our_words(text.strip()))
 
     @property
     def levels(self) -> frozenset[str]:
@@ -449,6 +475,9 @@ class Place(Struct, frozen=True, kw_only=True):
         """The side of the entry itself; a coded side wins over words."""
         coded = self.vocabulary.sides((self.code, *self.body_sites))
         return wording.joined_side(coded) or wording.side_in(self.own_texts)
+
+    def _met(self, meanings: Meanings) -> frozenset[str]:
+        return frozenset(name for name, needs in meanings if self._meets(needs))
 
     def _meets(self, needs: Needs) -> bool:  # noqa: PLR0911 - one for each need
         match needs:

@@ -17,6 +17,7 @@ _CLOSED = frozenset(
         *("suspended", "cancelled", "stopped"),  # words of earlier and later FHIR
     }
 )
+_URGENT = frozenset({"urgent", "asap", "stat"})
 _FINAL_REPORT = frozenset({"final", "amended", "corrected", "appended"})
 _UNFINISHED_REPORT = frozenset({"registered", "partial", "preliminary"})
 _NO_REPORT = frozenset({"cancelled", "entered-in-error", "unknown"})
@@ -47,7 +48,7 @@ def _order(reader: Reader, entry: Entry, conditions: dict[str, ConditionFact]) -
         reasons=tuple(because.concepts),
         more_reasons=because.linked_concepts,
     )
-    concepts = place.concepts()
+    concepts = place.concepts() or place.ordered_in_our_words()
     words = (*place.own_texts, *texts_of(because.concepts))
     if _PAIN_CLINIC_REFERRAL in concepts and wording.names_stimulation(words):
         concepts |= {_SCS_REFERRAL}
@@ -59,6 +60,7 @@ def _order(reader: Reader, entry: Entry, conditions: dict[str, ConditionFact]) -
         concepts=concepts,
         status=entry.status,
         authored=reader.clipped(authored),
+        is_urgent=plain_word(found.priority) in _URGENT,
     )
 
 

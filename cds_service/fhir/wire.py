@@ -223,6 +223,7 @@ class ServiceRequest(Base, frozen=True, kw_only=True):
     """The fields read of a ServiceRequest."""
 
     intent: str | None = None
+    priority: str | None = None
     do_not_perform: bool | None = None
     code: CodeableConcept | None = None
     authored_on: str | None = None

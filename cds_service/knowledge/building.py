@@ -120,10 +120,14 @@ def _code(raw: dict[str, Any]) -> Code:
         display=raw["display"],
         mark=raw["mark"],
         match=Match(raw.get("match", Match.EXACT.value)),
-        needs=Needs(raw.get("needs", Needs.NOTHING.value)),
+        needs=_needs(raw),
         is_enabled=raw.get("enabled", True),
         names=tuple(raw.get("names", ())),
     )
+
+
+def _needs(raw: dict[str, Any]) -> Needs:
+    return Needs(raw.get("needs", Needs.NOTHING.value))
 
 
 def _value_set(raw: dict[str, Any]) -> ValueSet:
@@ -180,6 +184,7 @@ def _order(raw: dict[str, Any]) -> OrderTemplate:
         codings=tuple(_coding(each) for each in raw["codings"] if each.get("enabled", True)),
         text=raw["text"],
         body_site=_coding(raw["body_site"]) if raw["body_site"] else None,
+        read_as=tuple((each["concept"], _needs(each)) for each in raw["read_as"]),
         status=raw["status"],
     )
 

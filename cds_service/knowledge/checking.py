@@ -128,6 +128,7 @@ def problems(
         *_card_problems(knowledge),
         *_row_problems(knowledge),
         *_phenotype_problems(knowledge),
+        *_order_problems(knowledge),
     ]
     if not has_site:
         found += _claim_problems(knowledge)
@@ -282,6 +283,13 @@ def _phenotype_problems(knowledge: Knowledge) -> Iterator[str]:
                 yield _unknown(name, "threshold", threshold, "thresholds/")
         for word in sorted(word for text in texts for word in words_to_fill(text)):
             yield f"{name}: nothing fills '{{{word}}}'. Write it out."
+
+
+def _order_problems(knowledge: Knowledge) -> Iterator[str]:
+    for order in knowledge.orders.values():
+        for concept, _ in order.read_as:
+            if concept not in knowledge.value_sets:
+                yield _unknown(f"cards/orders/{order.id}.yaml", "concept", concept, "value-sets/")
 
 
 def _claim_problems(knowledge: Knowledge) -> Iterator[str]:

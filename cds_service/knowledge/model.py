@@ -227,6 +227,8 @@ class OrderTemplate:
     """System URI, code, display; all sent together."""
     text: str
     body_site: tuple[str, str, str] | None
+    read_as: tuple[tuple[str, Needs], ...]
+    """Value set ids, with what else each needs, that a site's own code of the order means."""
     status: str
 
 

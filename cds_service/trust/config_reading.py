@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
@@ -54,6 +55,7 @@ def read_client(place: Place, table: Table) -> ClientProfile:
         )
     dialect = text_of(table, "dialect", GENERIC)
     cards = dialect_table(dialect, "cards", table_of(table, "cards"))
+    catalogue = _order_catalogue(place, table, texts_of(cards, "order_systems"))
     client = ClientProfile(
         id=text_of(table, "id"),
         issuers=texts_of(table, "issuers"),
@@ -79,8 +81,8 @@ def read_client(place: Place, table: Table) -> ClientProfile:
         dialect=dialect,
         reading=reading_form(dialect, table_of(table, "reading")),
         searches=search_form(dialect, table_of(table, "searches")),
-        order_catalogue=_order_catalogue(place, table, texts_of(cards, "order_systems")),
-        code_map=_code_map(place, table),
+        order_catalogue=catalogue,
+        code_map=replace(_code_map(place, table), orders=catalogue),
         roles=_roles(table),
         searches_by_post=flag_of(table, "searches_by_post"),
         searches_in_batch=flag_of(table, "searches_in_batch"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from cds_service.catalogue.codes import read_code_map
+from cds_service.catalogue.codes import CodeMap, read_code_map
+from cds_service.catalogue.orders import read_order_catalogue
 from cds_service.errors import SettingsError
 from cds_service.fhir.local_codes import check_local_codes
 from cds_service.knowledge.loading import load_knowledge
@@ -109,3 +112,57 @@ def test_units_that_are_read_are_accepted(concept: str, unit: str, knowledge: Kn
     """Units of the scale and those converted to it may be given."""
     text = f"{HEADER}urn:oid:2.999,7,{concept},{unit},"
     check_local_codes(read_code_map("c", text.encode()), knowledge)
+
+
+ORDERS = "concept,system,code,display\n"
+
+
+@pytest.mark.parametrize("concept", ["mri-lumbar", "emg"])
+@pytest.mark.parametrize("order", ["ct-lumbar-without-contrast", "crp"])
+def test_code_that_is_read_as_another_order_is_refused(
+    concept: str, order: str, knowledge: Knowledge
+) -> None:
+    """A CT would end the advice to scan with MRI, or a blood test that to test the nerves."""
+    orders = f"{ORDERS}{order},urn:oid:2.999,7,LOCAL\n"
+    with pytest.raises(SettingsError) as caught:
+        check_local_codes(_both(f"urn:oid:2.999,7,{concept},,", orders), knowledge)
+    assert str(caught.value) == (
+        f"orders.csv, line 2, column code: this code orders '{order}' here, and codes.csv reads it "
+        f"as '{concept}'. Correct the wrong one; a code that means both has a line for each in the "
+        "code map."
+    )
+
+
+@pytest.mark.parametrize("rows", ["", "http://www.ama-assn.org/go/cpt,72131,ct-lumbar,,"])
+def test_cpt_code_of_a_ct_in_the_order_list_is_no_mri(rows: str, knowledge: Knowledge) -> None:
+    """A cell copied down would make an MRI done of every CT in every chart."""
+    orders = f"{ORDERS}mri-lumbar-without-contrast,http://www.ama-assn.org/go/cpt,72131,MRI\n"
+    where = "codes.csv" if rows else "cards/value-sets/ct-lumbar.yaml"
+    with pytest.raises(SettingsError) as caught:
+        check_local_codes(_both(rows, orders), knowledge)
+    assert f"and {where} reads it as 'ct-lumbar'" in str(caught.value)
+    added = f"{rows}\nhttp://www.ama-assn.org/go/cpt,72131,mri-lumbar,,"
+    check_local_codes(_both(added, orders), knowledge)
+
+
+@pytest.mark.parametrize(
+    ("concepts", "order"),
+    [
+        (("mri-lumbar",), "mri-lumbar-without-contrast"),
+        (("mri-lumbar", "ct-lumbar"), "ct-lumbar-without-contrast"),
+        (("pain-clinic-contact",), "pain-clinic-referral"),
+        (("crp",), "crp"),
+    ],
+)
+def test_code_in_both_lists_with_one_meaning_is_accepted(
+    concepts: tuple[str, ...], order: str, knowledge: Knowledge
+) -> None:
+    """Hospitals were told to write such codes into both lists."""
+    rows = "\n".join(f"urn:oid:2.999,7,{concept},," for concept in concepts)
+    check_local_codes(_both(rows, f"{ORDERS}{order},urn:oid:2.999,7,LOCAL\n"), knowledge)
+
+
+def _both(rows: str, orders: str) -> CodeMap:
+    """Return the code map of *rows* with the order list *orders*."""
+    code_map = read_code_map("codes.csv", (HEADER + rows).encode())
+    return replace(code_map, orders=read_order_catalogue("orders.csv", orders.encode()))

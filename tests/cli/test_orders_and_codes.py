@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,10 @@ def test_check_shows_each_order_with_its_local_code(lakeside: Path) -> None:
     result = run("orders", "check", "--config", lakeside, "--client", "lakeside")
     assert result.exit_code == 1
     assert "41001  MR L-SPINE W/WO CONTRAST (MAIN)" in result.stdout
-    assert "41002  MR L-SPINE W/WO CONTRAST (NORTH)" in result.stdout
+    assert (
+        f"41002  MR L-SPINE W/WO CONTRAST (NORTH)  ({PREFERENCE})  -> mri-lumbar\n" in result.stdout
+    )
+    assert re.search(r"52001  INFLAMMATION PANEL  \(\S+\)\n", result.stdout)
     assert "scs-evaluation-referral               no local code: shown as text" in result.stdout
     assert "16 of 17 orders have a local code." in result.stdout
     assert "requires local codes" in result.stderr
@@ -70,6 +74,23 @@ def test_unknown_client_and_concept_are_usage_errors(lakeside: Path) -> None:
     result = run("orders", "check", "--config", lakeside, "--client", "lakeside")
     assert result.exit_code == 2
     assert "column concept: 'esrr' is no order of this service. Did you mean" in result.stderr
+
+
+def test_check_refuses_a_code_that_the_charts_use_for_something_else(lakeside: Path) -> None:
+    """The analyst hears of it before the service is started."""
+    codes = lakeside.parent / "lakeside-codes.csv"
+    codes.write_text(f"{codes.read_text()}{PREFERENCE},41003,emg,,\n")
+    result = run("orders", "check", "--config", lakeside, "--client", "lakeside")
+    assert result.exit_code == 2
+    assert "lakeside-orders.csv, line 5, column code: this code orders" in result.stderr
+
+
+def test_check_of_charts_knows_the_codes_of_the_order_list(lakeside: Path, tmp_path: Path) -> None:
+    """An order under the hospital's own code is no unknown code."""
+    path = tmp_path / "chart.json"
+    path.write_text(json.dumps(coded("ServiceRequest", PREFERENCE, "41003")))
+    result = run("codes", "check", "--config", lakeside, "--client", "lakeside", path)
+    assert f"ServiceRequest  {PREFERENCE}|41003  -> mri-lumbar" in result.stdout
 
 
 def test_template_becomes_a_list_that_loads(lakeside: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from decimal import Decimal
@@ -10,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from cds_service.catalogue.codes import NO_CODES, CodeMap, read_code_map
+from cds_service.catalogue.orders import read_order_catalogue
 from cds_service.chart.facts import Chart, Site
 from cds_service.chart.supply import Key, State, Supply
 from cds_service.fhir.answers import KeyAnswer
@@ -356,3 +358,78 @@ def test_profile_of_any_client_without_lists_reads_as_before(knowledge: Knowledg
     client = ClientProfile(id="plain")
     assert templates(knowledge, code_map=client.code_map) == templates(knowledge)
     assert not re.search("urn:oid", str(templates(knowledge)))
+
+
+ORDERS = read_order_catalogue(
+    "orders.csv",
+    f"""concept,system,code,display
+mri-lumbar-without-and-with-contrast,{SITE},MR1,MR L-SPINE
+mri-lumbar-without-contrast,{SITE},MR1,MR L-SPINE
+xray-lumbar-standing,{SITE},XR1,XR STANDING
+emg-lower-limb,{SITE},EMG1,EMG
+emg-lower-limb,http://snomed.info/sct,42803009,Electromyography
+mri-lumbar-without-contrast,{SITE},SET,BACK PAIN SET
+esr,{SITE},SET,BACK PAIN SET
+crp,{SITE},SET,BACK PAIN SET
+emg-lower-limb,{SITE},SET,BACK PAIN SET
+pain-clinic-referral,{SITE},PAIN1,AMB REF TO PAIN
+scs-evaluation-referral,{SITE},PAIN1,AMB REF TO PAIN
+scs-evaluation-referral,{SITE},SCS1,AMB REF TO IMPLANTS
+psychology-referral,{SITE},EHL,AMB REF TO PSYCHOLOGY
+physiotherapy-referral,http://snomed.info/sct,306265007,PAIN AND MOVEMENT
+""".encode(),
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "expected"),
+    [
+        ("MR1", "", {"mri-lumbar"}),
+        ("XR1", "", {"xray-lumbar"}),
+        ("EMG1", "", {"emg"}),
+        ("EMG1", "EMG right arm", set()),
+        ("SET", "", {"emg", "mri-lumbar"}),
+        ("SCS1", "", {"pain-clinic-referral", "scs-referral"}),
+        ("PAIN1", "", {"pain-clinic-referral"}),
+        ("PAIN1", "Spinal cord stimulation, trial?", {"pain-clinic-referral", "scs-referral"}),
+        ("EHL", "", {"mrc-grade", "muscle-ehl", "psychology-referral", "side-right"}),
+    ],
+)
+def test_order_under_a_code_of_the_order_list_is_what_the_list_orders(
+    code: str, words: str, expected: set[str], knowledge: Knowledge
+) -> None:
+    """Of a set everything is ordered; one code for a pain referral and stimulation tells less."""
+    assert _ordered(knowledge, SITE, code, words) == expected
+
+
+def test_standard_code_in_the_order_list_keeps_its_conditions(knowledge: Knowledge) -> None:
+    """The EMG of an arm is none of the legs, though the hospital orders by the SNOMED CT code."""
+    sct = "http://snomed.info/sct"
+    assert _ordered(knowledge, sct, "42803009", "EMG right arm") == set()
+    assert _ordered(knowledge, sct, "42803009", "EMG") == {"emg"}
+    both = {"pain-clinic-referral", "physiotherapy-order"}
+    assert _ordered(knowledge, sct, "306265007", "") == both
+
+
+def _ordered(knowledge: Knowledge, system: str, code: str, words: str) -> set[str]:
+    """Return what one open order counts as for a hospital with ``ORDERS``."""
+    order = {
+        "resourceType": "ServiceRequest",
+        "id": "s",
+        "status": "active",
+        "intent": "order",
+        "code": {**concept(system, code), **({"text": words} if words else {})},
+        "subject": {"reference": "Patient/anna"},
+        "authoredOn": "2026-11-01",
+    }
+    found = chart(knowledge, order, code_map=dataclasses.replace(MAP, orders=ORDERS))
+    return {name for fact in found.orders for name in fact.concepts}
+
+
+def test_result_under_the_code_of_an_order_is_no_laboratory_value(knowledge: Knowledge) -> None:
+    """A panel's number is not taken for the CRP in it, and nobody asks the server for panels."""
+    code_map = CodeMap(orders=ORDERS)
+    row = observation("SET", SITE, valueQuantity={"value": 40, "unit": "mg/L"})
+    found = chart(knowledge, row, code_map=code_map).observations
+    assert not {"crp", "esr"} & {name for fact in found for name in fact.concepts}
+    assert templates(knowledge, code_map=code_map) == templates(knowledge)

@@ -594,6 +594,23 @@ def test_order_that_was_closed_leaves_no_gap(read: ReadChart, status: str) -> No
     assert read(order(status=status)).supply_of(Key.SERVICE_REQUESTS).state is State.SUPPLIED
 
 
+@pytest.mark.parametrize("coding", [[], [{"system": "urn:oid:2.999", "code": "X77"}]])
+def test_order_that_comes_back_in_our_words_is_known_again(
+    read: ReadChart, coding: list[object]
+) -> None:
+    """Standing films have no code: the EHR keeps our words, alone or beside a code of its own."""
+    words = "X-ray lumbar spine, standing AP and lateral"
+    for text, expected in ((words, [{"xray-lumbar"}]), (f"{words} views", [])):
+        found = read(order(code={"coding": coding, "text": text})).orders
+        assert [fact.concepts for fact in found] == expected
+
+
+def test_code_of_an_order_wins_over_our_words(read: ReadChart) -> None:
+    """The order was changed in the EHR, and its words were left as they were."""
+    changed = concept(LOINC, "30620-9", "MRI lumbar spine without contrast")
+    assert read(order(code=changed)).orders[0].concepts == {"ct-lumbar"}
+
+
 def test_pain_referral_for_stimulation_is_a_stimulation_referral(read: ReadChart) -> None:
     """No code exists for it, so the words of a pain clinic referral decide."""
     plain = order(code=concept(SNOMED, "306265007"))

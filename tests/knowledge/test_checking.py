@@ -17,7 +17,7 @@ from cds_service.knowledge.checking import (
     readme_with_table,
     render_readme_table,
 )
-from cds_service.knowledge.model import Knowledge, Match
+from cds_service.knowledge.model import Knowledge, Match, Needs
 
 
 def test_shipped_files_fit_together(knowledge: Knowledge) -> None:
@@ -84,6 +84,14 @@ def test_check_names_a_statement_that_nothing_cites(knowledge: Knowledge) -> Non
             "cites it. Cite it where it is used, or write automated: false."
         )
     ]
+
+
+def test_check_names_an_order_that_is_read_as_nothing_we_have(knowledge: Knowledge) -> None:
+    """A misspelt concept would let an order of the hospital be proposed again."""
+    order = replace(knowledge.orders["crp"], read_as=(("crpp", Needs.NOTHING),))
+    broken = replace(knowledge, orders={**knowledge.orders, "crp": order})
+    [problem] = problems(broken)
+    assert problem.startswith("cards/orders/crp.yaml: the concept 'crpp' is not in cards/value-set")
 
 
 def test_check_proves_headlines_with_their_longest_words(knowledge: Knowledge) -> None:

@@ -475,6 +475,20 @@ def test_competing_neuropathies_are_competing_diagnoses(knowledge: Knowledge) ->
     assert {code.code for code in knowledge.value_sets["competing-neuropathy"].codes} < every
 
 
+LABORATORY = {"blood-cultures", "crp", "esr", "wbc"}
+"""Orders that no card asks about: their results count."""
+
+
+def test_order_is_read_as_what_its_own_codes_mean(knowledge: Knowledge) -> None:
+    """Under a hospital's code an order counts for the same cards, on the same conditions."""
+    assert {each.id for each in knowledge.orders.values() if not each.read_as} == LABORATORY
+    for order in knowledge.orders.values():
+        for system, code, _ in order.codings:
+            meant = dict(knowledge.meanings(system, code))
+            known = {name: meant[name] for name, _ in order.read_as if name != "scs-referral"}
+            assert known == {n: needs for n, needs in order.read_as if n != "scs-referral"}
+
+
 def test_codes_from_memory_are_switched_off(knowledge: Knowledge) -> None:
     """Whatever nobody has read in a source is no ground for a card."""
     assert not {

@@ -187,7 +187,8 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     """Start the hospital's FHIR server and the service with the hospital's files."""
     folder = tmp_path_factory.mktemp("hospital")
     fhir = FaultServer()
-    fhir.behaviours.update(dict.fromkeys(("Procedure", "Observation"), _answer))
+    kinds = ("Procedure", "Observation", "ServiceRequest", "DiagnosticReport")
+    fhir.behaviours.update(dict.fromkeys(kinds, _answer))
     fhir.behaviours["Patient"] = lambda handler: handler.send_json(PATIENT)
     key = ec.generate_private_key(ec.SECP384R1())
     public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
@@ -264,6 +265,53 @@ def test_same_chart_by_prefetch_gets_the_same_cards(hospital: Hospital) -> None:
     assert hospital.cards(prefetch=prefetch) == hospital.cards()
 
 
+def _mri_card(cards: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [card for card in cards if card["source"]["topic"]["code"] == "IMGMRINR"]
+
+
+def _accepted(card: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return the order of a button as this EHR writes it: signed, with its own code alone."""
+    order = card["suggestions"][number]["actions"][0]["resource"]
+    signed = {"id": "signed", "status": "active", "intent": "order", "authoredOn": "2026-02-28"}
+    return {**order, **signed, "code": {"coding": order["code"]["coding"][:1]}}
+
+
+@pytest.mark.parametrize("number", range(len(MRI_BUTTONS)))
+def test_order_that_comes_back_under_the_hospitals_code_is_not_proposed_again(
+    hospital: Hospital, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each button of the MRI, pressed and pulled from the chart, ends the card.
+
+    So does the report under the same code; an order taken back does not, nor the same digits in
+    another code system.
+    """
+    [card] = _mri_card(hospital.cards())
+    order = _accepted(card, number)
+    report = {**order, "resourceType": "DiagnosticReport", "status": "final"}
+    del report["authoredOn"]
+    report["effectiveDateTime"] = "2026-02-27"
+    strange = {"coding": [{**order["code"]["coding"][0], "system": "urn:oid:2.999.7.9"}]}
+    before = CHART
+    for written, count in (
+        (order, 0),
+        (report, 0),
+        ({**order, "status": "revoked"}, 1),
+        ({**order, "code": strange}, 1),
+    ):
+        monkeypatch.setattr(f"{__name__}.CHART", [*before, written])
+        assert len(_mri_card(hospital.cards())) == count
+
+
+def test_order_sent_along_under_the_hospitals_code_is_not_proposed_again(
+    hospital: Hospital,
+) -> None:
+    """The order list is read in prefetch as it is in what is pulled."""
+    [card] = _mri_card(hospital.cards())
+    entries = [{"resource": _accepted(card, 0)}]
+    bundle = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
+    assert not _mri_card(hospital.cards(prefetch={"serviceRequests": bundle}))
+
+
 def test_physiotherapist_gets_no_opioid_card_and_a_physician_does(hospital: Hospital) -> None:
     """The role comes from the PractitionerRole of the call; nothing else changes."""
     persona = next(each for each in load_personas(DAY) if each.id == "opioid")
@@ -312,3 +360,21 @@ def test_wrong_edit_changes_nothing_and_a_right_one_does(hospital: Hospital) -> 
     assert until(lambda: first_code() == "41999")
     edit(text)
     assert until(lambda: first_code() == "41001")
+
+
+def test_code_new_in_the_order_list_is_read_at_once(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The analyst adds the scanner of a new building; its orders count without a restart."""
+    path = hospital.folder / "lakeside-orders.csv"
+    text = path.read_text(encoding="utf-8")
+    [card] = _mri_card(hospital.cards())
+    order = _accepted(card, 0)
+    order["code"]["coding"][0]["code"] = "41009"
+    monkeypatch.setattr(f"{__name__}.CHART", [*CHART, order])
+    assert _mri_card(hospital.cards())
+    line = next(each for each in text.splitlines() if ",41001," in each)
+    path.write_text(f"{text}{line.replace(',41001,', ',41009,')}\n", encoding="utf-8")
+    assert until(lambda: not _mri_card(hospital.cards()))
+    path.write_text(text, encoding="utf-8")
+    assert until(lambda: _mri_card(hospital.cards()))

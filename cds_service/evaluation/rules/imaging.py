@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from cds_service.chart.supply import Key
@@ -130,8 +132,7 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
     )
     waiting = _waiting_orders(case, from_day)
     if waiting:
-        note = Note(key="mri-upgrade", words={"date": waiting[-1].written})
-        return replace(finding, notes=(*finding.notes, note))
+        return replace(finding, notes=(*finding.notes, _waiting_note(case, waiting)))
     return propose_mri(finding, case, ScanWish(priority="urgent", offers_both=True))
 
 
@@ -148,6 +149,15 @@ def _waiting_orders(case: Case, before_day: int) -> list[Dated]:
         and case.limits.met("order-lookback", order.age)
         and (last_scan is None or order.day > last_scan)
     ]
+
+
+def _waiting_note(case: Case, waiting: Sequence[Dated]) -> Note:
+    """Return what to do about the orders that wait, unless one of them is urgent already."""
+    known = {order.reference for order in case.chart.orders if order.is_urgent}
+    urgent = [order for order in waiting if order.reference in known]
+    if urgent:
+        return Note(key="mri-urgent", words={"date": urgent[-1].written})
+    return Note(key="mri-upgrade", words={"date": waiting[-1].written})
 
 
 def _deficit_variant(case: Case, *, is_dated: bool) -> str:

@@ -10,7 +10,7 @@ from cds_service.evaluation.assessment import Finding, Term, Word
 from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.motor import Deficit
 from cds_service.evaluation.rules.electrodiagnosis import unserved_deficits
-from cds_service.evaluation.rules.referrals import propose_referrals
+from cds_service.evaluation.rules.referrals import is_psychology_involved, propose_referrals
 from cds_service.evaluation.rules.weighing import Earlier, is_met, since_surgery, weigh
 from cds_service.evaluation.rules.wording import (
     dated_evidence,
@@ -157,12 +157,7 @@ def distress(case: Case, earlier: Earlier) -> Finding:
         "PSYCH",
         case,
         requires,
-        lambda: [
-            (
-                "psychology already involved",
-                case.workup.is_referred("psychology-referral", newest="order-lookback-long"),
-            )
-        ],
+        lambda: [("psychology already involved", is_psychology_involved(case))],
     )
     if not finding.is_met:
         return finding

@@ -1,9 +1,10 @@
-"""A referral as a proposal, unless it cannot be told whether one exists already."""
+"""A referral as a proposal, unless one exists already or nobody can tell."""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
+from cds_service.evaluation.answers import Answer
 from cds_service.evaluation.assessment import Finding, Proposal
 from cds_service.evaluation.case import Case
 from cds_service.evaluation.workup import REFERRAL_KEYS
@@ -27,3 +28,8 @@ def propose_referrals(
         ]
     )
     return replace(finding, proposals=proposals)
+
+
+def is_psychology_involved(case: Case) -> Answer:
+    """Return whether a psychology referral of late is on record."""
+    return case.workup.is_referred("psychology-referral", newest="order-lookback-long")

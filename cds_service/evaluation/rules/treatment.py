@@ -20,7 +20,7 @@ from cds_service.evaluation.rules.imaging import (
     needs_deficit_mri,
 )
 from cds_service.evaluation.rules.infection import is_current_hint
-from cds_service.evaluation.rules.referrals import propose_referrals
+from cds_service.evaluation.rules.referrals import is_psychology_involved, propose_referrals
 from cds_service.evaluation.rules.weighing import (
     Earlier,
     Named,
@@ -42,6 +42,7 @@ from cds_service.evaluation.rules.wording import (
 from cds_service.values import whole_months
 
 _STIMULATOR = "scs-evaluation-referral"
+_PSYCHOLOGY = "psychology-referral"
 _STIMULATORS = frozenset({"scs-procedure", "implant-neurostimulator"})
 
 
@@ -278,6 +279,10 @@ def stimulator_evaluation(case: Case, earlier: Earlier) -> Finding:
     leg = case.pain.sites[Driver.LEG]
     mri = case.workup.done(MRI)
     notes = list(_stimulator_notes(case))
+    orders = [_STIMULATOR, _PSYCHOLOGY]
+    if is_psychology_involved(case).is_yes:
+        orders.remove(_PSYCHOLOGY)
+        notes.append(Note(key="psychology-referred"))
     if mri:
         notes.insert(0, Note(key="confirm-mri", words={"date": mri[-1].written}))
     finding = replace(
@@ -293,7 +298,7 @@ def stimulator_evaluation(case: Case, earlier: Earlier) -> Finding:
         reason_references=pain_references(case),
         reason_code="post-laminectomy-syndrome",
     )
-    return propose_referrals(finding, case, _STIMULATOR, "psychology-referral")
+    return propose_referrals(finding, case, *orders)
 
 
 def _stimulator_notes(case: Case) -> tuple[Note, ...]:
