@@ -187,6 +187,12 @@ class Care(Struct, frozen=True, dict=True):
         return any(map(self._runs_late, self.chart.unidentified_courses))
 
     def _is_tried(self, concept: str) -> bool:
+        """Return whether a drug of *concept* ran long enough late enough after the operation.
+
+        Time:
+            Days to come do not count.  Without a stated end a course may have run until today;
+            without a first day nobody knows, and it counts.
+        """
         courses = [
             drug
             for drug in self._drugs.get(concept, ())
@@ -194,10 +200,13 @@ class Care(Struct, frozen=True, dict=True):
         ]
         if not courses:
             return False
+        today = self.limits.as_of
         known = [
-            (drug.started.latest, drug.ended.latest)
+            (drug.started.latest, min(drug.ended.latest, today))
+            if drug.ended is not None
+            else (drug.started.earliest, today)
             for drug in courses
-            if drug.started is not None and drug.ended is not None
+            if drug.started is not None
         ]
         return len(known) < len(courses) or self.limits.met("drug-days", _covered(known))
 

@@ -234,13 +234,18 @@ class Case(Struct, frozen=True, kw_only=True, dict=True):
         return self.has_mri
 
     @lazy
+    def new_claudication(self) -> tuple[Sign, ...]:
+        """Return the claudication coded after the last MRI; none where no MRI was done."""
+        scans = self.workup.done(MRI)
+        if not scans:
+            return ()
+        signs = self.signs.of("neurogenic-claudication")
+        return tuple([sign for sign in signs if sign.day > scans[-1].day])
+
+    @lazy
     def is_claudication_new(self) -> Answer:
         """Return whether claudication was coded after the last MRI."""
-        scans = self.workup.done(MRI)
-        return self.signs.has(
-            "neurogenic-claudication",
-            test=lambda sign: bool(scans) and sign.day > scans[-1].day,
-        )
+        return found(bool(self.new_claudication), self.signs.unread)
 
     @lazy
     def has_adequate_mri(self) -> Answer:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from cds_service.evaluation.assessment import Assessment, Verdict
+from cds_service.evaluation.assessment import Assessment, Finding, Verdict
 from cds_service.evaluation.rules.catalog import DATA_READ
 from cds_service.knowledge.model import Knowledge
 from cds_service.ledger.records import Scope
@@ -102,14 +102,31 @@ def held_cards(
     }
 
 
-def fulfilled(snoozes: Iterable[Snooze], assessment: Assessment) -> tuple[int, ...]:
+def fulfilled(
+    snoozes: Iterable[Snooze], assessment: Assessment, knowledge: Knowledge
+) -> tuple[int, ...]:
     """Return the ids of snoozes after an acceptance whose order the chart shows now.
 
-    The decision table itself then holds the card, and decides when it comes back.
+    The decision table then decides: it holds the card, or the card is about something newer than
+    what was ordered.
     """
-    held = {
-        finding.card
-        for finding in assessment.findings
-        if finding.verdict is Verdict.NOT_MET and finding.held_by is not None
-    }
-    return tuple(s.id for s in snoozes if s.reason == ACCEPTED and s.card in held)
+    findings = {finding.card: finding for finding in assessment.findings}
+    return tuple(
+        snooze.id
+        for snooze in snoozes
+        if snooze.reason == ACCEPTED
+        and snooze.card in findings
+        and _shows_order(findings[snooze.card], _accepted_on(snooze, knowledge))
+    )
+
+
+def _shows_order(finding: Finding, since: date) -> bool:
+    """Whether an order or test holds the card back, or is from *since* on and does not count."""
+    if finding.verdict is Verdict.NOT_MET:
+        return finding.held_by is not None
+    return any(entry.on >= since for entry in finding.passed_over)
+
+
+def _accepted_on(snooze: Snooze, knowledge: Knowledge) -> date:
+    term = term_of(snooze.card, ACCEPTED, knowledge)
+    return snooze.until - timedelta(days=term.days if term else 0)

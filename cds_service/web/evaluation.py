@@ -186,7 +186,11 @@ class Road:
             encounter_id=request.encounter_id,
             now=call.received_at.astimezone(call.client.time_zone),
         )
-        held = held_back(assessment, snoozes, names, operation=operation, knowledge=self.knowledge)
+        ended = fulfilled(snoozes, assessment, self.knowledge)
+        open_snoozes = [snooze for snooze in snoozes if snooze.id not in ended]
+        held = held_back(
+            assessment, open_snoozes, names, operation=operation, knowledge=self.knowledge
+        )
         call.watch.lap("holding")
         context = CardContext(
             patient_id=request.patient_id,
@@ -207,7 +211,7 @@ class Road:
         record = structs.replace(
             record, steps_ms=call.watch.milliseconds, total_ms=call.watch.total_milliseconds
         )
-        self.ledger.keep(record, fulfilled(snoozes, assessment))
+        self.ledger.keep(record, ended)
         return [] if record.is_silent else rendered.cards
 
     def _record(self, call: _Call, request: HookRequest | None, options: CardOptions) -> CallRecord:

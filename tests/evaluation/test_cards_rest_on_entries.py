@@ -96,3 +96,32 @@ def test_a_pain_score_is_a_fact_behind_a_referral_for_returned_pain() -> None:
     scored = Answered(assessed({**patient, "leg": {-14: 8, 30: 2, 95: 7}}), KNOWLEDGE)
     again = Answered(assessed({**patient, "leg": {-14: 8, 30: 2, 95: 7, 99: 8}}), KNOWLEDGE)
     assert scored.card("SURG-REV")["uuid"] != again.card("SURG-REV")["uuid"]
+
+
+@pytest.mark.parametrize(
+    ("card", "implant"),
+    [
+        ("IMG-MRI-NR", {}),
+        ("IMG-ALT", {"implant": {"what": "pacemaker", "in the scanner": "unsafe"}}),
+    ],
+)
+def test_claudication_since_the_mri_is_a_fact_behind_another_scan(
+    card: str, implant: dict[str, object]
+) -> None:
+    """Not indicated for the pain says nothing of a walk that has been short since the MRI."""
+    patient = {"day": 400, "operation": "decompression", "leg": {-14: 8, 395: 7}, **implant}
+    for_pain = Answered(assessed(patient), KNOWLEDGE)
+    scanned = {**patient, "done": {"MRI": 397}, "findings": {"claudication": 399}}
+    since_then = Answered(assessed(scanned), KNOWLEDGE)
+    assert for_pain.card(card)["uuid"] != since_then.card(card)["uuid"]
+    told = f"Neurogenic claudication ({AS_OF - timedelta(days=1)})"
+    assert told in since_then.card(card)["detail"]
+
+
+def test_claudication_from_before_the_mri_is_no_fact_behind_another_scan() -> None:
+    """The MRI of the time answered it; only its age asks for another one."""
+    patient = {"day": 800, "operation": "decompression", "leg": {-14: 8, 795: 7}}
+    asked = Answered(assessed({**patient, "done": {"MRI": 60}}), KNOWLEDGE)
+    older = {**patient, "done": {"MRI": 60}, "findings": {"claudication": 60}}
+    with_older = Answered(assessed(older), KNOWLEDGE)
+    assert asked.card("IMG-MRI-NR")["uuid"] == with_older.card("IMG-MRI-NR")["uuid"]

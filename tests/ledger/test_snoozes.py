@@ -197,11 +197,7 @@ def test_scan_blocked_by_an_implant_comes_back_with_a_new_weakness(clinic: Clini
     chart = chart_of("pacemaker")
     patient, today = chart["patient"]["id"], clinic.clock[0].date()
     grades = [_weak_foot(patient, today - timedelta(days=days)) for days in (28, 2)]
-    chart["findings"] = {
-        "resourceType": "Bundle",
-        "type": "searchset",
-        "entry": [{"resource": grade} for grade in grades],
-    }
+    chart["findings"] = _bundle(*grades)
     assert "IMG-ALT" in clinic.shown(prefetch=chart)
 
 
@@ -254,6 +250,44 @@ def test_accepted_suggestion_whose_order_never_comes_lets_the_card_return(clinic
     assert SCAN in clinic.shown()
 
 
+@pytest.mark.parametrize(
+    ("name", "is_done"), [("IMG-MRI-DEF", False), ("IMG-MRI-DEF", True), ("SURG-REV", False)]
+)
+def test_weakness_that_is_newer_than_the_accepted_order_is_shown(
+    clinic: Clinic, name: str, *, is_done: bool
+) -> None:
+    """The MRI and referral for the foot say nothing of a toe that is weak a week later."""
+    chart = chart_of("no-relief")
+    patient, today = chart["patient"]["id"], clinic.clock[0].date()
+    chart["findings"] = _bundle(_weak_foot(patient, today))
+    card = card_of(clinic.open(prefetch=chart), name)
+    clinic.accept(card)
+    order = card["suggestions"][0]["actions"][0]["resource"]
+    placed = {**order, "id": "o1", "status": "active", "authoredOn": f"{today}"}
+    chart["serviceRequests"]["entry"].append({"resource": placed})
+    if is_done:
+        placed["status"] = "completed"
+        chart["diagnosticReports"]["entry"].append({"resource": _report_of(placed, today)})
+    clinic.pass_time(days=7)
+    weak_toe = _weak_foot(patient, clinic.clock[0].date(), "ehl")
+    chart["findings"]["entry"].append({"resource": weak_toe})
+    assert name in clinic.shown(prefetch=chart)
+    assert clinic.rows(SNOOZE) == []
+
+
+def test_order_from_before_the_acceptance_does_not_bring_the_card_back(clinic: Clinic) -> None:
+    """What was accepted is not yet in the chart; an older MRI that does not count stands there."""
+    chart = chart_of("no-relief")
+    patient, today = chart["patient"]["id"], clinic.clock[0].date()
+    chart["findings"] = _bundle(_weak_foot(patient, today))
+    older = {"code": {"coding": [{"system": "http://loinc.org", "code": "24968-0"}]}}
+    report = _report_of({**older, "subject": {"reference": f"Patient/{patient}"}}, today)
+    report["effectiveDateTime"] = f"{today - timedelta(days=1)}"
+    chart["diagnosticReports"]["entry"].append({"resource": report})
+    clinic.accept(card_of(clinic.open(prefetch=chart), "IMG-MRI-DEF"))
+    assert "IMG-MRI-DEF" not in clinic.shown(prefetch=chart)
+
+
 def test_emergency_is_shown_again_after_an_override(clinic: Clinic) -> None:
     """Cauda equina syndrome set aside with any reason is on the screen at the next opening."""
     [card, *_] = clinic.open("cauda-equina")
@@ -276,12 +310,30 @@ def _another_score(chart: Json) -> Resource:
     return {**score, "id": "newest", "effectiveDateTime": f"{MORNING:%Y-%m-%d}T06:00:00Z"}
 
 
-def _weak_foot(patient: str, day: date) -> Resource:
-    """Return a grade of 4 of 5 for lifting the left foot."""
+def _bundle(*entries: Resource) -> Json:
+    """Return a search result with *entries*."""
+    found = [{"resource": entry} for entry in entries]
+    return {"resourceType": "Bundle", "type": "searchset", "entry": found}
+
+
+def _report_of(order: Resource, day: date) -> Resource:
+    """Return the final report of what *order* asked for."""
+    return {
+        "resourceType": "DiagnosticReport",
+        "id": "report",
+        "status": "final",
+        "code": order["code"],
+        "subject": order["subject"],
+        "effectiveDateTime": f"{day}",
+    }
+
+
+def _weak_foot(patient: str, day: date, muscle: str = "tibialis-anterior") -> Resource:
+    """Return a grade of 4 of 5 for lifting the left foot, or for another *muscle*."""
     system = "http://post-laminectomy-cds.example/fhir/CodeSystem/finding"
     return {
         "resourceType": "Observation",
-        "id": f"grade-{day}",
+        "id": f"{muscle}-{day}",
         "status": "final",
         "code": {"coding": [{"system": system, "code": "mrc-grade"}]},
         "subject": {"reference": f"Patient/{patient}"},
@@ -291,9 +343,7 @@ def _weak_foot(patient: str, day: date) -> Resource:
         "component": [
             {
                 "code": {"coding": [{"system": system, "code": "muscle"}]},
-                "valueCodeableConcept": {
-                    "coding": [{"system": system, "code": "tibialis-anterior"}]
-                },
+                "valueCodeableConcept": {"coding": [{"system": system, "code": muscle}]},
             }
         ],
     }

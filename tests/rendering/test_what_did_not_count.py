@@ -61,6 +61,13 @@ CASES = [
     ),
     ("IMG-MRI-RTR", RETURNED, {"ordered": {"MRI": 240}}, "lumbar MRI ordered", 240),
     ("IMG-MRI-NR", UNRELIEVED, {"ordered": {"MRI": 309}}, "lumbar MRI ordered", 309),
+    (
+        "IMG-MRI-NR",
+        UNRELIEVED,
+        {"done": {"MRI": 100}, "findings": {"claudication": 101}},
+        "lumbar MRI",
+        100,
+    ),
     ("PT-REF", UNRELIEVED, {"ordered": {"physiotherapy": 309}}, "physiotherapy ordered", 309),
     ("PT-REF", UNRELIEVED, {"done": {"physiotherapy": 13}}, "physiotherapy", 13),
     ("PT-REF", UNRELIEVED, {"done": {"physiotherapy": 219}}, "physiotherapy", 219),

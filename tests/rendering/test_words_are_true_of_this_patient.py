@@ -204,6 +204,20 @@ def test_undated_weakness_is_not_called_new_since_the_operation(knowledge: Knowl
     assert cards["SURG-REV"]["summary"].endswith(": weakness on record without a date.")
 
 
+def test_weakness_of_three_years_is_not_told_as_one_of_today(knowledge: Knowledge) -> None:
+    """It is new since surgery; the card beside it says that it is likely permanent."""
+    weak = {"side": "left", "muscle": "big toe extensor", "grade": 4}
+    facts = {
+        "day": 1080,
+        "operation": "discectomy",
+        "strength": [{"day": 10, **weak}, {"day": 1080, **weak}],
+        "done": {"MRI": 12},
+    }
+    cards = answered_with(knowledge, facts).cards()
+    assert "NEURO-PERM" in cards
+    assert cards["SURG-REV"]["summary"].endswith(": weakness that is new since surgery.")
+
+
 def test_surgeon_card_says_which_weakness_and_which_lesion(knowledge: Knowledge) -> None:
     """A reason without muscle, side, date or diagnosis tells the surgeon nothing."""
     weak = [strength({"valueInteger": 4}, LEFT, effectiveDateTime=ago(days)) for days in (50, 5)]

@@ -39,6 +39,7 @@ from cds_service.evaluation.rules.wording import (
     pain_reason,
     pain_references,
     score_evidence,
+    sign_evidence,
     weakness_notes,
 )
 from cds_service.evaluation.workup import DONE_KEYS, ORDER_KEYS, Dated
@@ -241,7 +242,7 @@ def failure_imaging(case: Case, earlier: Earlier) -> Finding:
     adequate = case.has_recent_enough_mri
     if adequate.is_yes and not case.has_failed.is_unknown:
         requires.append(("claudication since the last MRI", case.is_claudication_new))
-        adequate = NO
+        adequate = _is_claudication_imaged(case)
     finding = weigh(
         "IMG-MRI-NR",
         case,
@@ -266,7 +267,14 @@ def failure_imaging(case: Case, earlier: Earlier) -> Finding:
         notes=tuple(notes),
         reason_code="post-laminectomy-syndrome",
     )
-    return _with_mri(finding, case, "routine")
+    finding = _with_mri(finding, case, "routine")
+    return replace(finding, evidence=(*finding.evidence, *sign_evidence(case.new_claudication)))
+
+
+def _is_claudication_imaged(case: Case) -> Answer:
+    """Return whether an MRI was done since claudication was last coded."""
+    days = [sign.day for sign in case.new_claudication]
+    return case.workup.is_done(MRI, from_day=max(days)) if days else NO
 
 
 def _score_words(case: Case) -> dict[str, Word]:
@@ -425,11 +433,13 @@ def _protocol_note(case: Case) -> tuple[Note, ...]:
 
 
 def _asking_for_a_scan(case: Case) -> tuple[Evidence, ...]:
-    """Return the weakness and the scores that each ask for a scan."""
-    is_about_pain = any_of((is_return_imaged(case), is_failure_imaged(case))).is_yes
+    """Return the weakness, the scores and the claudication that each ask for a scan."""
+    is_failure = is_failure_imaged(case)
+    is_about_pain = any_of((is_return_imaged(case), is_failure)).is_yes
     weak = case.motor.stable if is_deficit_imaged(case).is_yes else ()
     pain = _pain_evidence(case) if is_about_pain else ()
-    return (*deficit_evidence(case, weak), *pain)
+    walk = case.new_claudication if is_failure.is_yes else ()
+    return (*deficit_evidence(case, weak), *pain, *sign_evidence(walk))
 
 
 def _ct_holds(case: Case) -> list[Named]:
