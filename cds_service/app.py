@@ -143,9 +143,10 @@ def create_app(  # noqa: PLR0913 - what a service depends on
 def create_serving_app(settings: Settings, config: ConfigSource, knowledge: Knowledge) -> Flask:
     """Return the service for a process of its own: with threads that look after its files."""
     app = create_app(settings, config=config, knowledge=knowledge)
+    # What begins first ends last: the metrics hold what the others lose at the end.
+    app.extensions[WATCHING].shared.keep_writing()
     app.extensions[DESK].keep_house()
     app.extensions[LEDGER].keep_house()
-    app.extensions[WATCHING].shared.keep_writing()
     return app
 
 
