@@ -343,8 +343,12 @@ def templates_for(knowledge: Knowledge, client: ClientProfile | None) -> Mapping
     )
 
 
-def _replay_store(desk: FrontDesk) -> str:
-    return "lost, each process remembers alone" if desk.is_replay_store_lost else "in order"
+def _replay_store(desk: FrontDesk, service: ServiceSettings) -> str:
+    if not desk.is_replay_store_lost:
+        return "in order"
+    if service.on_replay_store_loss == "refuse":
+        return "lost, calls are refused"
+    return "lost, each process remembers alone"
 
 
 def _ledger(status: LedgerStatus) -> str:
@@ -382,7 +386,7 @@ def _flask_app(
         app,
         lambda: {
             **description,
-            "replay_store": _replay_store(parts.desk),
+            "replay_store": _replay_store(parts.desk, config.current().service),
             "ledger": _ledger(ledger.status),
         },
     )

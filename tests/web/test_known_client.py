@@ -122,6 +122,18 @@ def test_process_that_begins_when_the_state_folder_is_gone_answers(
     assert "cannot be written" in ready["ledger"]
 
 
+def test_health_says_that_calls_are_refused_while_the_store_is_lost(
+    knowledge: Knowledge, rooms: SmallRooms, tmp_path: Path, body: dict[str, Any]
+) -> None:
+    """Where the site chose refuse, no process remembers tokens by itself."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    refusing = ('on_replay_store_loss = "refuse"',)
+    ehr = _known_ehr(knowledge, rooms, tmp_path, refusing, tmp_path / "file")
+    assert ehr.call(body).status_code == 503
+    ready = ehr.client.get("/health/ready").get_json()
+    assert ready["replay_store"] == "lost, calls are refused"
+
+
 def test_call_without_a_good_token_is_refused_before_its_body_is_read(ehr: Ehr) -> None:
     """A stranger's wrong body gets 401, not a lesson about JSON."""
     for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Basic eDp5"}):
