@@ -142,9 +142,10 @@ def create_app(  # noqa: PLR0913 - what a service depends on
 def create_serving_app(settings: Settings, config: ConfigSource, knowledge: Knowledge) -> Flask:
     """Return the service for a process of its own: with threads that look after its files."""
     app = create_app(settings, config=config, knowledge=knowledge)
+    # What begins first ends last: the metrics hold what the others lose at the end.
+    app.extensions[WATCHING].shared.keep_writing()
     app.extensions[DESK].keep_house()
     app.extensions[LEDGER].keep_house()
-    app.extensions[WATCHING].shared.keep_writing()
     return app
 
 
@@ -340,8 +341,12 @@ def templates_for(knowledge: Knowledge, client: ClientProfile | None) -> Mapping
     )
 
 
-def _replay_store(desk: FrontDesk) -> str:
-    return "lost, each process remembers alone" if desk.is_replay_store_lost else "in order"
+def _replay_store(desk: FrontDesk, service: ServiceSettings) -> str:
+    if not desk.is_replay_store_lost:
+        return "in order"
+    if service.on_replay_store_loss == "refuse":
+        return "lost, calls are refused"
+    return "lost, each process remembers alone"
 
 
 def _ledger(status: LedgerStatus) -> str:
@@ -379,7 +384,7 @@ def _flask_app(
         app,
         lambda: {
             **description,
-            "replay_store": _replay_store(parts.desk),
+            "replay_store": _replay_store(parts.desk, config.current().service),
             "ledger": _ledger(ledger.status),
         },
     )

@@ -36,6 +36,7 @@ from cds_service.commands.ledger import ledger
 from cds_service.commands.manners import clear_errors, examples
 from cds_service.commands.orders import orders
 from cds_service.commands.report import report
+from cds_service.errors import SettingsError
 from cds_service.evaluation.assess import assess
 from cds_service.fhir.reading import read_chart
 from cds_service.knowledge.loading import load_knowledge
@@ -56,10 +57,12 @@ from cds_service.settings import (
     process_environment,
     unread_variables,
 )
+from cds_service.trust.addresses import AddressRefusedError
 from cds_service.trust.config import DEVELOPMENT_IDENTITY_KEY
 from cds_service.vignettes.rehearsal import rehearse_if_possible
 
 _SANDBOX_DEADLINE_MS = 30_000
+_PORT = click.IntRange(1, 65_535)
 _DEV_WARNING = (
     "DEVELOPMENT MODE: no client is asked for a token, and FHIR servers on this machine may be "
     "read over plain http. Use it with made-up patients only, never with real ones."
@@ -182,8 +185,10 @@ def _serve(settings: Settings, add_routes: Callable[[Flask], None]) -> None:
         "cds-service demo --fhir https://hapi.fhir.org/baseR4",
     ),
 )
-@click.option("--port", type=int, default=8080, show_default=True, help="Port of the service.")
-@click.option("--ehr-port", type=int, default=8090, show_default=True, help="Port of the test EHR.")
+@click.option("--port", type=_PORT, default=8080, show_default=True, help="Port of the service.")
+@click.option(
+    "--ehr-port", type=_PORT, default=8090, show_default=True, help="Port of the test EHR."
+)
 @click.option("--open", "open_page", is_flag=True, help="Open the test EHR in the browser.")
 @click.option("--fhir", metavar="BASE_URL", help="Show the test patients of this FHIR R4 server.")
 @click.option(
@@ -374,7 +379,13 @@ def sandbox_open(base_url: str, patient: str) -> None:
             deadline_ms=_SANDBOX_DEADLINE_MS,
             dev_fhir_bases=(base_url.rstrip("/"),),
         )
-        app = create_app(settings)
+        try:
+            app = create_app(settings)
+        except AddressRefusedError as error:
+            raise SettingsError(
+                f"BASE_URL: {error}. Give the base URL of a FHIR R4 server, for example "
+                "https://hapi.fhir.org/baseR4."
+            ) from None
         cards = open_chart(app.test_client(), base_url, patient)
         app.extensions[LEDGER].close()
     click.echo(_cards_text([dict(card) for card in cards]))

@@ -74,11 +74,13 @@ class DataNotAvailableError(RequestError):
 
 
 class UnauthorizedError(CdsError):
-    """The client's token is not accepted; ``reason`` is for the log only."""
+    """The client's token is not accepted; ``reason`` and ``claims`` are for the log only."""
 
     def __init__(self, reason: str) -> None:
         super().__init__("unauthorized")
         self.reason = reason
+        self.claims: str | None = None
+        """The client of ours that the token names, be it proved or not."""
 
 
 class TooManyRequestsError(CdsError):

@@ -13,6 +13,8 @@ from typing import Protocol
 
 LEAVE_TO_THE_THREAD = ("wal_autocheckpoint = 0", "journal_size_limit = 0")
 """Settings of every connection that writes.  A journal begun anew is cut, so its length tells."""
+WRITE_NO_CHANGE = "PRAGMA user_version = 0"
+"""Changes nothing, but needs what every write needs: the lock and room on the disk."""
 _LONG_BYTES = 4_194_304
 _TOO_LONG_BYTES = 67_108_864
 _MAIN_CODE = 0xFF
@@ -48,7 +50,7 @@ def shorten_journal(database: Executing, file: Path, *, is_emptied: bool = False
     database.execute("PRAGMA wal_checkpoint(PASSIVE)")
     if is_emptied or _journal_bytes(file) >= _TOO_LONG_BYTES:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.execute("PRAGMA user_version = 0")  # the first write into a new journal waits too
+    database.execute(WRITE_NO_CHANGE)  # the first write into a new journal waits too
 
 
 def _journal_bytes(file: Path) -> int:

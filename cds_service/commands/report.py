@@ -21,6 +21,8 @@ from cds_service.reporting.writing import as_csv, as_json
 _USUAL_DAYS = 14
 _QUIET_SECONDS = 2.0
 _DAY = click.DateTime(["%Y-%m-%d"])
+_FIRST_YEAR, _LAST_YEAR = 2000, 2999
+"""No ledger is older; days beyond are slips of the hand, and would count empty days for hours."""
 
 
 @click.command(
@@ -66,6 +68,8 @@ def report(  # noqa: PLR0913 - one parameter for each option
     compared. The same numbers stand in all formats.
     """
     now = system_now()
+    _refuse_odd_year("--since", since)
+    _refuse_odd_year("--until", until)
     last = until.date() if until else now.date() - timedelta(days=1)
     first = since.date() if since else last - timedelta(days=_USUAL_DAYS - 1)
     _refuse_backwards(first, last)
@@ -101,6 +105,14 @@ def _write(output: Path, text: str) -> None:
             f"--output {output}: the file cannot be written ({error.strerror}). Name one in a "
             "folder that is there and that you may write."
         ) from None
+
+
+def _refuse_odd_year(option: str, day: datetime | None) -> None:
+    if day is not None and not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        raise SettingsError(
+            f"{option} {day.date()}: the year is not one from {_FIRST_YEAR} to {_LAST_YEAR}. "
+            "Correct it."
+        )
 
 
 def _refuse_backwards(first: date, last: date) -> None:

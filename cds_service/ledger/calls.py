@@ -29,6 +29,7 @@ from cds_service.ledger.records import (
 )
 from cds_service.ledger.snoozes import Snooze
 from cds_service.ledger.tables import CALL, SHOWING, SNOOZE
+from cds_service.sqlite_waits import WRITE_NO_CHANGE
 from cds_service.turns import resting
 
 MOST_WAITING = 2_000
@@ -62,8 +63,8 @@ _SHOWN: Select[int] = select(literal_column("1", Integer)).where(
     .where(CALL.c.received_at < bindparam("before"))
 )
 _END_SNOOZE = delete(SNOOZE).where(SNOOZE.c.id == bindparam("snooze"))
-_TOUCH = text("PRAGMA user_version = 0")
-"""A write that changes nothing: the first one after a start makes SQLite's journal, and waits."""
+_TOUCH = text(WRITE_NO_CHANGE)
+"""The first write after a start makes SQLite's journal, and waits."""
 
 
 def _look(quick: Quick) -> None:
@@ -72,8 +73,10 @@ def _look(quick: Quick) -> None:
 
 
 def _touch_nothing(quick: Quick) -> None:
-    """Write as a call does, to no row."""
+    """Write as a call does, to no row; a file shows that its disk has room, too."""
     quick.write(_END_SNOOZE, [{"snooze": -1}])
+    if quick.dialect.name == "sqlite":
+        quick.read(_TOUCH, {})
 
 
 class CallLedger:

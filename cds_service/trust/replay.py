@@ -23,7 +23,13 @@ from pathlib import Path
 import structlog
 
 from cds_service.errors import OverloadedError
-from cds_service.sqlite_waits import LEAVE_TO_THE_THREAD, is_busy, is_long, shorten_journal
+from cds_service.sqlite_waits import (
+    LEAVE_TO_THE_THREAD,
+    WRITE_NO_CHANGE,
+    is_busy,
+    is_long,
+    shorten_journal,
+)
 from cds_service.turns import seconds_since_arrival
 
 _FILE_NAME = "used-tokens.sqlite3"
@@ -155,6 +161,8 @@ class ReplayStore:
         try:
             with contextlib.closing(self._connected(_HOUSE_SECONDS)) as connection:
                 _save(connection, unsaved)
+                if is_lost:
+                    connection.execute(WRITE_NO_CHANGE)  # that it opens does not show it is back
                 if removes_until is not None:
                     connection.execute(_REMOVE, (removes_until,))
                 if is_long(self._path):

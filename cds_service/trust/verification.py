@@ -84,6 +84,20 @@ class Verifier:
         config = self._config.current()
         token = read_token(authorization_header)
         client = _client(config, token)
+        try:
+            self._check(config, client, token, audiences)
+        except UnauthorizedError as error:
+            error.claims = client.id
+            raise
+        return client
+
+    def _check(
+        self,
+        config: Config,
+        client: ClientProfile,
+        token: UnverifiedToken,
+        audiences: tuple[str, ...],
+    ) -> None:
         algorithm, kid = _checked_header(client, token)
         key = self._key_sets.find(client, kid)
         if key is None:
@@ -98,7 +112,6 @@ class Verifier:
         now = self._clock().timestamp()
         expires_at = _checked_times(client, token, now)
         self._claim(config, token, expires_at=expires_at, now=int(now))
-        return client
 
     def _claim(self, config: Config, token: UnverifiedToken, *, expires_at: int, now: int) -> None:
         jti = token.claims.get("jti")

@@ -89,6 +89,7 @@ def _expected(error: CdsError) -> Response:
         status=status,
         path=getattr(error, "path", None),
         reason=getattr(error, "reason", None),
+        claims=getattr(error, "claims", None),
         client=g.get("client_id"),
         hookInstance=g.get("hook_instance"),
     )

@@ -7,6 +7,7 @@ it counted in the last second; the ledger does not.
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import json
 import os
@@ -46,10 +47,12 @@ class SharedMetrics:
         self._alive: IO[bytes] | None = None
         self._is_alone = False
         self._written = ""
+        self._turn = threading.Lock()
 
     def keep_writing(self) -> None:
-        """Share what this process counts; while the folder cannot be written it stays alone."""
+        """Share what this process counts, to its end; without a folder to write it stays alone."""
         self._take_part()
+        atexit.register(self.keep_up)
         threading.Thread(target=self._write_for_ever, name="metrics", daemon=True).start()
 
     def write(self) -> None:
@@ -65,13 +68,14 @@ class SharedMetrics:
 
     def keep_up(self) -> None:
         """Write what is new, if it can be written now."""
-        if not self._take_part():
-            return
-        state = json.dumps(_families(self._own))
-        if state != self._written:
-            with suppress(OSError):  # the ledger's alarms tell of a full disk
-                self.write()
-                self._written = state
+        with self._turn:  # the thread must not write older counts over those of the end
+            if not self._take_part():
+                return
+            state = json.dumps(_families(self._own))
+            if state != self._written:
+                with suppress(OSError):  # the ledger's alarms tell of a full disk
+                    self.write()
+                    self._written = state
 
     def _write_for_ever(self) -> None:
         rest = threading.Event()

@@ -304,6 +304,10 @@ WRONG_USE = {
     "a file that is not there": (("serve", "--config", "/nowhere/x.toml"), "/nowhere/x.toml"),
     "a file for state": (("serve", "--dev", "--state-dir", __file__), "a file stands"),
     "a day that is no day": (("evaluate", "--as-of", "2026-02-30", "-"), "--as-of"),
+    "an impossible port of the demo": (("demo", "--port", "70000"), "1<=x<=65535"),
+    "a sandbox that is no address": (("sandbox", "open", "hapi.example", "x"), "BASE_URL: "),
+    "a first day long ago": (("report", "--since", "0226-11-01"), "--since 0226-11-01"),
+    "a last day far ahead": (("report", "--until", "9999-12-31"), "--until 9999-12-31"),
     "an unknown command": (("server",), "server"),
 }
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from cds_service.knowledge.model import Knowledge
 from cds_service.ledger.tables import CALL, FEEDBACK
-from tests.ledger.clinic import rows
+from tests.ledger.clinic import make_clinic, rows
 from tests.ledger.served import Site, fresh_call, make_site, override
 from tests.patience import until
 
@@ -170,9 +171,7 @@ def test_full_disk_costs_no_answer(tmp_path: Path, small_disk: Path) -> None:
     with make_site(tmp_path).running() as site:
         card = site.open().json()["cards"][0]
         filler = small_disk / "filler"
-        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while file.write(b"0" * 512):
-                pass
+        _fill(filler)
         calls = [fresh_call() for _ in range(300)]
         assert {site.post(call, ehr="north").status_code for call in calls} == {200}
         assert site.health().startswith("cannot be written")
@@ -183,6 +182,30 @@ def test_full_disk_costs_no_answer(tmp_path: Path, small_disk: Path) -> None:
         names = {call["hookInstance"] for call in calls}
         assert until(lambda: names <= {row["hook_instance"] for row in rows(site.place, CALL)})
         assert site.feedback(override(card, now())).status_code == 200
+
+
+def test_full_disk_is_told_until_it_has_room_though_only_feedback_came(
+    knowledge: Knowledge, small_disk: Path
+) -> None:
+    """A file that can be locked and not written is no ledger that is back: the alarm must last."""
+    clinic = make_clinic(knowledge, state_dir=small_disk)
+    card = clinic.open()[0]
+    filler = small_disk / "filler"
+    with contextlib.closing(clinic.ledger) as ledger:
+        _fill(filler)
+        assert clinic.send(clinic.item(card, "overridden")).status_code == 503
+        ledger.calls.look_again()
+        assert not ledger.database.is_writable
+        filler.unlink()
+        ledger.calls.look_again()
+        assert ledger.database.is_writable
+
+
+def _fill(filler: Path) -> None:
+    """Leave no byte on the disk of *filler*."""
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"0" * 512):
+            pass
 
 
 def test_log_says_once_that_the_ledger_is_lost_and_once_that_it_is_back(site: Site) -> None:

@@ -30,6 +30,7 @@ from cds_service.trust.config import load_config
 from cds_service.web.shared_metrics import SharedMetrics, forget_ended_processes
 from cds_service.web.versions import own_version
 from tests.ledger.clinic import chart_of, hook_call, make_clinic
+from tests.locked_file import locked_file
 from tests.patience import PATIENT_SECONDS, until
 from tests.ports import free_port
 from tests.reporting.conftest import PULL
@@ -465,6 +466,20 @@ def test_three_worker_processes_count_as_one_service_even_when_one_is_killed(
     time.sleep(1)
     assert _agreed(metrics_port, series, 30)
     assert _agreed(metrics_port, kept, 30)
+
+
+def test_calls_lost_when_a_worker_process_ends_are_counted(
+    served: tuple[Service, Ehr, int],
+) -> None:
+    """The alarm on lost calls rings for those the log names at the end of a process, too."""
+    service, ehr, metrics_port = served
+    old = set(service.workers())
+    with locked_file(service.state / "ledger.sqlite3"):
+        for _ in range(4):
+            assert service.post(ehr.token(), hook_call(chart_of("no-relief"))).status_code == 200
+        service.process.send_signal(signal.SIGHUP)  # all worker processes are replaced
+        assert until(lambda: old.isdisjoint(service.workers()))
+    assert _agreed(metrics_port, 'cds_ledger_calls_total{result="lost"}', 4)
 
 
 def test_served_service_keeps_its_doors_apart(served: tuple[Service, Ehr, int]) -> None:

@@ -299,6 +299,21 @@ def test_lost_store_refuses_when_configured(tmp_path: Path) -> None:
     assert claim(ReplayStore(tmp_path), refuses=True)
 
 
+def test_store_that_refuses_stays_lost_until_it_can_be_written(tmp_path: Path) -> None:
+    """A file that opens and cannot be written is no store that is back: the alarm must last."""
+    store = ReplayStore(tmp_path)
+    claim(store, "first")
+    store.tidy()  # else there would be expired tokens to remove, which shows it too
+    with locked_file(tmp_path / STORE):
+        with pytest.raises(OverloadedError):
+            claim(store, refuses=True)
+        store.tidy()
+        assert store.is_lost
+    store.tidy()
+    assert not store.is_lost
+    assert claim(store, refuses=True)
+
+
 def test_locked_store_counts_as_lost_for_a_moment(tmp_path: Path) -> None:
     """A writer that holds the store does not hold up the answer, and nothing passes twice."""
     store = ReplayStore(tmp_path)

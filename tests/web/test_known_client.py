@@ -14,6 +14,7 @@ import jwt
 import pytest
 from flask.testing import FlaskClient
 from gunicorn.http.errors import InvalidHTTPVersion
+from structlog.testing import capture_logs
 
 from cds_service.app import check_config, create_app, options_of_clients
 from cds_service.errors import KnowledgeError, SettingsError
@@ -122,6 +123,18 @@ def test_process_that_begins_when_the_state_folder_is_gone_answers(
     assert "cannot be written" in ready["ledger"]
 
 
+def test_health_says_that_calls_are_refused_while_the_store_is_lost(
+    knowledge: Knowledge, rooms: SmallRooms, tmp_path: Path, body: dict[str, Any]
+) -> None:
+    """Where the site chose refuse, no process remembers tokens by itself."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    refusing = ('on_replay_store_loss = "refuse"',)
+    ehr = _known_ehr(knowledge, rooms, tmp_path, refusing, tmp_path / "file")
+    assert ehr.call(body).status_code == 503
+    ready = ehr.client.get("/health/ready").get_json()
+    assert ready["replay_store"] == "lost, calls are refused"
+
+
 def test_call_without_a_good_token_is_refused_before_its_body_is_read(ehr: Ehr) -> None:
     """A stranger's wrong body gets 401, not a lesson about JSON."""
     for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Basic eDp5"}):
@@ -129,6 +142,16 @@ def test_call_without_a_good_token_is_refused_before_its_body_is_read(ehr: Ehr) 
             SERVICE, data=b"{", content_type="application/json", headers=headers
         )
         assert answer.status_code == 401
+
+
+def test_log_names_the_client_whose_token_is_refused(ehr: Ehr, body: dict[str, Any]) -> None:
+    """Of several hospitals the operator learns whose clock or key is wrong; the caller does not."""
+    with capture_logs() as logs:
+        wrong = [ehr.call(body, ehr.token(f"{URL}/elsewhere")), ehr.call(body, "x.y.z")]
+    assert [answer.status_code for answer in wrong] == [401, 401]
+    named = [line["claims"] for line in logs if line["event"] == "refused"]
+    assert named == ["demo-generic", None]
+    assert "demo-generic" not in wrong[0].text
 
 
 def test_token_for_another_address_is_refused(ehr: Ehr, body: dict[str, Any]) -> None:
