@@ -44,9 +44,19 @@ _SPINE = re.compile(
     re.IGNORECASE,
 )
 """The spine and its parts, and the operations by which a problem list names it."""
+_BOTH_LEGS = (
+    r"(?-i:BLEs?)|bles?(?= (?:weak|numb|pain|par[ae]|ting|strength|motor|sens|edema|swell|emg|"
+    r"nc[sv]|radic|neuro|foot|drop|claud|dys|sympt)|\W*\Z)"
+)
+"""In small letters only where English goes on: "ble" is a verb of Norwegian ("ble operert")."""
+_LOWER_LIMBS = (
+    r"(?<!\bpar )(?<!\bdans )(?<!\bsur )(?<!\bdurante )(?-i:LEs?)"
+    r"(?! (?:bas|dos|rachis|patient|matin|soir|jour|repos|cou|genou|pied|membre|att?ivit)\w*)"
+)
+"""LE, which is an article as well where French or Italian is written in capitals."""
 _LEG = re.compile(
-    r"\b(?:[lrb]les?|(?-i:LEs?)|legs?|lower (?:limb|ext(?:remit(?:y|ies))?)s?|thighs?|"
-    r"calf|calves)\b",
+    rf"\b(?:[lr]les?|{_BOTH_LEGS}|{_LOWER_LIMBS}|legs?|"
+    r"lower (?:limb|ext(?:remit(?:y|ies))?)s?|thighs?|calf|calves)\b",
     re.IGNORECASE,
 )
 _LEG_SITE = re.compile(
@@ -82,11 +92,14 @@ _NO_LEG = re.compile(
     r"fac(?:e|ial)|pelvic floor|(?:anal )?sphincter)\b",
     re.IGNORECASE,
 )
-_LEFT = re.compile(r"\b(?:left|(?<!&)lt|lle)\b", re.IGNORECASE)
+_LEFT = re.compile(
+    r"\b(?:left|(?<!&)(?!(?-i:lt\.? ?[A-Z\u00c4\u00d6\u00dc](?![1-5E])))lt|lle)\b", re.IGNORECASE
+)
+"""Small "lt" before a word in capitals is German for "according to" ("lt. Arztbrief")."""
 _RIGHT = re.compile(r"\b(?:right|rt|rle)\b", re.IGNORECASE)
 _ANY_SIDE = re.compile(r"left|right|bilat|both|\b(?:lt|rt|b/l|[lrb]les?)\b", re.IGNORECASE)
 _BOTH = re.compile(
-    r"\b(?:bilat(?:eral(?:ly)?)?|(?-i:B/L)|bles?|both (?:sides|legs|feet|(?-i:LEs?)|"
+    rf"\b(?:bilat(?:eral(?:ly)?)?|(?-i:B/L)|{_BOTH_LEGS}|both (?:sides|legs|feet|(?-i:LEs?)|"
     r"lower (?:limbs|extremities)))\b",
     re.IGNORECASE,
 )

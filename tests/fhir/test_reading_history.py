@@ -281,9 +281,12 @@ def test_the_day_is_the_one_of_the_sites_time_zone(read: ReadChart) -> None:
     assert read(late, zone="Europe/Berlin").procedures == ()
 
 
-@pytest.mark.parametrize("status", ["banana", "complete", "done"])
+@pytest.mark.parametrize("status", ["unknown", "banana", "complete", "done"])
 def test_operation_of_an_unknown_status_is_a_gap_that_is_said(read: ReadChart, status: str) -> None:
-    """A word FHIR does not know may mean that it took place: the operations are known in part."""
+    """It may have taken place: the operations are known in part.
+
+    HL7's own map from version 2 writes "unknown" where the message does not say.
+    """
     chart = read(procedure(status=status))
     assert chart.procedures == ()
     assert chart.supply_of(Key.PROCEDURES).state is State.PARTIAL
@@ -318,6 +321,13 @@ def test_unreadable_procedure_makes_its_key_partial(read: ReadChart, body: bytes
     [
         ({}, True),
         ({"abatementDateTime": "2026-01-01"}, False),
+        ({"abatementDateTime": "2026-11-20"}, False),
+        ({"abatementDateTime": "2026-11-21"}, True),
+        ({"abatementDateTime": "9999-12-31"}, True),
+        ({"abatementDateTime": "9999-12-31T23:59:59.999Z"}, True),
+        ({"abatementPeriod": {"end": "9999-12-31"}}, True),
+        ({"abatementPeriod": {"start": "2026-01-01", "end": "9999-12-31"}}, False),
+        ({"abatementDateTime": "last week"}, False),
         ({"abatementString": "resolved"}, False),
         ({"abatementBoolean": False}, True),
         ({"abatementBoolean": True}, False),
@@ -532,6 +542,13 @@ def test_numbness_counts_only_with_a_leg_site(read: ReadChart) -> None:
         ("Numbness, lower ext", None),
         ("Leg numb at b/l", None),
         ("Leg numb, duration &lt; 1 week", None),
+        ("lt L5 leg numbness", Side.LEFT),
+        ("lt. LE numbness", Side.LEFT),
+        ("LT LEG NUMB", Side.LEFT),
+        ("ble numbness", Side.BOTH),
+        ("numbness of ble", Side.BOTH),
+        ("BLE TINGLING, NUMB", Side.BOTH),
+        ("LE NUMBNESS", None),
     ],
 )
 def test_leg_and_side_are_read_as_problem_lists_shorten_them(
@@ -541,6 +558,27 @@ def test_leg_and_side_are_read_as_problem_lists_shorten_them(
     code = {"coding": [{"system": SNOMED, "code": "44077006"}], "text": words}
     (fact,) = read(condition("44077006", code=code)).conditions
     assert (fact.concepts, fact.side) == ({"sensory-deficit"}, side)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Fu\u00dfheberschw\u00e4che rechts lt. Arztbrief",
+        "Fu\u00dfheberschw\u00e4che rechts lt Patient",
+        "Fu\u00dfheberschw\u00e4che rechts, lt. MRT L5",
+        "Fu\u00dfheberschw\u00e4che rechts lt.\u00c4rztin",
+        "Droppfot h\u00f8yre, ble d\u00e5rligere",
+        "Droppfot h\u00f8yre, pasienten ble operert",
+        "Droppfot h\u00f6ger, sv\u00e5rt att g\u00e5",
+    ],
+)
+def test_side_of_a_foot_drop_is_not_taken_from_words_of_another_language(
+    read: ReadChart, words: str
+) -> None:
+    """The right foot drops: "lt." is German for "according to", "ble" Norwegian for "was"."""
+    code = {"coding": [{"system": SNOMED, "code": "6077001"}], "text": words}
+    (fact,) = read(condition("6077001", code=code)).conditions
+    assert fact.side is None
 
 
 def order(**fields: object) -> Resource:

@@ -280,9 +280,31 @@ def test_pain_of_the_upper_back_is_not_of_this_operation(read: ReadChart, words:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        "DOULEUR EVALUEE PAR LE PATIENT",
+        "DOULEUR PENDANT LE REPOS",
+        "INTENSITE DE LA DOULEUR LE MATIN",
+        "DOLORE DURANTE LE CURE",
+        "Smerte etter at pasienten ble operert",
+    ],
+)
+def test_pain_score_with_words_of_another_language_is_none_of_the_leg(
+    read: ReadChart, words: str
+) -> None:
+    """An article of French and Italian and a Norwegian verb look like LE and BLE: no site."""
+    code = concept(LOINC, "72514-3", words)
+    (fact,) = read(observation("72514-3", valueInteger=6, code=code)).observations
+    assert fact.site is Site.ANY
+
+
+@pytest.mark.parametrize(
     ("words", "site"),
     [
         ("LLE", Site.LEG),
+        ("LE pain", Site.LEG),
+        ("PAIN, LE", Site.LEG),
+        ("LE PAIN WITH WALKING", Site.LEG),
         ("RLE pain", Site.LEG),
         ("LBP", Site.BACK),
         ("Lower back midline", Site.BACK),
