@@ -21,7 +21,7 @@ _RULED_OUT, _STATE_AFTER = frozenset({"A"}), frozenset({"Z"})
 """The certainties of ICD-10-GM under which no code of a condition is a disease of today."""
 _NOT_COMPLETED = frozenset(
     {
-        *("preparation", "in-progress", "not-done", "on-hold", "stopped", "unknown"),
+        *("preparation", "in-progress", "not-done", "on-hold", "stopped"),
         *("aborted", "suspended"),  # the words of STU3
     }
 )
@@ -56,7 +56,7 @@ def _condition(reader: Reader, entry: Entry) -> ConditionFact | None:
     return ConditionFact(
         reference=entry.reference,
         concepts=concepts,
-        is_active=_is_active(found),
+        is_active=_is_active(reader, found),
         onset=reader.clipped(onset),
         recorded=reader.clipped(recorded),
         when=reader.clipped(when),
@@ -83,21 +83,27 @@ def _when(
     return onset, recorded, onset or recorded or reader.clipped(updated)
 
 
-def _is_active(found: wire.Condition) -> bool:
+def _is_active(reader: Reader, found: wire.Condition) -> bool:
     status = status_words(found.clinical_status)
     if status & (_ACTIVE | _INACTIVE):
         return bool(status & _ACTIVE)
     if certainties(found.code) == _STATE_AFTER:
         return False
     has_ended = (
-        found.abatement_date_time,
-        found.abatement_period,
+        None if _ends_later(reader, found) else found.abatement_date_time or found.abatement_period,
         found.abatement_age,
         found.abatement_range,
         found.abatement_string,
         found.abatement_boolean or None,
     )
     return all(item is None for item in has_ended)
+
+
+def _ends_later(reader: Reader, found: wire.Condition) -> bool:
+    """Whether the day it ends is still to come: 9999-12-31 stands in many charts for no end."""
+    period = found.abatement_period or wire.Period()
+    end = reader.date(found.abatement_date_time, period.start, period.end)
+    return end is not None and end.earliest > reader.as_of
 
 
 def read_procedures(
