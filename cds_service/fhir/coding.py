@@ -369,8 +369,19 @@ def texts_of(concepts: Iterable[CodeableConcept | None]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def displays_of(concepts: Iterable[CodeableConcept | None]) -> tuple[str, ...]:
+    """Return what the chart calls the codes of *concepts*.
+
+    For places that their text does not name: it may be of another language than the displays.
+    """
+    return tuple([coding.display for coding in _codings(concepts) if coding.display])
+
+
 class Place(Struct, frozen=True, kw_only=True):
-    """Where in the body an entry belongs, from its codes and its words."""
+    """Where in the body an entry belongs, from its codes and its words.
+
+    The displays of its codes are asked where its text does not say.
+    """
 
     vocabulary: Vocabulary
     code: CodeableConcept | None
@@ -408,7 +419,9 @@ class Place(Struct, frozen=True, kw_only=True):
             return True
         if "site-other" in sites or wording.names_other_spine(self.own_texts):
             return False
-        if wording.names_lumbar(texts_of(self.reasons)):
+        if wording.names_lumbar(self._displays) or wording.names_other_spine(self._displays):
+            return wording.names_lumbar(self._displays)
+        if wording.names_lumbar((*texts_of(self.reasons), *displays_of(self.reasons))):
             return True
         return bool(self.reason_concepts & LUMBAR_CONDITIONS)
 
@@ -417,12 +430,13 @@ class Place(Struct, frozen=True, kw_only=True):
         """Whether its words, body site or reason name the spine."""
         if self.sites & _SPINE_SITES:
             return True
-        return wording.names_spine((*self.own_texts, *texts_of(self.reasons)))
+        words = (*self.own_texts, *texts_of(self.reasons))
+        return wording.names_spine(words) or wording.names_spine(self._displays)
 
     @property
     def is_elsewhere(self) -> bool:
         """Whether code, body site or words clearly place an examination outside the legs."""
-        words = self.own_texts
+        words = (*self.own_texts, *self._displays)
         if "site-leg" in self.sites or wording.names_leg(words):
             return False
         return "site-other" in self.sites or wording.names_no_leg(words)
@@ -442,13 +456,17 @@ class Place(Struct, frozen=True, kw_only=True):
     def levels(self) -> frozenset[str]:
         """The disc levels of the entry itself."""
         coded = self.vocabulary.levels((self.code, *self.body_sites))
-        return coded | wording.levels_in(self.own_texts)
+        return coded | (wording.levels_in(self.own_texts) or wording.levels_in(self._displays))
 
     @property
     def side(self) -> Side | None:
         """The side of the entry itself; a coded side wins over words."""
-        coded = self.vocabulary.sides((self.code, *self.body_sites))
-        return wording.joined_side(coded) or wording.side_in(self.own_texts)
+        coded = wording.joined_side(self.vocabulary.sides((self.code, *self.body_sites)))
+        return coded or wording.side_in(self.own_texts) or wording.side_in(self._displays)
+
+    @property
+    def _displays(self) -> tuple[str, ...]:
+        return displays_of((self.code, *self.body_sites))
 
     def _meets(self, needs: Needs) -> bool:  # noqa: PLR0911 - one for each need
         match needs:
@@ -459,10 +477,12 @@ class Place(Struct, frozen=True, kw_only=True):
             case Needs.LUMBAR_REASON:
                 return bool(self.reason_concepts & LUMBAR_REASONS)
             case Needs.LEG_SITE:
-                return "site-leg" in self.sites or wording.names_leg(self.own_texts)
+                return "site-leg" in self.sites or wording.names_leg(
+                    (*self.own_texts, *self._displays)
+                )
             case Needs.NOT_ELSEWHERE:
                 return not self.is_elsewhere
             case Needs.SADDLE_SITE:
-                return wording.names_saddle(self.own_texts)
+                return wording.names_saddle((*self.own_texts, *self._displays))
             case Needs.SPINE_TEXT:
                 return self.names_spine

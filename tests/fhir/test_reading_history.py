@@ -30,6 +30,13 @@ from tests.fhir.chart_parts import (
 OPCS = "https://fhir.hl7.org.uk/CodeSystem/OPCS-4"
 PCS = "http://www.cms.gov/Medicare/Coding/ICD10"
 LAMINECTOMY = "387731002"
+
+
+def worded(text: str, display: str, code: str = "0") -> Resource:
+    """Return a concept with words of the ward and the English display of its SNOMED CT code."""
+    return {"text": text, "coding": [{"system": SNOMED, "code": code, "display": display}]}
+
+
 MINE = {"subject": {"reference": "Patient/anna"}}
 
 
@@ -48,6 +55,9 @@ MINE = {"subject": {"reference": "Patient/anna"}}
         {"code": concept(SNOMED, LAMINECTOMY, "Lumb lami")},
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy with TLIF")},
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy of L2, L3 and L5")},
+        {"bodySite": [worded("Lendenwirbels\u00e4ule", "Structure of lumbar vertebral column")]},
+        {"code": worded("Laminectomie", "Lumbar laminectomy", LAMINECTOMY)},
+        {"reasonCode": [worded("Spinalkanalstenose", "Lumbar spinal stenosis")]},
         {"reasonCode": [concept(ICD, "M48.061")]},
         {"reasonCode": [concept(ICD, "M48061")]},
         {"reasonReference": [{"reference": "Condition/c1"}]},
@@ -123,6 +133,11 @@ def test_opcs_says_the_side_by_a_code_of_its_own(read: ReadChart, code: str, sid
         {"bodySite": [concept(SNOMED, "122495006")], "reasonCode": [concept(ICD, "M48.061")]},
         {"code": concept(SNOMED, LAMINECTOMY, "Cervical laminectomy")},
         {"code": concept(SNOMED, LAMINECTOMY, "C4 laminectomy")},
+        {"code": worded("Cervical laminectomy", "Lumbar laminectomy", LAMINECTOMY)},
+        {
+            "code": worded("Laminektomie HWS", "Cervical laminectomy", LAMINECTOMY),
+            "reasonCode": [concept(ICD, "M48.061")],
+        },
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy T10-L1")},
         {"bodySite": [{"text": "neck"}], "reasonReference": [{"reference": "Condition/c1"}]},
         {"bodySite": [{"text": "C-spine"}], "reasonCode": [concept(ICD, "M48.061")]},
@@ -526,6 +541,23 @@ def test_numbness_counts_only_with_a_leg_site(read: ReadChart) -> None:
     assert read(condition("44077006")).conditions == ()
     leg = condition("44077006", bodySite=[{"text": "left foot"}])
     assert read(leg).conditions[0].concepts == {"sensory-deficit"}
+
+
+@pytest.mark.parametrize(
+    ("text", "display", "concepts", "side"),
+    [
+        ("Unterschenkel li.", "Left lower leg", {"sensory-deficit"}, Side.LEFT),
+        ("jambe droite", "Right lower limb", {"sensory-deficit"}, Side.RIGHT),
+        ("right leg", "Left lower leg", {"sensory-deficit"}, Side.RIGHT),
+        ("Damm", "Perineal region", {"saddle-numbness"}, None),
+    ],
+)
+def test_place_the_text_does_not_name_is_read_from_the_display(
+    read: ReadChart, text: str, display: str, concepts: set[str], side: Side | None
+) -> None:
+    """The text is of the ward's language, the display of SNOMED CT is English."""
+    (fact,) = read(condition("44077006", bodySite=[worded(text, display)])).conditions
+    assert (fact.concepts, fact.side) == (concepts, side)
 
 
 @pytest.mark.parametrize(

@@ -280,6 +280,27 @@ def test_pain_of_the_upper_back_is_not_of_this_operation(read: ReadChart, words:
 
 
 @pytest.mark.parametrize(
+    ("text", "display", "site"),
+    [
+        ("linker Unterschenkel", "Structure of left lower leg", Site.LEG),
+        ("Kreuz", "Lower back structure", Site.BACK),
+        ("right leg", "Lower back structure", Site.LEG),
+        ("shoulder", "Lower limb structure", None),
+        ("Schulter", "Shoulder region structure", None),
+        ("Schulter", "Region", None),
+    ],
+)
+def test_site_the_text_does_not_name_is_read_from_the_display(
+    read: ReadChart, text: str, display: str, site: Site | None
+) -> None:
+    """The text is of the ward's language, the display of SNOMED CT is English."""
+    coding = {"system": SNOMED, "code": "0", "display": display}
+    body_site = {"text": text, "coding": [coding]}
+    found = read(observation("72514-3", valueInteger=6, bodySite=body_site)).observations
+    assert [fact.site for fact in found] == ([] if site is None else [site])
+
+
+@pytest.mark.parametrize(
     "words",
     [
         "DOULEUR EVALUEE PAR LE PATIENT",
