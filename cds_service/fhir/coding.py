@@ -54,6 +54,8 @@ LEVELS = {
     "level-l5-s1": "L5-S1",
 }
 _SPINE_SITES = frozenset({"site-lumbar", "site-sacroiliac", *LEVELS})
+_LISTED_OPERATIONS = frozenset({"CPT", "HCPCS", "ICD-10-PCS", "OPCS-4"})
+"""Systems of which ``cards/`` lists the lumbar operations that count; the others it leaves out."""
 MOST_UNMAPPED = 20
 _MOST_LOOKED_THROUGH = 1_000
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}:[\w./:#~-]{1,128}\|[\w.-]{1,20}", re.ASCII)
@@ -370,11 +372,16 @@ def texts_of(concepts: Iterable[CodeableConcept | None]) -> tuple[str, ...]:
 
 
 def displays_of(concepts: Iterable[CodeableConcept | None]) -> tuple[str, ...]:
-    """Return what the chart calls the codes of *concepts*.
+    """Return what the chart calls the codes of those *concepts* that have a text as well.
 
-    For places that their text does not name: it may be of another language than the displays.
+    For places that the text does not name: it may be of another language than the displays.
     """
-    return tuple([coding.display for coding in _codings(concepts) if coding.display])
+    found: list[str] = []
+    for concept in concepts:
+        inner = unwrapped(concept)
+        if inner is not None and inner.text:
+            found.extend(coding.display for coding in inner.coding if coding.display)
+    return tuple(found)
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -419,19 +426,29 @@ class Place(Struct, frozen=True, kw_only=True):
             return True
         if "site-other" in sites or wording.names_other_spine(self.own_texts):
             return False
-        if wording.names_lumbar(self._displays) or wording.names_other_spine(self._displays):
-            return wording.names_lumbar(self._displays)
+        displays = self._displays
+        if wording.names_lumbar(displays) or wording.names_other_spine(displays):
+            return wording.names_lumbar(displays)
         if wording.names_lumbar((*texts_of(self.reasons), *displays_of(self.reasons))):
             return True
         return bool(self.reason_concepts & LUMBAR_CONDITIONS)
+
+    @property
+    def is_operation_in_words(self) -> bool:
+        """Whether only the words of a procedure say that it is an operation on the lumbar spine."""
+        words = (*self.own_texts, *self._displays)
+        if not wording.names_lumbar_operation(words) or self.vocabulary.has_meaning(self.code):
+            return False
+        systems = {_system_name(coding.system or "") for coding in _codings((self.code,))}
+        return systems.isdisjoint(_LISTED_OPERATIONS)
 
     @property
     def names_spine(self) -> bool:
         """Whether its words, body site or reason name the spine."""
         if self.sites & _SPINE_SITES:
             return True
-        words = (*self.own_texts, *texts_of(self.reasons))
-        return wording.names_spine(words) or wording.names_spine(self._displays)
+        words = (*self.own_texts, *texts_of(self.reasons), *displays_of(self.body_sites))
+        return wording.names_spine(words)
 
     @property
     def is_elsewhere(self) -> bool:
@@ -456,13 +473,15 @@ class Place(Struct, frozen=True, kw_only=True):
     def levels(self) -> frozenset[str]:
         """The disc levels of the entry itself."""
         coded = self.vocabulary.levels((self.code, *self.body_sites))
-        return coded | (wording.levels_in(self.own_texts) or wording.levels_in(self._displays))
+        in_words = wording.levels_in(self.own_texts)
+        return coded | (in_words or wording.levels_in(displays_of(self.body_sites)))
 
     @property
     def side(self) -> Side | None:
         """The side of the entry itself; a coded side wins over words."""
         coded = wording.joined_side(self.vocabulary.sides((self.code, *self.body_sites)))
-        return coded or wording.side_in(self.own_texts) or wording.side_in(self._displays)
+        in_words = coded or wording.side_in(self.own_texts)
+        return in_words or wording.side_in(displays_of(self.body_sites))
 
     @property
     def _displays(self) -> tuple[str, ...]:

@@ -110,6 +110,21 @@ _STIMULATION = re.compile(
 )
 
 
+_OPERATION = re.compile(
+    r"(?:lamin(?:ec|o)|dis[ck]ec|foramin(?:ec|o)|facetec)tom(?:y|ies)\b|decompression\b|"
+    r"\bfusion\b|\barthrodesis\b|\b[adloptx]lif\b"
+)
+_MAY_BE_OPERATION = re.compile("tom[yi]|fusion|desis|compress|lif")
+"""In small letters: asked first, and quickly, of every procedure that no code tells."""
+_BESIDE_AN_OPERATION = re.compile(
+    r"\b(?:ana?esth\w*|remov\w*|inject\w*|stimulat\w*|electrodes?|therapy|traction|rehab\w*|"
+    r"exercis\w*|educat\w*|consent|after(?:care)?|follow[ -]?up|post[ -]?op\w*|pre[ -]?op\w*|"
+    r"dressing|x-?rays?|mri|ct|spect|imaging|fluoro\w*|monitoring|biopsy)\b",
+    re.IGNORECASE,
+)
+"""What is done before, during or after one, or looks like one in words."""
+
+
 def levels_in(texts: Iterable[str]) -> frozenset[str]:
     """Return the disc levels *texts* name, as "L4-L5"; "L3-5" names two, "L5-1" is "L5-S1"."""
     return frozenset(
@@ -188,6 +203,14 @@ def names_no_leg(texts: Iterable[str]) -> bool:
 def names_saddle(texts: Iterable[str]) -> bool:
     """Whether *texts* name the saddle area, and not only to say that it is well."""
     return any(_SADDLE.search(_SADDLE_IS_WELL.sub("", text)) for text in texts)
+
+
+def names_lumbar_operation(texts: Iterable[str]) -> bool:
+    """Whether *texts* name an operation on the lumbar spine, and not only what is done for one."""
+    joined = " ; ".join(texts).lower()
+    if not _MAY_BE_OPERATION.search(joined) or not _OPERATION.search(joined):
+        return False
+    return names_lumbar((joined,)) and not _BESIDE_AN_OPERATION.search(joined)
 
 
 def names_stimulation(texts: Iterable[str]) -> bool:

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from cds_service.chart.facts import MrStatus
-from cds_service.chart.supply import Key, State
+from cds_service.chart.supply import Key, State, Supply
 from cds_service.fhir import reasons
 from cds_service.values import FhirDate, Side
 from tests.fhir.chart_parts import (
@@ -311,6 +311,82 @@ def test_unknown_status_of_another_procedure_is_no_gap(read: ReadChart) -> None:
     """What no rule reads can say what it likes."""
     chart = read(procedure("80146002", status="banana"))
     assert chart.supply_of(Key.PROCEDURES).state is not State.PARTIAL
+
+
+IN_WORDS = [
+    {"text": "Lumbar laminectomy L4-5"},
+    {"text": "LAMINECTOMY, LUMBAR"},
+    {"text": "Lumbar decompression and fusion"},
+    {"text": "L5-S1 microdiscectomy"},
+    concept("urn:oid:1.2.3", "OP7", "L4/5 TLIF"),
+    {"coding": [{"system": SNOMED, "code": "0", "display": "Decompression of lumbar spine"}]},
+    worded("Bandscheibenoperation", "Lumbar discectomy"),
+]
+
+
+@pytest.mark.parametrize("code", IN_WORDS)
+def test_operation_that_only_words_name_is_a_gap_that_is_said(
+    read: ReadChart, code: Resource
+) -> None:
+    """The patient was operated on, and the service was silent on cauda equina syndrome."""
+    chart = read(procedure(code=code))
+    assert chart.procedures == ()
+    assert chart.supply_of(Key.PROCEDURES) == Supply(
+        state=State.PARTIAL, reason=reasons.OPERATION_IN_WORDS
+    )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        {"text": "Cervical laminectomy"},
+        {"text": "Knee arthrodesis"},
+        {"text": "Lumbar puncture"},
+        {"text": "Anesthesia for lumbar laminectomy"},
+        {"text": "Physical therapy after lumbar fusion"},
+        {"text": "MRI lumbar spine after discectomy"},
+        {"text": "Laminectomy for lumbar stimulator electrodes"},
+        concept(CPT, "63267", "Laminectomy for lesion, lumbar"),
+        concept(PCS, "00CU0ZZ", "Lumbar laminectomy for haematoma"),
+    ],
+)
+def test_other_procedure_in_words_is_no_gap(read: ReadChart, code: Resource) -> None:
+    """What is no lumbar operation, or has a code that was left out on purpose, holds nothing up."""
+    assert read(procedure(code=code)).supply_of(Key.PROCEDURES).state is State.SUPPLIED
+
+
+@pytest.mark.parametrize(
+    ("day", "state", "told"),
+    [
+        ("2026-05-05", State.PARTIAL, True),
+        ("2026-05-04", State.SUPPLIED, False),
+        ("2026-05", State.SUPPLIED, False),
+        ("2026", State.SUPPLIED, False),
+        ("2025", State.SUPPLIED, True),
+        (None, State.SUPPLIED, True),
+    ],
+)
+def test_operation_in_words_is_a_gap_only_after_the_last_known_one(
+    read: ReadChart,
+    day: str | None,
+    state: State,
+    told: bool,  # noqa: FBT001 - a case
+) -> None:
+    """Lists of former operations name in words what a coded entry of 4 May says as well."""
+    in_words = procedure(id="w", code=IN_WORDS[0], performedDateTime=day)
+    chart = read(procedure(), in_words)
+    assert chart.supply_of(Key.PROCEDURES).state is state
+    assert [one.reason for one in chart.set_aside] == [reasons.NO_KNOWN_CODE] * told
+
+
+def test_operation_in_words_is_a_gap_beside_an_undated_one_only_with_its_day(
+    read: ReadChart,
+) -> None:
+    """Two entries without a day are told apart by nobody."""
+    for day, state in (("2026-05-05", State.PARTIAL), (None, State.SUPPLIED)):
+        in_words = procedure(id="w", code=IN_WORDS[0], performedDateTime=day)
+        chart = read(procedure(performedDateTime=None), in_words)
+        assert chart.supply_of(Key.PROCEDURES).state is state
 
 
 @pytest.mark.parametrize("status", ["in-progress", "not-done", "stopped", "entered-in-error "])
