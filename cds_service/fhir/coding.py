@@ -276,7 +276,7 @@ for _uri, _name in SYSTEM_NAMES.items():
 
 
 def _system_name(system: str) -> str | None:
-    text = system.strip().split("|", 1)[0].rstrip("/")
+    text = "".join(system.split()).split("|", 1)[0].rstrip("/")
     if text.startswith(("http://snomed.info/sct/", "https://snomed.info/sct/")):
         return "SNOMED-CT"
     secure = text.replace("http://", "https://", 1)

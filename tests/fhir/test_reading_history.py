@@ -105,6 +105,22 @@ def test_operation_is_known_however_its_code_is_spelt(
     assert read(procedure(code, system)).procedures[0].concepts == expected
 
 
+@pytest.mark.parametrize(
+    "system",
+    [
+        "http://www.snomed.org/",
+        "https://snomed.info/sct/",
+        "http://snomed.info/sct/11000146104/version/20260331",
+        "http://snomed.info/sct|http://snomed.info/sct/32506021000036107",
+        "urn:oid:2.16.840.1.113883.6.96",
+        "urn: oid: 2.16.840.1.113883.6.96",
+    ],
+)
+def test_operation_is_known_however_its_system_is_spelt(read: ReadChart, system: str) -> None:
+    """National editions name themselves; converters of C-CDA write the system in ways of theirs."""
+    assert read(procedure("50172003", system)).procedures[0].concepts == {"fusion"}
+
+
 @pytest.mark.parametrize("code", ["R33", "R33X", "R33.X", "r33x"])
 @pytest.mark.parametrize(
     "system", ["http://hl7.org/fhir/sid/icd-10", "urn:oid:2.16.840.1.113883.6.3"]
