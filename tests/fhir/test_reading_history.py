@@ -1205,6 +1205,14 @@ def test_implant_is_recognised_by_code_or_words(
         ("Programmable infusion pump, implantable", "implant-pump"),
         ("Baclofen pump", "implant-pump"),
         ("SynchroMed II 40 mL", "implant-pump"),
+        ("Herzschrittmacher DDD", "implant-pacemaker"),
+        ("Stimulateur cardiaque double chambre", "implant-pacemaker"),
+        ("Marcapasos", "implant-pacemaker"),
+        ("Marcapasso card\u00edaco", "implant-pacemaker"),
+        ("Stimolatore cardiaco", "implant-pacemaker"),
+        ("D\u00e9fibrillateur implantable", "implant-defibrillator"),
+        ("Desfibrilador", "implant-defibrillator"),
+        ("Neuroestimulador medular", "implant-neurostimulator"),
     ],
 )
 def test_implant_is_recognised_as_device_lists_and_stores_name_it(
@@ -1283,6 +1291,9 @@ def test_unknown_implant_coded_unsafe_as_fhir_codes_it_counts(read: ReadChart) -
         {"type": {"text": "Needle nerve stim 22G"}},
         {"type": {"text": "Pacer gait trainer"}},
         {"type": {"text": "STIM SPINAL FUSION"}},
+        {"type": {"text": "Externer Defibrillator"}},
+        {"type": {"text": "D\u00e9fibrillateur automatis\u00e9 externe"}},
+        {"type": {"text": "Neuroestimulador transcut\u00e1neo (TENS)"}},
     ],
 )
 def test_other_devices_are_no_implants(read: ReadChart, fields: dict[str, object]) -> None:
