@@ -55,6 +55,8 @@ LEVELS = {
     "level-l5-s1": "L5-S1",
 }
 _SPINE_SITES = frozenset({"site-lumbar", "site-sacroiliac", *LEVELS})
+_LISTED_OPERATIONS = frozenset({"CPT", "HCPCS", "ICD-10-PCS", "OPCS-4"})
+"""Systems of which ``cards/`` lists the lumbar operations that count; the others it leaves out."""
 MOST_UNMAPPED = 20
 _MOST_LOOKED_THROUGH = 1_000
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}:[\w./:#~-]{1,128}\|[\w.-]{1,20}", re.ASCII)
@@ -296,7 +298,7 @@ for _uri, _name in SYSTEM_NAMES.items():
 
 
 def _system_name(system: str) -> str | None:
-    text = system.strip().split("|", 1)[0].rstrip("/")
+    text = "".join(system.split()).split("|", 1)[0].rstrip("/")
     if text.startswith(("http://snomed.info/sct/", "https://snomed.info/sct/")):
         return "SNOMED-CT"
     secure = text.replace("http://", "https://", 1)
@@ -391,8 +393,24 @@ def texts_of(concepts: Iterable[CodeableConcept | None]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def displays_of(concepts: Iterable[CodeableConcept | None]) -> tuple[str, ...]:
+    """Return what the chart calls the codes of those *concepts* that have a text as well.
+
+    For places that the text does not name: it may be of another language than the displays.
+    """
+    found: list[str] = []
+    for concept in concepts:
+        inner = unwrapped(concept)
+        if inner is not None and inner.text:
+            found.extend(coding.display for coding in inner.coding if coding.display)
+    return tuple(found)
+
+
 class Place(Struct, frozen=True, kw_only=True):
-    """Where in the body an entry belongs, from its codes and its words."""
+    """Where in the body an entry belongs, from its codes and its words.
+
+    The displays of its codes are asked where its text does not say.
+    """
 
     vocabulary: Vocabulary
     code: CodeableConcept | None
@@ -430,21 +448,34 @@ class Place(Struct, frozen=True, kw_only=True):
             return True
         if "site-other" in sites or wording.names_other_spine(self.own_texts):
             return False
-        if wording.names_lumbar(texts_of(self.reasons)):
+        displays = self._displays
+        if wording.names_lumbar(displays) or wording.names_other_spine(displays):
+            return wording.names_lumbar(displays)
+        if wording.names_lumbar((*texts_of(self.reasons), *displays_of(self.reasons))):
             return True
         return bool(self.reason_concepts & LUMBAR_CONDITIONS)
+
+    @property
+    def is_operation_in_words(self) -> bool:
+        """Whether only the words of a procedure say that it is an operation on the lumbar spine."""
+        words = (*self.own_texts, *self._displays)
+        if not wording.names_lumbar_operation(words) or self.vocabulary.has_meaning(self.code):
+            return False
+        systems = {_system_name(coding.system or "") for coding in _codings((self.code,))}
+        return systems.isdisjoint(_LISTED_OPERATIONS)
 
     @property
     def names_spine(self) -> bool:
         """Whether its words, body site or reason name the spine."""
         if self.sites & _SPINE_SITES:
             return True
-        return wording.names_spine((*self.own_texts, *texts_of(self.reasons)))
+        words = (*self.own_texts, *texts_of(self.reasons), *displays_of(self.body_sites))
+        return wording.names_spine(words)
 
     @property
     def is_elsewhere(self) -> bool:
         """Whether code, body site or words clearly place an examination outside the legs."""
-        words = self.own_texts
+        words = (*self.own_texts, *self._displays)
         if "site-leg" in self.sites or wording.names_leg(words):
             return False
         return "site-other" in self.sites or wording.names_no_leg(words)
@@ -468,13 +499,19 @@ class Place(Struct, frozen=True, kw_only=True):
     def levels(self) -> frozenset[str]:
         """The disc levels of the entry itself."""
         coded = self.vocabulary.levels((self.code, *self.body_sites))
-        return coded | wording.levels_in(self.own_texts)
+        in_words = wording.levels_in(self.own_texts)
+        return coded | (in_words or wording.levels_in(displays_of(self.body_sites)))
 
     @property
     def side(self) -> Side | None:
         """The side of the entry itself; a coded side wins over words."""
-        coded = self.vocabulary.sides((self.code, *self.body_sites))
-        return wording.joined_side(coded) or wording.side_in(self.own_texts)
+        coded = wording.joined_side(self.vocabulary.sides((self.code, *self.body_sites)))
+        in_words = coded or wording.side_in(self.own_texts)
+        return in_words or wording.side_in(displays_of(self.body_sites))
+
+    @property
+    def _displays(self) -> tuple[str, ...]:
+        return displays_of((self.code, *self.body_sites))
 
     def _met(self, meanings: Meanings) -> frozenset[str]:
         return frozenset(name for name, needs in meanings if self._meets(needs))
@@ -488,10 +525,12 @@ class Place(Struct, frozen=True, kw_only=True):
             case Needs.LUMBAR_REASON:
                 return bool(self.reason_concepts & LUMBAR_REASONS)
             case Needs.LEG_SITE:
-                return "site-leg" in self.sites or wording.names_leg(self.own_texts)
+                return "site-leg" in self.sites or wording.names_leg(
+                    (*self.own_texts, *self._displays)
+                )
             case Needs.NOT_ELSEWHERE:
                 return not self.is_elsewhere
             case Needs.SADDLE_SITE:
-                return wording.names_saddle(self.own_texts)
+                return wording.names_saddle((*self.own_texts, *self._displays))
             case Needs.SPINE_TEXT:
                 return self.names_spine

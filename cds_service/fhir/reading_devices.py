@@ -17,10 +17,15 @@ _BETWEEN = r"(?:(?!bone|growth)[\w ,/-]){0,60}"
 _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.IGNORECASE)
     for name, pattern in {
-        "implant-pacemaker": r"pace-?maker|\bpacing\b|\bpacer lead|\b(?:CRT-?P|(?-i:PPM))\b",
-        "implant-defibrillator": r"defibrillator|cardioverter|\b(?:AICD|ICD|CRT-?D)\b",
+        "implant-pacemaker": (
+            r"pace-?maker|\bpacing\b|\bpacer lead|\b(?:CRT-?P|(?-i:PPM))\b|"
+            r"schrittmacher|marcapas|\bstimulateur cardiaque|\bstimolatore cardiaco"
+        ),
+        "implant-defibrillator": (
+            r"\bd[e\u00e9]\u0301?s?fibril|cardioverter|\b(?:AICD|ICD|CRT-?D)\b"
+        ),
         "implant-neurostimulator": (
-            r"neuro[ -]?stim|\b(?:SCS|(?-i:DBS|VNS))\b|"
+            r"neuro[ -]?e?stim|\b(?:SCS|(?-i:DBS|VNS))\b|"
             r"\b(?:cord|DRG|brain|sacral|sacral nerve|vagal|vagus nerve)[ -]stim\b|"
             r"\bstim[ ,-]{1,3}spinal[ -]cord\b|"
             rf"{_NERVE}{_BETWEEN}stimulat|stimulat{_BETWEEN}{_NERVE}"
@@ -47,9 +52,13 @@ _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
         ),
     }.items()
 }
-"""Without a greatest length, a word that a name repeats would be followed to its end each time."""
+"""In English, and the usual words of German, French, Spanish, Portuguese and Italian.
+
+Without a greatest length, a word that a name repeats would be followed to its end each time.
+"""
 _OUTSIDE_THE_BODY = re.compile(
-    r"\b(?:external|wearable|transcutaneous|TENS|bone[ -]growth|osteogen\w{0,10}|needles?)\b",
+    r"\b(?:extern(?:al|[eo]|e[rsn])?|wearable|trans[ck]utan\w{0,5}|TENS|bone[ -]growth|"
+    r"osteogen\w{0,10}|needles?)\b",
     re.IGNORECASE,
 )
 _INSIDE_THE_BODY = re.compile(r"implant", re.IGNORECASE)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from cds_service.chart.facts import ObservationFact, Site
 from cds_service.fhir import reasons, units, wire, wording
-from cds_service.fhir.coding import LEVELS, Place, texts_of
+from cds_service.fhir.coding import LEVELS, Place, displays_of, texts_of
 from cds_service.fhir.reader import Entry, Reader, plain_word
 from cds_service.fhir.wire import CodeableConcept
 from cds_service.values import FhirDate, Side
@@ -456,7 +456,7 @@ def _pain_site(
     is_named = bool(site_words) or _has_code(kind.body_site)
     if is_named and not is_only_a_side:
         placed = _coded_site(coded) if _site_concepts(coded) else None
-        return placed or _site_by_words(site_words)
+        return placed or _site_by_words(site_words, displays_of((kind.body_site,)))
     return _worded_site(texts_of((kind.code,)))
 
 
@@ -475,12 +475,16 @@ def _coded_site(sites: frozenset[str]) -> Site | None:
     return None
 
 
-def _site_by_words(texts: tuple[str, ...]) -> Site | None:
-    """Return the site of a bodySite by its words; any other body site is elsewhere."""
-    if not texts:
-        return None
-    placed = _worded_site(texts)
-    return None if placed is Site.ANY and not all(wording.pain_words(texts)[:2]) else placed
+def _site_by_words(texts: tuple[str, ...], displays: tuple[str, ...]) -> Site | None:
+    """Return the site of a bodySite by its words; any other body site is elsewhere.
+
+    The *displays* of its codes are asked where its *texts* name none.
+    """
+    for words in (texts, displays):
+        placed = _worded_site(words)
+        if placed is not Site.ANY or all(wording.pain_words(words)[:2]):
+            return placed
+    return None
 
 
 def _worded_site(texts: tuple[str, ...]) -> Site | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Raw
 
 from cds_service.chart.facts import ConditionFact, EncounterFact, ProcedureFact
+from cds_service.chart.supply import Key
 from cds_service.fhir import reasons, wire, wording
 from cds_service.fhir.coding import Place, certainties, inner_concepts, texts_of
 from cds_service.fhir.decoding import read_resource
@@ -21,7 +22,7 @@ _RULED_OUT, _STATE_AFTER = frozenset({"A"}), frozenset({"Z"})
 """The certainties of ICD-10-GM under which no code of a condition is a disease of today."""
 _NOT_COMPLETED = frozenset(
     {
-        *("preparation", "in-progress", "not-done", "on-hold", "stopped", "unknown"),
+        *("preparation", "in-progress", "not-done", "on-hold", "stopped"),
         *("aborted", "suspended"),  # the words of STU3
     }
 )
@@ -29,6 +30,7 @@ _NEVER_TOOK_PLACE = frozenset({"planned", "cancelled", "entered-in-error"})
 _INPATIENT_CLASSES = frozenset({"imp", "acute", "nonac", "inpatient"})
 _OUTPATIENT_CLASSES = frozenset({"amb", "emer", "vr", "hh", "ss", "obsenc", "fld", "outpatient"})
 _THERAPY = "physiotherapy-contact"
+_OPERATIONS = frozenset({"decompression", "discectomy", "fusion", "spine-surgery-unspecified"})
 
 
 def read_conditions(reader: Reader) -> tuple[ConditionFact, ...]:
@@ -56,7 +58,7 @@ def _condition(reader: Reader, entry: Entry) -> ConditionFact | None:
     return ConditionFact(
         reference=entry.reference,
         concepts=concepts,
-        is_active=_is_active(found),
+        is_active=_is_active(reader, found),
         onset=reader.clipped(onset),
         recorded=reader.clipped(recorded),
         when=reader.clipped(when),
@@ -83,15 +85,14 @@ def _when(
     return onset, recorded, onset or recorded or reader.clipped(updated)
 
 
-def _is_active(found: wire.Condition) -> bool:
+def _is_active(reader: Reader, found: wire.Condition) -> bool:
     status = status_words(found.clinical_status)
     if status & (_ACTIVE | _INACTIVE):
         return bool(status & _ACTIVE)
     if certainties(found.code) == _STATE_AFTER:
         return False
     has_ended = (
-        found.abatement_date_time,
-        found.abatement_period,
+        None if _ends_later(reader, found) else found.abatement_date_time or found.abatement_period,
         found.abatement_age,
         found.abatement_range,
         found.abatement_string,
@@ -100,16 +101,48 @@ def _is_active(found: wire.Condition) -> bool:
     return all(item is None for item in has_ended)
 
 
+def _ends_later(reader: Reader, found: wire.Condition) -> bool:
+    """Whether the day it ends is still to come: 9999-12-31 stands in many charts for no end."""
+    period = found.abatement_period or wire.Period()
+    end = reader.date(found.abatement_date_time, period.start, period.end)
+    return end is not None and end.earliest > reader.as_of
+
+
 def read_procedures(
     reader: Reader, conditions: Sequence[ConditionFact], encounters: Sequence[EncounterFact]
 ) -> tuple[ProcedureFact, ...]:
-    """Return the completed procedures."""
+    """Return the completed procedures; an operation known by its words alone leaves a gap."""
     by_reference = {fact.reference: fact for fact in conditions}
     inpatient = {fact.reference: fact.is_inpatient for fact in encounters}
-    facts = (
-        _procedure(reader, entry, by_reference, inpatient) for entry in reader.of_kind("Procedure")
-    )
-    return tuple(sorted((fact for fact in facts if fact), key=lambda fact: fact.reference))
+    in_words: list[tuple[Entry, FhirDate | None]] = []
+    found = [
+        fact
+        for entry in reader.of_kind("Procedure")
+        if (fact := _procedure(reader, entry, by_reference, inpatient, in_words))
+    ]
+    _put_words_aside(reader, in_words, found)
+    return tuple(sorted(found, key=lambda fact: fact.reference))
+
+
+def _put_words_aside(
+    reader: Reader,
+    in_words: Iterable[tuple[Entry, FhirDate | None]],
+    found: Iterable[ProcedureFact],
+) -> None:
+    """Set aside operations that only words name; they are a gap if one may be the last operation.
+
+    Time:
+        One that may be of the day of a known operation is that operation.  One without a day is a
+        gap only where no operation is known at all.
+    """
+    operations = [fact.performed for fact in found if fact.concepts & _OPERATIONS]
+    days = [day for day in operations if day is not None]
+    for entry, day in in_words:
+        if day and any(day.earliest <= one.latest and one.earliest <= day.latest for one in days):
+            continue
+        reader.put_entry_aside(entry, reasons.NO_KNOWN_CODE)
+        if not operations or (day and all(day.earliest > one.latest for one in days)):
+            reader.incomplete.setdefault(Key.PROCEDURES, reasons.OPERATION_IN_WORDS)
 
 
 def _procedure(
@@ -117,7 +150,9 @@ def _procedure(
     entry: Entry,
     conditions: Mapping[str, ConditionFact],
     inpatient: Mapping[str, bool | None],
+    in_words: list[tuple[Entry, FhirDate | None]],
 ) -> ProcedureFact | None:
+    """Return a completed procedure that rules ask for; note one *in_words* alone."""
     found = reader.decoded(entry, wire.Procedure)
     if found is None or not _is_completed(reader, entry):
         return None
@@ -133,7 +168,12 @@ def _procedure(
     )
     concepts = place.concepts()
     performed = reader.since_birth(_performed(reader, found))
-    if not concepts or not reader.is_possible(entry, performed):
+    if not concepts and not place.is_operation_in_words:
+        return None
+    if not reader.is_possible(entry, performed):
+        return None
+    if not concepts:
+        in_words.append((entry, performed))
         return None
     return ProcedureFact(
         reference=entry.reference,

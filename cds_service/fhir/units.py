@@ -44,6 +44,8 @@ _MOST_DECIMALS = 30
 _BOUNDS: Mapping[str, Decimal] = {"<": Decimal("-0.001"), ">": Decimal("0.001")}
 """What a value sent as a limit adds: less than 30 is below 30; cards print two decimals."""
 _ML_PER_MINUTE = "ml/min"
+_CELSIUS, _IN_FAHRENHEIT = "celsius", "fahrenheit"
+"""Whatever the degrees before the name are called: degrees, Grad, grados, gradi."""
 _SCORE_UNITS = frozenset({"{score}", "score", "1", "{points}", "points", "{#}", "{number}"})
 _PAIN_UNITS = _SCORE_UNITS | {"/10", "{0-10}", "{0-10}/10", "{nrs}", "{rating}", "{scale}", "cm"}
 
@@ -148,13 +150,9 @@ SCALES: Mapping[str, Scale] = {
                 "\N{DEGREE SIGN}c",
                 "degreec",
                 "degreesc",
-                "degcelsius",
-                "degreecelsius",
-                "degreescelsius",
-                "gradcelsius",
                 "gradc",
                 "oc",
-                "celsius",
+                _CELSIUS,
             }
         ),
         dict.fromkeys(
@@ -165,10 +163,7 @@ SCALES: Mapping[str, Scale] = {
                 "\N{DEGREE SIGN}f",
                 "degreef",
                 "degreesf",
-                "degfahrenheit",
-                "degreefahrenheit",
-                "degreesfahrenheit",
-                "fahrenheit",
+                _IN_FAHRENHEIT,
             ),
             _FAHRENHEIT,
         ),
@@ -292,6 +287,7 @@ _SAME_UNITS = {
     "mls": "ml",
     "ml/minper": "ml/min/",
     "mcl": "ul",
+    "deg.": "deg",
     "cumm": "mm3",
     "cmm": "mm3",
     "10(3)": "10*3",
@@ -308,4 +304,6 @@ def _plain(text: str) -> str:
         plain = plain.replace(printed, written)
     if plain.startswith(f"{_ML_PER_MINUTE}/"):  # always 1.73 m2 of skin, in countless spellings
         return _ML_PER_MINUTE
+    if plain.endswith((_CELSIUS, _IN_FAHRENHEIT)):
+        return _CELSIUS if plain.endswith(_CELSIUS) else _IN_FAHRENHEIT
     return plain

@@ -44,9 +44,19 @@ _SPINE = re.compile(
     re.IGNORECASE,
 )
 """The spine and its parts, and the operations by which a problem list names it."""
+_BOTH_LEGS = (
+    r"(?-i:BLEs?)|bles?(?= (?:weak|numb|pain|par[ae]|ting|strength|motor|sens|edema|swell|emg|"
+    r"nc[sv]|radic|neuro|foot|drop|claud|dys|sympt)|\W*\Z)"
+)
+"""In small letters only where English goes on: "ble" is a verb of Norwegian ("ble operert")."""
+_LOWER_LIMBS = (
+    r"(?<!\bpar )(?<!\bdans )(?<!\bsur )(?<!\bdurante )(?-i:LEs?)"
+    r"(?! (?:bas|dos|rachis|patient|matin|soir|jour|repos|cou|genou|pied|membre|att?ivit)\w*)"
+)
+"""LE, which is an article as well where French or Italian is written in capitals."""
 _LEG = re.compile(
-    r"\b(?:[lrb]les?|(?-i:LEs?)|legs?|lower (?:limb|ext(?:remit(?:y|ies))?)s?|thighs?|"
-    r"calf|calves)\b",
+    rf"\b(?:[lr]les?|{_BOTH_LEGS}|{_LOWER_LIMBS}|legs?|"
+    r"lower (?:limb|ext(?:remit(?:y|ies))?)s?|thighs?|calf|calves)\b",
     re.IGNORECASE,
 )
 _LEG_SITE = re.compile(
@@ -82,11 +92,14 @@ _NO_LEG = re.compile(
     r"fac(?:e|ial)|pelvic floor|(?:anal )?sphincter)\b",
     re.IGNORECASE,
 )
-_LEFT = re.compile(r"\b(?:left|(?<!&)lt|lle)\b", re.IGNORECASE)
+_LEFT = re.compile(
+    r"\b(?:left|(?<!&)(?!(?-i:lt\.? ?[A-Z\u00c4\u00d6\u00dc](?![1-5E])))lt|lle)\b", re.IGNORECASE
+)
+"""Small "lt" before a word in capitals is German for "according to" ("lt. Arztbrief")."""
 _RIGHT = re.compile(r"\b(?:right|rt|rle)\b", re.IGNORECASE)
 _ANY_SIDE = re.compile(r"left|right|bilat|both|\b(?:lt|rt|b/l|[lrb]les?)\b", re.IGNORECASE)
 _BOTH = re.compile(
-    r"\b(?:bilat(?:eral(?:ly)?)?|(?-i:B/L)|bles?|both (?:sides|legs|feet|(?-i:LEs?)|"
+    rf"\b(?:bilat(?:eral(?:ly)?)?|(?-i:B/L)|{_BOTH_LEGS}|both (?:sides|legs|feet|(?-i:LEs?)|"
     r"lower (?:limbs|extremities)))\b",
     re.IGNORECASE,
 )
@@ -95,6 +108,21 @@ _STIMULATION = re.compile(
     r"dorsal[ -]column[ -]stimulat\w*)\b",
     re.IGNORECASE,
 )
+
+
+_OPERATION = re.compile(
+    r"(?:lamin(?:ec|o)|dis[ck]ec|foramin(?:ec|o)|facetec)tom(?:y|ies)\b|decompression\b|"
+    r"\bfusion\b|\barthrodesis\b|\b[adloptx]lif\b"
+)
+_MAY_BE_OPERATION = re.compile("tom[yi]|fusion|desis|compress|lif")
+"""In small letters: asked first, and quickly, of every procedure that no code tells."""
+_BESIDE_AN_OPERATION = re.compile(
+    r"\b(?:ana?esth\w*|remov\w*|inject\w*|stimulat\w*|electrodes?|therapy|traction|rehab\w*|"
+    r"exercis\w*|educat\w*|consent|after(?:care)?|follow[ -]?up|post[ -]?op\w*|pre[ -]?op\w*|"
+    r"dressing|x-?rays?|mri|ct|spect|imaging|fluoro\w*|monitoring|biopsy)\b",
+    re.IGNORECASE,
+)
+"""What is done before, during or after one, or looks like one in words."""
 
 
 def levels_in(texts: Iterable[str]) -> frozenset[str]:
@@ -175,6 +203,14 @@ def names_no_leg(texts: Iterable[str]) -> bool:
 def names_saddle(texts: Iterable[str]) -> bool:
     """Whether *texts* name the saddle area, and not only to say that it is well."""
     return any(_SADDLE.search(_SADDLE_IS_WELL.sub("", text)) for text in texts)
+
+
+def names_lumbar_operation(texts: Iterable[str]) -> bool:
+    """Whether *texts* name an operation on the lumbar spine, and not only what is done for one."""
+    joined = " ; ".join(texts).lower()
+    if not _MAY_BE_OPERATION.search(joined) or not _OPERATION.search(joined):
+        return False
+    return names_lumbar((joined,)) and not _BESIDE_AN_OPERATION.search(joined)
 
 
 def names_stimulation(texts: Iterable[str]) -> bool:

@@ -46,6 +46,7 @@ SYSTEM_URIS: Mapping[str, str] = {
 
 SYSTEM_ALIASES: Mapping[str, str] = {
     "urn:oid:2.16.840.1.113883.6.96": "SNOMED-CT",
+    "http://www.snomed.org": "SNOMED-CT",  # a converter of C-CDA, in the examples of HL7
     "urn:oid:2.16.840.1.113883.6.1": "LOINC",
     "urn:oid:2.16.840.1.113883.6.90": "ICD-10-CM",
     "http://hl7.org/fhir/sid/icd-10": "ICD-10-CM",

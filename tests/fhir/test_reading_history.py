@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from cds_service.chart.facts import MrStatus
-from cds_service.chart.supply import Key, State
+from cds_service.chart.supply import Key, State, Supply
 from cds_service.fhir import reasons
 from cds_service.values import FhirDate, Side
 from tests.fhir.chart_parts import (
@@ -30,6 +30,13 @@ from tests.fhir.chart_parts import (
 OPCS = "https://fhir.hl7.org.uk/CodeSystem/OPCS-4"
 PCS = "http://www.cms.gov/Medicare/Coding/ICD10"
 LAMINECTOMY = "387731002"
+
+
+def worded(text: str, display: str, code: str = "0") -> Resource:
+    """Return a concept with words of the ward and the English display of its SNOMED CT code."""
+    return {"text": text, "coding": [{"system": SNOMED, "code": code, "display": display}]}
+
+
 MINE = {"subject": {"reference": "Patient/anna"}}
 
 
@@ -48,6 +55,9 @@ MINE = {"subject": {"reference": "Patient/anna"}}
         {"code": concept(SNOMED, LAMINECTOMY, "Lumb lami")},
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy with TLIF")},
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy of L2, L3 and L5")},
+        {"bodySite": [worded("Lendenwirbels\u00e4ule", "Structure of lumbar vertebral column")]},
+        {"code": worded("Laminectomie", "Lumbar laminectomy", LAMINECTOMY)},
+        {"reasonCode": [worded("Spinalkanalstenose", "Lumbar spinal stenosis")]},
         {"reasonCode": [concept(ICD, "M48.061")]},
         {"reasonCode": [concept(ICD, "M48061")]},
         {"reasonReference": [{"reference": "Condition/c1"}]},
@@ -95,6 +105,22 @@ def test_operation_is_known_however_its_code_is_spelt(
     assert read(procedure(code, system)).procedures[0].concepts == expected
 
 
+@pytest.mark.parametrize(
+    "system",
+    [
+        "http://www.snomed.org/",
+        "https://snomed.info/sct/",
+        "http://snomed.info/sct/11000146104/version/20260331",
+        "http://snomed.info/sct|http://snomed.info/sct/32506021000036107",
+        "urn:oid:2.16.840.1.113883.6.96",
+        "urn: oid: 2.16.840.1.113883.6.96",
+    ],
+)
+def test_operation_is_known_however_its_system_is_spelt(read: ReadChart, system: str) -> None:
+    """National editions name themselves; converters of C-CDA write the system in ways of theirs."""
+    assert read(procedure("50172003", system)).procedures[0].concepts == {"fusion"}
+
+
 @pytest.mark.parametrize("code", ["R33", "R33X", "R33.X", "r33x"])
 @pytest.mark.parametrize(
     "system", ["http://hl7.org/fhir/sid/icd-10", "urn:oid:2.16.840.1.113883.6.3"]
@@ -123,6 +149,11 @@ def test_opcs_says_the_side_by_a_code_of_its_own(read: ReadChart, code: str, sid
         {"bodySite": [concept(SNOMED, "122495006")], "reasonCode": [concept(ICD, "M48.061")]},
         {"code": concept(SNOMED, LAMINECTOMY, "Cervical laminectomy")},
         {"code": concept(SNOMED, LAMINECTOMY, "C4 laminectomy")},
+        {"code": worded("Cervical laminectomy", "Lumbar laminectomy", LAMINECTOMY)},
+        {
+            "code": worded("Laminektomie HWS", "Cervical laminectomy", LAMINECTOMY),
+            "reasonCode": [concept(ICD, "M48.061")],
+        },
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy T10-L1")},
         {"bodySite": [{"text": "neck"}], "reasonReference": [{"reference": "Condition/c1"}]},
         {"bodySite": [{"text": "C-spine"}], "reasonCode": [concept(ICD, "M48.061")]},
@@ -281,9 +312,12 @@ def test_the_day_is_the_one_of_the_sites_time_zone(read: ReadChart) -> None:
     assert read(late, zone="Europe/Berlin").procedures == ()
 
 
-@pytest.mark.parametrize("status", ["banana", "complete", "done"])
+@pytest.mark.parametrize("status", ["unknown", "banana", "complete", "done"])
 def test_operation_of_an_unknown_status_is_a_gap_that_is_said(read: ReadChart, status: str) -> None:
-    """A word FHIR does not know may mean that it took place: the operations are known in part."""
+    """It may have taken place: the operations are known in part.
+
+    HL7's own map from version 2 writes "unknown" where the message does not say.
+    """
     chart = read(procedure(status=status))
     assert chart.procedures == ()
     assert chart.supply_of(Key.PROCEDURES).state is State.PARTIAL
@@ -293,6 +327,82 @@ def test_unknown_status_of_another_procedure_is_no_gap(read: ReadChart) -> None:
     """What no rule reads can say what it likes."""
     chart = read(procedure("80146002", status="banana"))
     assert chart.supply_of(Key.PROCEDURES).state is not State.PARTIAL
+
+
+IN_WORDS = [
+    {"text": "Lumbar laminectomy L4-5"},
+    {"text": "LAMINECTOMY, LUMBAR"},
+    {"text": "Lumbar decompression and fusion"},
+    {"text": "L5-S1 microdiscectomy"},
+    concept("urn:oid:1.2.3", "OP7", "L4/5 TLIF"),
+    {"coding": [{"system": SNOMED, "code": "0", "display": "Decompression of lumbar spine"}]},
+    worded("Bandscheibenoperation", "Lumbar discectomy"),
+]
+
+
+@pytest.mark.parametrize("code", IN_WORDS)
+def test_operation_that_only_words_name_is_a_gap_that_is_said(
+    read: ReadChart, code: Resource
+) -> None:
+    """The patient was operated on, and the service was silent on cauda equina syndrome."""
+    chart = read(procedure(code=code))
+    assert chart.procedures == ()
+    assert chart.supply_of(Key.PROCEDURES) == Supply(
+        state=State.PARTIAL, reason=reasons.OPERATION_IN_WORDS
+    )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        {"text": "Cervical laminectomy"},
+        {"text": "Knee arthrodesis"},
+        {"text": "Lumbar puncture"},
+        {"text": "Anesthesia for lumbar laminectomy"},
+        {"text": "Physical therapy after lumbar fusion"},
+        {"text": "MRI lumbar spine after discectomy"},
+        {"text": "Laminectomy for lumbar stimulator electrodes"},
+        concept(CPT, "63267", "Laminectomy for lesion, lumbar"),
+        concept(PCS, "00CU0ZZ", "Lumbar laminectomy for haematoma"),
+    ],
+)
+def test_other_procedure_in_words_is_no_gap(read: ReadChart, code: Resource) -> None:
+    """What is no lumbar operation, or has a code that was left out on purpose, holds nothing up."""
+    assert read(procedure(code=code)).supply_of(Key.PROCEDURES).state is State.SUPPLIED
+
+
+@pytest.mark.parametrize(
+    ("day", "state", "told"),
+    [
+        ("2026-05-05", State.PARTIAL, True),
+        ("2026-05-04", State.SUPPLIED, False),
+        ("2026-05", State.SUPPLIED, False),
+        ("2026", State.SUPPLIED, False),
+        ("2025", State.SUPPLIED, True),
+        (None, State.SUPPLIED, True),
+    ],
+)
+def test_operation_in_words_is_a_gap_only_after_the_last_known_one(
+    read: ReadChart,
+    day: str | None,
+    state: State,
+    told: bool,  # noqa: FBT001 - a case
+) -> None:
+    """Lists of former operations name in words what a coded entry of 4 May says as well."""
+    in_words = procedure(id="w", code=IN_WORDS[0], performedDateTime=day)
+    chart = read(procedure(), in_words)
+    assert chart.supply_of(Key.PROCEDURES).state is state
+    assert [one.reason for one in chart.set_aside] == [reasons.NO_KNOWN_CODE] * told
+
+
+def test_operation_in_words_is_a_gap_beside_an_undated_one_only_with_its_day(
+    read: ReadChart,
+) -> None:
+    """Two entries without a day are told apart by nobody."""
+    for day, state in (("2026-05-05", State.PARTIAL), (None, State.SUPPLIED)):
+        in_words = procedure(id="w", code=IN_WORDS[0], performedDateTime=day)
+        chart = read(procedure(performedDateTime=None), in_words)
+        assert chart.supply_of(Key.PROCEDURES).state is state
 
 
 @pytest.mark.parametrize("status", ["in-progress", "not-done", "stopped", "entered-in-error "])
@@ -318,6 +428,13 @@ def test_unreadable_procedure_makes_its_key_partial(read: ReadChart, body: bytes
     [
         ({}, True),
         ({"abatementDateTime": "2026-01-01"}, False),
+        ({"abatementDateTime": "2026-11-20"}, False),
+        ({"abatementDateTime": "2026-11-21"}, True),
+        ({"abatementDateTime": "9999-12-31"}, True),
+        ({"abatementDateTime": "9999-12-31T23:59:59.999Z"}, True),
+        ({"abatementPeriod": {"end": "9999-12-31"}}, True),
+        ({"abatementPeriod": {"start": "2026-01-01", "end": "9999-12-31"}}, False),
+        ({"abatementDateTime": "last week"}, False),
         ({"abatementString": "resolved"}, False),
         ({"abatementBoolean": False}, True),
         ({"abatementBoolean": True}, False),
@@ -519,6 +636,23 @@ def test_numbness_counts_only_with_a_leg_site(read: ReadChart) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "display", "concepts", "side"),
+    [
+        ("Unterschenkel li.", "Left lower leg", {"sensory-deficit"}, Side.LEFT),
+        ("jambe droite", "Right lower limb", {"sensory-deficit"}, Side.RIGHT),
+        ("right leg", "Left lower leg", {"sensory-deficit"}, Side.RIGHT),
+        ("Damm", "Perineal region", {"saddle-numbness"}, None),
+    ],
+)
+def test_place_the_text_does_not_name_is_read_from_the_display(
+    read: ReadChart, text: str, display: str, concepts: set[str], side: Side | None
+) -> None:
+    """The text is of the ward's language, the display of SNOMED CT is English."""
+    (fact,) = read(condition("44077006", bodySite=[worded(text, display)])).conditions
+    assert (fact.concepts, fact.side) == (concepts, side)
+
+
+@pytest.mark.parametrize(
     ("words", "side"),
     [
         ("LLE numbness", Side.LEFT),
@@ -532,6 +666,13 @@ def test_numbness_counts_only_with_a_leg_site(read: ReadChart) -> None:
         ("Numbness, lower ext", None),
         ("Leg numb at b/l", None),
         ("Leg numb, duration &lt; 1 week", None),
+        ("lt L5 leg numbness", Side.LEFT),
+        ("lt. LE numbness", Side.LEFT),
+        ("LT LEG NUMB", Side.LEFT),
+        ("ble numbness", Side.BOTH),
+        ("numbness of ble", Side.BOTH),
+        ("BLE TINGLING, NUMB", Side.BOTH),
+        ("LE NUMBNESS", None),
     ],
 )
 def test_leg_and_side_are_read_as_problem_lists_shorten_them(
@@ -541,6 +682,27 @@ def test_leg_and_side_are_read_as_problem_lists_shorten_them(
     code = {"coding": [{"system": SNOMED, "code": "44077006"}], "text": words}
     (fact,) = read(condition("44077006", code=code)).conditions
     assert (fact.concepts, fact.side) == ({"sensory-deficit"}, side)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Fu\u00dfheberschw\u00e4che rechts lt. Arztbrief",
+        "Fu\u00dfheberschw\u00e4che rechts lt Patient",
+        "Fu\u00dfheberschw\u00e4che rechts, lt. MRT L5",
+        "Fu\u00dfheberschw\u00e4che rechts lt.\u00c4rztin",
+        "Droppfot h\u00f8yre, ble d\u00e5rligere",
+        "Droppfot h\u00f8yre, pasienten ble operert",
+        "Droppfot h\u00f6ger, sv\u00e5rt att g\u00e5",
+    ],
+)
+def test_side_of_a_foot_drop_is_not_taken_from_words_of_another_language(
+    read: ReadChart, words: str
+) -> None:
+    """The right foot drops: "lt." is German for "according to", "ble" Norwegian for "was"."""
+    code = {"coding": [{"system": SNOMED, "code": "6077001"}], "text": words}
+    (fact,) = read(condition("6077001", code=code)).conditions
+    assert fact.side is None
 
 
 def order(**fields: object) -> Resource:
@@ -1060,6 +1222,14 @@ def test_implant_is_recognised_by_code_or_words(
         ("Programmable infusion pump, implantable", "implant-pump"),
         ("Baclofen pump", "implant-pump"),
         ("SynchroMed II 40 mL", "implant-pump"),
+        ("Herzschrittmacher DDD", "implant-pacemaker"),
+        ("Stimulateur cardiaque double chambre", "implant-pacemaker"),
+        ("Marcapasos", "implant-pacemaker"),
+        ("Marcapasso card\u00edaco", "implant-pacemaker"),
+        ("Stimolatore cardiaco", "implant-pacemaker"),
+        ("D\u00e9fibrillateur implantable", "implant-defibrillator"),
+        ("Desfibrilador", "implant-defibrillator"),
+        ("Neuroestimulador medular", "implant-neurostimulator"),
     ],
 )
 def test_implant_is_recognised_as_device_lists_and_stores_name_it(
@@ -1138,6 +1308,9 @@ def test_unknown_implant_coded_unsafe_as_fhir_codes_it_counts(read: ReadChart) -
         {"type": {"text": "Needle nerve stim 22G"}},
         {"type": {"text": "Pacer gait trainer"}},
         {"type": {"text": "STIM SPINAL FUSION"}},
+        {"type": {"text": "Externer Defibrillator"}},
+        {"type": {"text": "D\u00e9fibrillateur automatis\u00e9 externe"}},
+        {"type": {"text": "Neuroestimulador transcut\u00e1neo (TENS)"}},
     ],
 )
 def test_other_devices_are_no_implants(read: ReadChart, fields: dict[str, object]) -> None:

@@ -280,9 +280,52 @@ def test_pain_of_the_upper_back_is_not_of_this_operation(read: ReadChart, words:
 
 
 @pytest.mark.parametrize(
+    ("text", "display", "site"),
+    [
+        ("linker Unterschenkel", "Structure of left lower leg", Site.LEG),
+        ("Kreuz", "Lower back structure", Site.BACK),
+        ("right leg", "Lower back structure", Site.LEG),
+        ("shoulder", "Lower limb structure", None),
+        ("Schulter", "Shoulder region structure", None),
+        ("Schulter", "Region", None),
+    ],
+)
+def test_site_the_text_does_not_name_is_read_from_the_display(
+    read: ReadChart, text: str, display: str, site: Site | None
+) -> None:
+    """The text is of the ward's language, the display of SNOMED CT is English."""
+    coding = {"system": SNOMED, "code": "0", "display": display}
+    body_site = {"text": text, "coding": [coding]}
+    found = read(observation("72514-3", valueInteger=6, bodySite=body_site)).observations
+    assert [fact.site for fact in found] == ([] if site is None else [site])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "DOULEUR EVALUEE PAR LE PATIENT",
+        "DOULEUR PENDANT LE REPOS",
+        "INTENSITE DE LA DOULEUR LE MATIN",
+        "DOLORE DURANTE LE CURE",
+        "Smerte etter at pasienten ble operert",
+    ],
+)
+def test_pain_score_with_words_of_another_language_is_none_of_the_leg(
+    read: ReadChart, words: str
+) -> None:
+    """An article of French and Italian and a Norwegian verb look like LE and BLE: no site."""
+    code = concept(LOINC, "72514-3", words)
+    (fact,) = read(observation("72514-3", valueInteger=6, code=code)).observations
+    assert fact.site is Site.ANY
+
+
+@pytest.mark.parametrize(
     ("words", "site"),
     [
         ("LLE", Site.LEG),
+        ("LE pain", Site.LEG),
+        ("PAIN, LE", Site.LEG),
+        ("LE PAIN WITH WALKING", Site.LEG),
         ("RLE pain", Site.LEG),
         ("LBP", Site.BACK),
         ("Lower back midline", Site.BACK),

@@ -48,7 +48,8 @@ def test_white_cells_are_read_as_laboratories_of_europe_write_them(unit: str) ->
     "unit",
     [
         *("Cel", "\u00b0C", "degree Celsius", "degrees Celsius", "Grad Celsius", "degree C"),
-        *("Grad C", "oC"),
+        *("Grad C", "oC", "deg. C", "Deg.C", "Celsius"),
+        *("degr\u00e9s Celsius", "grados Celsius", "gradi Celsius", "grader Celsius"),
     ],
 )
 def test_fever_is_read_however_its_degrees_are_spelt(unit: str) -> None:
@@ -57,7 +58,10 @@ def test_fever_is_read_however_its_degrees_are_spelt(unit: str) -> None:
     assert found == Measured(value=Decimal("38.6"))
 
 
-@pytest.mark.parametrize("unit", ["degF", "degree F", "degree Fahrenheit", "degrees Fahrenheit"])
+@pytest.mark.parametrize(
+    "unit",
+    ["degF", "deg. F", "degree F", "degree Fahrenheit", "degrees Fahrenheit", "grados Fahrenheit"],
+)
 def test_degrees_fahrenheit_in_words_are_converted(unit: str) -> None:
     """A hundred and two degrees Fahrenheit are a fever."""
     found = measured("temperature", Quantity(value=Decimal(102), unit=unit))
