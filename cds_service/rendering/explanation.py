@@ -182,7 +182,8 @@ class Explanation:
         seen = frozenset(name for entry in case.chart.set_aside for name in entry.concepts)
         missing = _not_told(seen, open_ones)
         unused = [phrase for phrase in open_ones if phrase not in missing]
-        asked = {"limits-not-coded": missing, "limits-not-used": unused}
+        not_found = "limits-not-read" if case.signs.unread else "limits-not-coded"
+        asked = {not_found: missing, "limits-not-used": unused}
         return [
             self._story.line(key, signs=listed([self._phrases[phrase] for phrase in signs]))
             for key, signs in asked.items()

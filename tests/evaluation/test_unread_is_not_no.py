@@ -89,7 +89,7 @@ def test_card_without_an_mri_order_asks_about_no_implants(key: str) -> None:
 @pytest.mark.parametrize(("day", "is_known"), [(-100, True), (-101, False)])
 def test_old_pregnancy_status_is_no_status(day: int, *, is_known: bool) -> None:
     """A status older than a pregnancy lasts says nothing about today."""
-    said = "Pregnancy status not found or not current"
+    said = "Pregnancy status not found, not fully read or not current"
     answered = _answered(UNRELIEVED, **{"pregnancy test": day})
     is_scanned = bool(answered.shown["IMG-MRI-NR"].proposals)
     assert is_scanned
@@ -210,6 +210,15 @@ def test_strength_before_surgery_that_could_not_be_read_is_not_called_missing(ke
     unread = _detail(WEAK, "RF-MOTOR", **severe, **{"supplied in part": [key]})
     assert said not in unread
     assert "Earlier findings not all read; full strength is assumed" in unread
+
+
+@pytest.mark.parametrize("key", [Key.CONDITIONS, Key.FINDINGS])
+def test_signs_that_could_not_be_read_are_not_called_missing(key: str) -> None:
+    """A numb saddle or a weak leg may be coded in the part that did not come."""
+    said = "Bladder, saddle sensation, leg strength not found in"
+    assert f"{said} coded data - ask" in _detail(UNRELIEVED, "IMG-MRI-NR")
+    unread = _detail(UNRELIEVED, "IMG-MRI-NR", **{"supplied in part": [key]})
+    assert f"{said} the coded data that could be read - ask" in unread
 
 
 @pytest.mark.parametrize("key", [Key.CONDITIONS, Key.FINDINGS])
