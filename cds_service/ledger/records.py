@@ -45,7 +45,7 @@ class Why(StrEnum):
     OVERRIDDEN = "overridden"
     """A user set it aside earlier."""
     ACCEPTED = "accepted"
-    """A user accepted it earlier, and the order is not yet in the chart."""
+    """A user accepted it earlier; it waits for its order, or comes back later."""
     SHOWN_LATELY = "shown lately"
     """A reminder that was shown on an earlier day."""
     INPATIENT = "inpatient"

@@ -48,10 +48,12 @@ def term_of(card: str, reason: str | None, knowledge: Knowledge) -> Term | None:
     """Return how an answer holds *card* back; None if it does not.
 
     *reason* is ``ACCEPTED``, one of our override reasons, or None when there was none we know.
+    What was accepted for a red flag says nothing about another sign, which makes it another card.
     """
     most = longest_days(card, knowledge)
     if reason == ACCEPTED:
-        scope, days = Scope.OPERATION, knowledge.accepted_snooze_days
+        scope = Scope.OPERATION if most is None else Scope.CARD
+        days = knowledge.accepted_snooze_days
     elif reason is not None and reason in knowledge.snooze_days:
         timed = knowledge.snooze_days[reason]
         scope = Scope.CARD if timed is None else Scope.OPERATION

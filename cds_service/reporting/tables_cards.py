@@ -123,7 +123,7 @@ def _card(tally: Tally, card: str) -> CardTally:
 
 WHY_WORDS: Mapping[str, str] = {
     Why.OVERRIDDEN: "set aside by a user earlier",
-    Why.ACCEPTED: "accepted earlier, the order is not yet in the chart",
+    Why.ACCEPTED: "accepted earlier; it waits for its order, or comes back later",
     Why.SHOWN_LATELY: "a reminder shown on an earlier day",
     Why.INPATIENT: "a reminder for visits, during a stay in hospital",
     Why.EMERGENCY: "an emergency stands alone",

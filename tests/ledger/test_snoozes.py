@@ -275,6 +275,28 @@ def test_weakness_that_is_newer_than_the_accepted_order_is_shown(
     assert clinic.rows(SNOOZE) == []
 
 
+def test_accepted_blood_test_for_a_fever_does_not_hide_an_open_wound(clinic: Clinic) -> None:
+    """The fever is gone when the wound opens five days later; nobody asked about the wound."""
+    chart = chart_of("no-relief")
+    patient, today = chart["patient"]["id"], clinic.clock[0].date()
+    chart["findings"] = _bundle(_temperature(patient, today, 38.4))
+    clinic.accept(card_of(clinic.open(prefetch=chart), "RF-INF-W"))
+    clinic.pass_time(days=1)
+    assert "RF-INF-W" not in clinic.shown(prefetch=chart)
+    wound = {
+        "resourceType": "Condition",
+        "id": "wound",
+        "subject": {"reference": f"Patient/{patient}"},
+        "code": {"coding": [{"system": "http://snomed.info/sct", "code": "225553008"}]},
+        "onsetDateTime": f"{today + timedelta(days=5)}",
+    }
+    well = _temperature(patient, today + timedelta(days=1), 36.8)
+    chart["findings"]["entry"].append({"resource": well})
+    chart["conditions"]["entry"].append({"resource": wound})
+    clinic.pass_time(days=4)
+    assert "RF-INF-W" in clinic.shown(prefetch=chart)
+
+
 def test_order_from_before_the_acceptance_does_not_bring_the_card_back(clinic: Clinic) -> None:
     """What was accepted is not yet in the chart; an older MRI that does not count stands there."""
     chart = chart_of("no-relief")
@@ -325,6 +347,24 @@ def _report_of(order: Resource, day: date) -> Resource:
         "code": order["code"],
         "subject": order["subject"],
         "effectiveDateTime": f"{day}",
+    }
+
+
+def _temperature(patient: str, day: date, value: float) -> Resource:
+    """Return a body temperature in degrees Celsius."""
+    return {
+        "resourceType": "Observation",
+        "id": f"temperature-{day}",
+        "status": "final",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "8310-5"}]},
+        "subject": {"reference": f"Patient/{patient}"},
+        "effectiveDateTime": f"{day}",
+        "valueQuantity": {
+            "value": value,
+            "unit": "Cel",
+            "system": "http://unitsofmeasure.org",
+            "code": "Cel",
+        },
     }
 
 
