@@ -113,7 +113,7 @@ def _is_report(reader: Reader, entry: Entry, found: wire.DiagnosticReport) -> bo
 
 def _report(reader: Reader, entry: Entry, found: wire.DiagnosticReport) -> ReportFact | None:
     place = Place(vocabulary=reader.vocabulary, code=found.code)
-    concepts = place.concepts()
+    concepts = place.concepts() or place.ordered_in_our_words()
     conclusions = frozenset(
         name
         for code in found.conclusion_code

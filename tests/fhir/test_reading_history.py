@@ -767,6 +767,22 @@ def test_order_that_comes_back_in_our_words_is_known_again(
         assert [fact.concepts for fact in found] == expected
 
 
+@pytest.mark.parametrize("coding", [[], [{"system": "urn:oid:2.999", "code": "X77"}]])
+def test_report_that_keeps_the_words_of_our_order_is_its_report(
+    read: ReadChart, coding: list[object]
+) -> None:
+    """The films were taken; the card asked for them again at every visit."""
+    films = {
+        "resourceType": "DiagnosticReport",
+        "id": "r1",
+        "status": "final",
+        "code": {"coding": coding, "text": "X-ray lumbar spine, standing AP and lateral"},
+        "effectiveDateTime": "2026-05-01",
+        **MINE,
+    }
+    assert [fact.concepts for fact in read(films).reports] == [{"xray-lumbar"}]
+
+
 def test_code_of_an_order_wins_over_our_words(read: ReadChart) -> None:
     """The order was changed in the EHR, and its words were left as they were."""
     changed = concept(LOINC, "30620-9", "MRI lumbar spine without contrast")
