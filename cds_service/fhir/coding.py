@@ -16,7 +16,7 @@ from itertools import islice
 from msgspec import Struct, structs
 
 from cds_service.catalogue.codes import NO_CODES, CodeMap
-from cds_service.catalogue.orders import OrderEntry, meanings_of_entries
+from cds_service.catalogue.orders import meanings_of_entries
 from cds_service.fhir import wording
 from cds_service.fhir.wire import CodeableConcept, CodeableReference, Coding
 from cds_service.knowledge.model import RXNORM, SYSTEM_NAMES, Code, Knowledge, Match, Needs
@@ -206,7 +206,9 @@ class Vocabulary:
         local = code_map.concepts.get(key)
         found = standard if local is None else _joined(standard, local)
         entries = code_map.orders.by_code.get(key)
-        return found if entries is None else _ordered(found, entries, self._knowledge)
+        if entries is None:
+            return found
+        return _ordered(found, standard, meanings_of_entries(entries, self._knowledge))
 
     def _of_standard(self, system: str, code: str) -> CodeMeaning:
         found = self._standard.get((system, code))
@@ -282,13 +284,16 @@ def _joined(standard: CodeMeaning, local: tuple[str, ...]) -> CodeMeaning:
     )
 
 
-def _ordered(
-    known: CodeMeaning, entries: Iterable[OrderEntry], knowledge: Knowledge
-) -> CodeMeaning:
-    """Return what a code means that orders *entries* too; what is known of it stays as it is."""
-    names = frozenset(name for name, _ in known.meanings)
-    ordered = meanings_of_entries(entries, knowledge)
-    new = tuple(meaning for meaning in ordered if meaning[0] not in names)
+def _ordered(known: CodeMeaning, standard: CodeMeaning, ordered: Meanings) -> CodeMeaning:
+    """Return what a code means that orders *ordered* too.
+
+    A *standard* code that means some of it means no more, and that on its own conditions.
+    """
+    names = {name for name, _ in ordered}
+    if any(name in names for name, _ in standard.meanings):
+        return known
+    names.difference_update(name for name, _ in known.meanings)
+    new = [meaning for meaning in ordered if meaning[0] in names]
     return structs.replace(known, meanings=(*known.meanings, *new))
 
 

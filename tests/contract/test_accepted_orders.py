@@ -43,9 +43,9 @@ def _words(order: Order) -> str:
     return str(order["code"]["text"])
 
 
-def _accepted(answer: Answered, orders: list[Order]) -> dict[str, Any]:
-    """Return the request again, with *orders* signed in the chart."""
-    signature = {"status": "active", "authoredOn": AS_OF.isoformat()}
+def _accepted(answer: Answered, orders: list[Order], status: str = "active") -> dict[str, Any]:
+    """Return the request again, with *orders* in the chart."""
+    signature = {"status": status, "authoredOn": AS_OF.isoformat()}
     signed = [
         {"resource": {**order, **signature, "id": f"signed-{n}"}} for n, order in enumerate(orders)
     ]
@@ -76,17 +76,54 @@ def test_order_that_stands_in_the_chart_is_offered_by_no_card(
 UPGRADE = "upgrade to urgent"
 
 
-@pytest.mark.parametrize("priority", ["routine", "urgent", "asap", "stat"])
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"priority": "routine"}, UPGRADE),
+        ({"priority": "urgent"}, "ordered as urgent"),
+        ({"priority": "asap"}, "ordered as urgent"),
+        ({"priority": "stat"}, "ordered as urgent"),
+        ({"priority": "urgent", "status": "on-hold"}, "is on hold: release it now"),
+        ({"priority": "stat", "status": "on-hold"}, "ordered as urgent"),
+    ],
+)
 def test_order_that_was_upgraded_as_the_card_asked_is_not_to_be_upgraded_again(
-    answers: list[Answered], ehrs: dict[str, Ehr], priority: str
+    answers: list[Answered], ehrs: dict[str, Ehr], changed: dict[str, str], words: str
 ) -> None:
     """The weakness came after the MRI was ordered; the clinician makes that order urgent."""
     answer = next(each for each in answers if each.status == 200 and UPGRADE in str(each.cards))
     request = json.loads(json.dumps(answer.request))
     for entry in request["prefetch"]["serviceRequests"]["entry"]:
-        entry["resource"]["priority"] = priority
+        entry["resource"].update(changed)
     [ehr] = [ehr for ehr in ehrs.values() if ehr.version is answer.version]
     [card] = [c for c in ehr.asked(answer.name, request).cards if card_id(c) == "IMG-MRI-DEF"]
-    assert (UPGRADE in card["detail"]) is (priority == "routine")
-    assert ("ordered as urgent" in card["detail"]) is (priority != "routine")
+    assert words in card["detail"]
+    assert UPGRADE in words or UPGRADE not in card["detail"]
     assert "suggestions" not in card
+
+
+@pytest.mark.parametrize(
+    ("statuses", "words"),
+    [
+        (("draft",), "is begun and not signed: sign it now"),
+        (("on-hold",), "is on hold: release it now"),
+        (("active",), "is on record (done or ordered): read it now"),
+        (("active", "draft", "on-hold"), "is on record (done or ordered): read it now"),
+    ],
+)
+@pytest.mark.parametrize("card", ["RF-CES", "RF-MOTOR", "RF-EDH", "RF-INF", "RF-OTHER"])
+def test_emergency_scan_that_waits_for_a_signature_is_not_to_be_read(
+    answers: list[Answered], ehrs: dict[str, Ehr], card: str, statuses: tuple[str, ...], words: str
+) -> None:
+    """The EHR keeps the accepted order as a draft: until somebody signs it no scan is made."""
+    answer, _, orders = next(each for each in _buttons(answers) if each[1] == card)
+    [ehr] = [ehr for ehr in ehrs.values() if ehr.version is answer.version]
+    scan = [order for order in orders if _words(order).startswith("MRI")]
+    request = _accepted(answer, [])
+    for status in statuses:
+        entries = _accepted(answer, scan, status)["prefetch"]["serviceRequests"]["entry"]
+        entries[-1]["resource"]["id"] = status
+        request["prefetch"]["serviceRequests"]["entry"].append(entries[-1])
+    [found] = [c for c in ehr.asked(answer.name, request).cards if card_id(c) == card]
+    assert words in found["detail"]
+    assert "read it now" in words or "read it now" not in found["detail"]

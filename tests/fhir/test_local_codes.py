@@ -25,6 +25,7 @@ from cds_service.values import Side
 from tests.changing import replace
 from tests.fhir.chart_parts import (
     KEYS,
+    LOINC,
     PATIENT,
     Resource,
     chart_read,
@@ -377,6 +378,7 @@ scs-evaluation-referral,{SITE},PAIN1,AMB REF TO PAIN
 scs-evaluation-referral,{SITE},SCS1,AMB REF TO IMPLANTS
 psychology-referral,{SITE},EHL,AMB REF TO PSYCHOLOGY
 physiotherapy-referral,http://snomed.info/sct,306265007,PAIN AND MOVEMENT
+scs-evaluation-referral,http://loinc.org,78672-3,Pain medicine Referral note
 """.encode(),
 )
 
@@ -403,10 +405,16 @@ def test_order_under_a_code_of_the_order_list_is_what_the_list_orders(
 
 
 def test_standard_code_in_the_order_list_keeps_its_conditions(knowledge: Knowledge) -> None:
-    """The EMG of an arm is none of the legs, though the hospital orders by the SNOMED CT code."""
+    """The EMG of an arm is none of the legs, though the hospital orders by the SNOMED CT code.
+
+    Nor is every referral to a pain specialist one for stimulation where the hospital has no other
+    code for it.
+    """
     sct = "http://snomed.info/sct"
     assert _ordered(knowledge, sct, "42803009", "EMG right arm") == set()
     assert _ordered(knowledge, sct, "42803009", "EMG") == {"emg"}
+    assert _ordered(knowledge, LOINC, "78672-3", "") == {"pain-clinic-referral"}
+    assert "scs-referral" in _ordered(knowledge, LOINC, "78672-3", "SCS trial")
     both = {"pain-clinic-referral", "physiotherapy-order"}
     assert _ordered(knowledge, sct, "306265007", "") == both
 

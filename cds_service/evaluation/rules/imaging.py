@@ -26,6 +26,7 @@ from cds_service.evaluation.rules.scans import (
     SCAN_KEYS,
     ScanWish,
     implant_note,
+    notes_on_waiting,
     propose_mri,
 )
 from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, since_surgery, weigh
@@ -133,7 +134,7 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
     )
     waiting = _waiting_orders(case, from_day)
     if waiting:
-        return replace(finding, notes=(*finding.notes, _waiting_note(case, waiting)))
+        return replace(finding, notes=(*finding.notes, *_waiting_notes(case, waiting)))
     return propose_mri(finding, case, ScanWish(priority="urgent", offers_both=True))
 
 
@@ -152,13 +153,15 @@ def _waiting_orders(case: Case, before_day: int) -> list[Dated]:
     ]
 
 
-def _waiting_note(case: Case, waiting: Sequence[Dated]) -> Note:
-    """Return what to do about the orders that wait, unless one of them is urgent already."""
-    known = {order.reference for order in case.chart.orders if order.is_urgent}
-    urgent = [order for order in waiting if order.reference in known]
-    if urgent:
-        return Note(key="mri-urgent", words={"date": urgent[-1].written})
-    return Note(key="mri-upgrade", words={"date": waiting[-1].written})
+def _waiting_notes(case: Case, waiting: Sequence[Dated]) -> tuple[Note, ...]:
+    """Return what to do about the last order without a scan, an urgent and signed one first."""
+    held = notes_on_waiting(case)
+    urgent = {order.reference for order in case.chart.orders if order.is_urgent}
+    order = max(waiting, key=lambda o: (o.reference not in held, o.reference in urgent, o.day))
+    keys = ["mri-urgent" if order.reference in urgent else "mri-upgrade"]
+    if order.reference in held:
+        keys.append(held[order.reference])
+    return tuple([Note(key=key, words={"date": order.written}) for key in keys])
 
 
 def _deficit_variant(case: Case, *, is_dated: bool) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -22,6 +24,8 @@ SCAN_KEYS = (
     Key.DEVICES,
 )
 """The chart parts without which no scan is proposed."""
+_WAITING = {"draft": "mri-draft", "on-hold": "mri-on-hold"}
+"""The notes on orders by the status in which they wait for somebody."""
 
 
 class ScanWish(Struct, frozen=True, kw_only=True):
@@ -47,11 +51,9 @@ def propose_mri(finding: Finding, case: Case, wish: ScanWish) -> Finding:
         Orders, reports, procedures or devices not completely supplied: no MRI is proposed.
     """
     if wish.since_day is not None:
-        scans = _scans(case)
-        existing = scans[-1] if scans and scans[-1].day >= wish.since_day else None
-        if existing is not None:
-            note = Note(key="mri-read-now", words={"date": existing.written})
-            return replace(finding, notes=(*finding.notes, note))
+        existing = [scan for scan in _scans(case) if scan.day >= wish.since_day]
+        if existing:
+            return replace(finding, notes=(*finding.notes, _existing_note(case, existing)))
         workup, since = case.workup, wish.since_day
         done = workup.among(workup.done(MRI), (), from_day=since)
         ordered = workup.among(workup.orders(MRI), (), from_day=since, newest="order-lookback")
@@ -106,6 +108,19 @@ def implant_note(case: Case) -> Note:
     key = "implant-unsafe" if is_unsafe else "implant-unknown"
     words = {"implant": implant_term(implant.kind)}
     return Note(key=key, words=words, is_for_order=True, orders=(MYELOGRAM,))
+
+
+def _existing_note(case: Case, scans: Sequence[Dated]) -> Note:
+    """Return what to do about the MRI on record."""
+    waiting = notes_on_waiting(case)
+    scan = ([scan for scan in scans if scan.reference not in waiting] or scans)[-1]
+    return Note(key=waiting.get(scan.reference, "mri-read-now"), words={"date": scan.written})
+
+
+def notes_on_waiting(case: Case) -> dict[str, str]:
+    """Return the note on each order that nobody carries out as it is, by its reference."""
+    orders = case.chart.orders
+    return {order.reference: _WAITING[order.status] for order in orders if order.status in _WAITING}
 
 
 def _scans(case: Case) -> list[Dated]:
