@@ -96,13 +96,18 @@ _LEFT = re.compile(
     r"\b(?:left|(?<!&)(?!(?-i:lt\.? ?[A-Z\u00c4\u00d6\u00dc](?![1-5E])))lt|lle)\b", re.IGNORECASE
 )
 """Small "lt" before a word in capitals is German for "according to" ("lt. Arztbrief")."""
-_RIGHT = re.compile(r"\b(?:right|rt|rle)\b", re.IGNORECASE)
+_RIGHT = re.compile(
+    r"\b(?:right|(?-i:[Rr]t)|(?<!after )(?<!nach )(?<!s/p )(?<!post )(?-i:RT)|rle)\b", re.IGNORECASE
+)
+"""RT is radiotherapy where something comes after it."""
 _ANY_SIDE = re.compile(r"left|right|bilat|both|\b(?:lt|rt|b/l|[lrb]les?)\b", re.IGNORECASE)
 _BOTH = re.compile(
     rf"\b(?:bilat(?:eral(?:ly)?)?|(?-i:B/L)|{_BOTH_LEGS}|both (?:sides|legs|feet|(?-i:LEs?)|"
     r"lower (?:limbs|extremities)))\b",
     re.IGNORECASE,
 )
+_WHAT_CAME_BEFORE = re.compile(r"\b(?:after|following|status post|s/p)\b[^,;.]*", re.IGNORECASE)
+"""Up to the next stop it tells of something else: "right foot drop after left hip surgery"."""
 _STIMULATION = re.compile(
     r"\b(?:spinal[ -]cord[ -]stimulat\w*|scs|neurostimulat\w*|neuromodulation|"
     r"dorsal[ -]column[ -]stimulat\w*)\b",
@@ -153,10 +158,16 @@ def _levels(first: str, rest: str) -> Iterable[str]:
 
 
 def side_in(texts: Iterable[str]) -> Side | None:
-    """Return the side *texts* name."""
-    joined = " ; ".join(texts)
+    """Return the side *texts* name; what came before has a side only where nothing else has."""
+    known = tuple(texts)
+    joined = " ; ".join(known)
     if not _ANY_SIDE.search(joined):
         return None
+    itself = " ; ".join(_WHAT_CAME_BEFORE.sub("", text) for text in known)
+    return _one_side(itself) or _one_side(joined)
+
+
+def _one_side(joined: str) -> Side | None:
     left, right = _LEFT.search(joined), _RIGHT.search(joined)
     if _BOTH.search(joined) or (left and right):
         return Side.BOTH

@@ -694,6 +694,7 @@ def test_leg_and_side_are_read_as_problem_lists_shorten_them(
         "Droppfot h\u00f8yre, ble d\u00e5rligere",
         "Droppfot h\u00f8yre, pasienten ble operert",
         "Droppfot h\u00f6ger, sv\u00e5rt att g\u00e5",
+        "Fu\u00dfheberschw\u00e4che links nach RT",
     ],
 )
 def test_side_of_a_foot_drop_is_not_taken_from_words_of_another_language(
@@ -703,6 +704,30 @@ def test_side_of_a_foot_drop_is_not_taken_from_words_of_another_language(
     code = {"coding": [{"system": SNOMED, "code": "6077001"}], "text": words}
     (fact,) = read(condition("6077001", code=code)).conditions
     assert fact.side is None
+
+
+@pytest.mark.parametrize(
+    ("words", "side"),
+    [
+        ("Right foot drop after left hip replacement", Side.RIGHT),
+        ("Left foot drop, s/p RT 2019", Side.LEFT),
+        ("Left foot drop following right TKA", Side.LEFT),
+        ("Foot drop s/p right L4-5 laminectomy", Side.RIGHT),
+        ("Foot drop after RT", None),
+        ("RT foot drop", Side.RIGHT),
+        ("Foot drop, left and right", Side.BOTH),
+        ("Foot drop both feet after fall on left hip", Side.BOTH),
+        ("Left foot drop after surgery, now right as well", Side.BOTH),
+        ("Left foot drop since Monday and right since today", Side.BOTH),
+    ],
+)
+def test_side_of_what_came_before_is_not_that_of_the_foot_drop(
+    read: ReadChart, words: str, side: Side | None
+) -> None:
+    """The two sides together were weakness of both legs, an emergency; RT is radiotherapy."""
+    code = {"coding": [{"system": SNOMED, "code": "6077001"}], "text": words}
+    (fact,) = read(condition("6077001", code=code)).conditions
+    assert fact.side is side
 
 
 def order(**fields: object) -> Resource:
