@@ -29,7 +29,10 @@ _PLACING = (*_SITES, "side-", _MUSCLE_PREFIX)
 """Beginnings of concepts that say where; a site's local code may say them along with what."""
 _LIMIT = r"\s*([<>]=?|[\u2264\u2265])?\s*"
 _NUMBER = re.compile(_LIMIT + r"(-?\d{1,9}(?:\.\d{1,9})?)\s*(?:/\s*(\d{1,3}))?\s*", re.ASCII)
-_NUMBER_AND_UNIT = re.compile(_LIMIT + r"(\d{1,9}(?:\.\d{1,9})?)\s*([^\s\d.,<>][^<>]*)", re.ASCII)
+_NUMBER_AND_UNIT = re.compile(
+    _LIMIT + r"(\d{1,9}(?:\.\d{1,9}|,\d{1,2})?)\s*([^\s\d.,<>][^<>]*)?", re.ASCII
+)
+"""A comma before one or two digits is a decimal comma; before three it may part thousands."""
 _WITH_UNIT = frozenset({"crp", "esr", "wbc", "temperature", "egfr", "pvr"})
 """Measurements, which laboratories and wards send as text with their unit."""
 _LIMIT_SIGNS = {"\N{LESS-THAN OR EQUAL TO}": "<=", "\N{GREATER-THAN OR EQUAL TO}": ">="}
@@ -361,7 +364,7 @@ def _quantity(valued: wire.Valued) -> wire.Quantity | None:
 
 
 def _number_and_unit(text: str | None) -> wire.Quantity | None:
-    """Return what laboratories write as text: "< 15 mL/min", "38.9 Cel"."""
+    """Return what laboratories write as text: "< 15 mL/min", "38.9 Cel", "12,5 mg/L"."""
     written = _fully_matched(_NUMBER_AND_UNIT, text)
     return _limited(written, written[3]) if written else None
 
@@ -369,7 +372,9 @@ def _number_and_unit(text: str | None) -> wire.Quantity | None:
 def _limited(written: re.Match[str], unit: str | None) -> wire.Quantity:
     sign = written[1]
     return wire.Quantity(
-        value=Decimal(written[2]), comparator=_LIMIT_SIGNS.get(sign, sign), unit=unit
+        value=Decimal(written[2].replace(",", ".")),
+        comparator=_LIMIT_SIGNS.get(sign, sign),
+        unit=unit,
     )
 
 

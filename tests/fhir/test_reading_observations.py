@@ -229,7 +229,10 @@ EGFR, CRP, FEVER, VOLUME = "98979-8", "1988-5", "8310-5", "pvr-ml"
         (CRP, "152 mg/L", "152", None),
         (CRP, "15.2 mg/dL", "152", "15.2 mg/dL"),
         (CRP, "<0.5mg/dL", "4.999", "< 0.5 mg/dL"),
+        (CRP, "15,2 mg/L", "15.2", None),
+        (EGFR, "14,75", "14.75", None),
         (FEVER, "38.9 \u00b0C", "38.9", None),
+        (FEVER, "38,9 \u00b0C", "38.9", None),
         (FEVER, "102 F", "38.88", "102 \u00b0F"),
         (VOLUME, "350 ml", "350", None),
         (VOLUME, ">400", "400.001", "> 400"),
@@ -238,7 +241,10 @@ EGFR, CRP, FEVER, VOLUME = "98979-8", "1988-5", "8310-5", "pvr-ml"
 def test_measurement_sent_as_text_is_read_with_its_limit_and_unit(
     read: ReadChart, code: str, text: str, value: str, original: str | None
 ) -> None:
-    """A filtration rate of "<15" was passed over, and contrast stayed the first choice."""
+    """A filtration rate of "<15" was passed over, and contrast stayed the first choice.
+
+    In most of Europe decimals come after a comma.
+    """
     system = LOCAL if code == VOLUME else LOINC
     (fact,) = read(observation(code, system, valueString=text)).observations
     assert (fact.value, fact.converted_from) == (Decimal(value), original)
@@ -249,7 +255,9 @@ def test_measurement_sent_as_text_is_read_with_its_limit_and_unit(
     [
         (CRP, "152"),
         (CRP, "<5"),
-        (CRP, "15,2 mg/L"),
+        (CRP, "15,2"),
+        (CRP, "1,520 mg/L"),
+        (CRP, "15,2,1 mg/L"),
         (CRP, "152 nmol/L"),
         (CRP, "152 mg/L (high)"),
         (EGFR, "15 or 25"),
