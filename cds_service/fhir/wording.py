@@ -22,17 +22,19 @@ _NEXT_LEVEL = re.compile(
 """A level without its L that follows another: the second one of "L4-5, 5-1"."""
 _LEVEL_STEP = re.compile(r"(S1|L?[1-5])", re.IGNORECASE)
 _LUMBAR = re.compile(
-    r"\b(?:lumb|lumbar|lumbal|lumbo-?sacral|thoraco-?lumbar|lumbo\w*|l/?s?[ -]spine|"
+    r"\b(?:lumb|lumbar|lumbal(?:e[mnrs]?|t)?|lomb(?:aires?|ales?|ar[ei]?)|LW[SK]|"
+    r"lumbo-?sacral|thoraco-?lumbar|lumbo\w*|l/?s?[ -]spine|"
     r"L[2-5](?! ?(?:digit|finger|meta|MTP?|rib|toe))|[adloptx]lif)\b",
     re.IGNORECASE,
 )
 """The region, one of its vertebrae, or a lumbar interbody fusion (TLIF, PLIF).
 
 A single vertebra counts from L2 on: what reaches from the chest to L1 is thoracic.  "L5 MT" is a
-bone of the left foot.
+bone of the left foot.  Of other languages the region alone is known: lumbal, lombaire, LWS.
 """
 _OTHER_SPINE = re.compile(
-    r"\b(?:cervical|cervico\w*|thoracic|dorsal spine|neck|[ct][ -]spine|acdf|"
+    r"\b(?:cervical(?:es?)?|cervico\w*|zervi[ck]\w*|thoracic|thora[ck]al\w*|thoraci(?:ques?|c[ao])|"
+    r"tor[a\u00e1]cic[ao]s?|[HB]W[SK]|dorsal spine|neck|[ct][ -]spine|acdf|"
     r"C[1-7]|T(?:[3-9]|1[0-2]))\b",
     re.IGNORECASE,
 )
@@ -116,15 +118,19 @@ _STIMULATION = re.compile(
 
 
 _OPERATION = re.compile(
-    r"(?:lamin(?:ec|o)|dis[ck]ec|foramin(?:ec|o)|facetec)tom(?:y|ies)\b|decompression\b|"
-    r"\bfusion\b|\barthrodesis\b|\b[adloptx]lif\b"
+    r"(?:lamin(?:e[ck]|o)|dis(?:[ck]+e|que)[ck]|foramin(?:ec|o)|facetec)tom(?:y|ie[sn]?|ia?|\u00eda)\b|"
+    r"compression\b|dekompress|descompresi|\bfusion\b|\bar?th?rodesis\b|"
+    r"\b(?:arthro|spondylo)d[e\u00e8]se\b|\b[adloptx]lif\b"
 )
-_MAY_BE_OPERATION = re.compile("tom[yi]|fusion|desis|compress|lif")
-"""In small letters: asked first, and quickly, of every procedure that no code tells."""
+_MAY_BE_OPERATION = re.compile("tom[yi\u00ed]|fusion|d[e\u00e8]s[ei]|ompres|lif")
+"""In small letters: asked first, and quickly, of every procedure that no code tells.
+
+A notice hangs on them, no operation, so that words of other languages may be among them.
+"""
 _BESIDE_AN_OPERATION = re.compile(
     r"\b(?:ana?esth\w*|remov\w*|inject\w*|stimulat\w*|electrodes?|therapy|traction|rehab\w*|"
     r"exercis\w*|educat\w*|consent|after(?:care)?|follow[ -]?up|post[ -]?op\w*|pre[ -]?op\w*|"
-    r"dressing|x-?rays?|mri|ct|spect|imaging|fluoro\w*|monitoring|biopsy)\b",
+    r"dressing|x-?rays?|mri|ct|spect|imaging|fluoro\w*|monitoring|biopsy|nach|narkose)\b",
     re.IGNORECASE,
 )
 """What is done before, during or after one, or looks like one in words."""

@@ -55,6 +55,11 @@ MINE = {"subject": {"reference": "Patient/anna"}}
         {"code": concept(SNOMED, LAMINECTOMY, "Lumb lami")},
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy with TLIF")},
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy of L2, L3 and L5")},
+        {"code": concept(SNOMED, LAMINECTOMY, "Lumbale Laminektomie")},
+        {"code": concept(SNOMED, LAMINECTOMY, "Laminektomie LWK 4")},
+        {"code": concept(SNOMED, LAMINECTOMY, "Laminectomie du rachis lombaire")},
+        {"bodySite": [{"text": "colonna lombare"}]},
+        {"bodySite": [{"text": "LWS"}]},
         {"bodySite": [worded("Lendenwirbels\u00e4ule", "Structure of lumbar vertebral column")]},
         {"code": worded("Laminectomie", "Lumbar laminectomy", LAMINECTOMY)},
         {"reasonCode": [worded("Spinalkanalstenose", "Lumbar spinal stenosis")]},
@@ -149,6 +154,12 @@ def test_opcs_says_the_side_by_a_code_of_its_own(read: ReadChart, code: str, sid
         {"bodySite": [concept(SNOMED, "122495006")], "reasonCode": [concept(ICD, "M48.061")]},
         {"code": concept(SNOMED, LAMINECTOMY, "Cervical laminectomy")},
         {"code": concept(SNOMED, LAMINECTOMY, "C4 laminectomy")},
+        {"bodySite": [{"text": "HWS"}], "reasonCode": [concept(ICD, "M48.061")]},
+        {"bodySite": [{"text": "rachis cervical"}], "reasonCode": [concept(ICD, "M48.061")]},
+        {
+            "code": concept(SNOMED, LAMINECTOMY, "Thorakale Laminektomie"),
+            "reasonCode": [concept(ICD, "M48.061")],
+        },
         {"code": worded("Cervical laminectomy", "Lumbar laminectomy", LAMINECTOMY)},
         {
             "code": worded("Laminektomie HWS", "Cervical laminectomy", LAMINECTOMY),
@@ -337,6 +348,12 @@ IN_WORDS = [
     concept("urn:oid:1.2.3", "OP7", "L4/5 TLIF"),
     {"coding": [{"system": SNOMED, "code": "0", "display": "Decompression of lumbar spine"}]},
     worded("Bandscheibenoperation", "Lumbar discectomy"),
+    {"text": "Lumbale Spondylodese"},
+    {"text": "Dekompression LWS"},
+    {"text": "Laminectomie lombaire"},
+    {"text": "Disquectom\u00eda lumbar"},
+    {"text": "Lumbal diskektomi"},
+    {"text": "Discectomia lombare"},
 ]
 
 
@@ -362,6 +379,8 @@ def test_operation_that_only_words_name_is_a_gap_that_is_said(
         {"text": "Physical therapy after lumbar fusion"},
         {"text": "MRI lumbar spine after discectomy"},
         {"text": "Laminectomy for lumbar stimulator electrodes"},
+        {"text": "Metallentfernung nach lumbaler Spondylodese"},
+        {"text": "Hysterectomy"},
         concept(CPT, "63267", "Laminectomy for lesion, lumbar"),
         concept(PCS, "00CU0ZZ", "Lumbar laminectomy for haematoma"),
     ],
