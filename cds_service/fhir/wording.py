@@ -119,7 +119,7 @@ _STIMULATION = re.compile(
 
 _OPERATION = re.compile(
     r"(?:lamin(?:e[ck]|o)|dis(?:[ck]+e|que)[ck]|foramin(?:ec|o)|facetec)tom(?:y|ie[sn]?|ia?|\u00eda)\b|"
-    r"compression\b|dekompress|descompresi|\bfusion\b|\bar?th?rodesis\b|"
+    r"d[e\u00e9]compression\b|dekompress|descompresi|\bfusion\b|\bar?th?rodesis\b|"
     r"\b(?:arthro|spondylo)d[e\u00e8]se\b|\b[adloptx]lif\b"
 )
 _MAY_BE_OPERATION = re.compile("tom[yi\u00ed]|fusion|d[e\u00e8]s[ei]|ompres|lif")
@@ -130,7 +130,8 @@ A notice hangs on them, no operation, so that words of other languages may be am
 _BESIDE_AN_OPERATION = re.compile(
     r"\b(?:ana?esth\w*|remov\w*|inject\w*|stimulat\w*|electrodes?|therapy|traction|rehab\w*|"
     r"exercis\w*|educat\w*|consent|after(?:care)?|follow[ -]?up|post[ -]?op\w*|pre[ -]?op\w*|"
-    r"dressing|x-?rays?|mri|ct|spect|imaging|fluoro\w*|monitoring|biopsy|nach|narkose)\b",
+    r"dressing|x-?rays?|mri|ct|spect|imaging|fluoro\w*|monitoring|biopsy|scs|"
+    r"brace|evaluat\w*|consult\w*|nach|narkose)\b",
     re.IGNORECASE,
 )
 """What is done before, during or after one, or looks like one in words."""
