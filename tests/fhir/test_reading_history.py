@@ -126,6 +126,30 @@ def test_operation_is_known_however_its_system_is_spelt(read: ReadChart, system:
     assert read(procedure("50172003", system)).procedures[0].concepts == {"fusion"}
 
 
+@pytest.mark.parametrize(
+    ("code", "side"),
+    [
+        ("6077001 |Foot-drop|", None),
+        ("6077001:272741003=7771000", Side.LEFT),
+        ("6077001 |Foot-drop| : 272741003 |Laterality| = 24028007 |Right|", Side.RIGHT),
+        ("6077001:{272741003=7771000},{272741003=24028007}", Side.BOTH),
+        ("6077001:246112005=24484000", None),
+    ],
+)
+def test_foot_drop_is_known_in_an_expression_of_snomed_ct(
+    read: ReadChart, code: str, side: Side | None
+) -> None:
+    """FHIR allows a code that is refined by others: it was an unknown code."""
+    (fact,) = read(condition(code)).conditions
+    assert (fact.concepts, fact.side) == ({"motor-paresis"}, side)
+
+
+@pytest.mark.parametrize("code", ["243796009:246090004=6077001", "6077001x", "60770", ":6077001"])
+def test_code_that_only_holds_another_one_is_not_that_one(read: ReadChart, code: str) -> None:
+    """A situation about a foot drop may say that there is none."""
+    assert read(condition(code)).conditions == ()
+
+
 @pytest.mark.parametrize("code", ["R33", "R33X", "R33.X", "r33x"])
 @pytest.mark.parametrize(
     "system", ["http://hl7.org/fhir/sid/icd-10", "urn:oid:2.16.840.1.113883.6.3"]
