@@ -45,7 +45,8 @@ _GRADE = re.compile(
 )
 """A strength as people write it: "3", "4-", "4+/5"; a sign after the number is passed over."""
 _RATED = re.compile(
-    r"\s*(\d{1,2}(?:\.\d{1,2})?)\s*(?:(?:/|out of)\s*10\s*)?(?:[-\u2013:=(][^\d]*)?",
+    r"\s*(\d{1,2}(?:\.\d{1,2})?)\s*"
+    r"(?:(?:/|(?:out of|of|von|van|sur|su|de|di|a[fv])\b)\s*10\s*)?(?:[-\u2013:=(][^\d]*)?",
     re.ASCII | re.IGNORECASE,
 )
 """A pain score as people write it: "7", "7/10", "7 - severe"; with a second number it is none."""

@@ -427,6 +427,9 @@ ANSWERS = (
         ({"valueCodeableConcept": concept(LOINC, "LA10139-6", "7 - severe")}, 7),
         ({"valueString": "7/10"}, 7),
         ({"valueString": "7 out of 10"}, 7),
+        ({"valueString": "7 von 10"}, 7),
+        ({"valueString": "7 sur 10 (forte)"}, 7),
+        ({"valueString": "7 de 10"}, 7),
         ({"valueString": "7 (severe)"}, 7),
         ({"valueString": "0 = no pain"}, 0),
         ({"valueString": " 7.5 "}, Decimal("7.5")),
@@ -445,6 +448,8 @@ def test_pain_score_given_as_an_answer_or_in_words_is_read(
     [
         {"valueString": "7-8"},
         {"valueString": "7 of 10, worst 9"},
+        {"valueString": "7 von 100"},
+        {"valueString": "7 de 9"},
         {"valueString": "severe"},
         {"valueString": "70 mm"},
         {"valueCodeableConcept": concept(LOINC, "LA10139-6", "6")},
