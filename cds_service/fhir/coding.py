@@ -80,6 +80,9 @@ _CPT_MODIFIER = re.compile("[0-9A-Z]{2}")
 _CPT_DISCONTINUED = frozenset({"53", "73", "74"})
 """What was begun or planned and not done: no operation."""
 _CPT_SIDES = {"LT": Side.LEFT, "RT": Side.RIGHT, "50": Side.BOTH}
+_EXPRESSION = re.compile(r"([0-9]{6,18})\s*[|:+].*", re.DOTALL | re.ASCII)
+_REFINED_SIDE = re.compile(r"272741003\s*(?:\|[^|]*\|\s*)?=\s*([0-9]{6,18})", re.ASCII)
+"""An expression of SNOMED CT: a code, its term or what refines it, of which the side is read."""
 _GERMAN = "http://fhir.de/StructureDefinition/"
 _GERMAN_SIDE = f"{_GERMAN}seitenlokalisation"
 _GERMAN_CERTAINTY = f"{_GERMAN}icd-10-gm-diagnosesicherheit"
@@ -222,6 +225,7 @@ class Vocabulary:
         name = _system_name(system)
         if name is None:
             return _NOTHING
+        refined_by = _REFINED_SIDE.findall(code) if name == "SNOMED-CT" else ()
         code, modifier_side = _cleaned(name, code)
         meanings = self._knowledge.meanings(_CANONICAL[name], code)
         if not meanings:
@@ -229,6 +233,8 @@ class Vocabulary:
         displays = tuple(self._own_displays(name, code, meanings))
         named = frozenset(value_set for value_set, _ in meanings)
         sides = [side for value_set, side in _SIDES.items() if value_set in named]
+        stated = (self._of_standard(system, each).side for each in refined_by)
+        sides += [side for side in stated if side is not None]
         return CodeMeaning(
             meanings=meanings,
             side=modifier_side or wording.joined_side(sides) or wording.side_in(displays),
@@ -320,6 +326,8 @@ def _cleaned(system: str, code: str) -> tuple[str, Side | None]:
         return modified[1], wording.joined_side(
             _CPT_SIDES[m] for m in modifiers & _CPT_SIDES.keys()
         )
+    if system == "SNOMED-CT" and (expression := _EXPRESSION.fullmatch(code)):
+        return expression[1], None
     if system in _CAPITALS:
         code = code.upper()
     if system == "ICD-10-CM" and (filled := _FILLED_ICD.fullmatch(code)):

@@ -27,7 +27,15 @@ _MUSCLE_PREFIX = "muscle-"
 _SITES = ("site-", "level-")
 _PLACING = (*_SITES, "side-", _MUSCLE_PREFIX)
 """Beginnings of concepts that say where; a site's local code may say them along with what."""
-_NUMBER = re.compile(r"\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*(?:/\s*(\d{1,3}))?\s*", re.ASCII)
+_LIMIT = r"\s*([<>]=?|[\u2264\u2265])?\s*"
+_NUMBER = re.compile(_LIMIT + r"(-?\d{1,9}(?:\.\d{1,9})?)\s*(?:/\s*(\d{1,3}))?\s*", re.ASCII)
+_NUMBER_AND_UNIT = re.compile(
+    _LIMIT + r"(\d{1,9}(?:\.\d{1,9}|,\d{1,2})?)\s*([^\s\d.,<>][^<>]*)?", re.ASCII
+)
+"""A comma before one or two digits is a decimal comma; before three it may part thousands."""
+_WITH_UNIT = frozenset({"crp", "esr", "wbc", "temperature", "egfr", "pvr"})
+"""Measurements, which laboratories and wards send as text with their unit."""
+_LIMIT_SIGNS = {"\N{LESS-THAN OR EQUAL TO}": "<=", "\N{GREATER-THAN OR EQUAL TO}": ">="}
 _LONGEST_NUMBER = 40
 """Characters of a number written as text, blanks included; the patterns are slow on long texts."""
 _GRADE = re.compile(
@@ -37,7 +45,8 @@ _GRADE = re.compile(
 )
 """A strength as people write it: "3", "4-", "4+/5"; a sign after the number is passed over."""
 _RATED = re.compile(
-    r"\s*(\d{1,2}(?:\.\d{1,2})?)\s*(?:(?:/|out of)\s*10\s*)?(?:[-\u2013:=(][^\d]*)?",
+    r"\s*(\d{1,2}(?:\.\d{1,2})?)\s*"
+    r"(?:(?:/|(?:out of|of|von|van|sur|su|de|di|a[fv])\b)\s*10\s*)?(?:[-\u2013:=(][^\d]*)?",
     re.ASCII | re.IGNORECASE,
 )
 """A pain score as people write it: "7", "7/10", "7 - severe"; with a second number it is none."""
@@ -335,7 +344,8 @@ def _number(
         counted = [_ITEM_ANSWERS[name] for name in choice if name in _ITEM_ANSWERS]
         if counted:
             return units.Measured(value=max(counted))
-    quantity = _quantity(part.valued) or _worded_number(reader, concept, part.valued)
+    valued = part.valued
+    quantity = _quantity(valued) or _worded_number(reader, concept, valued)
     if quantity is not None and unit and not (quantity.code or quantity.unit):
         quantity = replace(quantity, unit=unit)
     return reasons.NO_VALUE if quantity is None else units.measured(concept, quantity)
@@ -351,11 +361,31 @@ def _quantity(valued: wire.Valued) -> wire.Quantity | None:
     written = _fully_matched(_NUMBER, valued.value_string)
     if written is None:
         return None
-    return wire.Quantity(value=Decimal(written[1]), unit=f"/{written[2]}" if written[2] else None)
+    return _limited(written, f"/{written[3]}" if written[3] else None)
+
+
+def _number_and_unit(text: str | None) -> wire.Quantity | None:
+    """Return what laboratories write as text: "< 15 mL/min", "38.9 Cel", "12,5 mg/L"."""
+    written = _fully_matched(_NUMBER_AND_UNIT, text)
+    return _limited(written, written[3]) if written else None
+
+
+def _limited(written: re.Match[str], unit: str | None) -> wire.Quantity:
+    sign = written[1]
+    return wire.Quantity(
+        value=Decimal(written[2].replace(",", ".")),
+        comparator=_LIMIT_SIGNS.get(sign, sign),
+        unit=unit,
+    )
 
 
 def _worded_number(reader: Reader, concept: str, valued: wire.Valued) -> wire.Quantity | None:
-    """Return the number of a strength, pain score or PHQ-9 item given in words or as an answer."""
+    """Return the number of a strength, pain score or PHQ-9 item given in words or as an answer.
+
+    Of a measurement it is a text of number and unit.
+    """
+    if concept in _WITH_UNIT:
+        return _number_and_unit(valued.value_string)
     if concept == _STRENGTH:
         return _written_grade(valued)
     if concept == _ITEM:

@@ -22,17 +22,19 @@ _NEXT_LEVEL = re.compile(
 """A level without its L that follows another: the second one of "L4-5, 5-1"."""
 _LEVEL_STEP = re.compile(r"(S1|L?[1-5])", re.IGNORECASE)
 _LUMBAR = re.compile(
-    r"\b(?:lumb|lumbar|lumbal|lumbo-?sacral|thoraco-?lumbar|lumbo\w*|l/?s?[ -]spine|"
+    r"\b(?:lumb|lumbar|lumbal(?:e[mnrs]?|t)?|lomb(?:aires?|ales?|ar[ei]?)|LW[SK]|"
+    r"lumbo-?sacral|thoraco-?lumbar|lumbo\w*|l/?s?[ -]spine|"
     r"L[2-5](?! ?(?:digit|finger|meta|MTP?|rib|toe))|[adloptx]lif)\b",
     re.IGNORECASE,
 )
 """The region, one of its vertebrae, or a lumbar interbody fusion (TLIF, PLIF).
 
 A single vertebra counts from L2 on: what reaches from the chest to L1 is thoracic.  "L5 MT" is a
-bone of the left foot.
+bone of the left foot.  Of other languages the region alone is known: lumbal, lombaire, LWS.
 """
 _OTHER_SPINE = re.compile(
-    r"\b(?:cervical|cervico\w*|thoracic|dorsal spine|neck|[ct][ -]spine|acdf|"
+    r"\b(?:cervical(?:es?)?|cervico\w*|zervi[ck]\w*|thoracic|thora[ck]al\w*|thoraci(?:ques?|c[ao])|"
+    r"tor[a\u00e1]cic[ao]s?|[HB]W[SK]|dorsal spine|neck|[ct][ -]spine|acdf|"
     r"C[1-7]|T(?:[3-9]|1[0-2]))\b",
     re.IGNORECASE,
 )
@@ -96,13 +98,18 @@ _LEFT = re.compile(
     r"\b(?:left|(?<!&)(?!(?-i:lt\.? ?[A-Z\u00c4\u00d6\u00dc](?![1-5E])))lt|lle)\b", re.IGNORECASE
 )
 """Small "lt" before a word in capitals is German for "according to" ("lt. Arztbrief")."""
-_RIGHT = re.compile(r"\b(?:right|rt|rle)\b", re.IGNORECASE)
+_RIGHT = re.compile(
+    r"\b(?:right|(?-i:[Rr]t)|(?<!after )(?<!nach )(?<!s/p )(?<!post )(?-i:RT)|rle)\b", re.IGNORECASE
+)
+"""RT is radiotherapy where something comes after it."""
 _ANY_SIDE = re.compile(r"left|right|bilat|both|\b(?:lt|rt|b/l|[lrb]les?)\b", re.IGNORECASE)
 _BOTH = re.compile(
     rf"\b(?:bilat(?:eral(?:ly)?)?|(?-i:B/L)|{_BOTH_LEGS}|both (?:sides|legs|feet|(?-i:LEs?)|"
     r"lower (?:limbs|extremities)))\b",
     re.IGNORECASE,
 )
+_WHAT_CAME_BEFORE = re.compile(r"\b(?:after|following|status post|s/p)\b[^,;.]*", re.IGNORECASE)
+"""Up to the next stop it tells of something else: "right foot drop after left hip surgery"."""
 _STIMULATION = re.compile(
     r"\b(?:spinal[ -]cord[ -]stimulat\w*|scs|neurostimulat\w*|neuromodulation|"
     r"dorsal[ -]column[ -]stimulat\w*)\b",
@@ -111,15 +118,20 @@ _STIMULATION = re.compile(
 
 
 _OPERATION = re.compile(
-    r"(?:lamin(?:ec|o)|dis[ck]ec|foramin(?:ec|o)|facetec)tom(?:y|ies)\b|decompression\b|"
-    r"\bfusion\b|\barthrodesis\b|\b[adloptx]lif\b"
+    r"(?:lamin(?:e[ck]|o)|dis(?:[ck]+e|que)[ck]|foramin(?:ec|o)|facetec)tom(?:y|ie[sn]?|ia?|\u00eda)\b|"
+    r"d[e\u00e9]compression\b|dekompress|descompresi|\bfusion\b|\bar?th?rodesis\b|"
+    r"\b(?:arthro|spondylo)d[e\u00e8]se\b|\b[adloptx]lif\b"
 )
-_MAY_BE_OPERATION = re.compile("tom[yi]|fusion|desis|compress|lif")
-"""In small letters: asked first, and quickly, of every procedure that no code tells."""
+_MAY_BE_OPERATION = re.compile("tom[yi\u00ed]|fusion|d[e\u00e8]s[ei]|ompres|lif")
+"""In small letters: asked first, and quickly, of every procedure that no code tells.
+
+A notice hangs on them, no operation, so that words of other languages may be among them.
+"""
 _BESIDE_AN_OPERATION = re.compile(
     r"\b(?:ana?esth\w*|remov\w*|inject\w*|stimulat\w*|electrodes?|therapy|traction|rehab\w*|"
     r"exercis\w*|educat\w*|consent|after(?:care)?|follow[ -]?up|post[ -]?op\w*|pre[ -]?op\w*|"
-    r"dressing|x-?rays?|mri|ct|spect|imaging|fluoro\w*|monitoring|biopsy)\b",
+    r"dressing|x-?rays?|mri|ct|spect|imaging|fluoro\w*|monitoring|biopsy|scs|"
+    r"brace|evaluat\w*|consult\w*|nach|narkose)\b",
     re.IGNORECASE,
 )
 """What is done before, during or after one, or looks like one in words."""
@@ -153,10 +165,16 @@ def _levels(first: str, rest: str) -> Iterable[str]:
 
 
 def side_in(texts: Iterable[str]) -> Side | None:
-    """Return the side *texts* name."""
-    joined = " ; ".join(texts)
+    """Return the side *texts* name; what came before has a side only where nothing else has."""
+    known = tuple(texts)
+    joined = " ; ".join(known)
     if not _ANY_SIDE.search(joined):
         return None
+    itself = " ; ".join(_WHAT_CAME_BEFORE.sub("", text) for text in known)
+    return _one_side(itself) or _one_side(joined)
+
+
+def _one_side(joined: str) -> Side | None:
     left, right = _LEFT.search(joined), _RIGHT.search(joined)
     if _BOTH.search(joined) or (left and right):
         return Side.BOTH

@@ -176,7 +176,9 @@ class Story:
         lines = self._implants(cautions.implants_on_record)
         egfr = case.measures.latest("egfr")
         if egfr is not None and cautions.has_low_egfr:
-            lines.append(self.line("caution-egfr", value=egfr.value, date=egfr.on))
+            lines.append(
+                self.line("caution-egfr", value=egfr.converted_from or egfr.value, date=egfr.on)
+            )
         flags = {
             "caution-dialysis": cautions.is_on_dialysis,
             "caution-gadolinium-allergy": cautions.has_gadolinium_allergy,

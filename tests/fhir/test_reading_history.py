@@ -55,6 +55,11 @@ MINE = {"subject": {"reference": "Patient/anna"}}
         {"code": concept(SNOMED, LAMINECTOMY, "Lumb lami")},
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy with TLIF")},
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomy of L2, L3 and L5")},
+        {"code": concept(SNOMED, LAMINECTOMY, "Lumbale Laminektomie")},
+        {"code": concept(SNOMED, LAMINECTOMY, "Laminektomie LWK 4")},
+        {"code": concept(SNOMED, LAMINECTOMY, "Laminectomie du rachis lombaire")},
+        {"bodySite": [{"text": "colonna lombare"}]},
+        {"bodySite": [{"text": "LWS"}]},
         {"bodySite": [worded("Lendenwirbels\u00e4ule", "Structure of lumbar vertebral column")]},
         {"code": worded("Laminectomie", "Lumbar laminectomy", LAMINECTOMY)},
         {"reasonCode": [worded("Spinalkanalstenose", "Lumbar spinal stenosis")]},
@@ -121,6 +126,30 @@ def test_operation_is_known_however_its_system_is_spelt(read: ReadChart, system:
     assert read(procedure("50172003", system)).procedures[0].concepts == {"fusion"}
 
 
+@pytest.mark.parametrize(
+    ("code", "side"),
+    [
+        ("6077001 |Foot-drop|", None),
+        ("6077001:272741003=7771000", Side.LEFT),
+        ("6077001 |Foot-drop| : 272741003 |Laterality| = 24028007 |Right|", Side.RIGHT),
+        ("6077001:{272741003=7771000},{272741003=24028007}", Side.BOTH),
+        ("6077001:246112005=24484000", None),
+    ],
+)
+def test_foot_drop_is_known_in_an_expression_of_snomed_ct(
+    read: ReadChart, code: str, side: Side | None
+) -> None:
+    """FHIR allows a code that is refined by others: it was an unknown code."""
+    (fact,) = read(condition(code)).conditions
+    assert (fact.concepts, fact.side) == ({"motor-paresis"}, side)
+
+
+@pytest.mark.parametrize("code", ["243796009:246090004=6077001", "6077001x", "60770", ":6077001"])
+def test_code_that_only_holds_another_one_is_not_that_one(read: ReadChart, code: str) -> None:
+    """A situation about a foot drop may say that there is none."""
+    assert read(condition(code)).conditions == ()
+
+
 @pytest.mark.parametrize("code", ["R33", "R33X", "R33.X", "r33x"])
 @pytest.mark.parametrize(
     "system", ["http://hl7.org/fhir/sid/icd-10", "urn:oid:2.16.840.1.113883.6.3"]
@@ -149,6 +178,12 @@ def test_opcs_says_the_side_by_a_code_of_its_own(read: ReadChart, code: str, sid
         {"bodySite": [concept(SNOMED, "122495006")], "reasonCode": [concept(ICD, "M48.061")]},
         {"code": concept(SNOMED, LAMINECTOMY, "Cervical laminectomy")},
         {"code": concept(SNOMED, LAMINECTOMY, "C4 laminectomy")},
+        {"bodySite": [{"text": "HWS"}], "reasonCode": [concept(ICD, "M48.061")]},
+        {"bodySite": [{"text": "rachis cervical"}], "reasonCode": [concept(ICD, "M48.061")]},
+        {
+            "code": concept(SNOMED, LAMINECTOMY, "Thorakale Laminektomie"),
+            "reasonCode": [concept(ICD, "M48.061")],
+        },
         {"code": worded("Cervical laminectomy", "Lumbar laminectomy", LAMINECTOMY)},
         {
             "code": worded("Laminektomie HWS", "Cervical laminectomy", LAMINECTOMY),
@@ -337,6 +372,13 @@ IN_WORDS = [
     concept("urn:oid:1.2.3", "OP7", "L4/5 TLIF"),
     {"coding": [{"system": SNOMED, "code": "0", "display": "Decompression of lumbar spine"}]},
     worded("Bandscheibenoperation", "Lumbar discectomy"),
+    {"text": "Lumbale Spondylodese"},
+    {"text": "Dekompression LWS"},
+    {"text": "D\u00e9compression lombaire"},
+    {"text": "Laminectomie lombaire"},
+    {"text": "Disquectom\u00eda lumbar"},
+    {"text": "Lumbal diskektomi"},
+    {"text": "Discectomia lombare"},
 ]
 
 
@@ -362,6 +404,10 @@ def test_operation_that_only_words_name_is_a_gap_that_is_said(
         {"text": "Physical therapy after lumbar fusion"},
         {"text": "MRI lumbar spine after discectomy"},
         {"text": "Laminectomy for lumbar stimulator electrodes"},
+        {"text": "Metallentfernung nach lumbaler Spondylodese"},
+        {"text": "Hysterectomy"},
+        {"text": "Brace, lumbar fusion"},
+        {"text": "Kyphoplasty of lumbar compression fracture"},
         concept(CPT, "63267", "Laminectomy for lesion, lumbar"),
         concept(PCS, "00CU0ZZ", "Lumbar laminectomy for haematoma"),
     ],
@@ -694,6 +740,7 @@ def test_leg_and_side_are_read_as_problem_lists_shorten_them(
         "Droppfot h\u00f8yre, ble d\u00e5rligere",
         "Droppfot h\u00f8yre, pasienten ble operert",
         "Droppfot h\u00f6ger, sv\u00e5rt att g\u00e5",
+        "Fu\u00dfheberschw\u00e4che links nach RT",
     ],
 )
 def test_side_of_a_foot_drop_is_not_taken_from_words_of_another_language(
@@ -703,6 +750,30 @@ def test_side_of_a_foot_drop_is_not_taken_from_words_of_another_language(
     code = {"coding": [{"system": SNOMED, "code": "6077001"}], "text": words}
     (fact,) = read(condition("6077001", code=code)).conditions
     assert fact.side is None
+
+
+@pytest.mark.parametrize(
+    ("words", "side"),
+    [
+        ("Right foot drop after left hip replacement", Side.RIGHT),
+        ("Left foot drop, s/p RT 2019", Side.LEFT),
+        ("Left foot drop following right TKA", Side.LEFT),
+        ("Foot drop s/p right L4-5 laminectomy", Side.RIGHT),
+        ("Foot drop after RT", None),
+        ("RT foot drop", Side.RIGHT),
+        ("Foot drop, left and right", Side.BOTH),
+        ("Foot drop both feet after fall on left hip", Side.BOTH),
+        ("Left foot drop after surgery, now right as well", Side.BOTH),
+        ("Left foot drop since Monday and right since today", Side.BOTH),
+    ],
+)
+def test_side_of_what_came_before_is_not_that_of_the_foot_drop(
+    read: ReadChart, words: str, side: Side | None
+) -> None:
+    """The two sides together were weakness of both legs, an emergency; RT is radiotherapy."""
+    code = {"coding": [{"system": SNOMED, "code": "6077001"}], "text": words}
+    (fact,) = read(condition("6077001", code=code)).conditions
+    assert fact.side is side
 
 
 def order(**fields: object) -> Resource:

@@ -149,7 +149,9 @@ def test_value_that_cannot_be_trusted_is_set_aside_and_said(
     "value",
     [
         quantity(0.25, "L"),
-        {"valueString": "350 ml"},
+        {"valueString": "about 350 ml"},
+        {"valueString": "0.35 l"},
+        {"valueString": "350 ml, 400 ml"},
         {"valueRange": {"low": {"value": 250}, "high": {"value": 300}}},
         {"interpretation": [{"text": "high"}]},
     ],
@@ -211,6 +213,66 @@ def test_value_sent_as_a_limit_never_reaches_it(
     assert fact.value is not None
     assert between[0] < fact.value < between[1]
     assert fact.converted_from == original
+
+
+EGFR, CRP, FEVER, VOLUME = "98979-8", "1988-5", "8310-5", "pvr-ml"
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "value", "original"),
+    [
+        (EGFR, "<15", "14.999", "< 15"),
+        (EGFR, " > 60 ", "60.001", "> 60"),
+        (EGFR, "<=15", "15", None),
+        (EGFR, "\u2264 15", "15", None),
+        (EGFR, "< 15 mL/min/1.73m2", "14.999", "< 15"),
+        (CRP, "152 mg/L", "152", None),
+        (CRP, "15.2 mg/dL", "152", "15.2 mg/dL"),
+        (CRP, "<0.5mg/dL", "4.999", "< 0.5 mg/dL"),
+        (CRP, "15,2 mg/L", "15.2", None),
+        (EGFR, "14,75", "14.75", None),
+        (FEVER, "38.9 \u00b0C", "38.9", None),
+        (FEVER, "38,9 \u00b0C", "38.9", None),
+        (FEVER, "102 F", "38.88", "102 \u00b0F"),
+        (VOLUME, "350 ml", "350", None),
+        (VOLUME, ">400", "400.001", "> 400"),
+    ],
+)
+def test_measurement_sent_as_text_is_read_with_its_limit_and_unit(
+    read: ReadChart, code: str, text: str, value: str, original: str | None
+) -> None:
+    """A filtration rate of "<15" was passed over, and contrast stayed the first choice.
+
+    In most of Europe decimals come after a comma.
+    """
+    system = LOCAL if code == VOLUME else LOINC
+    (fact,) = read(observation(code, system, valueString=text)).observations
+    assert (fact.value, fact.converted_from) == (Decimal(value), original)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (CRP, "152"),
+        (CRP, "<5"),
+        (CRP, "15,2"),
+        (CRP, "1,520 mg/L"),
+        (CRP, "15,2,1 mg/L"),
+        (CRP, "152 nmol/L"),
+        (CRP, "152 mg/L (high)"),
+        (EGFR, "15 or 25"),
+        (EGFR, "15 - 25 mL/min"),
+        (FEVER, "38.9"),
+        (FEVER, "38.9 C at 8 and 37.2 C"),
+    ],
+)
+def test_measurement_sent_as_text_without_one_number_and_its_unit_is_set_aside(
+    read: ReadChart, code: str, text: str
+) -> None:
+    """What could be another number, or has no unit or an unknown one, is no value."""
+    chart = read(observation(code, valueString=text))
+    assert chart.observations == ()
+    assert len(chart.set_aside) == 1
 
 
 @pytest.mark.parametrize("comparator", ["<=", ">=", None])
@@ -365,6 +427,9 @@ ANSWERS = (
         ({"valueCodeableConcept": concept(LOINC, "LA10139-6", "7 - severe")}, 7),
         ({"valueString": "7/10"}, 7),
         ({"valueString": "7 out of 10"}, 7),
+        ({"valueString": "7 von 10"}, 7),
+        ({"valueString": "7 sur 10 (forte)"}, 7),
+        ({"valueString": "7 de 10"}, 7),
         ({"valueString": "7 (severe)"}, 7),
         ({"valueString": "0 = no pain"}, 0),
         ({"valueString": " 7.5 "}, Decimal("7.5")),
@@ -383,6 +448,8 @@ def test_pain_score_given_as_an_answer_or_in_words_is_read(
     [
         {"valueString": "7-8"},
         {"valueString": "7 of 10, worst 9"},
+        {"valueString": "7 von 100"},
+        {"valueString": "7 de 9"},
         {"valueString": "severe"},
         {"valueString": "70 mm"},
         {"valueCodeableConcept": concept(LOINC, "LA10139-6", "6")},

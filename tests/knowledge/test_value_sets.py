@@ -329,7 +329,7 @@ MUST_MEAN = [
     ("site-lumbar", SCT, "297173004 297172009"),
     ("site-back", SCT, "297173004"),
     ("site-leg", SCT, "68367000 53840002"),
-    ("temperature", SCT, "386725007 307047009 415945006 415974002"),
+    ("temperature", SCT, "386725007 307047009 415945006 415974002 276885007"),
     ("temperature", LNC, "76011-6"),
     ("implant-neurostimulator", ICD, "T85.1"),
     ("haematoma-other", ICD, "T81.0"),

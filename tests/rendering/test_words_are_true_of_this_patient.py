@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cds_service.knowledge.model import SYSTEM_URIS, Knowledge
+from cds_service.vignettes.charts import Resource
 from cds_service.vignettes.concepts import ICD, LOINC, SNOMED
 from cds_service.vignettes.running import AS_OF
 from tests.evaluation.whole_charts import (
@@ -457,6 +458,22 @@ def test_old_weakness_of_a_leg_is_named_in_words(knowledge: Knowledge) -> None:
     detail = answered_with(knowledge, facts, *old, new).card("RF-CES")["detail"]
     assert "Ehl" not in detail
     assert f"Weakness: big toe extensor, left, grade 4/5 ({ago(300)})" in detail
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"valueString": "<15"},
+        {"valueQuantity": {"value": 15, "comparator": "<", "unit": "mL/min"}},
+    ],
+)
+def test_weak_kidneys_told_as_a_limit_are_told_so(knowledge: Knowledge, value: Resource) -> None:
+    """The filtration rate is below 15, not 15; the older one of 85 says nothing any more."""
+    facts = {"day": 120, "operation": "discectomy", "leg": {-10: 8, 119: 8}, "eGFR": {-10: 85}}
+    latest = observed(coded(LOINC, "98979-8"), effectiveDateTime=ago(3), **value)
+    card = answered_with(knowledge, facts, latest).card("IMG-MRI-NR")
+    assert f"eGFR &lt; 15 mL/min/1.73 m2 on {ago(3)}" in card["detail"]
+    assert card["suggestions"][0]["label"] == "MRI lumbar spine without contrast"
 
 
 def test_white_cells_are_shown_in_the_unit_people_write(knowledge: Knowledge) -> None:
