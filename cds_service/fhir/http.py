@@ -288,14 +288,17 @@ class FhirServer:
         )
 
     def _judge(self, response: BaseHTTPResponse) -> None:
-        """Raise for any answer but a plain success, and tell the breaker."""
+        """Raise for any answer but a plain success, and tell the breaker.
+
+        A server that does not do something (501) says so of itself and has not failed.
+        """
         status = response.status
         problem = reasons.of_status(status)
         if problem is None:
             return
         if status in reasons.BUSY_STATUSES:
             raise self._busy(response, problem)
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED:
             self._breaker.failed()
         else:
             self._breaker.succeeded()

@@ -488,6 +488,20 @@ def test_failing_server_is_left_alone_and_tried_again(
     assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_PAUSED
 
 
+def test_server_without_some_kinds_of_entry_is_still_asked_for_the_others(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """It says so of itself (501) and has not failed: the implants are read at every call."""
+    client = dev_profile()
+    for kind in ("ServiceRequest", "DiagnosticReport"):
+        server.behaviours[kind] = fault_server.status(501)
+    asked = only(Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS, Key.DEVICES)
+    for _ in range(6):
+        answers = gateway.answers(call(server, **asked), client, deadline())
+        assert answers[Key.DEVICES].supply.state is State.EMPTY
+        assert answers[Key.SERVICE_REQUESTS].supply.reason == ABSENT.format(status=501)
+
+
 def test_server_that_is_down_is_unreachable(gateway: Gateway) -> None:
     """A closed port is said to be unreachable, at once."""
     started = time.monotonic()
