@@ -212,6 +212,16 @@ def test_half_an_emoji_in_a_text_of_the_server_is_one_unknown_character(
     assert len(chart.procedures) == 1
 
 
+def test_server_that_begins_its_answers_with_a_byte_order_mark_is_read(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """It says nothing but that the text is UTF-8 (RFC 8259, section 8.1); the implants are read."""
+    body = json.dumps(page()).encode("utf-8-sig")
+    server.behaviours["Device"] = fault_server.content(body)
+    answers = gateway.answers(call(server), dev_profile(), deadline())
+    assert answers[Key.DEVICES].supply.state is State.EMPTY
+
+
 @pytest.mark.parametrize("behaviour", [fault_server.bomb, fault_server.huge], ids=["bomb", "huge"])
 def test_enormous_answer_is_refused_as_too_much(
     gateway: Gateway, server: FaultServer, behaviour: Callable[[Handler], None]
