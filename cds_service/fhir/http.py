@@ -11,6 +11,7 @@ import contextlib
 import ssl
 import statistics
 import weakref
+from codecs import BOM_UTF8
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -288,14 +289,17 @@ class FhirServer:
         )
 
     def _judge(self, response: BaseHTTPResponse) -> None:
-        """Raise for any answer but a plain success, and tell the breaker."""
+        """Raise for any answer but a plain success, and tell the breaker.
+
+        A server that does not do something (501) says so of itself and has not failed.
+        """
         status = response.status
         problem = reasons.of_status(status)
         if problem is None:
             return
         if status in reasons.BUSY_STATUSES:
             raise self._busy(response, problem)
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED:
             self._breaker.failed()
         else:
             self._breaker.succeeded()
@@ -309,7 +313,8 @@ class FhirServer:
     def _body(self, response: BaseHTTPResponse, terms: Terms) -> bytes:
         """Return the decoded body, in pieces as long as there is time; the first is always read.
 
-        Half characters are replaced, as in what the EHR sends.
+        Half characters are replaced, as in what the EHR sends.  A byte order mark, which some
+        servers put before it, is left out (RFC 8259, section 8.1).
         """
         pieces: list[bytes] = []
         while piece := response.read1(_CHUNK_BYTES, decode_content=True):
@@ -319,7 +324,7 @@ class FhirServer:
             if pieces and not terms.deadline.leaves_time_to_read():
                 raise FetchFailedError(reasons.SERVER_TOO_SLOW)
             pieces.append(piece)
-        return with_whole_characters(b"".join(pieces))
+        return with_whole_characters(b"".join(pieces).removeprefix(BOM_UTF8))
 
 
 def _still_stands(connection: HTTPConnection) -> bool:

@@ -67,7 +67,7 @@ NOT_READ_HERE = "this service does not read this kind of entry"
 
 
 _REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
-_ABSENCES = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+_ABSENCES = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.NOT_IMPLEMENTED})
 BUSY_STATUSES = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 """The statuses that ask for a pause."""
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from cds_service.chart.facts import ObservationFact
-from cds_service.chart.supply import Key
+from cds_service.chart.supply import Key, State, Supply
 from cds_service.evaluation.assess import assess
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.values import FhirDate
@@ -66,6 +66,16 @@ def test_contrast_without_an_allergy_list_says_so() -> None:
     assert "ask about gadolinium" in _detail(UNRELIEVED, "IMG-MRI-NR")
     known = {"findings": {"gadolinium allergy": 10}}
     assert "ask about gadolinium" not in _detail(UNRELIEVED, "IMG-MRI-NR", **known)
+
+
+def test_contrast_with_some_allergies_read_does_not_say_that_none_were() -> None:
+    """The one to gadolinium may be on the page that did not come."""
+    knowledge = load_knowledge()
+    chart = chart_of(UNRELIEVED, knowledge)
+    in_part = Supply(state=State.PARTIAL, reason="only some pages could be read")
+    chart = replace(chart, supply={**chart.supply, Key.ALLERGIES: in_part})
+    detail = str(Answered(assess(chart, knowledge, AS_OF), knowledge).card("IMG-MRI-NR")["detail"])
+    assert "Allergies not read, or not all of them; ask about gadolinium" in detail
 
 
 @pytest.mark.parametrize("lack", ["not supplied", "supplied in part"])

@@ -212,6 +212,16 @@ def test_half_an_emoji_in_a_text_of_the_server_is_one_unknown_character(
     assert len(chart.procedures) == 1
 
 
+def test_server_that_begins_its_answers_with_a_byte_order_mark_is_read(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """It says nothing but that the text is UTF-8 (RFC 8259, section 8.1); the implants are read."""
+    body = json.dumps(page()).encode("utf-8-sig")
+    server.behaviours["Device"] = fault_server.content(body)
+    answers = gateway.answers(call(server), dev_profile(), deadline())
+    assert answers[Key.DEVICES].supply.state is State.EMPTY
+
+
 @pytest.mark.parametrize("behaviour", [fault_server.bomb, fault_server.huge], ids=["bomb", "huge"])
 def test_enormous_answer_is_refused_as_too_much(
     gateway: Gateway, server: FaultServer, behaviour: Callable[[Handler], None]
@@ -486,6 +496,20 @@ def test_failing_server_is_left_alone_and_tried_again(
     answers = gateway.answers(call(server), client, deadline())
     assert len(server.seen) == asked
     assert answers[Key.CONDITIONS].supply.reason == reasons.SERVER_PAUSED
+
+
+def test_server_without_some_kinds_of_entry_is_still_asked_for_the_others(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """It says so of itself (501) and has not failed: the implants are read at every call."""
+    client = dev_profile()
+    for kind in ("ServiceRequest", "DiagnosticReport"):
+        server.behaviours[kind] = fault_server.status(501)
+    asked = only(Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS, Key.DEVICES)
+    for _ in range(6):
+        answers = gateway.answers(call(server, **asked), client, deadline())
+        assert answers[Key.DEVICES].supply.state is State.EMPTY
+        assert answers[Key.SERVICE_REQUESTS].supply.reason == ABSENT.format(status=501)
 
 
 def test_server_that_is_down_is_unreachable(gateway: Gateway) -> None:
