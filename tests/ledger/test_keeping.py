@@ -50,6 +50,18 @@ def test_what_is_older_than_its_time_is_deleted_and_the_rest_stays(clinic: Clini
     assert len(clinic.rows(SNOOZE)) == 1
 
 
+def test_clock_that_is_years_ahead_deletes_nothing(clinic: Clinic) -> None:
+    """A machine starts with a wrong clock: no call has confirmed it, so nothing is too old."""
+    ledger = clinic.ledger
+    assert ledger.prune(now=ledger.confirmed_now()) == 0
+    clinic.override(clinic.open()[0], "already-planned")
+    clinic.pass_time(days=1_100)
+    assert ledger.prune(now=ledger.confirmed_now()) == 0
+    clinic.open()
+    assert ledger.prune(now=ledger.confirmed_now()) == 3
+    assert len(clinic.rows(CALL)) == 1
+
+
 def test_old_rows_are_deleted_a_part_at_a_time(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
