@@ -20,7 +20,7 @@ from sqlalchemy import insert, select, text
 from cds_service.cli import main
 from cds_service.errors import SettingsError
 from cds_service.ledger import migrating
-from cds_service.ledger.migrating import HEAD, migrate
+from cds_service.ledger.migrating import HEAD, migrate, prepare
 from cds_service.ledger.place import AT_LEISURE, FILE_NAME, LedgerPlace, ledger_place
 from cds_service.ledger.tables import CALL, FEEDBACK, METADATA, SHOWING, SNOOZE
 from cds_service.trust.config_ledger import LedgerSettings
@@ -197,6 +197,17 @@ def test_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     engine.dispose()
     with pytest.raises(SettingsError, match="newer version"):
         migrate(place)
+
+
+def test_damaged_ledger_is_told_from_a_full_disk(tmp_path: Path) -> None:
+    """The operator reads what to do with a file that is none of a database, at the start too."""
+    (tmp_path / FILE_NAME).write_bytes(b"not a database " * 1_000)
+    said = prepare(LedgerPlace(file=tmp_path / FILE_NAME))
+    assert said is not None
+    assert "damaged (DatabaseError)" in said
+    report = CliRunner().invoke(main, ["report", "--state-dir", str(tmp_path)])
+    assert report.exit_code == 2
+    assert "the file is whole" in report.output
 
 
 def test_commands_migrate_and_prune(tmp_path: Path) -> None:
