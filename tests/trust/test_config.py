@@ -635,7 +635,7 @@ def test_documented_example_is_accepted(tmp_path: Path, name: str) -> None:
     text = (ROOT / "docs" / "examples" / f"{name}.toml").read_text(encoding="utf-8")
     (tmp_path / "identity.key").write_text(SECRET)
     path = tmp_path / f"{name}.toml"
-    path.write_text(text.replace("/etc/post-laminectomy-cds/", ""), encoding="utf-8")
+    path.write_text(text.replace("/etc/cds-service/", ""), encoding="utf-8")
     client = load_config(path).clients[0]
     assert client.dialect == name
     assert client.fhir_bases
