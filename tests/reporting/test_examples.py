@@ -112,7 +112,7 @@ def test_service_that_is_gone_raises_an_alert() -> None:
 
 
 def test_server_that_fails_again_after_each_pause_raises_its_alert() -> None:
-    """Between two pauses the number is 0; an alert that wants it above 0 at each look never came."""
+    """Between two pauses the number is 0, so an alert that wants more at each look never comes."""
     (paused,) = [rule["expr"] for rule in rules() if "paused" in rule["expr"]]
     assert "max_over_time(cds_fhir_paused_processes[2m])" in paused
 
