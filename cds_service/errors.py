@@ -92,8 +92,9 @@ class TooManyRequestsError(CdsError):
 
 
 class OverloadedError(CdsError):
-    """No capacity is left, or the service is shutting down."""
+    """The service cannot take this now; ``reason`` is for the log only."""
 
-    def __init__(self, retry_after_seconds: int) -> None:
+    def __init__(self, retry_after_seconds: int, reason: str) -> None:
         super().__init__("overloaded")
         self.retry_after_seconds = retry_after_seconds
+        self.reason = reason

@@ -71,7 +71,8 @@ def ledger_to_read(options: Mapping[str, str | None]) -> Iterator[ReadLedger]:
     except (SQLAlchemyError, OSError) as error:
         raise SettingsError(
             f"{place.name}: the ledger cannot be read ({type(error).__name__}). See that the "
-            "database answers, and that cds-service ledger migrate was run for this version."
+            "database answers or the file is whole, and that cds-service ledger migrate was run "
+            "for this version."
         ) from None
     finally:
         engine.dispose()

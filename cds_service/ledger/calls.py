@@ -13,7 +13,17 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import Integer, Select, bindparam, delete, exists, literal_column, select, text
+from sqlalchemy import (
+    Integer,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cds_service.ledger.database import Database, LedgerLostError
@@ -62,9 +72,15 @@ _SHOWN: Select[int] = select(literal_column("1", Integer)).where(
     .where(CALL.c.received_at >= bindparam("since"))
     .where(CALL.c.received_at < bindparam("before"))
 )
+_NEWEST = select(func.max(CALL.c.id))
 _END_SNOOZE = delete(SNOOZE).where(SNOOZE.c.id == bindparam("snooze"))
 _TOUCH = text(WRITE_NO_CHANGE)
 """The first write after a start makes SQLite's journal, and waits."""
+
+
+def _newest(quick: Quick) -> int | None:
+    newest: int | None = quick.read(_NEWEST, {})[0][0]
+    return newest
 
 
 def _look(quick: Quick) -> None:
@@ -179,6 +195,14 @@ class CallLedger:
         """
         self.database.read(_look, insists=True)
 
+    def newest_id(self) -> int | None:
+        """Return the id of the call that came last.
+
+        Raises:
+            LedgerLostError: It cannot be read now.
+        """
+        return self.database.read(_newest, insists=True)
+
     def look_again(self) -> None:
         """Find out whether a lost ledger can be used again, though no call needs it now."""
         with suppress(LedgerLostError):
@@ -227,6 +251,11 @@ class CallLedger:
 def first_id(milliseconds: int) -> int:
     """Return the smallest id a call of this moment can have; ids ascend with time."""
     return milliseconds << _COUNTER_BITS
+
+
+def moment_of(call_id: int) -> int:
+    """Return when a call of this id arrived, in milliseconds since 1970."""
+    return call_id >> _COUNTER_BITS
 
 
 def _day(value: date | str) -> date:

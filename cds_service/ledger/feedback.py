@@ -112,7 +112,7 @@ class FeedbackLedger:
             )
         except (LedgerLostError, RowRefusedError) as error:
             self._count(FeedbackCounts(refused=len(items)))
-            raise OverloadedError(_RETRY_AFTER_SECONDS) from error
+            raise OverloadedError(_RETRY_AFTER_SECONDS, "the ledger did not take it") from error
         self._count(kept.counts)
         return kept
 

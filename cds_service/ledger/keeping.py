@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection, delete, select
 
-from cds_service.ledger.calls import CallLedger, first_id
+from cds_service.ledger.calls import CallLedger, first_id, moment_of
 from cds_service.ledger.database import Database, LedgerLostError
 from cds_service.ledger.feedback import FeedbackLedger
 from cds_service.ledger.migrating import migrate
@@ -26,6 +26,8 @@ _PRUNE_EVERY_SECONDS = 3600.0
 _REST_SECONDS = 0.05
 _LAST_SECONDS = 2.0
 """How long calls that wait are tried to be written when the process ends."""
+_UNCONFIRMED = timedelta(days=1)
+"""So long after the newest call the clock is trusted to delete."""
 _LOG = structlog.get_logger("cds_service.ledger")
 
 
@@ -80,7 +82,7 @@ class Ledger:
                 continue
             prune_at = self.monotonic() + _PRUNE_EVERY_SECONDS
             try:
-                deleted = self.prune(self.catch_up)
+                deleted = self.prune(self.catch_up, now=self.confirmed_now())
             except LedgerLostError:
                 continue
             if deleted:
@@ -93,17 +95,33 @@ class Ledger:
             time.sleep(_REST_SECONDS)
         self.calls.look_again()
 
-    def prune(self, pause: Callable[[], object] = bool) -> int:
+    def confirmed_now(self) -> datetime:
+        """Return this moment, but no later than a day after the newest call.
+
+        The times in its token fitted this machine's clock then.  A clock that nobody confirms may
+        be years ahead, and what is deleted by it is gone.
+
+        Raises:
+            LedgerLostError: The ledger cannot be read now.
+        """
+        newest, now = self.calls.newest_id(), self.now()
+        if newest is None:
+            return now
+        return min(now, datetime.fromtimestamp(moment_of(newest) / 1000, now.tzinfo) + _UNCONFIRMED)
+
+    def prune(self, pause: Callable[[], object] = bool, *, now: datetime | None = None) -> int:
         """Delete what is older than its time, a bounded part at a time; return how many rows.
 
-        *pause* is called between two parts, so that hook calls get their turn.
+        *pause* is called between two parts, so that hook calls get their turn.  Without *now* the
+        clock is trusted.
 
         Raises:
             LedgerLostError: The ledger cannot be written now.
         """
-        oldest = self.now() - timedelta(days=self.retention_days)
+        today = now or self.now()
+        oldest = today - timedelta(days=self.retention_days)
         total = 0
-        while deleted := self.database.write_feedback(lambda c: _deleted(c, oldest, self.now())):
+        while deleted := self.database.write_feedback(lambda c: _deleted(c, oldest, today)):
             total += deleted
             pause()
         self.database.forget_deleted()

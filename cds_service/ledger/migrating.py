@@ -64,7 +64,8 @@ def prepare(place: LedgerPlace) -> str | None:
         return (
             f"The ledger, {place.name}, cannot be opened now ({type(cause).__name__}). The service "
             "answers without it and tries again. See that the service's user can write the file "
-            "and its folder and that the disk has room, or that the database answers."
+            "and its folder and that the disk has room, or that the database answers. If the file "
+            "is damaged (DatabaseError), move it away or put a backup in its place."
         )
     return None
 

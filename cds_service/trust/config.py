@@ -38,6 +38,16 @@ DEVELOPMENT_IDENTITY_KEY = b"post-laminectomy-cds development only identity key"
 
 _LARGEST_FILE = 4_194_304
 _CHECK_EVERY_SECONDS = 1.0
+_SERVICE_AT_START = (
+    "public_base_url",
+    "state_dir",
+    "site_cards",
+    "workers",
+    "threads",
+    "deadline_ms",
+    "max_concurrent_requests",
+)
+"""Keys of ``[service]`` of which something is read at the start only."""
 _LOG = structlog.get_logger("cds_service.trust.config")
 
 
@@ -149,7 +159,9 @@ class ConfigSource(Protocol):
 class ReloadingConfig:
     """The configuration file, read again when it or a file it names changes.
 
-    A wrong file is refused and logged, and the configuration before it stays.
+    A wrong file is refused and logged, and the configuration before it stays.  Where calls are
+    recorded and who may count them stays as it was at the start, so that a worker process that
+    begins later does as its sisters do.
 
     Time:
         The files are looked at no more than once a second.
@@ -160,7 +172,7 @@ class ReloadingConfig:
         self._check: Check | None = None
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._config = load_config(path)
+        self._config = self._first = load_config(path)
         self._seen = self._config.files
         self._refusal: str | None = None
         self._checked_at = monotonic()
@@ -202,8 +214,12 @@ class ReloadingConfig:
                 _LOG.error("configuration refused, the old one stays", fault=self._refusal)
             return
         self._refusal = None
-        self._use(config)
-        _LOG.info("configuration read again", clients=len(config.clients))
+        self._use(_as_started(config, self._config))
+        _LOG.info(
+            "configuration read again",
+            clients=len(config.clients),
+            needs_restart=_needs_restart(config, self._first) or None,
+        )
 
     def _use(self, config: Config) -> None:
         """Let *config* hold; a client that did not change stays the same, with its connections."""
@@ -224,6 +240,36 @@ class ReloadingConfig:
                 "a running service does not change its mode.",
                 "Restart it.",
             )
+
+
+def _as_started(config: Config, before: Config) -> Config:
+    """Return *config* with the tables that are read at the start only as they were *before*.
+
+    The new password of the same database holds: the old one opens nothing any more.
+    """
+    is_same = config.ledger.url == before.ledger.url
+    password = (config if is_same else before).ledger.password
+    return replace(
+        config,
+        ledger=replace(before.ledger, password=password),
+        figures=replace(
+            config.figures,
+            metrics_port=before.figures.metrics_port,
+            otlp_endpoint=before.figures.otlp_endpoint,
+        ),
+    )
+
+
+def _needs_restart(config: Config, first: Config) -> list[str]:
+    """Return the keys and tables that differ from those of the start and are read there only."""
+    now, then = config.service, first.service
+    keys = [key for key in _SERVICE_AT_START if getattr(now, key) != getattr(then, key)]
+    others = {
+        "ledger": config.ledger != first.ledger,
+        "metrics.port": config.figures.metrics_port != first.figures.metrics_port,
+        "tracing": config.figures.otlp_endpoint != first.figures.otlp_endpoint,
+    }
+    return [*(f"service.{key}" for key in keys), *(name for name in others if others[name])]
 
 
 @cache

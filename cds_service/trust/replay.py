@@ -115,7 +115,7 @@ class ReplayStore:
             is_new = self._claim_in_file(digest, expires_at, now)
             if is_new is None:
                 if refuses or self._is_full or now <= self._forgotten_until:
-                    raise OverloadedError(_TRY_AGAIN_SECONDS)
+                    raise OverloadedError(_TRY_AGAIN_SECONDS, "the store of used tokens is lost")
                 self._unsaved[digest] = expires_at
                 is_new = True
             if is_new and self._is_full:

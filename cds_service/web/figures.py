@@ -92,7 +92,7 @@ def register_explain(app: Flask, parts: ExplainParts) -> None:
             calls = parts.calls(hook_instance)
         except LedgerLostError as error:
             _LOG.error("ledger_unread", exception=type(error.__cause__).__name__)
-            raise OverloadedError(_RETRY_SECONDS) from None
+            raise OverloadedError(_RETRY_SECONDS, "the ledger cannot be read") from None
         if not calls:
             abort(404)
         page = render_template("explain.html", calls=calls, why_words=why_words)

@@ -23,7 +23,7 @@ def register_refusal(app: Flask) -> None:
 
     def refuse() -> None:
         if _NO_ROOM in request.environ:
-            raise OverloadedError(_RETRY_SECONDS)
+            raise OverloadedError(_RETRY_SECONDS, "it would have waited too long in the line")
 
     app.before_request(refuse)
 

@@ -112,9 +112,10 @@ class SharedMetrics:
             return []
         try:
             with self._locked():
-                self._gather_ended()
+                with suppress(OSError):  # on a full disk they stay one by one
+                    self._gather_ended()
                 paths = sorted(self._folder.glob("*.counts"))
-                return [_read(path) for path in paths if path.stem != self._name]
+                return [_read_other(path) for path in paths if path.stem != self._name]
         except OSError:
             return []
 
@@ -131,9 +132,8 @@ class SharedMetrics:
             path = alive.with_suffix(".counts")
             if alive.name.removesuffix(_ALIVE) == self._name or _is_held(alive):
                 continue
-            counts = [family for family in _read(path) if family["type"] != "gauge"]
             ended = self._folder / _ENDED
-            total = [_family(metric) for metric in _summed([_read(ended), counts])]
+            total = [_family(metric) for metric in _summed([_read(ended), _read_other(path)])]
             draft = ended.with_suffix(".draft")
             draft.write_text(json.dumps(total), encoding="utf-8")
             draft.replace(ended)
@@ -173,6 +173,12 @@ def _read(path: Path) -> list[_Family]:
     except (OSError, ValueError):
         return []  # not yet written, or cut by a full disk: that process is missing for a moment
     return families
+
+
+def _read_other(path: Path) -> list[_Family]:
+    """Return what another process counted; what it stood at only while it lives."""
+    is_alive = _is_held(path.with_suffix(_ALIVE))
+    return [family for family in _read(path) if is_alive or family["type"] != "gauge"]
 
 
 def _families(registry: CollectorRegistry) -> list[_Family]:

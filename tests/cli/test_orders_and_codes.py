@@ -26,7 +26,7 @@ def run(*arguments: str | Path) -> Result:
 def lakeside(tmp_path: Path) -> Path:
     """Return the configuration of the made-up hospital, with its lists beside it."""
     for path in EXAMPLES.glob("lakeside*"):
-        text = path.read_text(encoding="utf-8").replace("/etc/post-laminectomy-cds/", "")
+        text = path.read_text(encoding="utf-8").replace("/etc/cds-service/", "")
         (tmp_path / path.name).write_text(text, encoding="utf-8")
     (tmp_path / "identity.key").write_text("0123456789abcdef" * 4)
     return tmp_path / "lakeside.toml"

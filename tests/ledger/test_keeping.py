@@ -20,7 +20,7 @@ from sqlalchemy import insert, select, text
 from cds_service.cli import main
 from cds_service.errors import SettingsError
 from cds_service.ledger import migrating
-from cds_service.ledger.migrating import HEAD, migrate
+from cds_service.ledger.migrating import HEAD, migrate, prepare
 from cds_service.ledger.place import AT_LEISURE, FILE_NAME, LedgerPlace, ledger_place
 from cds_service.ledger.tables import CALL, FEEDBACK, METADATA, SHOWING, SNOOZE
 from cds_service.trust.config_ledger import LedgerSettings
@@ -48,6 +48,18 @@ def test_what_is_older_than_its_time_is_deleted_and_the_rest_stays(clinic: Clini
     assert {row["call_id"] for row in clinic.rows(SHOWING)} == {clinic.rows(CALL)[0]["id"]}
     assert clinic.rows(FEEDBACK) == []
     assert len(clinic.rows(SNOOZE)) == 1
+
+
+def test_clock_that_is_years_ahead_deletes_nothing(clinic: Clinic) -> None:
+    """A machine starts with a wrong clock: no call has confirmed it, so nothing is too old."""
+    ledger = clinic.ledger
+    assert ledger.prune(now=ledger.confirmed_now()) == 0
+    clinic.override(clinic.open()[0], "already-planned")
+    clinic.pass_time(days=1_100)
+    assert ledger.prune(now=ledger.confirmed_now()) == 0
+    clinic.open()
+    assert ledger.prune(now=ledger.confirmed_now()) == 3
+    assert len(clinic.rows(CALL)) == 1
 
 
 def test_old_rows_are_deleted_a_part_at_a_time(
@@ -185,6 +197,17 @@ def test_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     engine.dispose()
     with pytest.raises(SettingsError, match="newer version"):
         migrate(place)
+
+
+def test_damaged_ledger_is_told_from_a_full_disk(tmp_path: Path) -> None:
+    """The operator reads what to do with a file that is none of a database, at the start too."""
+    (tmp_path / FILE_NAME).write_bytes(b"not a database " * 1_000)
+    said = prepare(LedgerPlace(file=tmp_path / FILE_NAME))
+    assert said is not None
+    assert "damaged (DatabaseError)" in said
+    report = CliRunner().invoke(main, ["report", "--state-dir", str(tmp_path)])
+    assert report.exit_code == 2
+    assert "the file is whole" in report.output
 
 
 def test_commands_migrate_and_prune(tmp_path: Path) -> None:

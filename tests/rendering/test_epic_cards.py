@@ -63,7 +63,7 @@ def lakeside(tmp_path_factory: pytest.TempPathFactory) -> CardOptions:
     """Return how the made-up hospital of the documentation wants its cards, without a limit."""
     folder = tmp_path_factory.mktemp("lakeside")
     for path in EXAMPLES.glob("lakeside*"):
-        text = path.read_text(encoding="utf-8").replace("/etc/post-laminectomy-cds/", "")
+        text = path.read_text(encoding="utf-8").replace("/etc/cds-service/", "")
         (folder / path.name).write_text(text, encoding="utf-8")
     (folder / "identity.key").write_text("0123456789abcdef" * 4)
     config = load_config(folder / "lakeside.toml")

@@ -16,7 +16,7 @@ ALERTS = EXAMPLES / "prometheus-alerts.yaml"
 DASHBOARD = EXAMPLES / "grafana-dashboard.json"
 WORDS = frozenset(
     {"by", "sum", "rate", "max", "min", "count", "increase", "histogram_quantile", "ignoring"}
-    | {"absent", "group_left", "label_values"}
+    | {"absent", "group_left", "label_values", "max_over_time"}
 )
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -109,6 +109,12 @@ def test_service_that_is_gone_raises_an_alert() -> None:
     assert [rule["alert"] for rule in rules() if rule["expr"].startswith("absent(")] == [
         "CdsNoService"
     ]
+
+
+def test_server_that_fails_again_after_each_pause_raises_its_alert() -> None:
+    """Between two pauses the number is 0, so an alert that wants more at each look never comes."""
+    (paused,) = [rule["expr"] for rule in rules() if "paused" in rule["expr"]]
+    assert "max_over_time(cds_fhir_paused_processes[2m])" in paused
 
 
 def test_dashboard_panels_do_not_overlap() -> None:

@@ -313,6 +313,28 @@ def test_process_that_ended_leaves_its_counts_and_takes_its_states_along(tmp_pat
     assert names == [f"{first._name}.counts", "ended.counts"]
 
 
+def test_full_disk_makes_no_counter_fall_when_a_process_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A counter that falls and rises again looks like a flood of calls and errors."""
+    first, _ = counted(tmp_path, 3, 1)
+    second, _ = counted(tmp_path, 4, 2)
+    third, _ = counted(tmp_path, 5, 3)
+    for each in (first, second, third):
+        each.keep_writing()
+        each.write()
+    assert second._alive is not None
+    second._alive.close()  # the process ends
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "write_text", full)
+        assert sums(first) == {"calls_total": 12, "waiting": 4}
+    assert sums(first) == {"calls_total": 12, "waiting": 4}
+
+
 def test_broken_file_of_a_sister_spoils_nothing(tmp_path: Path) -> None:
     """A file cut by a full disk is left out."""
     first, _ = counted(tmp_path, 3, 1)

@@ -30,6 +30,7 @@ from cds_service.trust.config import (
     ServiceSettings,
     load_config,
 )
+from cds_service.trust.config_ledger import LedgerSettings
 from cds_service.trust.demo_profile import (
     DEMO_ISSUER,
     DEMO_KEY_ID,
@@ -500,6 +501,42 @@ def test_client_that_did_not_change_stays_the_same(
     assert config.current().clients[0] is not first, "its certificates are others now"
 
 
+def test_ledger_of_a_running_service_is_the_one_of_its_start(write: Write) -> None:
+    """A worker process that begins later writes where its sisters do; the log names the restart."""
+    clock = HandClock()
+    config = ReloadingConfig(write(SERVICE + CLIENT), monotonic=clock)
+    more = '[ledger]\nurl = "postgresql+pg8000://cds@db.example/cds"\n[metrics]\nport = 9464\n'
+    write(SERVICE + 'deadline_ms = 900\ndisabled_cards = ["SMOKE"]\n' + more + CLIENT)
+    clock.now = 1.0
+    with capture_logs() as logs:
+        now = config.current()
+    assert now.ledger == LedgerSettings()
+    assert now.figures.metrics_port is None
+    assert now.service.disabled_cards == {"SMOKE"}
+    assert logs[0]["needs_restart"] == ["service.deadline_ms", "ledger", "metrics.port"]
+    write(SERVICE + CLIENT)
+    clock.now = 2.0
+    with capture_logs() as logs:
+        config.current()
+    assert logs[0]["needs_restart"] is None
+
+
+def test_new_password_of_the_same_database_holds_at_once(write: Write, tmp_path: Path) -> None:
+    """A password that was changed is read by the next worker process, that of no other database."""
+    secret = tmp_path / "password"
+    secret.write_text("old")
+    table = '[ledger]\nurl = "postgresql+pg8000://cds@{}/cds"\npassword_file = "password"\n'
+    clock = HandClock()
+    config = ReloadingConfig(write(SERVICE + table.format("one.example")), monotonic=clock)
+    secret.write_text("new one")
+    clock.now = 1.0
+    assert config.current().ledger.password == "new one"
+    secret.write_text("of another")
+    write(SERVICE + table.format("two.example"))
+    clock.now = 2.0
+    assert config.current().ledger.password == "new one"
+
+
 def test_wrong_file_is_refused_and_the_old_one_stays(write: Write) -> None:
     """A slip of the pen does not stop the service; the log says what is wrong, once."""
     clock = HandClock()
@@ -635,7 +672,7 @@ def test_documented_example_is_accepted(tmp_path: Path, name: str) -> None:
     text = (ROOT / "docs" / "examples" / f"{name}.toml").read_text(encoding="utf-8")
     (tmp_path / "identity.key").write_text(SECRET)
     path = tmp_path / f"{name}.toml"
-    path.write_text(text.replace("/etc/post-laminectomy-cds/", ""), encoding="utf-8")
+    path.write_text(text.replace("/etc/cds-service/", ""), encoding="utf-8")
     client = load_config(path).clients[0]
     assert client.dialect == name
     assert client.fhir_bases

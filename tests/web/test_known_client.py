@@ -130,7 +130,9 @@ def test_health_says_that_calls_are_refused_while_the_store_is_lost(
     (tmp_path / "file").write_text("", encoding="utf-8")
     refusing = ('on_replay_store_loss = "refuse"',)
     ehr = _known_ehr(knowledge, rooms, tmp_path, refusing, tmp_path / "file")
-    assert ehr.call(body).status_code == 503
+    with capture_logs() as logs:
+        assert ehr.call(body).status_code == 503
+    assert logs[-1]["reason"] == "the store of used tokens is lost"
     ready = ehr.client.get("/health/ready").get_json()
     assert ready["replay_store"] == "lost, calls are refused"
 

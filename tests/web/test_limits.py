@@ -49,7 +49,7 @@ def test_slow_client_is_told_how_long_to_wait() -> None:
 
 @pytest.mark.parametrize(
     ("error", "status", "code"),
-    [(TooManyRequestsError(7), 429, "throttled"), (OverloadedError(7), 503, "transient")],
+    [(TooManyRequestsError(7), 429, "throttled"), (OverloadedError(7, "why"), 503, "transient")],
 )
 def test_refusal_for_load_says_when_to_come_back(error: Exception, status: int, code: str) -> None:
     """429 and 503 carry Retry-After and an OperationOutcome."""

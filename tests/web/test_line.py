@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from structlog.testing import capture_logs
 
 from cds_service.turns import Turns, resting, seconds_since_arrival
 from cds_service.web.line import (
@@ -131,6 +132,13 @@ def test_refused_call_is_told_so_as_any_other(client: FlaskClient) -> None:
     ):
         assert line in lines
     assert b'"transient"' in body
+
+
+def test_log_says_that_a_call_was_refused_for_want_of_room(client: FlaskClient) -> None:
+    """The operator tells overload from a lost store, which is answered with 503 too."""
+    with capture_logs() as logs:
+        refusal(_service(client), HEAD)
+    assert [log["reason"] for log in logs] == ["it would have waited too long in the line"]
 
 
 def test_refused_call_is_counted(client: FlaskClient) -> None:

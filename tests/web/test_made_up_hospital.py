@@ -166,7 +166,7 @@ def _configuration(folder: Path, url: str, fhir: str, public: dict[str, str]) ->
     loopback = [f'fhir_bases = ["{fhir}"]', f'private_fhir_bases = ["{fhir}"]']
     dialect = "\n".join(['dialect = "epic"', *loopback, "allows_loopback_fhir = true"])
     for old, new in (
-        ("/etc/post-laminectomy-cds/", ""),
+        ("/etc/cds-service/", ""),
         ("[service]", '[service]\nmode = "demo"'),
         ("https://cds.lakeside.example", url),
         ('fhir_bases = ["https://ehr.lakeside.example/interconnect/api/FHIR/R4"]', ""),
