@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
 
 from msgspec.structs import replace
 
@@ -50,6 +50,14 @@ _MILDER = {
     "RF-INF": ("RF-INF-W",),
 }
 """A red flag that one end of an interval gives, and the cards of its family that claim less."""
+_RECENT = (
+    "haematoma-day",
+    "early-retention-until",
+    "infection-sign-day",
+    "csf-leak-day",
+    "infection-day",
+)
+"""Up to which day after surgery a red flag may appear."""
 _LONG_AGO = date(1900, 1, 1)
 """A stand-in for an unknown day of operation, before anything a chart records."""
 
@@ -106,8 +114,7 @@ def _with_unknown_date(
     findings = _by_age(undated_findings(case, episode), adult)
     if episode.possible:
         cases = _cases(chart, limits, episode.possible)
-        tables = [_table(one, adult) for one in cases]
-        findings |= _red_flags_of_possible_days(case, episode, tables, adult, shown=findings)
+        findings |= _red_flags_of_possible_days(case, episode, cases, adult, shown=findings)
         case = replace(cases[0], is_date_unknown=True)
     for card in CARDS:
         if card not in findings and card != DATA_READ:
@@ -131,7 +138,7 @@ def _with_unknown_date(
 def _red_flags_of_possible_days(
     case: Case,
     episode: Episode,
-    tables: Sequence[Mapping[str, Finding]],
+    cases: Sequence[Case],
     adult: Answer,
     *,
     shown: Mapping[str, Finding],
@@ -141,13 +148,14 @@ def _red_flags_of_possible_days(
     They appear as for one operation dated to a month or year: which was the last is never a reason
     to be silent about them.  What is *shown* whatever the day takes the place of what claims less.
     """
+    tables = [_table(one, adult) for one in cases]
     merged = _agreed(*tables)
     severe = [card for card in _MILDER if is_met(shown, card)]
     outdone = {card for one in severe for card in _MILDER[one]}
     outdone.discard("RF-MOTOR")  # new weakness is told beside cauda equina syndrome
     flags = {card: merged[card] for card in RED_FLAGS if is_met(merged, card)}
     flags = {card: flag for card, flag in flags.items() if card not in outdone}
-    disputed = _disputed(merged, tables)
+    disputed = _disputed(merged, [*tables, *_red_flags_between(cases, adult)])
     if disputed:
         flags |= _by_age(disputed_findings(case, episode, disputed), adult)
     return flags
@@ -182,7 +190,7 @@ def _with_operation(
     findings = tables[0]
     if len(tables) > 1:
         findings = _agreed(*tables)
-        disputed = _disputed(findings, tables)
+        disputed = _disputed(findings, [*tables, *_red_flags_between(cases, adult)])
         undated = _undated_case(chart, limits, episode)
         if disputed:
             findings |= _by_age(disputed_findings(undated, episode, disputed), adult)
@@ -210,12 +218,34 @@ def _cases(chart: Chart, limits: Limits, operations: Sequence[Operation]) -> lis
     ]
 
 
-def _table(case: Case, adult: Answer) -> dict[str, Finding]:
-    """Return the finding of every row that needs an operation, by card id."""
+def _red_flags_between(cases: Sequence[Case], adult: Answer) -> Iterator[dict[str, Finding]]:
+    """Yield the red flags of days between both ends on which one may appear that no end gives.
+
+    A red flag asks for a sign after the operation, which an early day favours, and some ask for a
+    recent operation: the days to look at are the first ones that are recent enough for each.
+    """
+    latest, earliest = cases
+    limits = latest.limits
+    for dss in sorted({limits.last_day(threshold) for threshold in _RECENT}):
+        if latest.dss < dss < earliest.dss:
+            day = limits.as_of - timedelta(days=dss)
+            operation = replace(latest.operation, day=day, first_day=day)
+            case = build_case(latest.chart, limits.knowledge, limits.as_of, operation, None)
+            yield _findings(RED_FLAGS, case, adult)
+
+
+def _findings(rules: Mapping[str, Rule], case: Case, adult: Answer) -> dict[str, Finding]:
+    """Return the finding of each of *rules*, by card id."""
     findings: dict[str, Finding] = {}
-    for card, rule in {**RED_FLAGS, **WORK_UP}.items():
+    for card, rule in rules.items():
         finding = _evaluated(card, rule, case, findings)
         findings[card] = _of_age(finding, adult) if adult.is_unknown else finding
+    return findings
+
+
+def _table(case: Case, adult: Answer) -> dict[str, Finding]:
+    """Return the finding of every row that needs an operation, by card id."""
+    findings = _findings({**RED_FLAGS, **WORK_UP}, case, adult)
     findings[DATA_DATE] = Finding(
         card=DATA_DATE,
         row=case.limits.knowledge.cards[DATA_DATE].row,
@@ -283,7 +313,7 @@ def _agreed(latest: Mapping[str, Finding], earliest: Mapping[str, Finding]) -> d
             card=card,
             row=finding.row,
             verdict=Verdict.CANNOT_TELL,
-            reasons=("the operation is dated only to a month or year, and its ends disagree",),
+            reasons=("the operation is dated only to a month or year, and its days disagree",),
             unread=finding.unread | other.unread,
         )
     for severe, family in _MILDER.items():
@@ -309,8 +339,10 @@ def _milder(
     return milder
 
 
-def _disputed(merged: Mapping[str, Finding], tables: Iterable[Mapping[str, Finding]]) -> list[str]:
-    """Return the red flags that only one end gives, and for which no milder card is shown."""
+def _disputed(
+    merged: Mapping[str, Finding], tables: Collection[Mapping[str, Finding]]
+) -> list[str]:
+    """Return the red flags that only some days give, and for which no milder card is shown."""
     return [
         card
         for card in RED_FLAGS

@@ -52,6 +52,11 @@ class Limits:
         day = int(self.number(threshold_id))
         return day if self.met(threshold_id, day) else day + 1
 
+    def last_day(self, threshold_id: str) -> int:
+        """Return the last whole day that meets a threshold which is met up to a day."""
+        day = int(self.number(threshold_id))
+        return day if self.met(threshold_id, day) else day - 1
+
     def met(self, threshold_id: str, value: Decimal | int) -> bool:
         """Return whether *value*, in the threshold's unit, is on its firing side."""
         is_on_firing_side, number = self._in_force[threshold_id]

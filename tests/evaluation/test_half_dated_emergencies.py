@@ -89,6 +89,35 @@ def test_other_emergency_of_one_end_asks_for_the_day(knowledge: Knowledge) -> No
     assert "they may be older than the operation" in card["detail"]
 
 
+@pytest.mark.parametrize(
+    ("day", "is_asked"),
+    [("2026-05-20", True), ("2025-12-20", False)],
+)
+def test_emergency_of_a_day_between_both_ends_asks_for_the_day(
+    knowledge: Knowledge, day: str, *, is_asked: bool
+) -> None:
+    """Operated on some day of this year: too long ago in January, and not yet before today.
+
+    A leak of spinal fluid since May is an urgent matter after an operation in spring.
+    """
+    this_year = {**THIS_MONTH, "operation date": "year"}
+    answered = answered_with(knowledge, this_year, condition(ICD, "G97.41", day))
+    assert list(answered.shown) == (["DATA-DATE"] if is_asked else [])
+    if is_asked:
+        card = answered.card("DATA-DATE")
+        assert card["indicator"] == "warning"
+        assert card["summary"].endswith("depends on it: Spinal fluid leak on record.")
+
+
+def test_infection_of_a_day_between_both_ends_asks_for_the_day(knowledge: Knowledge) -> None:
+    """A wound infection and a fever of this week; the operation is dated to this year."""
+    patient = {**THIS_MONTH, "operation date": "year", "temperature": {0: 38.6}}
+    wound = condition(ICD, "T81.41XA", A_WEEK_AGO)
+    card = answered_with(knowledge, patient, wound).card("DATA-DATE")
+    assert card["indicator"] == "warning"
+    assert "Signs of spinal infection" in card["summary"]
+
+
 def test_hospice_hears_of_an_emergency_that_hangs_on_the_day(knowledge: Knowledge) -> None:
     """Red flags are shown in hospice care, and so is the question on which one hangs."""
     weak = strength({"valueInteger": 2}, LEFT, effectiveDateTime=A_WEEK_AGO)

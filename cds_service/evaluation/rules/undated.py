@@ -65,7 +65,7 @@ def _operations(case: Case, episode: Episode) -> tuple[Evidence, ...]:
 
 
 def disputed_findings(case: Case, episode: Episode, disputed: Sequence[str]) -> dict[str, Finding]:
-    """Return what is said of red flags that only one end of the operation's date gives.
+    """Return what is said of red flags that only some possible days of the operation give.
 
     What is an emergency whatever the day is shown; else the day is asked for, and why it matters.
     """
@@ -89,7 +89,7 @@ def _asked(case: Case, episode: Episode, disputed: Sequence[str]) -> Finding:
         card="DATA-DATE",
         row=cards["DATA-DATE"].row,
         verdict=Verdict.MET,
-        reasons=("the operation is dated only to a month or year, and its ends disagree",),
+        reasons=("the operation is dated only to a month or year, and its days disagree",),
         words={"flag": titles[0], "flags": ", ".join(titles)},
         evidence=_operations(case, episode),
     )
