@@ -33,11 +33,17 @@ PATTERNS = {
     "a planted word of a single test": re.compile(r"canary-?shaw", re.IGNORECASE),
     "a synthetic patient": re.compile(r"plcds-[a-z]|\bDemo-[A-Z]"),
     "a reference to a patient": re.compile(r"\bPatient/[A-Za-z0-9]"),
-    "a date of birth": re.compile(r"\b19\d\d-\d\d-\d\d\b"),
-    "a token": re.compile(
-        r"\beyJ[\w-]{8,}|Bearer [\w.-]{8,}|\b(secret|integration-test)[\w-]*token"
-    ),
+    "a date of birth": re.compile(r"19\d\d-\d\d-\d\d\b"),
+    "a token": re.compile(r"\beyJ[\w-]{8,}|Bearer [\w.-]{8,}"),
+    "a token of the tests": re.compile(r"\b(secret|integration-test)[\w-]*token"),
 }
+_PARTS = {
+    "a synthetic patient": ("plcds-", "Demo-"),
+    "a reference to a patient": ("Patient/",),
+    "a token": ("eyJ", "Bearer "),
+    "a token of the tests": ("secret", "integration-test"),
+}
+"""Where none of these stands a pattern finds nothing; looking for them takes a tenth of its time."""
 SERVICE_PATHS = ("/cds-services", "/health", "/metrics", "/guidance", "/explain", "/report")
 LOG_NAMES = {"log", "service.log"}
 STATE_SUFFIXES = {".sqlite3", ".sqlite3-wal", ".counts"}
@@ -50,6 +56,7 @@ def leaks_in(text: str) -> list[str]:
     return [
         f"{kind}: …{text[max(0, found.start() - _AROUND) : found.end() + _AROUND]}…"
         for kind, pattern in PATTERNS.items()
+        if any(part in text for part in _PARTS.get(kind, ("",)))
         if (found := pattern.search(text))
     ]
 
