@@ -43,7 +43,7 @@ _PARTS = {
     "a token": ("eyJ", "Bearer "),
     "a token of the tests": ("secret", "integration-test"),
 }
-"""Where none of these stands a pattern finds nothing; looking for them takes a tenth of its time."""
+"""Where none of these stands a pattern finds nothing; looking for them is far quicker."""
 SERVICE_PATHS = ("/cds-services", "/health", "/metrics", "/guidance", "/explain", "/report")
 LOG_NAMES = {"log", "service.log"}
 STATE_SUFFIXES = {".sqlite3", ".sqlite3-wal", ".counts"}
