@@ -81,6 +81,8 @@ _CPT_DISCONTINUED = frozenset({"53", "73", "74"})
 """What was begun or planned and not done: no operation."""
 _CPT_SIDES = {"LT": Side.LEFT, "RT": Side.RIGHT, "50": Side.BOTH}
 _EXPRESSION = re.compile(r"([0-9]{6,18})\s*[|:+].*", re.DOTALL | re.ASCII)
+_CONTEXT = re.compile(r"408729009|408730004|408731000|408732007", re.ASCII)
+"""What an expression says of its code as a whole: absent, not done, in the past, a relative's."""
 _REFINED_SIDE = re.compile(r"272741003\s*(?:\|[^|]*\|\s*)?=\s*([0-9]{6,18})", re.ASCII)
 """An expression of SNOMED CT: a code, its term or what refines it, of which the side is read."""
 _GERMAN = "http://fhir.de/StructureDefinition/"
@@ -327,7 +329,7 @@ def _cleaned(system: str, code: str) -> tuple[str, Side | None]:
             _CPT_SIDES[m] for m in modifiers & _CPT_SIDES.keys()
         )
     if system == "SNOMED-CT" and (expression := _EXPRESSION.fullmatch(code)):
-        return expression[1], None
+        return code if _CONTEXT.search(code) else expression[1], None
     if system in _CAPITALS:
         code = code.upper()
     if system == "ICD-10-CM" and (filled := _FILLED_ICD.fullmatch(code)):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 
 from msgspec import Raw
 
@@ -136,12 +138,15 @@ def _put_words_aside(
         gap only where no operation is known at all.
     """
     operations = [fact.performed for fact in found if fact.concepts & _OPERATIONS]
-    days = [day for day in operations if day is not None]
+    days = sorted((day.earliest, day.latest) for day in operations if day is not None)
+    starts = [earliest for earliest, _ in days]
+    ends = list(accumulate((latest for _, latest in days), max))
     for entry, day in in_words:
-        if day and any(day.earliest <= one.latest and one.earliest <= day.latest for one in days):
+        begun = bisect_right(starts, day.latest) if day else 0
+        if day and begun and ends[begun - 1] >= day.earliest:
             continue
         reader.put_entry_aside(entry, reasons.NO_KNOWN_CODE)
-        if not operations or (day and all(day.earliest > one.latest for one in days)):
+        if not operations or (day and begun == len(days)):
             reader.incomplete.setdefault(Key.PROCEDURES, reasons.OPERATION_IN_WORDS)
 
 

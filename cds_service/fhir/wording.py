@@ -108,7 +108,10 @@ _BOTH = re.compile(
     r"lower (?:limbs|extremities)))\b",
     re.IGNORECASE,
 )
-_WHAT_CAME_BEFORE = re.compile(r"\b(?:after|following|status post|s/p)\b[^,;.]*", re.IGNORECASE)
+_WHAT_CAME_BEFORE = re.compile(
+    r"\b(?:after|following|status post|s/p)\b(?:(?!\b(?:and|now|then|with)\b|\s[/+&])[^,;.])*",
+    re.IGNORECASE,
+)
 """Up to the next stop it tells of something else: "right foot drop after left hip surgery"."""
 _STIMULATION = re.compile(
     r"\b(?:spinal[ -]cord[ -]stimulat\w*|scs|neurostimulat\w*|neuromodulation|"
