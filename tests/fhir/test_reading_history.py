@@ -462,6 +462,30 @@ def test_operation_in_words_is_a_gap_beside_an_undated_one_only_with_its_day(
         assert chart.supply_of(Key.PROCEDURES).state is state
 
 
+def test_operation_in_words_may_be_one_of_a_month_that_began_before_another(
+    read: ReadChart,
+) -> None:
+    """The entry of January says the same; that of the fifth is another operation."""
+    known = [procedure(id=day, performedDateTime=day) for day in ("2026-01", "2026-01-05")]
+    in_words = procedure(id="w", code=IN_WORDS[0], performedDateTime="2026-01-20")
+    chart = read(*known, in_words)
+    assert chart.supply_of(Key.PROCEDURES).state is State.SUPPLIED
+    assert chart.set_aside == ()
+
+
+@pytest.mark.parametrize(
+    ("priority", "is_urgent"),
+    [("urgent", True), ("asap", True), ("stat", True), ("routine", False), (None, False)],
+)
+def test_order_is_urgent_if_it_is_more_than_routine(
+    read: ReadChart,
+    priority: str | None,
+    is_urgent: bool,  # noqa: FBT001 - a case
+) -> None:
+    """Whoever asked for a scan as soon as possible is not told to make the order urgent."""
+    assert read(order(priority=priority)).orders[0].is_urgent is is_urgent
+
+
 def test_many_operations_in_words_are_not_each_compared_with_many_known_ones(
     read: ReadChart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
