@@ -144,6 +144,7 @@ def create_serving_app(settings: Settings, config: ConfigSource, knowledge: Know
     app = create_app(settings, config=config, knowledge=knowledge)
     # What begins first ends last: the metrics hold what the others lose at the end.
     app.extensions[WATCHING].shared.keep_writing()
+    config.keep_house()
     app.extensions[DESK].keep_house()
     app.extensions[LEDGER].keep_house()
     return app

@@ -103,6 +103,9 @@ class Config:
         """Let *check* refuse this configuration."""
         check(self)
 
+    def keep_house(self) -> None:
+        """Do nothing: it never changes."""
+
 
 Check = Callable[[Config], None]
 """Raises ``SettingsError`` for a configuration that must not be used."""
@@ -155,6 +158,9 @@ class ConfigSource(Protocol):
             SettingsError: The configuration of now is refused.
         """
 
+    def keep_house(self) -> None:
+        """Start what is done beside the calls, in a process of its own."""
+
 
 class ReloadingConfig:
     """The configuration file, read again when it or a file it names changes.
@@ -196,6 +202,19 @@ class ReloadingConfig:
         """
         check(self._config)
         self._check = check
+
+    def keep_house(self) -> None:
+        """Start the thread that looks at the files while no call comes.
+
+        A process that nobody calls would miss a right file if a wrong one follows, and go on with
+        an older one than its sisters.
+        """
+        threading.Thread(target=self._house, name="configuration", daemon=True).start()
+
+    def _house(self) -> None:
+        while True:
+            time.sleep(_CHECK_EVERY_SECONDS)
+            self.current()
 
     def _read_again_if_changed(self) -> None:
         seen = {path: stamp_of(path) for path in self._config.files}

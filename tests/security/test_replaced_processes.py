@@ -22,6 +22,8 @@ from tests.patience import PATIENT_SECONDS, until
 from tests.ports import free_port
 from tests.security.lab import Ehr, Service, hook_body, running_service
 
+EVERY_PROCESS = 3
+"""The main process, the one worker process of the configuration, and the one for large calls."""
 BEGINNING_SECONDS = 3.0
 SLOW_PROGRAM = f"""
 import time
@@ -144,6 +146,15 @@ def test_new_process_begins_with_what_changed_before_the_file_was_spoiled(site: 
     site.write(f"burts = 1\n{moved}", expect="configuration refused")
     site.replace()
     assert site.call() == 401
+
+
+def test_process_without_calls_has_the_last_right_configuration_too(site: Site) -> None:
+    """A hospital was taken out at night, and the file spoiled before its next call."""
+    site.file.write_text(site.config.replace(site.ehr.issuer, "https://another.example"))
+    log = site.service.log
+    assert until(lambda: log.read_text().count("configuration read again") == EVERY_PROCESS)
+    site.write(f"burts = 1\n{site.file.read_text()}", expect="configuration refused")
+    assert [site.call(), site.call(more="x" * LARGE_BODY_BYTES)] == [401, 401]
 
 
 def test_new_process_does_not_change_the_mode(site: Site) -> None:
