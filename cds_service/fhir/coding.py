@@ -408,6 +408,12 @@ def texts_of(concepts: Iterable[CodeableConcept | None]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def says_nothing(concept: CodeableConcept | None) -> bool:
+    """Whether *concept* has neither a code nor a word, so that its entry may be anything."""
+    codes = [coding.code for coding in _codings((concept,)) if coding.code]
+    return not "".join((*codes, *texts_of((concept,)))).strip()
+
+
 def displays_of(concepts: Iterable[CodeableConcept | None]) -> tuple[str, ...]:
     """Return what the chart calls the codes of those *concepts* that have a text as well.
 
@@ -476,7 +482,8 @@ class Place(Struct, frozen=True, kw_only=True):
         words = (*self.own_texts, *self._displays)
         if not wording.names_lumbar_operation(words) or self.vocabulary.has_meaning(self.code):
             return False
-        systems = {_system_name(coding.system or "") for coding in _codings((self.code,))}
+        coded = (coding for coding in _codings((self.code,)) if coding.code)
+        systems = {_system_name(coding.system or "") for coding in coded}
         return systems.isdisjoint(_LISTED_OPERATIONS)
 
     @property

@@ -322,7 +322,7 @@ class _Gathered:
         if mode is None or mode == "match" or mode.strip().lower() not in _BESIDE:
             self.resources.append(Headed(entry.resource, head))
             self.matches.append(name or entry.full_url or bytes(entry.resource))
-            if kind is not None:
+            if kind:
                 self.kinds.add(kind)
         else:
             self.resources.append(Headed(entry.resource, head, is_beside=True))

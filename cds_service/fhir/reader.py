@@ -20,7 +20,7 @@ from cds_service.catalogue.codes import NO_CODES, CodeMap
 from cds_service.chart.facts import SetAside
 from cds_service.fhir import dates, reasons, wire
 from cds_service.fhir.answers import Headed, KeyAnswer, RawResource, raw_of
-from cds_service.fhir.coding import Vocabulary
+from cds_service.fhir.coding import Vocabulary, says_nothing
 from cds_service.fhir.decoding import read_part, read_resource
 from cds_service.fhir.queries import OBSERVED, TYPES
 from cds_service.fhir.subjects import Owner, Subjects
@@ -274,11 +274,11 @@ class Reader:
     def _is_taken(self, key: str, resource: Headed, kinds: set[str]) -> bool:
         """Take one resource and note its kind; False for an Observation that no rule reads."""
         raw, head = resource.raw, resource.head
-        if head is None or head.resource_type is None:
+        kind = "" if head is None else head.resource_type or ""
+        if head is None or not kind.isalpha():
             self.put_aside(key, reasons.UNREADABLE)
             self.incomplete.setdefault(key, reasons.UNREADABLE_ENTRY)
             return True
-        kind = head.resource_type
         if kind not in READ_TYPES:
             self._take_other(key, resource, head)
             if not (resource.is_beside or self._is_of_another(kind, head)):
@@ -327,11 +327,15 @@ class Reader:
         return owner
 
     def has_meaning(self, head: wire.Head) -> bool:
-        """Whether any code of the resource is in a value set, whatever else it needs."""
+        """Whether any code of the resource is in a value set, whatever else it needs.
+
+        Without a code and words it may be of any.
+        """
         text = bytes(head.code)
         found = self._meaningful.get(text)
         if found is None:
-            found = self.vocabulary.has_meaning(read_part(text, wire.CodeableConcept))
+            concept = read_part(text, wire.CodeableConcept)
+            found = self.vocabulary.has_meaning(concept) or says_nothing(concept)
             self._meaningful[text] = found
         return found
 

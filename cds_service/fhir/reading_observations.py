@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from cds_service.chart.facts import ObservationFact, Site
 from cds_service.fhir import reasons, units, wire, wording
-from cds_service.fhir.coding import LEVELS, Place, displays_of, texts_of
+from cds_service.fhir.coding import LEVELS, Place, displays_of, says_nothing, texts_of
 from cds_service.fhir.reader import Entry, Reader, plain_word
 from cds_service.fhir.wire import CodeableConcept
 from cds_service.values import FhirDate, Side
@@ -169,6 +169,7 @@ def _observation(
         kinds[found.code, found.body_site] = kind
     parts = _parts(reader, found, kind)
     if not parts:
+        _put_nameless_aside(reader, entry, found)
         return ()
     if entry.status not in _FINAL:
         _put_status_aside(reader, entry, parts)
@@ -190,6 +191,12 @@ def _put_status_aside(reader: Reader, entry: Entry, parts: Iterable[_Part]) -> N
     is_known = entry.status in _NOT_FINAL
     reason = reasons.NOT_FINAL if is_known else reasons.UNREADABLE
     reader.put_entry_aside(entry, reason, matters=not is_known, concepts=_told(parts))
+
+
+def _put_nameless_aside(reader: Reader, entry: Entry, found: wire.Observation) -> None:
+    """Set aside what has neither a code nor parts: it may be what a rule looks for."""
+    if says_nothing(found.code) and not found.component and entry.status != "entered-in-error":
+        reader.put_entry_aside(entry, reasons.UNREADABLE, matters=True)
 
 
 def _told(parts: Iterable[_Part]) -> frozenset[str]:

@@ -11,7 +11,7 @@ from msgspec import Raw
 from cds_service.chart.facts import ConditionFact, EncounterFact, ProcedureFact
 from cds_service.chart.supply import Key
 from cds_service.fhir import reasons, wire, wording
-from cds_service.fhir.coding import Place, certainties, inner_concepts, texts_of
+from cds_service.fhir.coding import Place, certainties, inner_concepts, says_nothing, texts_of
 from cds_service.fhir.decoding import read_resource
 from cds_service.fhir.reader import Entry, Reader, plain_word, status_words
 from cds_service.fhir.subjects import Owner
@@ -173,9 +173,13 @@ def _procedure(
     )
     concepts = place.concepts()
     performed = reader.since_birth(_performed(reader, found))
-    if not concepts and not place.is_operation_in_words:
+    is_nameless = not concepts and says_nothing(found.code)
+    if not (concepts or is_nameless or place.is_operation_in_words):
         return None
     if not reader.is_possible(entry, performed):
+        return None
+    if is_nameless:
+        reader.put_entry_aside(entry, reasons.UNREADABLE, matters=True)
         return None
     if not concepts:
         in_words.append((entry, performed))

@@ -39,6 +39,11 @@ PATIENT: Resource = {
     "birthDate": "1970-05-01",
 }
 TODAY = date(2026, 11, 20)
+UNREADABLE_CODES: tuple[object, ...] = (
+    *(None, True, 0, {}, {"text": " "}),
+    {"coding": [{"system": "http://www.ama-assn.org/go/cpt", "code": {}}]},
+)
+"""What stands where the code of an entry should be, and says nothing."""
 
 
 def chart_read(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import date, timedelta
 from decimal import Decimal
@@ -20,6 +21,7 @@ from tests.fhir.chart_parts import (
     PATIENT,
     RXNORM,
     SNOMED,
+    UNREADABLE_CODES,
     ReadChart,
     Resource,
     concept,
@@ -383,6 +385,7 @@ IN_WORDS = [
     concept("urn:oid:1.2.3", "OP7", "L4/5 TLIF"),
     {"coding": [{"system": SNOMED, "code": "0", "display": "Decompression of lumbar spine"}]},
     worded("Bandscheibenoperation", "Lumbar discectomy"),
+    {"text": "Lumbar laminectomy", "coding": [{"system": CPT}]},
     {"text": "Lumbale Spondylodese"},
     {"text": "Dekompression LWS"},
     {"text": "D\u00e9compression lombaire"},
@@ -526,14 +529,33 @@ def test_operation_that_was_not_completed_is_no_operation(read: ReadChart, statu
     assert chart.supply_of(Key.PROCEDURES).state is State.SUPPLIED
 
 
+def unreadable(**fields: object) -> bytes:
+    """Return an operation in which *fields* are not what they should be."""
+    return json.dumps(procedure(id="u", **fields)).encode()
+
+
 @pytest.mark.parametrize(
-    "body", [b"null", b"[]", b'"x"', b'{"id":"1"}', b"{", b'{"resourceType":"Procedure"}']
+    "body",
+    [
+        *(b"null", b"[]", b'"x"', b'{"id":"1"}', b"{", b'{"resourceType":"Procedure"}'),
+        *(unreadable(resourceType=kind) for kind in ("", "Procedure ", 0)),
+        *(unreadable(code=code) for code in UNREADABLE_CODES),
+    ],
 )
 def test_unreadable_procedure_makes_its_key_partial(read: ReadChart, body: bytes) -> None:
     """A procedure that cannot be read could have been an operation."""
     chart = read(procedure(), raw={"procedures": (body,)})
     assert len(chart.procedures) == 1
     assert chart.supply_of(Key.PROCEDURES).state is State.PARTIAL
+
+
+@pytest.mark.parametrize("fields", [{"status": "not-done"}, {"performedDateTime": "2026-11-21"}])
+def test_procedure_of_no_kind_that_did_not_take_place_is_no_gap(
+    read: ReadChart, fields: Resource
+) -> None:
+    """It was no operation, whatever it was to be."""
+    chart = read(procedure(code=None, **fields))
+    assert chart.supply_of(Key.PROCEDURES).state is State.SUPPLIED
 
 
 @pytest.mark.parametrize(

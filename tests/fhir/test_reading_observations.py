@@ -12,7 +12,16 @@ from cds_service.chart.facts import Site
 from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.values import Side
-from tests.fhir.chart_parts import LOCAL, LOINC, SNOMED, ReadChart, Resource, concept, observation
+from tests.fhir.chart_parts import (
+    LOCAL,
+    LOINC,
+    SNOMED,
+    UNREADABLE_CODES,
+    ReadChart,
+    Resource,
+    concept,
+    observation,
+)
 
 
 def quantity(value: object, unit: str | None = None) -> dict[str, object]:
@@ -733,6 +742,14 @@ def test_observation_nobody_can_read_is_missed_where_it_belongs(
     for entry, missed in ((numb, Key.FINDINGS), (score, Key.SCORES)):
         chart = read(raw={key: (json.dumps(entry).encode(),) for key in keys})
         assert chart.failed_keys == {missed}
+
+
+@pytest.mark.parametrize("code", UNREADABLE_CODES)
+def test_observation_of_no_kind_may_be_an_emergency(read: ReadChart, code: object) -> None:
+    """The search asked for findings by their codes, so it is one of them; nobody was told."""
+    numb = observation("saddle-sensation", LOCAL, valueString="reduced")
+    assert read({**numb, "code": code}).failed_keys == {Key.SCORES, Key.FINDINGS}
+    assert not read({**numb, "code": code, "status": "entered-in-error"}).failed_keys
 
 
 def test_finding_without_any_answer_is_recorded(read: ReadChart) -> None:
