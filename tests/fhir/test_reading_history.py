@@ -558,6 +558,14 @@ def test_procedure_of_no_kind_that_did_not_take_place_is_no_gap(
     assert chart.supply_of(Key.PROCEDURES).state is State.SUPPLIED
 
 
+@pytest.mark.parametrize("code", UNREADABLE_CODES)
+def test_diagnosis_whose_code_is_garbled_leaves_a_gap(read: ReadChart, code: object) -> None:
+    """It may be the cauda equina syndrome; some EHRs write diagnoses of no code, which is none."""
+    gaps = set() if code is None else {Key.CONDITIONS}
+    assert read(condition("192970008", code=code)).failed_keys == gaps
+    assert not read(condition("1", code=code, verificationStatus="refuted")).failed_keys
+
+
 @pytest.mark.parametrize(
     ("fields", "is_active"),
     [
