@@ -78,6 +78,17 @@ def read_all(raws: Sequence[RawResource], kind: type[Wire]) -> list[Wire | None]
         return [read_resource(raw, kind) for raw in raws]
 
 
+def content_of(raw: RawResource) -> object:
+    """Return what *raw* says, whatever is written about it: without its version and narrative."""
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return None
+    if not isinstance(value, dict):
+        return value
+    return {name: part for name, part in value.items() if name not in {"meta", "text"}}
+
+
 def read_part(raw: RawResource, kind: type[Wire]) -> Wire | None:
     """Return *raw*, a field of a resource, as *kind*, repaired where needed.
 

@@ -21,7 +21,7 @@ from cds_service.chart.facts import SetAside
 from cds_service.fhir import dates, reasons, wire
 from cds_service.fhir.answers import Headed, KeyAnswer, RawResource, raw_of
 from cds_service.fhir.coding import Vocabulary, says_nothing
-from cds_service.fhir.decoding import read_part, read_resource
+from cds_service.fhir.decoding import content_of, read_part, read_resource
 from cds_service.fhir.queries import OBSERVED, TYPES
 from cds_service.fhir.subjects import Owner, Subjects
 from cds_service.hooks.strict_json import check_part
@@ -125,6 +125,8 @@ class Reader:
         self._owners: dict[bytes, Owner] = {}
         self._meaningful: dict[bytes, bool] = {}
         """What was found of each text of a reference, and of a code."""
+        self._disputed: dict[str, Entry] = {}
+        """Entries with the id of another one that is as new and says something else."""
 
     def take(self, answers: Mapping[str, KeyAnswer], sent: Mapping[str, bytes | None]) -> None:
         """Sort every resource of *answers* by kind; of several copies the newest stays.
@@ -137,6 +139,10 @@ class Reader:
             text = sent.get(key)
             if text is not None:
                 check_part(key, text, (*unread, *answer.left))
+        for name, entry in self._disputed.items():
+            both = (entry, self.entries[entry.kind][name])
+            matters = any(map(self._may_be_read, both))
+            self.put_entry_aside(entry, reasons.SAME_ID, matters=matters)
 
     def _unread(self, key: str, resources: Sequence[RawResource | Headed]) -> list[RawResource]:
         """Take *resources*; return those that cannot change an answer.
@@ -372,10 +378,17 @@ class Reader:
             self.put_entry_aside(entry, reasons.NO_PATIENT, matters=matters)
 
     def _keep(self, entry: Entry) -> None:
-        copies = self.entries[entry.kind]
-        other = copies.get(entry.reference)
-        if other is None or self._age(entry) > self._age(other):
-            copies[entry.reference] = entry
+        """Keep the newest copy; of entries that only share an id, one, and remember the other."""
+        copies, name = self.entries[entry.kind], entry.reference
+        other = copies.setdefault(name, entry)
+        if bytes(entry.raw) == bytes(other.raw):
+            return
+        age, known = self._age(entry), self._age(other)
+        older, copies[name] = (other, entry) if age > known else (entry, other)
+        if age[:3] > known[:3]:
+            self._disputed.pop(name, None)
+        elif age[:3] == known[:3] and content_of(entry.raw) != content_of(other.raw):
+            self._disputed[name] = older
 
     def _age(self, entry: Entry) -> tuple[datetime, int, bool, bytes]:
         """Order copies of one resource: newest last; without a version the retraction wins."""

@@ -368,6 +368,20 @@ def test_the_newest_copy_of_an_entry_counts_once(read: ReadChart) -> None:
         assert [fact.value for fact in read(*entries).observations] == [2]
 
 
+def test_two_operations_with_one_id_are_not_one(read: ReadChart) -> None:
+    """A converter gave all entries the id of the first: the last operation was lost in silence."""
+    first, last = procedure(), procedure("387731002", code=concept(CPT, "63047"))
+    copy = {**first, "meta": {"versionId": "1"}, "text": {"status": "generated"}}
+    newest = {**last, "meta": {"lastUpdated": "2026-06-01T00:00:00Z"}}
+    for entries in permutations([first, last]):
+        chart = read(*entries)
+        assert chart.failed_keys == {Key.PROCEDURES}
+        assert [item.reason for item in chart.set_aside] == [reasons.SAME_ID]
+    for same in ([first, copy], [first, {**first, "text": {}}], [first, last, newest]):
+        for entries in permutations(same):
+            assert not read(*entries).failed_keys
+
+
 def test_a_retraction_without_a_version_wins_over_the_value(read: ReadChart) -> None:
     """The same id once final and once entered in error is not a value."""
     final = observation("72514-3", valueInteger=9)
