@@ -97,13 +97,16 @@ def period_day(period: Period | None, zone: ZoneInfo, as_of: date) -> FhirDate |
     """Return the day of a finished period: its end, else its start.
 
     Time:
-        An end after *as_of* with a start up to *as_of* is a day between the two.
+        An end after *as_of* with a start up to *as_of* is a day between the two; so is an end on
+        a day before the start, because nobody knows which of them is wrong.
     """
     if period is None:
         return None
     end, start = read_date(period.end, zone), read_date(period.start, zone)
     if end is None or start is None:
         return end or start
+    if end.latest < start.earliest:
+        return FhirDate(earliest=end.earliest, latest=start.latest)
     if end.earliest <= as_of or start.earliest > as_of:
         return end
     return FhirDate(earliest=start.earliest, latest=as_of)

@@ -298,13 +298,21 @@ def test_operation_that_was_broken_off_is_none(read: ReadChart, code: str) -> No
         ({"performedDateTime": "2026"}, (date(2026, 1, 1), date(2026, 11, 20))),
         ({"performedPeriod": {"start": "2026-05-03", "end": "2026-05-04"}}, None),
         ({"performedPeriod": {"start": "2026-05-04"}}, None),
+        (
+            {"performedPeriod": {"start": "2026-05-04", "end": "2001-05-04"}},
+            (date(2001, 5, 4), date(2026, 5, 4)),
+        ),
+        ({"performedPeriod": {"start": "2026-05-04T10:00Z", "end": "2026-05-04T08:00Z"}}, None),
         ({"occurrenceDateTime": "2026-05-04"}, None),
     ],
 )
 def test_operation_is_dated_as_precisely_as_the_chart(
     read: ReadChart, fields: dict[str, object], performed: tuple[date, date] | None
 ) -> None:
-    """End of the period, else start; partial dates keep both ends, cut at today."""
+    """End of the period, else start; partial dates keep both ends, cut at today.
+
+    A slip of the pen in the end of a period made an operation of this year one of 2001.
+    """
     operation = {**procedure(), **fields}
     if "performedDateTime" not in fields:
         del operation["performedDateTime"]
