@@ -84,6 +84,8 @@ class _Top(wire.Base, frozen=True, kw_only=True):
     resource_type: str | None = None
     id: str | None = None
     total: Raw = Raw()
+    issues: Raw = Raw()
+    """R5: an OperationOutcome about the Bundle itself."""
 
 
 class _Bundle(_Top, frozen=True, kw_only=True):
@@ -246,6 +248,8 @@ class _Gathered:
         That is None where it does not say so, or not readably, which is a problem.
         """
         self._add_all(bundle.entry, depth)
+        if not _is_nothing(bundle.issues):
+            self._add_outcome(bundle.issues)
         total, next_url = _total(bundle.total), _next_url(bundle.link)
         if next_url == "":
             self.problems.append(reasons.MORE_PAGES)
@@ -347,6 +351,7 @@ def _opened(raw: RawResource) -> _Bundle | _Envelope | None:
     return _Bundle(
         resource_type="Bundle",
         total=envelope.total,
+        issues=envelope.issues,
         link=tuple(read_part(link, _Link) or _Link() for link in _items(envelope.link)),
         entry=tuple(_entries(envelope)),
     )
