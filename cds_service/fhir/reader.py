@@ -378,7 +378,10 @@ class Reader:
             self.put_entry_aside(entry, reasons.NO_PATIENT, matters=matters)
 
     def _keep(self, entry: Entry) -> None:
-        """Keep the newest copy; of entries that only share an id, one, and remember the other."""
+        """Keep the newest copy; of entries that only share an id, one, and remember the other.
+
+        With one version number they are copies, of which a server may shorten some.
+        """
         copies, name = self.entries[entry.kind], entry.reference
         other = copies.setdefault(name, entry)
         if bytes(entry.raw) == bytes(other.raw):
@@ -387,7 +390,7 @@ class Reader:
         older, copies[name] = (other, entry) if age > known else (entry, other)
         if age[:3] > known[:3]:
             self._disputed.pop(name, None)
-        elif age[:3] == known[:3] and content_of(entry.raw) != content_of(other.raw):
+        elif age[:3] == known[:3] and not age[1] and content_of(entry.raw) != content_of(other.raw):
             self._disputed[name] = older
 
     def _age(self, entry: Entry) -> tuple[datetime, int, bool, bytes]:

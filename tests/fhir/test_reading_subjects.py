@@ -377,7 +377,8 @@ def test_two_operations_with_one_id_are_not_one(read: ReadChart) -> None:
         chart = read(*entries)
         assert chart.failed_keys == {Key.PROCEDURES}
         assert [item.reason for item in chart.set_aside] == [reasons.SAME_ID]
-    for same in ([first, copy], [first, {**first, "text": {}}], [first, last, newest]):
+    short = {**copy, "code": {"text": "Operation"}}
+    for same in ([copy, short], [first, {**first, "text": {}}], [first, last, newest]):
         for entries in permutations(same):
             assert not read(*entries).failed_keys
 
