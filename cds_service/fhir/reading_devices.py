@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from cds_service.chart.facts import AllergyFact, DeviceFact, MrStatus
 from cds_service.fhir import reasons, wire
-from cds_service.fhir.coding import Place
+from cds_service.fhir.coding import Place, says_nothing
 from cds_service.fhir.reader import Entry, Reader, status_words
 
 _IMPLANT = "implant-"
@@ -89,8 +89,8 @@ _PAST_ALLERGY = frozenset({"inactive", "resolved"})
 def read_devices(reader: Reader) -> tuple[tuple[DeviceFact, ...], tuple[DeviceFact, ...]]:
     """Return the implants in place, by code or - because a missed one can hurt - by words.
 
-    A device of a kind nobody knows counts if it is documented unsafe in the scanner.  Beside them
-    those no longer in use.
+    A device of a kind nobody knows counts if it is documented unsafe in the scanner; one that says
+    nothing of its kind leaves a gap.  Beside them those no longer in use.
     """
     implants: list[DeviceFact] = []
     explants: list[DeviceFact] = []
@@ -123,8 +123,17 @@ def _device(reader: Reader, entry: Entry) -> DeviceFact | None:
         }
     mr_status = _mr_status((*_all_words(found.safety), *_safety_codes(found), *words))
     if not concepts and (mr_status is not MrStatus.UNSAFE or _is_outside(words)):
+        if mr_status is not MrStatus.SAFE and _is_nameless(found):
+            matters = entry.status != "inactive"
+            reader.put_entry_aside(entry, reasons.UNREADABLE, matters=matters)
         return None
     return DeviceFact(reference=entry.reference, concepts=concepts, mr_status=mr_status)
+
+
+def _is_nameless(found: wire.Device) -> bool:
+    """Whether nothing says what the device is: it may be a pacemaker."""
+    is_named = any(text.strip() for text in _words(found))
+    return not is_named and all(map(says_nothing, found.type))
 
 
 def _is_outside(words: tuple[str, ...]) -> bool:

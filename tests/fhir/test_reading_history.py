@@ -1513,6 +1513,26 @@ def test_other_devices_are_no_implants(read: ReadChart, fields: dict[str, object
     assert read(device(**fields)).devices == ()
 
 
+@pytest.mark.parametrize(
+    ("fields", "is_gap"),
+    [
+        ({"udiCarrier": [{"deviceIdentifier": "00844588003288"}]}, True),
+        *(({"type": code}, True) for code in UNREADABLE_CODES),
+        ({"deviceName": [{"name": " "}]}, True),
+        ({"status": "inactive"}, False),
+        ({"safety": [{"text": "MR safe"}]}, False),
+        ({"type": concept("urn:oid:2.999", "77")}, False),
+    ],
+)
+def test_device_of_which_nothing_says_what_it_is_may_be_a_pacemaker(
+    read: ReadChart,
+    fields: Resource,
+    is_gap: bool,  # noqa: FBT001 - a case
+) -> None:
+    """A list of scanned labels named no kind, and the MRI was proposed without a word."""
+    assert read(device(**fields)).failed_keys == ({Key.DEVICES} if is_gap else set())
+
+
 @pytest.mark.parametrize("is_r5", [False, True])
 @pytest.mark.parametrize(("kind", "expected"), [("IMP", True), ("AMB", False), ("odd", None)])
 def test_procedure_says_whether_it_was_done_in_hospital(
