@@ -51,6 +51,7 @@ _CODED_TYPES = frozenset(
 _READ_BY_CODE = (_CODED_TYPES | {"Procedure"}) - {"AllergyIntolerance"}
 ALWAYS_READ = 500
 """Entries of each kind that are read however late it is: more than most charts have."""
+_NO_CODE = frozenset({b"", b"null"})
 _ID = re.compile(r"[A-Za-z0-9\-._]{1,64}", re.ASCII)
 _OTHER_PEOPLE = frozenset({"RelatedPerson", "Person", "Practitioner", "PractitionerRole", "Group"})
 _DECIDING = (Owner.ANOTHER, Owner.PATIENT)
@@ -205,6 +206,11 @@ class Reader:
         self.put_entry_aside(
             entry, reasons.MODIFIED, matters=not is_retracted and self._may_be_read(entry)
         )
+
+    def put_garbled_aside(self, entry: Entry, code: wire.CodeableConcept | None) -> None:
+        """Set aside an entry whose *code* says nothing; without any, as FHIR allows, it is none."""
+        if bytes(entry.head.code) not in _NO_CODE and says_nothing(code):
+            self.put_entry_aside(entry, reasons.UNREADABLE, matters=True)
 
     def of_kind(self, kind: str) -> Iterator[Entry]:
         """Yield the entries of one resource type; those there is no time for leave a gap."""

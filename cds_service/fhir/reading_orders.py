@@ -53,7 +53,10 @@ def _order(reader: Reader, entry: Entry, conditions: dict[str, ConditionFact]) -
     if _PAIN_CLINIC_REFERRAL in concepts and wording.names_stimulation(words):
         concepts |= {_SCS_REFERRAL}
     authored = reader.date(found.authored_on)
-    if not concepts or not reader.is_possible(entry, authored):
+    if not concepts:
+        reader.put_garbled_aside(entry, found.code)
+        return None
+    if not reader.is_possible(entry, authored):
         return None
     return OrderFact(
         reference=entry.reference,
@@ -124,7 +127,10 @@ def _report(reader: Reader, entry: Entry, found: wire.DiagnosticReport) -> Repor
         or reader.period(found.effective_period)
         or reader.date(found.issued)
     )
-    if not (concepts or conclusions) or not reader.is_possible(entry, effective):
+    if not (concepts or conclusions):
+        reader.put_garbled_aside(entry, found.code)
+        return None
+    if not reader.is_possible(entry, effective):
         return None
     return ReportFact(
         reference=entry.reference,

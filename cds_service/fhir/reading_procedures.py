@@ -19,7 +19,6 @@ from cds_service.values import FhirDate, Side
 
 _ACTIVE = frozenset({"active", "recurrence", "relapse"})
 _INACTIVE = frozenset({"inactive", "remission", "resolved"})
-_NO_CODE = frozenset({b"", b"null"})
 _NOT_SO = frozenset({"entered-in-error", "refuted"})
 _RULED_OUT, _STATE_AFTER = frozenset({"A"}), frozenset({"Z"})
 """The certainties of ICD-10-GM under which no code of a condition is a disease of today."""
@@ -54,7 +53,7 @@ def _condition(reader: Reader, entry: Entry) -> ConditionFact | None:
     place = Place(vocabulary=reader.vocabulary, code=found.code, body_sites=found.body_site)
     concepts = place.concepts()
     if not concepts:
-        _put_garbled_aside(reader, entry, found)
+        reader.put_garbled_aside(entry, found.code)
         return None
     onset, recorded, when = _when(reader, found)
     if not reader.is_possible(entry, when):
@@ -71,12 +70,6 @@ def _condition(reader: Reader, entry: Entry) -> ConditionFact | None:
         names_spine=place.names_spine,
         display=place.display,
     )
-
-
-def _put_garbled_aside(reader: Reader, entry: Entry, found: wire.Condition) -> None:
-    """Set aside what has a code that says nothing; without any, which FHIR allows, it is none."""
-    if bytes(entry.head.code) not in _NO_CODE and says_nothing(found.code):
-        reader.put_entry_aside(entry, reasons.UNREADABLE, matters=True)
 
 
 def _when(

@@ -935,6 +935,15 @@ def test_order_that_was_closed_leaves_no_gap(read: ReadChart, status: str) -> No
     assert read(order(status=status)).supply_of(Key.SERVICE_REQUESTS).state is State.SUPPLIED
 
 
+@pytest.mark.parametrize("code", UNREADABLE_CODES)
+def test_order_and_report_whose_code_is_garbled_leave_a_gap(read: ReadChart, code: object) -> None:
+    """Either may be the MRI, which was ordered again."""
+    report = order(resourceType="DiagnosticReport", status="final", code=code)
+    gaps = set() if code is None else {Key.SERVICE_REQUESTS, Key.DIAGNOSTIC_REPORTS}
+    assert read(order(code=code), report).failed_keys == gaps
+    assert not read(order(code=code, status="revoked")).failed_keys
+
+
 @pytest.mark.parametrize("coding", [[], [{"system": "urn:oid:2.999", "code": "X77"}]])
 def test_order_that_comes_back_in_our_words_is_known_again(
     read: ReadChart, coding: list[object]
