@@ -81,7 +81,7 @@ def test_axe_does_find_what_is_wrong(new_page: Callable[..., Page], site: Site) 
 def test_nothing_is_scrolled_sideways(
     new_page: Callable[..., Page], site: Site, place: str, path: str
 ) -> None:
-    """At 300, 768 and 1440 pixels everything is inside the window; with letters twice as big, too."""
+    """At 300, 768 and 1440 pixels all is inside the window, and with letters twice as big."""
     page = new_page(viewport={"width": 300, "height": 900})
     visit(page, site, place, path)
     for width in (300, 768, 1440):
