@@ -529,7 +529,9 @@ class Place(Struct, frozen=True, kw_only=True):
         return displays_of((self.code, *self.body_sites))
 
     def _met(self, meanings: Meanings) -> frozenset[str]:
-        return frozenset(name for name, needs in meanings if self._meets(needs))
+        """Return the value sets of *meanings* whose needs are met; each need is judged once."""
+        met = {needs for needs in {needs for _, needs in meanings} if self._meets(needs)}
+        return frozenset(name for name, needs in meanings if needs in met)
 
     def _meets(self, needs: Needs) -> bool:  # noqa: PLR0911 - one for each need
         match needs:
