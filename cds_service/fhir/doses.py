@@ -25,6 +25,14 @@ _HOURS = {
     "wk": Decimal(168),
     "mo": Decimal(720),
 }
+_IN_HOURS = {
+    **_HOURS,
+    **dict.fromkeys(("hour", "hours"), _HOURS["h"]),
+    **dict.fromkeys(("day", "days"), _HOURS["d"]),
+    **dict.fromkeys(("week", "weeks"), _HOURS["wk"]),
+    **dict.fromkeys(("month", "months"), _HOURS["mo"]),
+}
+"""How many hours a unit of time has, by its code or in words."""
 _TIMES_A_DAY = {
     "QOD": Decimal("0.5"),
     "EVERY OTHER DAY": Decimal("0.5"),
@@ -148,11 +156,16 @@ def _most_a_day(found: Factor, ratio: wire.Ratio | None) -> Decimal | None:
     if ratio is None or ratio.denominator is None:
         return None
     most = _milligrams(found, ratio.numerator)
-    period, unit = ratio.denominator.value, ratio.denominator.code or ratio.denominator.unit
-    hours = _HOURS.get(plain_word(unit))
-    if most is None or hours is None or period is None or not _is_usable(period):
+    hours = hours_of(ratio.denominator)
+    return None if most is None or hours is None else most * 24 / hours
+
+
+def hours_of(duration: wire.Quantity | None) -> Decimal | None:
+    """Return how many hours *duration* has; None for one that nobody means."""
+    if duration is None or duration.value is None or not _is_usable(duration.value):
         return None
-    return most * 24 / (period * hours)
+    hours = _IN_HOURS.get(plain_word(duration.code or duration.unit))
+    return None if hours is None else duration.value * hours
 
 
 def _written(found: Factor, instruction: wire.Dosage) -> DailyDose | None:
@@ -288,5 +301,7 @@ def _has_frequency_range(timing: wire.Timing | None) -> bool:
     if timing is None:
         return False
     hours = map(_EVERY_HOURS.fullmatch, _schedule(timing))
-    is_worded = any(every is not None and every[2] for every in hours)
-    return is_worded or (timing.repeat is not None and timing.repeat.frequency_max is not None)
+    if any(every is not None and every[2] for every in hours):
+        return True
+    repeat = timing.repeat or wire.Repeat()
+    return repeat.frequency_max is not None or repeat.period_max is not None

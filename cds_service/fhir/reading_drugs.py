@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
-from decimal import Decimal
 from itertools import chain
 
 from cds_service.chart.facts import DrugFact
-from cds_service.fhir import doses, reasons, wire
+from cds_service.fhir import courses, doses, reasons, wire
 from cds_service.fhir.coding import rxnorm_codes, texts_of
 from cds_service.fhir.decoding import read_resource
 from cds_service.fhir.drug_names import drugs_named, names_naloxone
 from cds_service.fhir.reader import Entry, Reader, plain_word
 from cds_service.fhir.renewals import Prescribed, until_renewed, without_repeats
 from cds_service.knowledge.model import NALOXONE, Knowledge
-from cds_service.values import FhirDate
 
 _ORDER_INTENTS = frozenset(
     {"order", "original-order", "reflex-order", "filler-order", "instance-order"}
@@ -29,8 +26,6 @@ _STATUSES = frozenset(
         *("ended", "recorded"),  # words of R5
     }
 )
-_SUPPLY_DAYS = {"d": 1, "day": 1, "days": 1, "wk": 7, "week": 7, "weeks": 7, "mo": 30}
-_LONGEST_SUPPLY_DAYS = 3660
 
 
 def read_drugs(reader: Reader) -> tuple[tuple[DrugFact, ...], tuple[DrugFact, ...]]:
@@ -62,7 +57,7 @@ def _drug(reader: Reader, entry: Entry) -> Prescribed | None:
         concepts = drugs_named(texts_of(named), reader.knowledge)
     if "buprenorphine" in concepts and _holds_naloxone(named, reader.knowledge):
         concepts |= {"buprenorphine-with-naloxone"}
-    started = _started(reader, entry, found)
+    started = courses.started(reader, entry, found)
     is_wanted = concepts or (entry.status in _TAKEN and not any(rxnorm_codes(named)))
     if not is_wanted or not reader.is_possible(entry, started):
         return None
@@ -77,12 +72,15 @@ def _drug(reader: Reader, entry: Entry) -> Prescribed | None:
         concepts=concepts,
         status=entry.status,
         started=reader.clipped(started),
-        ended=_ended(reader, found, started),
+        ended=courses.ended(reader, found, started),
         mme_per_day=dose.per_day if dose else None,
         is_daily_maximum=dose.is_maximum if dose else False,
     )
+    begins = courses.begins(reader, found, started)
     return Prescribed(
         fact=fact,
+        begins=begins,
+        has_begun=begins is None or begins.earliest <= reader.as_of,
         products=frozenset(reader.knowledge.clinical_drugs.keys() & rxnorm_codes(named)),
         tells_of=_targets(reader, (*found.based_on, *found.derived_from)),
         renews=_targets(reader, (found.prior_prescription,)),
@@ -156,48 +154,3 @@ def _contents(medication: wire.Medication) -> Iterable[wire.CodeableConcept]:
             item = ingredient.item.concept
         if item is not None:
             yield item
-
-
-def _started(reader: Reader, entry: Entry, found: wire.Drug) -> FhirDate | None:
-    if entry.kind == "MedicationRequest":
-        return reader.date(found.authored_on)
-    period = found.effective_period
-    return reader.date(found.effective_date_time, period.start if period else None)
-
-
-def _ended(reader: Reader, found: wire.Drug, started: FhirDate | None) -> FhirDate | None:
-    """Return the end of the validity, of the effective period, of the dose or of the supply.
-
-    Time:
-        The end may lie in the future.
-    """
-    bounds = (
-        item.timing.repeat.bounds_period
-        for item in (*found.dosage_instruction, *found.dosage)
-        if item.timing is not None and item.timing.repeat is not None
-    )
-    dispense = found.dispense_request
-    periods = [dispense.validity_period if dispense else None, found.effective_period, *bounds]
-    stated = reader.date(*(period.end for period in periods if period is not None))
-    if stated is not None or dispense is None or started is None:
-        return stated
-    days = _supply_days(dispense)
-    if days is None:
-        return None
-    return FhirDate(
-        earliest=started.earliest + timedelta(days=days),
-        latest=started.latest + timedelta(days=days),
-    )
-
-
-def _supply_days(dispense: wire.DispenseRequest) -> int | None:
-    duration = dispense.expected_supply_duration
-    if duration is None or duration.value is None or not duration.value.is_finite():
-        return None
-    per_unit = _SUPPLY_DAYS.get(plain_word(duration.code or duration.unit))
-    repeats = dispense.number_of_repeats_allowed or Decimal(0)
-    most = Decimal(_LONGEST_SUPPLY_DAYS)
-    if per_unit is None or not repeats.is_finite() or max(duration.value, repeats) > most:
-        return None
-    days = duration.value * per_unit * (1 + max(repeats, Decimal(0)))
-    return int(days) if 0 < days <= most else None

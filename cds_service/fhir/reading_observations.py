@@ -477,9 +477,7 @@ def _worded_answer(text: str | None) -> frozenset[str]:
     return frozenset({_WORDED_ANSWERS.get(plain_word(text), OTHER_ANSWER)})
 
 
-def _pain_site(
-    kind: _Kind, sites: frozenset[str], texts: tuple[str, ...] = ()
-) -> Site | None:
+def _pain_site(kind: _Kind, sites: frozenset[str], texts: tuple[str, ...] = ()) -> Site | None:
     """Return where a pain score belongs; None for a part of the body that is neither.
 
     *sites* are the coded ones of the value, *texts* its own words; the Observation says the rest.

@@ -1100,6 +1100,7 @@ def most(amount: int, unit: str = "d", period: int = 1) -> dict[str, object]:
         ([dose(10)], "30", False),
         ([dose(10, period=12, periodUnit="h", frequency=1)], "30", False),
         ([dose(10, frequencyMax=4)], "60", True),
+        ([dose(10, frequency=1, period=4, periodMax=6, periodUnit="h")], "90", True),
         ([{**dose(10), "asNeededBoolean": True}], "30", True),
         ([dose(10), dose(20)], "90", False),
         ([by_the_clock("08:00:00", "12:00:00", "16:00:00", "20:00:00")], "60", False),
@@ -1134,6 +1135,8 @@ def most(amount: int, unit: str = "d", period: int = 1) -> dict[str, object]:
         ([{**dose(10, frequency=6), "maxDosePerPeriod": most(40)}], "60", True),
         ([{**dose(10), "maxDosePerPeriod": most(40)}], "30", False),
         ([{**dose(10), "maxDosePerPeriod": most(20, "h", 12)}], "30", False),
+        ([{**dose(10, frequency=6), "maxDosePerPeriod": most(40, "day")}], "60", True),
+        ([{**dose(10, frequency=6), "maxDosePerPeriod": most(40, "hours", 24)}], "60", True),
         ([{"text": "as needed", "maxDosePerPeriod": most(8, "tablets")}], None, False),
         ([], None, False),
     ],
@@ -1162,6 +1165,7 @@ def supply(value: float, unit: str, **more: object) -> dict[str, object]:
         (supply(30, "d", numberOfRepeatsAllowed=2), "2026-11-30"),
         (supply(2, "wk"), "2026-09-15"),
         (supply(1, "mo"), "2026-10-01"),
+        (supply(2, "months"), "2026-10-31"),
         (supply(30, "d", validityPeriod={"end": "2026-12-24"}), "2026-12-24"),
         (supply(90, "tablets"), None),
         (supply(0, "d"), None),
@@ -1177,6 +1181,44 @@ def test_prescription_ends_when_its_supply_is_used_up(
 ) -> None:
     """Written on 1 September; every repeat lasts as long as the first filling."""
     (fact,) = read(drug(dispenseRequest=dispensed)).drugs
+    assert fact.ended == (FhirDate.on(date.fromisoformat(ended)) if ended else None)
+
+
+def until(day: str | None, sequence: int | None = None) -> dict[str, object]:
+    """Return one dosage instruction that holds until *day*."""
+    return {**dose(10, boundsPeriod={"start": "2026-09-01", "end": day}), "sequence": sequence}
+
+
+def lasting(value: float, unit: str = "d", sequence: int | None = None) -> dict[str, object]:
+    """Return one dosage instruction that holds for so long."""
+    return {**dose(10, boundsDuration={"value": value, "code": unit}), "sequence": sequence}
+
+
+FIVE_TO_SEVEN_DAYS = {"low": {"value": 5, "code": "d"}, "high": {"value": 7, "code": "d"}}
+
+
+@pytest.mark.parametrize(
+    ("instructions", "ended"),
+    [
+        ([until("2026-09-07", 1), until("2026-11-01", 2)], "2026-11-01"),
+        ([until("2026-09-07", 1), until(None, 2)], None),
+        ([until("2026-09-07"), dose(10)], None),
+        ([lasting(5)], "2026-09-06"),
+        ([lasting(2, "wk"), lasting(5)], "2026-09-15"),
+        ([lasting(7, sequence=1), lasting(14, sequence=2)], "2026-09-22"),
+        ([lasting(7, sequence=1), {**dose(10), "sequence": 2}], None),
+        ([dose(10, boundsRange=FIVE_TO_SEVEN_DAYS)], "2026-09-08"),
+        ([lasting(36, "h")], "2026-09-03"),
+        ([lasting(3, "moons")], None),
+        ([lasting(-3)], None),
+        ([lasting(10**9)], None),
+    ],
+)
+def test_prescription_ends_with_the_last_of_its_doses(
+    read: ReadChart, instructions: list[dict[str, object]], ended: str | None
+) -> None:
+    """Drugs for nerve pain are begun in steps; the first of them is not the end."""
+    (fact,) = read(drug(dosageInstruction=instructions)).drugs
     assert fact.ended == (FhirDate.on(date.fromisoformat(ended)) if ended else None)
 
 
