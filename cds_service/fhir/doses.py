@@ -95,14 +95,17 @@ class DailyDose:
 
 
 def factor(concepts: Iterable[wire.CodeableConcept], knowledge: Knowledge) -> Factor | None:
-    """Return the factor of the one opioid ingredient that *concepts* name; None for several."""
+    """Return the factor of the one opioid ingredient that *concepts* name; None for several.
+
+    None for an injection too: the factors are for what is swallowed, and for the patch.
+    """
     codes = rxnorm_codes(concepts)
     drugs = [knowledge.clinical_drugs[code] for code in codes if code in knowledge.clinical_drugs]
     ingredients = {code for code in codes if (RXNORM, code) in knowledge.by_code}
     ingredients -= knowledge.clinical_drugs.keys()
     ingredients.update(*(drug.ingredients for drug in drugs))
     known = ingredients & knowledge.mme_factors.keys()
-    if len(known) != 1:
+    if len(known) != 1 or any(drug.is_injected for drug in drugs):
         return None
     (opioid,) = known
     strengths = {drug.strength for drug in drugs}

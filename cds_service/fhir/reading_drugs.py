@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from cds_service.chart.facts import DrugFact
-from cds_service.fhir import courses, doses, reasons, wire
+from cds_service.fhir import courses, doses, reasons, wire, wording
 from cds_service.fhir.coding import rxnorm_codes, texts_of
 from cds_service.fhir.decoding import read_resource
 from cds_service.fhir.drug_names import drugs_named, names_naloxone
@@ -64,9 +64,7 @@ def _drug(reader: Reader, entry: Entry) -> Prescribed | None:
     if entry.status not in _STATUSES or not _is_intent_known(found):
         reader.put_entry_aside(entry, reasons.UNREADABLE, matters=True)
         return None
-    dose = doses.morphine_equivalent(
-        doses.factor(named, reader.knowledge), (*found.dosage_instruction, *found.dosage)
-    )
+    dose = _dose(reader, named, (*found.dosage_instruction, *found.dosage))
     fact = DrugFact(
         reference=entry.reference,
         concepts=concepts,
@@ -85,6 +83,23 @@ def _drug(reader: Reader, entry: Entry) -> Prescribed | None:
         tells_of=_targets(reader, (*found.based_on, *found.derived_from)),
         renews=_targets(reader, (found.prior_prescription,)),
     )
+
+
+def _dose(
+    reader: Reader, named: Sequence[wire.CodeableConcept], dosages: tuple[wire.Dosage, ...]
+) -> doses.DailyDose | None:
+    """Return the daily dose of an opioid; that of an injected one is not known."""
+    found = doses.factor(named, reader.knowledge)
+    if found is None or any(_is_injected(reader, dosage.route) for dosage in dosages):
+        return None
+    return doses.morphine_equivalent(found, dosages)
+
+
+def _is_injected(reader: Reader, route: wire.CodeableConcept | None) -> bool:
+    if route is None:
+        return False
+    is_coded = "route-injected" in reader.vocabulary.plain((route,))
+    return is_coded or wording.names_injection(texts_of((route,)))
 
 
 def _targets(reader: Reader, links: Iterable[wire.Reference | None]) -> frozenset[str]:

@@ -298,6 +298,7 @@ class Dosage(Base, frozen=True, kw_only=True):
     modifier_extension: tuple[Raw, ...] = ()
     sequence: Decimal | None = None
     timing: Timing | None = None
+    route: CodeableConcept | None = None
     as_needed_boolean: bool | None = None
     as_needed_codeable_concept: CodeableConcept | None = None
     as_needed: bool | None = None

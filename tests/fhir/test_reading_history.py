@@ -1184,6 +1184,26 @@ def test_prescription_ends_when_its_supply_is_used_up(
     assert fact.ended == (FhirDate.on(date.fromisoformat(ended)) if ended else None)
 
 
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [
+        (concept(SNOMED, "26643006", "Oral"), 15),
+        (concept("urn:oid:2.999.1", "15"), 15),
+        ({"text": "By mouth"}, 15),
+        (concept(SNOMED, "47625008"), None),
+        (concept(SNOMED, "72607000", "Pump"), None),
+        *(({"text": words}, None) for words in ("Intrathecal", "IV Push", "sub-cut", "SubQ", "IM")),
+    ],
+)
+def test_factors_for_the_daily_dose_are_not_for_injected_opioids(
+    read: ReadChart, route: Resource, expected: int | None
+) -> None:
+    """One milligram of morphine beside the spinal cord is no milligram by mouth."""
+    instruction = {**dose(10, frequency=1), "route": route}
+    (fact,) = read(drug(dosageInstruction=[instruction])).drugs
+    assert fact.mme_per_day == expected
+
+
 def until(day: str | None, sequence: int | None = None) -> dict[str, object]:
     """Return one dosage instruction that holds until *day*."""
     return {**dose(10, boundsPeriod={"start": "2026-09-01", "end": day}), "sequence": sequence}
