@@ -95,7 +95,7 @@ def _supply_days(dispense: wire.DispenseRequest) -> int | None:
     repeats = dispense.number_of_repeats_allowed or Decimal(0)
     if days is None or not repeats.is_finite() or repeats > _LONGEST_DAYS:
         return None
-    return days * (1 + max(int(repeats), 0))
+    return days * (1 + int(max(repeats, Decimal(0))))
 
 
 def _days(duration: wire.Quantity | None) -> int | None:

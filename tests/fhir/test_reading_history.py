@@ -1173,6 +1173,7 @@ def supply(value: float, unit: str, **more: object) -> dict[str, object]:
         (supply(3660, "d"), "2036-09-08"),
         (supply(3661, "d"), None),
         (supply(1, "d", numberOfRepeatsAllowed=100_000), None),
+        (supply(1, "d", numberOfRepeatsAllowed="-1e999999"), "2026-09-02"),
         ({"numberOfRepeatsAllowed": 2}, None),
     ],
 )
