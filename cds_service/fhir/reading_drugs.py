@@ -64,7 +64,8 @@ def _drug(reader: Reader, entry: Entry) -> Prescribed | None:
     if entry.status not in _STATUSES or not _is_intent_known(found):
         reader.put_entry_aside(entry, reasons.UNREADABLE, matters=True)
         return None
-    dose = _dose(reader, named, (*found.dosage_instruction, *found.dosage))
+    dosages = (*found.dosage_instruction, *found.dosage)
+    dose = _dose(reader, named, dosages)
     fact = DrugFact(
         reference=entry.reference,
         concepts=concepts,
@@ -79,6 +80,7 @@ def _drug(reader: Reader, entry: Entry) -> Prescribed | None:
         fact=fact,
         begins=begins,
         has_begun=begins is None or begins.earliest <= reader.as_of,
+        tells_dose=bool(dosages) or not _is_report(entry, found),
         products=frozenset(reader.knowledge.clinical_drugs.keys() & rxnorm_codes(named)),
         tells_of=_targets(reader, (*found.based_on, *found.derived_from)),
         renews=_targets(reader, (found.prior_prescription,)),
@@ -119,6 +121,11 @@ def _is_order(entry: Entry, found: wire.Drug) -> bool:
     intent = plain_word(found.intent)
     is_stated = entry.kind != "MedicationRequest" or (intent == "plan" and _is_reported(found))
     return is_stated or intent not in _NO_ORDER_INTENTS
+
+
+def _is_report(entry: Entry, found: wire.Drug) -> bool:
+    """Whether an entry only reports what is taken, and orders nothing."""
+    return entry.kind != "MedicationRequest" or plain_word(found.intent) == "plan"
 
 
 def _is_intent_known(found: wire.Drug) -> bool:

@@ -19,7 +19,8 @@ from cds_service.values import FhirDate
 class Prescribed(Struct, frozen=True, kw_only=True):
     """A drug fact with what its entry says of other entries.
 
-    ``begins`` is the day from which it holds, which may be later than the day it was written.
+    ``begins`` is the day from which it holds, which may be later than the day it was written;
+    ``tells_dose`` is false for a report that names no dose at all.
     ``products`` are the RxNorm codes that name a clinical or branded drug, ``tells_of`` the
     prescriptions it reports or carries out, ``renews`` those it takes the place of.
     """
@@ -27,6 +28,7 @@ class Prescribed(Struct, frozen=True, kw_only=True):
     fact: DrugFact
     begins: FhirDate | None = None
     has_begun: bool = True
+    tells_dose: bool = True
     products: frozenset[str] = frozenset()
     tells_of: frozenset[str] = frozenset()
     renews: frozenset[str] = frozenset()
@@ -95,9 +97,9 @@ def _older(active: Sequence[Prescribed]) -> set[str]:
 
     Time:
         Of those that have begun, those of the latest day add up; on one day orders come before
-        reports of what is taken.
+        reports of what is taken.  A report without a dose takes no dose away.
     """
-    latest: dict[str, tuple[bool, date, bool]] = {}
+    latest: dict[str, tuple[bool, bool, date, bool]] = {}
     for one in active:
         for product in one.products:
             latest[product] = max(_age(one), latest.get(product, _age(one)))
@@ -108,6 +110,7 @@ def _older(active: Sequence[Prescribed]) -> set[str]:
     }
 
 
-def _age(one: Prescribed) -> tuple[bool, date, bool]:
+def _age(one: Prescribed) -> tuple[bool, bool, date, bool]:
     begins = one.begins.latest if one.begins is not None else date.min
-    return one.has_begun, begins, one.fact.reference.startswith("MedicationRequest/")
+    is_request = one.fact.reference.startswith("MedicationRequest/")
+    return one.has_begun, one.tells_dose, begins, is_request

@@ -134,6 +134,26 @@ def test_statement_of_what_was_prescribed_is_no_second_dose(
     assert counted(read, first, statement) == {"a"}
 
 
+@pytest.mark.parametrize(
+    "report",
+    [
+        stated("b", "2026-10-05", dosage=[]),
+        prescribed("b", "2026-10-05", dosageInstruction=[], intent="plan", reportedBoolean=True),
+    ],
+    ids=["statement", "plan"],
+)
+def test_report_without_a_dose_leaves_the_dose_of_the_order(
+    read: ReadChart, report: Resource
+) -> None:
+    """A nurse who notes "taking" says nothing of how much; a new order without a dose does."""
+    first = prescribed("a", "2026-09-05")
+    counts = [d.mme_per_day for d in read(first, report).drugs if not d.is_repeated]
+    assert counts == [Decimal(60)]
+    order = prescribed("b", "2026-10-05", dosageInstruction=[])
+    counts = [d.mme_per_day for d in read(first, order).drugs if not d.is_repeated]
+    assert counts == [None]
+
+
 def test_order_that_carries_out_another_is_no_second_dose(read: ReadChart) -> None:
     """An inpatient order and its single instances are one drug."""
     first = prescribed("a", "2026-09-05", INGREDIENT)
