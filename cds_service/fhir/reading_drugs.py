@@ -100,7 +100,7 @@ def _dose(
 def _is_injected(reader: Reader, route: wire.CodeableConcept | None) -> bool:
     if route is None:
         return False
-    is_coded = "route-injected" in reader.vocabulary.plain((route,))
+    is_coded = reader.vocabulary.is_in(route, "route-injected")
     return is_coded or wording.names_injection(texts_of((route,)))
 
 

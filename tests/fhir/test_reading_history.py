@@ -1201,8 +1201,9 @@ def test_factors_for_the_daily_dose_are_not_for_injected_opioids(
 ) -> None:
     """One milligram of morphine beside the spinal cord is no milligram by mouth."""
     instruction = {**dose(10, frequency=1), "route": route}
-    (fact,) = read(drug(dosageInstruction=[instruction])).drugs
-    assert fact.mme_per_day == expected
+    chart = read(drug(dosageInstruction=[instruction]))
+    assert [fact.mme_per_day for fact in chart.drugs] == [expected]
+    assert chart.unmapped == (), "nobody has to map how a tablet is taken"
 
 
 def until(day: str | None, sequence: int | None = None) -> dict[str, object]:
