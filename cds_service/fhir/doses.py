@@ -51,6 +51,7 @@ _EVERY_HOURS = re.compile(
 _IF_NEEDED = re.compile(r"[ ,(]+(?:PRN|AS NEEDED)\)?\Z", re.ASCII)
 _LONGEST_WORDS = 60
 """Characters of a schedule in words; anything longer says more than how often."""
+_AT_MEALS = frozenset({"C", "AC", "PC"})
 _UCUM = "http://unitsofmeasure.org"
 _MILLIGRAMS = frozenset({"mg", "milligram", "milligrams"})
 _PATCH_UNITS = frozenset(
@@ -262,7 +263,12 @@ def _structured_times(repeat: wire.Repeat | None) -> Decimal | None:
 
 
 def _moments(repeat: wire.Repeat) -> Decimal | None:
-    """Return how many moments of the day are named, by their name or by the clock."""
+    """Return how many moments of the day are named, by their name or by the clock.
+
+    "At meals" is one name for as many moments as there are meals: nobody knows how many.
+    """
+    if not _AT_MEALS.isdisjoint(repeat.when):
+        return None
     return Decimal(len(repeat.when or repeat.time_of_day)) or None
 
 
@@ -291,9 +297,9 @@ def _repeated(repeat: wire.Repeat) -> Decimal | None:
     """Return times a day of "so often every so long"; without a stated period it is not plain."""
     times = repeat.frequency if repeat.frequency_max is None else repeat.frequency_max
     if times is None:
-        times = _moments(repeat) or Decimal(1)
+        times = _moments(repeat) if repeat.when or repeat.time_of_day else Decimal(1)
     hours = _HOURS.get((repeat.period_unit or "").strip())
-    if hours is None or repeat.period is None:
+    if times is None or hours is None or repeat.period is None:
         return None
     if not _is_usable(times) or not _is_usable(repeat.period):
         return None
