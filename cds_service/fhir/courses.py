@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
 
@@ -50,6 +50,18 @@ def ended(reader: Reader, found: wire.Drug, written: FhirDate | None) -> FhirDat
     return _after(written, _supply_days(dispense))
 
 
+def of_today(reader: Reader, dosages: Sequence[wire.Dosage]) -> tuple[wire.Dosage, ...]:
+    """Return those of *dosages* that are not over and not to come; all if none is left."""
+    return tuple(each for each in dosages if _is_of_today(reader, each)) or tuple(dosages)
+
+
+def _is_of_today(reader: Reader, dosage: wire.Dosage) -> bool:
+    bounds = _repeat(dosage).bounds_period or wire.Period()
+    start, end = reader.date(bounds.start), reader.date(bounds.end)
+    is_over = end is not None and end.latest < reader.as_of
+    return not is_over and (start is None or start.earliest <= reader.as_of)
+
+
 def _dosed_from(reader: Reader, found: wire.Drug) -> FhirDate | None:
     """Return the first day of the doses; None if one of them does not say when it begins."""
     bounds = (repeat.bounds_period or wire.Period() for _, repeat in _repeats(found))
@@ -83,10 +95,14 @@ def _dosed_until(reader: Reader, found: wire.Drug, written: FhirDate | None) -> 
 def _repeats(found: wire.Drug) -> Iterator[tuple[Decimal | None, wire.Repeat]]:
     """Yield of each dosage its sequence number and how it is repeated."""
     for dosage in (*found.dosage_instruction, *found.dosage):
-        timing = dosage.timing or wire.Timing()
         number = dosage.sequence
         is_number = number is not None and number.is_finite()
-        yield number if is_number else None, timing.repeat or wire.Repeat()
+        yield number if is_number else None, _repeat(dosage)
+
+
+def _repeat(dosage: wire.Dosage) -> wire.Repeat:
+    timing = dosage.timing or wire.Timing()
+    return timing.repeat or wire.Repeat()
 
 
 def _supply_days(dispense: wire.DispenseRequest) -> int | None:

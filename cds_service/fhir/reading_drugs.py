@@ -94,7 +94,7 @@ def _dose(
     found = doses.factor(named, reader.knowledge)
     if found is None or any(_is_injected(reader, dosage.route) for dosage in dosages):
         return None
-    return doses.morphine_equivalent(found, dosages)
+    return doses.morphine_equivalent(found, courses.of_today(reader, dosages))
 
 
 def _is_injected(reader: Reader, route: wire.CodeableConcept | None) -> bool:

@@ -1189,6 +1189,35 @@ def test_prescription_ends_when_its_supply_is_used_up(
     assert fact.ended == (FhirDate.on(date.fromisoformat(ended)) if ended else None)
 
 
+def step(amount: float, number: int | None, **bounds: str) -> dict[str, object]:
+    """Return one dosage instruction, for a time."""
+    return {**dose(amount, boundsPeriod=bounds), "sequence": number}
+
+
+@pytest.mark.parametrize("number", [1, None])
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([{"start": "2026-09-01", "end": "2026-09-30"}], "15"),
+        ([{"end": "2026-09-30"}, {"start": "2026-12-01"}], "15"),
+        ([{"start": "2026-11-01", "end": "2026-11-20"}], "more"),
+        ([{"end": "2026-11"}], "more"),
+        ([{}], "more"),
+    ],
+)
+def test_dose_of_a_step_that_is_over_is_not_taken_today(
+    read: ReadChart, others: list[dict[str, str]], expected: str, number: int | None
+) -> None:
+    """An opioid that was reduced step by step counts as it is taken now."""
+    now = step(5, None if number is None else 2, start="2026-10-01")
+    steps = [step(40, number, **bounds) for bounds in others]
+    (fact,) = read(drug(dosageInstruction=[*steps, now])).drugs
+    more = "120" if number else "135"
+    assert fact.mme_per_day == Decimal(more if expected == "more" else expected)
+    (over,) = read(drug(dosageInstruction=[step(40, 1, end="2026-09-30")])).drugs
+    assert over.mme_per_day == Decimal(120), "without another dose nobody knows what came after"
+
+
 @pytest.mark.parametrize(
     ("route", "expected"),
     [
