@@ -121,7 +121,7 @@ _STIMULATION = re.compile(
 
 _INJECTED = re.compile(
     r"\b(?:intra-?(?:venous|muscular|thecal|spinal)\w*|sub-?cut\w*|sub-?q|epidural|inject\w*|"
-    r"i\.?[mv]|s[cq]|ivpb)\b",
+    r"i\.?[mv]|s\.?[cq]|ivpb)\b",
     re.IGNORECASE,
 )
 """Ways into the body by a needle or a catheter, as the words for a route name them."""

@@ -1226,7 +1226,7 @@ def test_dose_of_a_step_that_is_over_is_not_taken_today(
         ({"text": "By mouth"}, 15),
         (concept(SNOMED, "47625008"), None),
         (concept(SNOMED, "72607000", "Pump"), None),
-        *(({"text": words}, None) for words in ("Intrathecal", "IV Push", "sub-cut", "SubQ", "IM")),
+        *(({"text": words}, None) for words in ("Intrathecal", "IV Push", "s.c.", "SubQ", "IM")),
     ],
 )
 def test_factors_for_the_daily_dose_are_not_for_injected_opioids(
