@@ -75,7 +75,8 @@ def _drug(reader: Reader, entry: Entry) -> Prescribed | None:
         mme_per_day=dose.per_day if dose else None,
         is_daily_maximum=dose.is_maximum if dose else False,
     )
-    begins = courses.begins(reader, found, started)
+    # Only the doses of opioids are added up.
+    begins = courses.begins(reader, found, started) if "opioid" in concepts else started
     return Prescribed(
         fact=fact,
         begins=begins,
