@@ -232,6 +232,8 @@ class Vocabulary:
         name = _system_name(system)
         if name is None:
             return _NOTHING
+        if name == "HCPCS" and code.strip()[:1].isdigit():
+            name = "CPT"  # the first level of HCPCS; the codes of the second begin with a letter
         refined_by = _REFINED_SIDE.findall(code) if name == "SNOMED-CT" else ()
         code, modifier_side = _cleaned(name, code)
         meanings = self._knowledge.meanings(_CANONICAL[name], code)

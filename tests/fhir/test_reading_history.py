@@ -30,6 +30,7 @@ from tests.fhir.chart_parts import (
 
 OPCS = "https://fhir.hl7.org.uk/CodeSystem/OPCS-4"
 PCS = "http://www.cms.gov/Medicare/Coding/ICD10"
+HCPCS = "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets"
 LAMINECTOMY = "387731002"
 
 
@@ -102,12 +103,17 @@ def test_site_may_stand_among_the_codes_of_the_operation(
         (OPCS, "V254", {"decompression"}),
         (OPCS, "v331", {"discectomy"}),
         (PCS, "0sb20zz", {"discectomy"}),
+        (HCPCS, "63030", {"discectomy"}),
+        (HCPCS, "63030-LT", {"discectomy"}),
     ],
 )
 def test_operation_is_known_however_its_code_is_spelt(
     read: ReadChart, system: str, code: str, expected: set[str]
 ) -> None:
-    """Hospital statistics leave out the point of OPCS-4, and some systems write small letters."""
+    """Hospital statistics leave out the point of OPCS-4, and some systems write small letters.
+
+    Claims call CPT by HCPCS, whose first level it is.
+    """
     assert read(procedure(code, system)).procedures[0].concepts == expected
 
 
