@@ -151,9 +151,9 @@ class DrugFact(Struct, frozen=True, kw_only=True):
     Any status but draft, cancelled, not-taken and entered-in-error.
 
     ``started`` is authoredOn (statements: effective start); ``ended`` the end of a stated validity,
-    effective or supply period.  ``mme_per_day`` is None when it cannot be computed;
-    ``is_daily_maximum`` says the dose was a range or as needed, ``is_repeated`` that another
-    active fact of the same drug gives the dose.
+    effective or supply period, or of the last dose.  ``mme_per_day`` is None when it cannot be
+    computed; ``is_daily_maximum`` says the dose was a range or as needed, ``is_repeated`` that
+    another active fact of the same drug gives the dose.
     """
 
     reference: str

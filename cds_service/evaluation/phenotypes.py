@@ -44,9 +44,13 @@ def _nerve_injury(case: Case, findings: Findings) -> list[Point]:
 
 
 def _is_abrupt(case: Case) -> bool:
-    """Return whether the driver's scores jump between two consecutive days around the return."""
+    """Return whether the driver's scores jump between two consecutive days around the return.
+
+    Units:
+        The number is one of pain scores (0-10); as many points of the ODI (0-100) are no jump.
+    """
     leading = case.pain.leading
-    if leading is None:
+    if leading is None or case.pain.driver is Driver.ODI:
         return False
     pairs = zip(leading.series, leading.series[1:], strict=False)
     return any(

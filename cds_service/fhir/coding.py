@@ -172,6 +172,11 @@ class Vocabulary:
         """Return the value sets that *concepts* are in without needing anything else."""
         return frozenset(name for name, needs in self.meanings(concepts) if needs is Needs.NOTHING)
 
+    def is_in(self, concept: CodeableConcept | None, value_set: str) -> bool:
+        """Whether a code of *concept* is in *value_set*; one that is not is none to be mapped."""
+        found = (self._looked_up(coding.system, coding.code) for coding in _codings((concept,)))
+        return any(value_set == name for meaning in found for name, _ in meaning.meanings)
+
     def of_our_words(self, text: str) -> Meanings:
         """Return what our order means whose words are *text*; without codes it comes back so."""
         return self._knowledge.remember("words of orders", self._words_of_orders).get(text, ())
@@ -227,6 +232,8 @@ class Vocabulary:
         name = _system_name(system)
         if name is None:
             return _NOTHING
+        if name == "HCPCS" and code.strip()[:1].isdigit():
+            name = "CPT"  # the first level of HCPCS; the codes of the second begin with a letter
         refined_by = _REFINED_SIDE.findall(code) if name == "SNOMED-CT" else ()
         code, modifier_side = _cleaned(name, code)
         meanings = self._knowledge.meanings(_CANONICAL[name], code)
@@ -536,7 +543,9 @@ class Place(Struct, frozen=True, kw_only=True):
         return displays_of((self.code, *self.body_sites))
 
     def _met(self, meanings: Meanings) -> frozenset[str]:
-        return frozenset(name for name, needs in meanings if self._meets(needs))
+        """Return the value sets of *meanings* whose needs are met; each need is judged once."""
+        met = {needs for needs in {needs for _, needs in meanings} if self._meets(needs)}
+        return frozenset(name for name, needs in meanings if needs in met)
 
     def _meets(self, needs: Needs) -> bool:  # noqa: PLR0911 - one for each need
         match needs:

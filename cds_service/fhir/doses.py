@@ -25,6 +25,14 @@ _HOURS = {
     "wk": Decimal(168),
     "mo": Decimal(720),
 }
+_IN_HOURS = {
+    **_HOURS,
+    **dict.fromkeys(("hour", "hours"), _HOURS["h"]),
+    **dict.fromkeys(("day", "days"), _HOURS["d"]),
+    **dict.fromkeys(("week", "weeks"), _HOURS["wk"]),
+    **dict.fromkeys(("month", "months"), _HOURS["mo"]),
+}
+"""How many hours a unit of time has, by its code or in words."""
 _TIMES_A_DAY = {
     "QOD": Decimal("0.5"),
     "EVERY OTHER DAY": Decimal("0.5"),
@@ -43,6 +51,7 @@ _EVERY_HOURS = re.compile(
 _IF_NEEDED = re.compile(r"[ ,(]+(?:PRN|AS NEEDED)\)?\Z", re.ASCII)
 _LONGEST_WORDS = 60
 """Characters of a schedule in words; anything longer says more than how often."""
+_AT_MEALS = frozenset({"C", "AC", "PC"})
 _UCUM = "http://unitsofmeasure.org"
 _MILLIGRAMS = frozenset({"mg", "milligram", "milligrams"})
 _PATCH_UNITS = frozenset(
@@ -87,14 +96,17 @@ class DailyDose:
 
 
 def factor(concepts: Iterable[wire.CodeableConcept], knowledge: Knowledge) -> Factor | None:
-    """Return the factor of the one opioid ingredient that *concepts* name; None for several."""
+    """Return the factor of the one opioid ingredient that *concepts* name; None for several.
+
+    None for an injection too: the factors are for what is swallowed, and for the patch.
+    """
     codes = rxnorm_codes(concepts)
     drugs = [knowledge.clinical_drugs[code] for code in codes if code in knowledge.clinical_drugs]
     ingredients = {code for code in codes if (RXNORM, code) in knowledge.by_code}
     ingredients -= knowledge.clinical_drugs.keys()
     ingredients.update(*(drug.ingredients for drug in drugs))
     known = ingredients & knowledge.mme_factors.keys()
-    if len(known) != 1:
+    if len(known) != 1 or any(drug.is_injected for drug in drugs):
         return None
     (opioid,) = known
     strengths = {drug.strength for drug in drugs}
@@ -148,11 +160,16 @@ def _most_a_day(found: Factor, ratio: wire.Ratio | None) -> Decimal | None:
     if ratio is None or ratio.denominator is None:
         return None
     most = _milligrams(found, ratio.numerator)
-    period, unit = ratio.denominator.value, ratio.denominator.code or ratio.denominator.unit
-    hours = _HOURS.get(plain_word(unit))
-    if most is None or hours is None or period is None or not _is_usable(period):
+    hours = hours_of(ratio.denominator)
+    return None if most is None or hours is None else most * 24 / hours
+
+
+def hours_of(duration: wire.Quantity | None) -> Decimal | None:
+    """Return how many hours *duration* has; None for one that nobody means."""
+    if duration is None or duration.value is None or not _is_usable(duration.value):
         return None
-    return most * 24 / (period * hours)
+    hours = _IN_HOURS.get(plain_word(duration.code or duration.unit))
+    return None if hours is None else duration.value * hours
 
 
 def _written(found: Factor, instruction: wire.Dosage) -> DailyDose | None:
@@ -246,7 +263,12 @@ def _structured_times(repeat: wire.Repeat | None) -> Decimal | None:
 
 
 def _moments(repeat: wire.Repeat) -> Decimal | None:
-    """Return how many moments of the day are named, by their name or by the clock."""
+    """Return how many moments of the day are named, by their name or by the clock.
+
+    "At meals" is one name for as many moments as there are meals: nobody knows how many.
+    """
+    if not _AT_MEALS.isdisjoint(repeat.when):
+        return None
     return Decimal(len(repeat.when or repeat.time_of_day)) or None
 
 
@@ -275,9 +297,9 @@ def _repeated(repeat: wire.Repeat) -> Decimal | None:
     """Return times a day of "so often every so long"; without a stated period it is not plain."""
     times = repeat.frequency if repeat.frequency_max is None else repeat.frequency_max
     if times is None:
-        times = _moments(repeat) or Decimal(1)
+        times = _moments(repeat) if repeat.when or repeat.time_of_day else Decimal(1)
     hours = _HOURS.get((repeat.period_unit or "").strip())
-    if hours is None or repeat.period is None:
+    if times is None or hours is None or repeat.period is None:
         return None
     if not _is_usable(times) or not _is_usable(repeat.period):
         return None
@@ -288,5 +310,7 @@ def _has_frequency_range(timing: wire.Timing | None) -> bool:
     if timing is None:
         return False
     hours = map(_EVERY_HOURS.fullmatch, _schedule(timing))
-    is_worded = any(every is not None and every[2] for every in hours)
-    return is_worded or (timing.repeat is not None and timing.repeat.frequency_max is not None)
+    if any(every is not None and every[2] for every in hours):
+        return True
+    repeat = timing.repeat or wire.Repeat()
+    return repeat.frequency_max is not None or repeat.period_max is not None

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
-from decimal import Decimal
 from itertools import chain
 
 from cds_service.chart.facts import DrugFact
-from cds_service.fhir import doses, reasons, wire
+from cds_service.fhir import courses, doses, reasons, wire, wording
 from cds_service.fhir.coding import rxnorm_codes, texts_of
 from cds_service.fhir.decoding import read_resource
 from cds_service.fhir.drug_names import drugs_named, names_naloxone
 from cds_service.fhir.reader import Entry, Reader, plain_word
 from cds_service.fhir.renewals import Prescribed, until_renewed, without_repeats
 from cds_service.knowledge.model import NALOXONE, Knowledge
-from cds_service.values import FhirDate
 
 _ORDER_INTENTS = frozenset(
     {"order", "original-order", "reflex-order", "filler-order", "instance-order"}
@@ -29,8 +26,6 @@ _STATUSES = frozenset(
         *("ended", "recorded"),  # words of R5
     }
 )
-_SUPPLY_DAYS = {"d": 1, "day": 1, "days": 1, "wk": 7, "week": 7, "weeks": 7, "mo": 30}
-_LONGEST_SUPPLY_DAYS = 3660
 
 
 def read_drugs(reader: Reader) -> tuple[tuple[DrugFact, ...], tuple[DrugFact, ...]]:
@@ -62,31 +57,52 @@ def _drug(reader: Reader, entry: Entry) -> Prescribed | None:
         concepts = drugs_named(texts_of(named), reader.knowledge)
     if "buprenorphine" in concepts and _holds_naloxone(named, reader.knowledge):
         concepts |= {"buprenorphine-with-naloxone"}
-    started = _started(reader, entry, found)
+    started = courses.started(reader, entry, found)
     is_wanted = concepts or (entry.status in _TAKEN and not any(rxnorm_codes(named)))
     if not is_wanted or not reader.is_possible(entry, started):
         return None
     if entry.status not in _STATUSES or not _is_intent_known(found):
         reader.put_entry_aside(entry, reasons.UNREADABLE, matters=True)
         return None
-    dose = doses.morphine_equivalent(
-        doses.factor(named, reader.knowledge), (*found.dosage_instruction, *found.dosage)
-    )
+    dosages = (*found.dosage_instruction, *found.dosage)
+    dose = _dose(reader, named, dosages)
     fact = DrugFact(
         reference=entry.reference,
         concepts=concepts,
         status=entry.status,
         started=reader.clipped(started),
-        ended=_ended(reader, found, started),
+        ended=courses.ended(reader, found, started),
         mme_per_day=dose.per_day if dose else None,
         is_daily_maximum=dose.is_maximum if dose else False,
     )
+    # Only the doses of opioids are added up.
+    begins = courses.begins(reader, found, started) if "opioid" in concepts else started
     return Prescribed(
         fact=fact,
+        begins=begins,
+        has_begun=begins is None or begins.earliest <= reader.as_of,
+        tells_dose=bool(dosages) or not _is_report(entry, found),
         products=frozenset(reader.knowledge.clinical_drugs.keys() & rxnorm_codes(named)),
         tells_of=_targets(reader, (*found.based_on, *found.derived_from)),
         renews=_targets(reader, (found.prior_prescription,)),
     )
+
+
+def _dose(
+    reader: Reader, named: Sequence[wire.CodeableConcept], dosages: tuple[wire.Dosage, ...]
+) -> doses.DailyDose | None:
+    """Return the daily dose of an opioid; that of an injected one is not known."""
+    found = doses.factor(named, reader.knowledge)
+    if found is None or any(_is_injected(reader, dosage.route) for dosage in dosages):
+        return None
+    return doses.morphine_equivalent(found, courses.of_today(reader, dosages))
+
+
+def _is_injected(reader: Reader, route: wire.CodeableConcept | None) -> bool:
+    if route is None:
+        return False
+    is_coded = reader.vocabulary.is_in(route, "route-injected")
+    return is_coded or wording.names_injection(texts_of((route,)))
 
 
 def _targets(reader: Reader, links: Iterable[wire.Reference | None]) -> frozenset[str]:
@@ -106,6 +122,11 @@ def _is_order(entry: Entry, found: wire.Drug) -> bool:
     intent = plain_word(found.intent)
     is_stated = entry.kind != "MedicationRequest" or (intent == "plan" and _is_reported(found))
     return is_stated or intent not in _NO_ORDER_INTENTS
+
+
+def _is_report(entry: Entry, found: wire.Drug) -> bool:
+    """Whether an entry only reports what is taken, and orders nothing."""
+    return entry.kind != "MedicationRequest" or plain_word(found.intent) == "plan"
 
 
 def _is_intent_known(found: wire.Drug) -> bool:
@@ -156,48 +177,3 @@ def _contents(medication: wire.Medication) -> Iterable[wire.CodeableConcept]:
             item = ingredient.item.concept
         if item is not None:
             yield item
-
-
-def _started(reader: Reader, entry: Entry, found: wire.Drug) -> FhirDate | None:
-    if entry.kind == "MedicationRequest":
-        return reader.date(found.authored_on)
-    period = found.effective_period
-    return reader.date(found.effective_date_time, period.start if period else None)
-
-
-def _ended(reader: Reader, found: wire.Drug, started: FhirDate | None) -> FhirDate | None:
-    """Return the end of the validity, of the effective period, of the dose or of the supply.
-
-    Time:
-        The end may lie in the future.
-    """
-    bounds = (
-        item.timing.repeat.bounds_period
-        for item in (*found.dosage_instruction, *found.dosage)
-        if item.timing is not None and item.timing.repeat is not None
-    )
-    dispense = found.dispense_request
-    periods = [dispense.validity_period if dispense else None, found.effective_period, *bounds]
-    stated = reader.date(*(period.end for period in periods if period is not None))
-    if stated is not None or dispense is None or started is None:
-        return stated
-    days = _supply_days(dispense)
-    if days is None:
-        return None
-    return FhirDate(
-        earliest=started.earliest + timedelta(days=days),
-        latest=started.latest + timedelta(days=days),
-    )
-
-
-def _supply_days(dispense: wire.DispenseRequest) -> int | None:
-    duration = dispense.expected_supply_duration
-    if duration is None or duration.value is None or not duration.value.is_finite():
-        return None
-    per_unit = _SUPPLY_DAYS.get(plain_word(duration.code or duration.unit))
-    repeats = dispense.number_of_repeats_allowed or Decimal(0)
-    most = Decimal(_LONGEST_SUPPLY_DAYS)
-    if per_unit is None or not repeats.is_finite() or max(duration.value, repeats) > most:
-        return None
-    days = duration.value * per_unit * (1 + max(repeats, Decimal(0)))
-    return int(days) if 0 < days <= most else None

@@ -14,7 +14,7 @@ from cds_service.fhir import reasons, units, wire, wording
 from cds_service.fhir.coding import LEVELS, Place, displays_of, says_nothing, texts_of
 from cds_service.fhir.reader import Entry, Reader, plain_word
 from cds_service.fhir.wire import CodeableConcept
-from cds_service.values import FhirDate, Side
+from cds_service.values import FhirDate, Side, lazy
 
 _FINAL = frozenset({"final", "amended", "corrected"})
 _NOT_FINAL = frozenset({"registered", "preliminary", "cancelled", "unknown"})
@@ -102,37 +102,52 @@ _Named = tuple[CodeableConcept | None, CodeableConcept | None]
 """The code and the body site of an Observation."""
 
 
-class _Kind(Struct, frozen=True, kw_only=True):
+class _Kind(Struct, frozen=True, kw_only=True, dict=True):
     """What the code and the body site of Observations say: read once for all that share them."""
 
-    code: CodeableConcept | None
-    body_site: CodeableConcept | None
+    place: Place
     concepts: frozenset[str]
     sites: frozenset[str]
     side: Side | None
     muscle: str | None
     unit: str | None
     """The unit of its number by the site's map, where the chart states none."""
-    pain_site: Site | None
-    """Where it is if it is a pain score; None for neither back nor leg."""
+
+    @lazy
+    def pain_site(self) -> Site | None:
+        """Return where it is if it is a pain score; None for neither back nor leg."""
+        return _pain_site(self, self.sites) if self.concepts & _PAIN else None
+
+    @lazy
+    def own_site(self) -> Site | None:
+        """Return where a pain is by its body site, or by the words of its code."""
+        (body_site,) = self.place.body_sites
+        coded = self.place.sites
+        site_words = texts_of((body_site,))
+        is_only_a_side = bool(coded) and all(name.startswith("side-") for name in coded)
+        is_named = bool(site_words) or _has_code(body_site)
+        if is_named and not is_only_a_side:
+            placed = _coded_site(coded) if _site_concepts(coded) else None
+            return placed or _site_by_words(site_words, displays_of((body_site,)))
+        return _worded_site(texts_of((self.place.code,)))
+
+    @lazy
+    def is_elsewhere(self) -> bool:
+        """Return whether code, body site or words clearly place a strength outside the legs."""
+        return self.place.is_elsewhere
 
 
 def _kind(reader: Reader, code: CodeableConcept | None, body_site: CodeableConcept | None) -> _Kind:
     place = Place(vocabulary=reader.vocabulary, code=code, body_sites=(body_site,))
     named = place.concepts()
-    kind = _Kind(
-        code=code,
-        body_site=body_site,
+    return _Kind(
+        place=place,
         concepts=frozenset(name for name in named if not name.startswith(_PLACING)),
         sites=frozenset(name for name in named if name.startswith(_SITES)),
         side=place.side,
         muscle=_first_muscle(reader, code),
         unit=reader.vocabulary.unit(code),
-        pain_site=None,
     )
-    if kind.concepts & _PAIN:
-        return replace(kind, pain_site=_pain_site(reader, kind, kind.sites))
-    return kind
 
 
 class _Part(Struct, frozen=True, kw_only=True):
@@ -230,7 +245,7 @@ def _parts(reader: Reader, found: wire.Observation, kind: _Kind) -> Sequence[_Pa
     if not own or (inner and not has_value):
         return inner
     sites = named | kind.sites
-    site = _pain_site(reader, kind, sites) if own & _PAIN else None
+    site = _pain_site(kind, sites) if own & _PAIN else None
     return (_Part(concepts=own, valued=found, pain_site=site), *inner)
 
 
@@ -248,10 +263,10 @@ def _component(
     pain = kind.concepts & _PAIN
     if concepts:
         places = frozenset() if any(wording.pain_words(texts)) else named
-        site = _pain_site(reader, kind, places, texts) if concepts & _PAIN else None
+        site = _pain_site(kind, places, texts) if concepts & _PAIN else None
         yield _Part(concepts=concepts, valued=component, pain_site=site)
     elif pain and _quantity(component) is not None:
-        site = _pain_site(reader, kind, sites, texts)
+        site = _pain_site(kind, sites, texts)
         yield _Part(concepts=pain, valued=component, pain_site=site)
 
 
@@ -305,7 +320,7 @@ def _fact(  # noqa: PLR0913 - what a fact consists of
             _put_aside(reader, entry, part, reasons.ANSWER_NOT_READ, matters=matters)
             return None
     is_strength = _STRENGTH in part.concepts
-    if is_strength and muscle is None and _is_no_leg(reader, kind):
+    if is_strength and muscle is None and kind.is_elsewhere:
         reader.put_entry_aside(entry, reasons.NOT_A_LEG)
         return None
     number = _number(reader, part, choice, kind.unit)
@@ -329,12 +344,6 @@ def _fact(  # noqa: PLR0913 - what a fact consists of
 
 def _put_aside(reader: Reader, entry: Entry, part: _Part, reason: str, *, matters: bool) -> None:
     reader.put_entry_aside(entry, reason, matters=matters, concepts=part.concepts)
-
-
-def _is_no_leg(reader: Reader, kind: _Kind) -> bool:
-    """Return whether code, body site or words clearly place a strength outside the legs."""
-    place = Place(vocabulary=reader.vocabulary, code=kind.code, body_sites=(kind.body_site,))
-    return place.is_elsewhere
 
 
 def _number(
@@ -475,9 +484,7 @@ def _worded_answer(text: str | None) -> frozenset[str]:
     return frozenset({_WORDED_ANSWERS.get(plain_word(text), OTHER_ANSWER)})
 
 
-def _pain_site(
-    reader: Reader, kind: _Kind, sites: frozenset[str], texts: tuple[str, ...] = ()
-) -> Site | None:
+def _pain_site(kind: _Kind, sites: frozenset[str], texts: tuple[str, ...] = ()) -> Site | None:
     """Return where a pain score belongs; None for a part of the body that is neither.
 
     *sites* are the coded ones of the value, *texts* its own words; the Observation says the rest.
@@ -485,16 +492,7 @@ def _pain_site(
     if any(name.startswith(_SITES) for name in sites):  # a side alone is no site
         return _coded_site(sites)
     placed = _worded_site(texts) if texts else Site.ANY
-    if placed is not Site.ANY:
-        return placed
-    coded = reader.vocabulary.plain((kind.body_site,))
-    site_words = texts_of((kind.body_site,))
-    is_only_a_side = bool(coded) and all(name.startswith("side-") for name in coded)
-    is_named = bool(site_words) or _has_code(kind.body_site)
-    if is_named and not is_only_a_side:
-        placed = _coded_site(coded) if _site_concepts(coded) else None
-        return placed or _site_by_words(site_words, displays_of((kind.body_site,)))
-    return _worded_site(texts_of((kind.code,)))
+    return kind.own_site if placed is Site.ANY else placed
 
 
 def _has_code(body_site: CodeableConcept | None) -> bool:

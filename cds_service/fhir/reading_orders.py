@@ -145,15 +145,12 @@ def _study(reader: Reader, entry: Entry, *, is_reported: bool) -> ReportFact | N
     found = reader.decoded(entry, wire.ImagingStudy)
     if found is None or entry.status not in _STUDY:
         return None
-    sites = tuple(
-        wire.CodeableConcept(coding=(series.body_site,))
-        for series in found.series
-        if series.body_site is not None
-    )
+    parts = dict.fromkeys(series.body_site for series in found.series)
+    sites = tuple(wire.CodeableConcept(coding=(part,)) for part in parts if part is not None)
     words = (found.description,) if found.description else ()
     concepts = frozenset(
         name
-        for code in (*found.procedure_code, *inner_concepts(found.procedure))
+        for code in dict.fromkeys((*found.procedure_code, *inner_concepts(found.procedure)))
         for name in Place(
             vocabulary=reader.vocabulary, code=code, body_sites=sites, texts=words
         ).concepts()

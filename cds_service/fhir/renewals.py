@@ -19,11 +19,16 @@ from cds_service.values import FhirDate
 class Prescribed(Struct, frozen=True, kw_only=True):
     """A drug fact with what its entry says of other entries.
 
+    ``begins`` is the day from which it holds, which may be later than the day it was written;
+    ``tells_dose`` is false for a report that names no dose at all.
     ``products`` are the RxNorm codes that name a clinical or branded drug, ``tells_of`` the
     prescriptions it reports or carries out, ``renews`` those it takes the place of.
     """
 
     fact: DrugFact
+    begins: FhirDate | None = None
+    has_begun: bool = True
+    tells_dose: bool = True
     products: frozenset[str] = frozenset()
     tells_of: frozenset[str] = frozenset()
     renews: frozenset[str] = frozenset()
@@ -87,23 +92,25 @@ def _linked(active: Sequence[Prescribed]) -> set[str]:
     return linked
 
 
-def _older(active: Iterable[Prescribed]) -> set[str]:
+def _older(active: Sequence[Prescribed]) -> set[str]:
     """Return the references of those of which a later one of the same drug is active.
 
     Time:
-        Those of the latest day add up; on one day orders come before reports of what is taken.
+        Of those that have begun, those of the latest day add up; on one day orders come before
+        reports of what is taken.  A report without a dose takes no dose away.
     """
-    by_product: dict[frozenset[str], list[DrugFact]] = {}
+    latest: dict[str, tuple[bool, bool, date, bool]] = {}
     for one in active:
-        if one.products:
-            by_product.setdefault(one.products, []).append(one.fact)
-    older: set[str] = set()
-    for facts in by_product.values():
-        latest = max(map(_age, facts))
-        older |= {fact.reference for fact in facts if _age(fact) < latest}
-    return older
+        for product in one.products:
+            latest[product] = max(_age(one), latest.get(product, _age(one)))
+    return {
+        one.fact.reference
+        for one in active
+        if any(_age(one) < latest[product] for product in one.products)
+    }
 
 
-def _age(fact: DrugFact) -> tuple[date, bool]:
-    started = fact.started.latest if fact.started is not None else date.min
-    return started, fact.reference.startswith("MedicationRequest/")
+def _age(one: Prescribed) -> tuple[bool, bool, date, bool]:
+    begins = one.begins.latest if one.begins is not None else date.min
+    is_request = one.fact.reference.startswith("MedicationRequest/")
+    return one.has_begun, one.tells_dose, begins, is_request

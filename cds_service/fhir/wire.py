@@ -266,9 +266,12 @@ class Repeat(Base, frozen=True, kw_only=True):
     """How often a dose is taken."""
 
     bounds_period: Period | None = None
+    bounds_duration: Quantity | None = None
+    bounds_range: Range | None = None
     frequency: Decimal | None = None
     frequency_max: Decimal | None = None
     period: Decimal | None = None
+    period_max: Decimal | None = None
     period_unit: str | None = None
     when: tuple[str, ...] = ()
     time_of_day: tuple[str, ...] = ()
@@ -295,6 +298,7 @@ class Dosage(Base, frozen=True, kw_only=True):
     modifier_extension: tuple[Raw, ...] = ()
     sequence: Decimal | None = None
     timing: Timing | None = None
+    route: CodeableConcept | None = None
     as_needed_boolean: bool | None = None
     as_needed_codeable_concept: CodeableConcept | None = None
     as_needed: bool | None = None

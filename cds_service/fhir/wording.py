@@ -119,6 +119,12 @@ _STIMULATION = re.compile(
     re.IGNORECASE,
 )
 
+_INJECTED = re.compile(
+    r"\b(?:intra-?(?:venous|muscular|thecal|spinal)\w*|sub-?cut\w*|sub-?q|epidural|inject\w*|"
+    r"i\.?[mv]|s\.?[cq]|ivpb)\b",
+    re.IGNORECASE,
+)
+"""Ways into the body by a needle or a catheter, as the words for a route name them."""
 
 _OPERATION = re.compile(
     r"(?:lamin(?:e[ck]|o)|dis(?:[ck]+e|que)[ck]|foramin(?:ec|o)|facetec)tom(?:y|ie[sn]?|ia?|\u00eda)\b|"
@@ -237,6 +243,11 @@ def names_lumbar_operation(texts: Iterable[str]) -> bool:
 def names_stimulation(texts: Iterable[str]) -> bool:
     """Whether *texts* name spinal cord stimulation."""
     return any(_STIMULATION.search(text) for text in texts)
+
+
+def names_injection(texts: Iterable[str]) -> bool:
+    """Whether *texts*, the words for a route, name a needle or a catheter."""
+    return any(_INJECTED.search(text) for text in texts)
 
 
 def pain_words(texts: Iterable[str]) -> tuple[bool, bool, bool]:

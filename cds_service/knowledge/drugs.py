@@ -18,6 +18,10 @@ FILE = "clinical-drugs.csv"
 _COLUMNS = ["rxnorm", "ingredients", "strength", "name"]
 _OTHER = "other"
 _CODE = re.compile(r"[1-9][0-9]{0,7}")
+_INJECTED = re.compile(
+    r"\b(?:Injection|Injectable|Prefilled Syringe|Cartridge|Auto-Injector|Drug Implant)\b"
+)
+"""Forms of a drug as RxNorm writes them in its name."""
 _STRENGTH = re.compile(r"[0-9]{1,4}(\.[0-9]{1,3})?")
 
 
@@ -35,10 +39,10 @@ def read_drugs(document: Document) -> dict[str, ClinicalDrug]:
                 f"{where}: a line has the cells {', '.join(_COLUMNS)}; only strength may be empty. "
                 "Fill in the others."
             )
-        code, ingredients, strength, _ = cells
+        code, ingredients, strength, name = cells
         if code in drugs:
             raise KnowledgeError(f"{where}: {code} is written twice. Keep one of the two lines.")
-        drugs[code] = _drug(where, code, ingredients.split(), strength)
+        drugs[code] = _drug(where, code, ingredients.split(), strength, name)
     return drugs
 
 
@@ -62,7 +66,7 @@ def _lines(document: Document) -> Iterator[tuple[int, list[str]]]:
         yield number, row
 
 
-def _drug(where: str, code: str, ingredients: list[str], strength: str) -> ClinicalDrug:
+def _drug(where: str, code: str, ingredients: list[str], strength: str, name: str) -> ClinicalDrug:
     known = tuple(each for each in ingredients if each != _OTHER)
     if not known or not all(map(_CODE.fullmatch, (code, *known))):
         raise KnowledgeError(
@@ -78,4 +82,5 @@ def _drug(where: str, code: str, ingredients: list[str], strength: str) -> Clini
         ingredients=known,
         holds_other=_OTHER in ingredients,
         strength=Decimal(strength) if strength else None,
+        is_injected=_INJECTED.search(name) is not None,
     )

@@ -170,9 +170,10 @@ def _faults(document: Document, schemas: Path) -> list[str]:
     folder, _, rest = document.key.rpartition("/")
     if folder in _SCHEMA_OF_FOLDER:
         faults = schema_problems(document, schemas / f"{_SCHEMA_OF_FOLDER[folder]}.schema.json")
-        return faults or _name_faults(document)
+        return faults or [*_name_faults(document), *_retired_faults(document)]
     if not folder and document.stem in _SINGLE_FILES:
-        return schema_problems(document, schemas / f"{document.stem}.schema.json")
+        faults = schema_problems(document, schemas / f"{document.stem}.schema.json")
+        return faults or _retired_faults(document)
     fault = (
         f"{document.name}: no file '{rest}' belongs here. Move it into its folder, or remove it."
     )
@@ -184,6 +185,15 @@ def _name_faults(document: Document) -> list[str]:
         return []
     fault = f"{document.name}: the id '{document.content['id']}' is not the file name."
     return [f"{fault} Write id: {document.stem}, or rename the file."]
+
+
+def _retired_faults(document: Document) -> list[str]:
+    """Return the fault of a file that is no longer to be used, and is."""
+    content = document.content
+    if content.get("status") != "retired" or content.get("enabled") is False:
+        return []
+    fault = f"{document.name}: status 'retired' keeps a file for the record only; this one is used."
+    return [f"{fault} Set the status back; a card is switched off with enabled: false."]
 
 
 def _replaced(base: dict[str, Document], site: dict[str, Document]) -> dict[str, Document]:

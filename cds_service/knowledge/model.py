@@ -303,6 +303,8 @@ class ClinicalDrug:
     holds_other: bool
     """Whether it holds more than these."""
     strength: Decimal | None
+    is_injected: bool = False
+    """Whether it is given by a needle or a catheter: no factor for the daily dose is for that."""
 
     @property
     def is_one(self) -> bool:

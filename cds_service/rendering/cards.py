@@ -198,7 +198,7 @@ class _CardWriter:
         if placed.offers:
             uuid, behavior = self._uuids[finding.card], self._behavior(placed)
             offers = _marked(placed.offers, behavior)
-            say = partial(self.orders.note, form, finding, summary)
+            say = partial(self.orders.note, form, finding, summary, self._story.scanner_note)
             card["suggestions"] = self.orders.suggestions(finding, offers, uuid, say)
             card["selectionBehavior"] = behavior
         links = form.own_link + form.links if placed.by_hand else form.links

@@ -61,17 +61,33 @@ class OrderWriter:
         grounds = self._grounds(finding)
         return [self._suggestion(offer, card, say, grounds) for offer in offers]
 
-    def note(self, form: CardForm, finding: Finding, summary: str, place: Place) -> str:
-        """Return the note of an order: the numbers, the question, that it is a proposal."""
+    def note(
+        self,
+        form: CardForm,
+        finding: Finding,
+        summary: str,
+        cautions: Callable[[frozenset[str]], Iterable[str]],
+        place: Place,
+    ) -> str:
+        """Return the note of an order: the numbers, the question, that it is a proposal.
+
+        *cautions* gives what whoever carries out some orders must know of this patient.
+        """
         stop = "" if summary.endswith((".", "?")) else "."
         question = self._wording.plain(form.order_note, finding.words)
-        orders = {place.form.id, *[covered.id for covered in place.covers]}
+        orders = frozenset([place.form.id, *[covered.id for covered in place.covers]])
         more = [
             self._wording.plain(note_text(form.template, note, self._phrases), note.words)
             for note in finding.notes
             if note.is_for_order and (not note.orders or not orders.isdisjoint(note.orders))
         ]
-        sentences = [f"{summary}{stop}", question, *more, self._phrases["order-note"]]
+        sentences = [
+            f"{summary}{stop}",
+            question,
+            *more,
+            *cautions(orders),
+            self._phrases["order-note"],
+        ]
         return " ".join(filter(None, sentences))
 
     def _suggestion(

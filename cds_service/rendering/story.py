@@ -26,6 +26,7 @@ from cds_service.evaluation.rules.wording import (
     sign_term,
 )
 from cds_service.evaluation.workup import Dated, Workup
+from cds_service.rendering.plain import plain_text
 from cds_service.rendering.wording import Wording, listed, number
 from cds_service.values import FhirDate, Side, lazy
 
@@ -56,6 +57,7 @@ _ORDERS = (
     "smoking-cessation-order",
 )
 _TOLD = frozenset({*_TESTS, *_VISITS, *_ORDERS})
+_MRI_ORDERS = (CONTRAST, PLAIN)
 _SCANS = ("mri-", "ct-", "xray-")
 _NEEDLES = frozenset({"emg-lower-limb", "ct-myelogram-lumbar", "scs-evaluation-referral"})
 _READ_STATES = frozenset({State.SUPPLIED, State.EMPTY})
@@ -206,7 +208,7 @@ class Story:
 
     def _before(self, case: Case, orders: frozenset[str]) -> Iterator[str]:
         """Yield what should be told or asked before one of *orders*, by phrase."""
-        if not orders.isdisjoint((CONTRAST, PLAIN)):
+        if not orders.isdisjoint(_MRI_ORDERS):
             yield from self._before_mri(case)
         if CONTRAST in orders:
             if case.measures.latest("egfr") is None or case.measures.unread("egfr"):
@@ -220,11 +222,26 @@ class Story:
             yield "caution-bleeding-missing"
 
     def _before_mri(self, case: Case) -> Iterator[str]:
+        yield from self._for_the_scanner(case)
+        if Key.CONDITIONS in case.chart.failed_keys:
+            yield "caution-problems-missing"
+
+    def _for_the_scanner(self, case: Case) -> Iterator[str]:
         for diagnosis in ("claustrophobia", "magnetic-metal"):
             if case.signs.conditions(diagnosis):
                 yield f"caution-{diagnosis}"
-        if Key.CONDITIONS in case.chart.failed_keys:
-            yield "caution-problems-missing"
+
+    def scanner_note(self, orders: frozenset[str]) -> list[str]:
+        """Return, in plain text, what whoever carries out an MRI among *orders* must know.
+
+        Pregnancy and contrast have notes of their own.
+        """
+        case = self.assessment.case
+        if case is None or orders.isdisjoint(_MRI_ORDERS):
+            return []
+        lines = self._implants(case.cautions.implants_on_record)
+        lines += [self.line(each) for each in self._for_the_scanner(case)]
+        return [plain_text(line) for line in lines]
 
     def explained(self, explanations: Iterable[Explanation]) -> list[str]:
         """Return *explanations* with their reasons."""

@@ -111,20 +111,23 @@ Check = Callable[[Config], None]
 """Raises ``SettingsError`` for a configuration that must not be used."""
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path, *, files: dict[Path, Stamp] | None = None) -> Config:
     """Return the configuration in the TOML file at *path*.
+
+    It and every file it names are noted in *files* before they are read, also if it is refused.
 
     Raises:
         SettingsError: The file cannot be read, or something in it is wrong.
     """
-    files = {path.absolute(): stamp_of(path)}
+    files = {} if files is None else files
+    files[path.absolute()] = stamp_of(path)
     document = _read_toml(path)
     worst = best_match(_validator().iter_errors(document))
     if worst is not None:
         raise schema_fault(path, worst, cast("Mapping[str, Any]", _validator().schema))
     _refuse_no_numbers(path, document)
     service_table = cast("Table", document["service"])
-    place = Place(file=path, is_demo=service_table.get("mode") == "demo")
+    place = Place(file=path, is_demo=service_table.get("mode") == "demo", files=files)
     service = _read_service(place, service_table)
     ledger = read_ledger(place, cast("Table", document.get("ledger", {})))
     figures = read_figures(
@@ -141,7 +144,7 @@ def load_config(path: Path) -> Config:
         clients=tuple(clients),
         ledger=ledger,
         figures=figures,
-        files=files | place.files,
+        files=dict(files),
     )
 
 
@@ -179,7 +182,7 @@ class ReloadingConfig:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._config = self._first = load_config(path)
-        self._seen = self._config.files
+        self._seen: Mapping[Path, Stamp] = self._config.files
         self._refusal: str | None = None
         self._checked_at = monotonic()
 
@@ -217,13 +220,13 @@ class ReloadingConfig:
             self.current()
 
     def _read_again_if_changed(self) -> None:
-        seen = {path: stamp_of(path) for path in self._config.files}
-        # A refused file may name another that is mended later, so it is tried again.
-        if seen == self._seen and self._refusal is None:
+        if self._seen == {path: stamp_of(path) for path in self._seen}:
             return
+        # A refused file may name another that is mended later: that one is looked at, too.
+        seen: dict[Path, Stamp] = {}
         self._seen = seen
         try:
-            config = load_config(self._path)
+            config = load_config(self._path, files=seen)
             self._refuse_other_mode(config)
             if self._check is not None:
                 self._check(config)
@@ -242,7 +245,7 @@ class ReloadingConfig:
 
     def _use(self, config: Config) -> None:
         """Let *config* hold; a client that did not change stays the same, with its connections."""
-        self._seen, before = config.files, self._config.files
+        before = self._config.files
         changed = {path for path, stamp in config.files.items() if before.get(path) != stamp}
         known = {each.id: each for each in self._config.clients if each.ca_file not in changed}
         clients = (

@@ -12,8 +12,9 @@ from cds_service.trust.config_faults import fault
 
 Table = Mapping[str, object]
 
-Stamp = tuple[int, int, int] | None
-"""What changes with a file: time of the last change, size and number; None without a file."""
+Stamp = tuple[int, int, int, int] | None
+"""What changes with a file: times of the last change of its content and of what is said of it, such
+as who may read it, then size and number; None without a file."""
 
 _LARGEST_FILE = 262_144
 
@@ -62,7 +63,7 @@ def stamp_of(path: Path) -> Stamp:
         state = path.stat()
     except OSError:
         return None
-    return state.st_mtime_ns, state.st_size, state.st_ino
+    return state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino
 
 
 def table_of(table: Table, key: str) -> Table:

@@ -81,7 +81,7 @@ def test_axe_does_find_what_is_wrong(new_page: Callable[..., Page], site: Site) 
 def test_nothing_is_scrolled_sideways(
     new_page: Callable[..., Page], site: Site, place: str, path: str
 ) -> None:
-    """At 300, 768 and 1440 pixels everything is inside the window."""
+    """At 300, 768 and 1440 pixels all is inside the window, and with letters twice as big."""
     page = new_page(viewport={"width": 300, "height": 900})
     visit(page, site, place, path)
     for width in (300, 768, 1440):
@@ -91,6 +91,9 @@ def test_nothing_is_scrolled_sideways(
         assert _outside(page, width) == []
         assert _squeezed(page) == []
         assert _overlapping(page) == []
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 @pytest.mark.parametrize(

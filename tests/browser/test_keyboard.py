@@ -48,7 +48,7 @@ def test_a_chart_is_worked_through_with_keys_alone(page: Page, site: Site) -> No
     expect(page.locator("#cards")).to_have_attribute("aria-busy", "false")
     go_to(page, "Order: Physical therapy")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("Ordered, in the chart now.")).to_be_visible()
+    expect(page.get_by_text("Ordered, in the chart now.")).to_be_focused()
 
 
 def test_a_card_is_set_aside_with_keys_alone(page: Page, site: Site) -> None:
@@ -61,7 +61,7 @@ def test_a_card_is_set_aside_with_keys_alone(page: Page, site: Site) -> None:
     page.keyboard.press("ArrowDown")
     go_to(page, "Set aside")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("The service was told.")).to_be_visible()
+    expect(page.get_by_text("The service was told.")).to_be_focused()
 
 
 def test_developer_views_are_changed_with_arrow_keys(page: Page, site: Site) -> None:

@@ -72,10 +72,12 @@ def test_page_is_accessible_light_and_dark(
 def test_page_is_not_scrolled_sideways(
     name: str, width: int, request: pytest.FixtureRequest, new_page: NewPage
 ) -> None:
-    """On a phone the wide tables scroll, the page does not."""
+    """On a phone the wide tables scroll, the page does not, nor with letters twice as big."""
     page = new_page(viewport={"width": width, "height": 800})
     page.set_content(request.getfixturevalue(name))
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for size in ("100%", "200%"):
+        page.evaluate("(size) => { document.documentElement.style.fontSize = size; }", size)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_words_of_the_drawings_can_be_read_on_a_phone(report: str, new_page: NewPage) -> None:

@@ -42,6 +42,41 @@ def test_lumbar_syndrome_without_its_operation_asks_for_the_day(
     assert list(answered_with(knowledge, PAIN, known).shown) == ["DATA-DATE"]
 
 
+HISTORY = coded(SNOMED, "429164009")
+
+
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        (LUMBAR[0], "post-laminectomy syndrome (2021-03-01)"),
+        (
+            {"resourceType": "Condition", "code": HISTORY, "onsetDateTime": "2020-05"},
+            "history of lumbar surgery (2020-05)",
+        ),
+        (
+            {"resourceType": "Condition", "code": HISTORY},
+            "history of lumbar surgery (date not recorded)",
+        ),
+        (
+            {
+                "resourceType": "Procedure",
+                "status": "completed",
+                "code": HISTORY,
+                "performedDateTime": "2020-05-04",
+            },
+            "history of lumbar surgery (2020-05-04)",
+        ),
+    ],
+)
+def test_card_that_asks_for_the_day_names_the_entry_and_its_own_day(
+    knowledge: Knowledge, known: Resource, told: str
+) -> None:
+    """The clinician read "Operation (date not recorded)" of an entry that has a day."""
+    detail = answered_with(knowledge, PAIN, known).card("DATA-DATE")["detail"]
+    assert f"- {told.capitalize()}\n" in detail
+    assert "- Operation" not in detail
+
+
 @pytest.mark.parametrize("known", LUMBAR)
 def test_emergency_after_an_operation_elsewhere_is_shown(
     knowledge: Knowledge, known: Resource

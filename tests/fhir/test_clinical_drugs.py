@@ -214,6 +214,24 @@ def test_milligrams_of_two_coded_ingredients_are_open(knowledge: Knowledge) -> N
     assert found.mme_per_day is None
 
 
+@pytest.mark.parametrize(
+    ("code", "dosed"),
+    [
+        ("897745", {"doseQuantity": {"value": 2, "unit": "mg"}}),  # hydromorphone, to inject
+        ("897756", {"doseQuantity": {"value": 1, "unit": "mg"}}),  # the same in a syringe
+        ("198402", {"rateQuantity": {"value": 25, "unit": "ug/h"}}),  # fentanyl, to inject
+    ],
+)
+def test_milligrams_of_an_injection_are_open(
+    knowledge: Knowledge, code: str, dosed: dict[str, object]
+) -> None:
+    """The factors are for what is swallowed; by a needle the same milligrams are far more."""
+    instruction = {**taken(0, "mg"), "doseAndRate": [dosed]}
+    found = known(knowledge, of_code(code, dosageInstruction=[instruction]))
+    assert found is not None
+    assert found.mme_per_day is None
+
+
 def test_the_code_of_the_drug_with_those_of_its_ingredients_counts_once(
     knowledge: Knowledge,
 ) -> None:

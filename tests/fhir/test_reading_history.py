@@ -32,6 +32,7 @@ from tests.fhir.chart_parts import (
 
 OPCS = "https://fhir.hl7.org.uk/CodeSystem/OPCS-4"
 PCS = "http://www.cms.gov/Medicare/Coding/ICD10"
+HCPCS = "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets"
 LAMINECTOMY = "387731002"
 
 
@@ -104,12 +105,17 @@ def test_site_may_stand_among_the_codes_of_the_operation(
         (OPCS, "V254", {"decompression"}),
         (OPCS, "v331", {"discectomy"}),
         (PCS, "0sb20zz", {"discectomy"}),
+        (HCPCS, "63030", {"discectomy"}),
+        (HCPCS, "63030-LT", {"discectomy"}),
     ],
 )
 def test_operation_is_known_however_its_code_is_spelt(
     read: ReadChart, system: str, code: str, expected: set[str]
 ) -> None:
-    """Hospital statistics leave out the point of OPCS-4, and some systems write small letters."""
+    """Hospital statistics leave out the point of OPCS-4, and some systems write small letters.
+
+    Claims call CPT by HCPCS, whose first level it is.
+    """
     assert read(procedure(code, system)).procedures[0].concepts == expected
 
 
@@ -1147,10 +1153,15 @@ def most(amount: int, unit: str = "d", period: int = 1) -> dict[str, object]:
         ([dose(10)], "30", False),
         ([dose(10, period=12, periodUnit="h", frequency=1)], "30", False),
         ([dose(10, frequencyMax=4)], "60", True),
+        ([dose(10, frequency=1, period=4, periodMax=6, periodUnit="h")], "90", True),
         ([{**dose(10), "asNeededBoolean": True}], "30", True),
         ([dose(10), dose(20)], "90", False),
         ([by_the_clock("08:00:00", "12:00:00", "16:00:00", "20:00:00")], "60", False),
         ([by_the_clock("08:00:00", "20:00:00", period=1, periodUnit="d")], "30", False),
+        ([{**dose(10), "timing": {"repeat": {"when": ["MORN", "HS"]}}}], "30", False),
+        ([{**dose(10), "timing": {"repeat": {"when": ["PC"]}}}], None, False),
+        ([dose(10, frequency=None, when=["AC"])], None, False),
+        ([dose(10, frequency=3, when=["AC"])], "45", False),
         ([in_ways((10, "mg"), (2, "tablet"), (10, "mg"))], "30", False),
         ([in_ways((10, "mg"), (15, "mg"))], "45", True),
         ([in_ways((2, "tablet"), (0.2, "mg/kg"))], None, False),
@@ -1181,6 +1192,8 @@ def most(amount: int, unit: str = "d", period: int = 1) -> dict[str, object]:
         ([{**dose(10, frequency=6), "maxDosePerPeriod": most(40)}], "60", True),
         ([{**dose(10), "maxDosePerPeriod": most(40)}], "30", False),
         ([{**dose(10), "maxDosePerPeriod": most(20, "h", 12)}], "30", False),
+        ([{**dose(10, frequency=6), "maxDosePerPeriod": most(40, "day")}], "60", True),
+        ([{**dose(10, frequency=6), "maxDosePerPeriod": most(40, "hours", 24)}], "60", True),
         ([{"text": "as needed", "maxDosePerPeriod": most(8, "tablets")}], None, False),
         ([], None, False),
     ],
@@ -1209,6 +1222,7 @@ def supply(value: float, unit: str, **more: object) -> dict[str, object]:
         (supply(30, "d", numberOfRepeatsAllowed=2), "2026-11-30"),
         (supply(2, "wk"), "2026-09-15"),
         (supply(1, "mo"), "2026-10-01"),
+        (supply(2, "months"), "2026-10-31"),
         (supply(30, "d", validityPeriod={"end": "2026-12-24"}), "2026-12-24"),
         (supply(90, "tablets"), None),
         (supply(0, "d"), None),
@@ -1216,6 +1230,7 @@ def supply(value: float, unit: str, **more: object) -> dict[str, object]:
         (supply(3660, "d"), "2036-09-08"),
         (supply(3661, "d"), None),
         (supply(1, "d", numberOfRepeatsAllowed=100_000), None),
+        (supply(1, "d", numberOfRepeatsAllowed="-1e999999"), "2026-09-02"),
         ({"numberOfRepeatsAllowed": 2}, None),
     ],
 )
@@ -1224,6 +1239,94 @@ def test_prescription_ends_when_its_supply_is_used_up(
 ) -> None:
     """Written on 1 September; every repeat lasts as long as the first filling."""
     (fact,) = read(drug(dispenseRequest=dispensed)).drugs
+    assert fact.ended == (FhirDate.on(date.fromisoformat(ended)) if ended else None)
+
+
+def step(amount: float, number: int | None, **bounds: str) -> dict[str, object]:
+    """Return one dosage instruction, for a time."""
+    return {**dose(amount, boundsPeriod=bounds), "sequence": number}
+
+
+@pytest.mark.parametrize("number", [1, None])
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([{"start": "2026-09-01", "end": "2026-09-30"}], "15"),
+        ([{"end": "2026-09-30"}, {"start": "2026-12-01"}], "15"),
+        ([{"start": "2026-11-01", "end": "2026-11-20"}], "more"),
+        ([{"end": "2026-11"}], "more"),
+        ([{}], "more"),
+    ],
+)
+def test_dose_of_a_step_that_is_over_is_not_taken_today(
+    read: ReadChart, others: list[dict[str, str]], expected: str, number: int | None
+) -> None:
+    """An opioid that was reduced step by step counts as it is taken now."""
+    now = step(5, None if number is None else 2, start="2026-10-01")
+    steps = [step(40, number, **bounds) for bounds in others]
+    (fact,) = read(drug(dosageInstruction=[*steps, now])).drugs
+    more = "120" if number else "135"
+    assert fact.mme_per_day == Decimal(more if expected == "more" else expected)
+    (over,) = read(drug(dosageInstruction=[step(40, 1, end="2026-09-30")])).drugs
+    assert over.mme_per_day == Decimal(120), "without another dose nobody knows what came after"
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [
+        (concept(SNOMED, "26643006", "Oral"), 15),
+        (concept("urn:oid:2.999.1", "15"), 15),
+        ({"text": "By mouth"}, 15),
+        (concept(SNOMED, "47625008"), None),
+        (concept(SNOMED, "72607000", "Pump"), None),
+        *(({"text": words}, None) for words in ("Intrathecal", "IV Push", "s.c.", "SubQ", "IM")),
+    ],
+)
+def test_factors_for_the_daily_dose_are_not_for_injected_opioids(
+    read: ReadChart, route: Resource, expected: int | None
+) -> None:
+    """One milligram of morphine beside the spinal cord is no milligram by mouth."""
+    instruction = {**dose(10, frequency=1), "route": route}
+    chart = read(drug(dosageInstruction=[instruction]))
+    assert [fact.mme_per_day for fact in chart.drugs] == [expected]
+    assert chart.unmapped == (), "nobody has to map how a tablet is taken"
+
+
+def until(day: str | None, sequence: int | None = None) -> dict[str, object]:
+    """Return one dosage instruction that holds until *day*."""
+    return {**dose(10, boundsPeriod={"start": "2026-09-01", "end": day}), "sequence": sequence}
+
+
+def lasting(value: float, unit: str = "d", sequence: int | None = None) -> dict[str, object]:
+    """Return one dosage instruction that holds for so long."""
+    return {**dose(10, boundsDuration={"value": value, "code": unit}), "sequence": sequence}
+
+
+FIVE_TO_SEVEN_DAYS = {"low": {"value": 5, "code": "d"}, "high": {"value": 7, "code": "d"}}
+
+
+@pytest.mark.parametrize(
+    ("instructions", "ended"),
+    [
+        ([until("2026-09-07", 1), until("2026-11-01", 2)], "2026-11-01"),
+        ([until("2026-09-07", 1), until(None, 2)], None),
+        ([until("2026-09-07"), dose(10)], None),
+        ([lasting(5)], "2026-09-06"),
+        ([lasting(2, "wk"), lasting(5)], "2026-09-15"),
+        ([lasting(7, sequence=1), lasting(14, sequence=2)], "2026-09-22"),
+        ([lasting(7, sequence=1), {**dose(10), "sequence": 2}], None),
+        ([dose(10, boundsRange=FIVE_TO_SEVEN_DAYS)], "2026-09-08"),
+        ([lasting(36, "h")], "2026-09-03"),
+        ([lasting(3, "moons")], None),
+        ([lasting(-3)], None),
+        ([lasting(10**9)], None),
+    ],
+)
+def test_prescription_ends_with_the_last_of_its_doses(
+    read: ReadChart, instructions: list[dict[str, object]], ended: str | None
+) -> None:
+    """Drugs for nerve pain are begun in steps; the first of them is not the end."""
+    (fact,) = read(drug(dosageInstruction=instructions)).drugs
     assert fact.ended == (FhirDate.on(date.fromisoformat(ended)) if ended else None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import permutations
 
@@ -11,6 +12,7 @@ from tests.fhir.chart_parts import RXNORM, ReadChart, Resource, concept, drug_or
 
 OXYCODONE_80, OXYCODONE_10 = "1860148", "1049621"
 """Two drugs of one ingredient."""
+BRAND = "1049623"
 INGREDIENT = "7804"
 
 
@@ -63,6 +65,42 @@ def test_prescriptions_of_one_day_add_up(read: ReadChart) -> None:
     assert counted(read, *both) == {"a", "b"}
 
 
+def from_day(name: str, day: str, first: str, **fields: object) -> Resource:
+    """Return an active order written on *day* that may be filled from the day *first* on."""
+    dispense = {"validityPeriod": {"start": first}}
+    return prescribed(name, day, dispenseRequest=dispense, **fields)
+
+
+def dosed_from(name: str, day: str, first: str) -> Resource:
+    """Return an active order written on *day* of which the doses begin on the day *first*."""
+    order = prescribed(name, day)
+    (dose,) = order["dosageInstruction"]
+    repeat = {**dose["timing"]["repeat"], "boundsPeriod": {"start": first}}
+    return {**order, "dosageInstruction": [{**dose, "timing": {"repeat": repeat}}]}
+
+
+@pytest.mark.parametrize("order", [from_day, dosed_from])
+def test_prescriptions_written_together_for_one_month_after_another_are_one_dose(
+    read: ReadChart, order: Callable[[str, str, str], Resource]
+) -> None:
+    """The last one that has begun says what is taken today."""
+    september = order("september", "2026-09-05", "2026-09-05")
+    october = order("october", "2026-09-05", "2026-10-05")
+    december = order("december", "2026-09-05", "2026-12-05")
+    assert counted(read, september, october, december) == {"october"}
+    assert counted(read, october, order("same", "2026-09-05", "2026-10-05")) == {"october", "same"}
+    assert counted(read, december) == {"december"}
+
+
+def test_drug_with_one_more_code_than_before_is_the_same_drug(read: ReadChart) -> None:
+    """Dispensed as a brand, it has the code of the clinical drug and that of the brand."""
+    codes = {"coding": [{"system": RXNORM, "code": code} for code in (OXYCODONE_10, BRAND)]}
+    branded = {**prescribed("b", "2026-09-05"), "medicationCodeableConcept": codes}
+    later = prescribed("c", "2026-10-05", BRAND)
+    assert counted(read, prescribed("a", "2026-08-05"), branded) == {"b"}
+    assert counted(read, prescribed("a", "2026-08-05"), branded, later) == {"c"}
+
+
 def test_prescriptions_known_only_by_ingredient_add_up(read: ReadChart) -> None:
     """They may be different drugs."""
     both = (
@@ -94,6 +132,26 @@ def test_statement_of_what_was_prescribed_is_no_second_dose(
     links = {name: [{"reference": target}] for name, target in second.items()}
     statement = stated("b", "2026-09-05", **links)
     assert counted(read, first, statement) == {"a"}
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        stated("b", "2026-10-05", dosage=[]),
+        prescribed("b", "2026-10-05", dosageInstruction=[], intent="plan", reportedBoolean=True),
+    ],
+    ids=["statement", "plan"],
+)
+def test_report_without_a_dose_leaves_the_dose_of_the_order(
+    read: ReadChart, report: Resource
+) -> None:
+    """A nurse who notes "taking" says nothing of how much; a new order without a dose does."""
+    first = prescribed("a", "2026-09-05")
+    counts = [d.mme_per_day for d in read(first, report).drugs if not d.is_repeated]
+    assert counts == [Decimal(60)]
+    order = prescribed("b", "2026-10-05", dosageInstruction=[])
+    counts = [d.mme_per_day for d in read(first, order).drugs if not d.is_repeated]
+    assert counts == [None]
 
 
 def test_order_that_carries_out_another_is_no_second_dose(read: ReadChart) -> None:

@@ -31,6 +31,10 @@ class FhirServer:
     base: str
     session: requests.Session
 
+    def __post_init__(self) -> None:
+        """Keep no connection: the server may close it in the moment it is used again."""
+        self.session.headers["Connection"] = "close"
+
     def put_all(self, resources: list[dict[str, Any]]) -> None:
         """Store every resource under its own id."""
         for start in range(0, len(resources), 200):

@@ -166,6 +166,18 @@ MISTAKES = {
         "day {dss}",
         "cards/phenotypes/neuropathic.yaml: nothing fills '{dss}'. Write it out.",
     ),
+    "a card that is retired and still shown": (
+        "templates/smoke.yaml",
+        "status: draft",
+        "status: retired",
+        "cards/templates/smoke.yaml: status 'retired' keeps a file for the record only",
+    ),
+    "a number that is retired and still decides": (
+        "thresholds/workup-day.yaml",
+        "status: draft",
+        "status: retired",
+        "cards/thresholds/workup-day.yaml: status 'retired' keeps a file for the record only",
+    ),
     "a row used by two cards": (
         "templates/smoke.yaml",
         "row: 33",
@@ -443,6 +455,14 @@ def test_site_may_switch_a_card_off_with_two_lines(tmp_path: Path, knowledge: Kn
     assert not theirs.cards["SMOKE"].is_enabled
     assert theirs.cards["SMOKE"].summaries == knowledge.cards["SMOKE"].summaries
     assert [card.id for card in theirs.cards.values() if not card.is_enabled] == ["SMOKE"]
+
+
+def test_card_that_is_switched_off_may_be_retired(cards: Path) -> None:
+    """It is kept for the record, and nobody gets it."""
+    smoke = cards / "templates" / "smoke.yaml"
+    words = smoke.read_text(encoding="utf-8").replace("enabled: true", "enabled: false")
+    smoke.write_text(words.replace("status: draft", "status: retired"), encoding="utf-8")
+    assert not load_knowledge(cards).cards["SMOKE"].is_enabled
 
 
 def test_site_may_add_a_source_for_its_own_numbers(tmp_path: Path, knowledge: Knowledge) -> None:

@@ -119,6 +119,31 @@ def test_radiologist_reads_that_the_kidneys_are_weak(knowledge: Knowledge) -> No
     assert len(said) == 6
 
 
+def test_radiologist_reads_of_implants_metal_and_fear_before_the_scan(
+    knowledge: Knowledge,
+) -> None:
+    """On the orders of the MRI, not on the blood tests beside it."""
+    conditional = device(type=coded(SNOMED, "424921004"), safety=[{"text": "MR Conditional"}])
+    cochlear = device(type={"text": "Cochlear implant"})
+    metal = {"resourceType": "Condition", "code": coded(ICD, "Z18.11")}
+    fear = {"resourceType": "Condition", "code": coded(ICD, "F40.240")}
+    facts: dict[str, Any] = {
+        "day": 45,
+        "operation": "discectomy",
+        "findings": {"wound breakdown": 40},
+        "temperature": {45: 38.5},
+    }
+    chart = (conditional, cochlear, metal, fear)
+    said = notes(answered_with(knowledge, facts, *chart), "RF-INF")
+    scan = said.pop("MRI lumbar spine without and with IV contrast")
+    assert "Cardiac pacemaker, MR conditional: check the conditions of scan" in scan
+    assert "Cochlear implant: MR status not recorded." in scan
+    assert "Retained magnetic metal on record" in scan
+    assert "Claustrophobia on record" in scan
+    assert not any("MR " in words or "Claustrophobia" in words for words in said.values())
+    assert len(said) == 4
+
+
 def test_radiologist_reads_which_implant_makes_a_myelogram_of_the_mri(
     knowledge: Knowledge,
 ) -> None:

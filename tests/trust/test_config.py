@@ -31,6 +31,7 @@ from cds_service.trust.config import (
     load_config,
 )
 from cds_service.trust.config_ledger import LedgerSettings
+from cds_service.trust.config_place import Stamp
 from cds_service.trust.demo_profile import (
     DEMO_ISSUER,
     DEMO_KEY_ID,
@@ -551,6 +552,33 @@ def test_wrong_file_is_refused_and_the_old_one_stays(write: Write) -> None:
     write(SERVICE + CLIENT + "burst = 7")
     clock.now = 4.0
     assert config.current().clients[0].burst == 7
+
+
+def test_refused_file_is_not_read_again_until_it_or_a_file_it_names_changes(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the code maps of five hospitals each reading took seconds, of one call every second."""
+    clock = HandClock()
+    config = ReloadingConfig(write(SERVICE + CLIENT), monotonic=clock)
+    write(SERVICE + CLIENT + 'code_map = "codes.csv"')
+    readings: list[float] = []
+
+    def reading(path: Path, *, files: dict[Path, Stamp]) -> Config:
+        readings.append(clock.now)
+        return load_config(path, files=files)
+
+    monkeypatch.setattr("cds_service.trust.config.load_config", reading)
+    with capture_logs() as logs:
+        for clock.now in (1.0, 2.0, 3.0):
+            config.current()
+        (tmp_path / "codes.csv").write_text("no table of codes")
+        for clock.now in (4.0, 5.0):
+            config.current()
+        (tmp_path / "codes.csv").chmod(0o600)  # a reason why it may be readable now
+        for clock.now in (6.0, 7.0):
+            config.current()
+    assert readings == [1.0, 4.0, 6.0]
+    assert [entry["log_level"] for entry in logs] == ["error", "error"]
 
 
 def test_deleted_file_keeps_the_old_configuration(write: Write) -> None:

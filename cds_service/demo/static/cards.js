@@ -55,7 +55,7 @@ function suggestionsOf(card, hookInstance, changed) {
   const list = element("ul", { class: "suggestions", "aria-label": "Suggestions" });
   const buttons = [];
   for (const suggestion of card.suggestions) {
-    const result = element("span", { class: "done", role: "status" });
+    const result = element("span", { class: "done", role: "status", tabindex: "-1" });
     const button = element("button", {
       type: "button", class: suggestion.isRecommended ? "main" : "", "aria-label": `Order: ${suggestion.label}`,
       onclick: async () => {
@@ -64,10 +64,12 @@ function suggestionsOf(card, hookInstance, changed) {
           const told = await ask("/api/accept", { hookInstance, card: card.uuid, suggestion: suggestion.uuid });
           result.textContent = `Ordered, in the chart now. ${feedbackWords(told)}`;
           if (card.selectionBehavior === "at-most-one") buttons.forEach((other) => { other.disabled = true; });
+          keepPlace(result);
           changed();
         } catch (error) {
           button.disabled = false;
           result.textContent = error.message;
+          keepPlace(button);
         }
       },
     }, "Order");
@@ -95,7 +97,9 @@ function overrideOf(card, hookInstance, node) {
         const words = reason ? `Set aside: ${reason.display}.` : "Set aside.";
         node.classList.add("set-aside");
         node.querySelectorAll("button").forEach((button) => { button.disabled = true; });
-        form.replaceWith(element("p", { class: "done", role: "status" }, `${words} ${feedbackWords(told)}`));
+        const result = element("p", { class: "done", role: "status", tabindex: "-1" }, `${words} ${feedbackWords(told)}`);
+        form.replaceWith(result);
+        keepPlace(result);
       } catch (error) {
         form.append(element("p", { role: "alert" }, error.message));
       }
@@ -104,6 +108,11 @@ function overrideOf(card, hookInstance, node) {
   element("label", {}, "Reason", choice), element("label", {}, "Comment (optional)", comment),
   element("div", {}, element("button", { type: "submit" }, "Set aside")));
   return element("details", {}, element("summary", {}, "Set this card aside"), form);
+}
+
+// A pressed button that is off or gone leaves the keyboard and the screen reader nowhere.
+function keepPlace(node) {
+  if (document.activeElement === document.body) node.focus();
 }
 
 function feedbackWords(told) {

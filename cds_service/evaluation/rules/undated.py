@@ -55,13 +55,25 @@ def undated_findings(case: Case, episode: Episode) -> dict[str, Finding]:
 
 
 def _operations(case: Case, episode: Episode) -> tuple[Evidence, ...]:
-    """Return the entries of operations, with their days as far as the chart states them."""
+    """Return the entries of operations, with their days as far as the chart states them.
+
+    The day of an entry that only tells of an operation in the past is not that of the operation.
+    """
     dated = episode.operations[0].references if episode.operations else ()
-    performed = {fact.reference: fact.performed for fact in case.chart.procedures}
+    told = {p.reference: (_entry_label(p.concepts), p.performed) for p in case.chart.procedures}
+    told |= {c.reference: (_entry_label(c.concepts), c.when) for c in case.chart.conditions}
     return tuple(
-        dated_evidence(reference, "operation", performed.get(reference))
+        dated_evidence(reference, *told[reference])
         for reference in episode.history_references or dated
     )
+
+
+def _entry_label(concepts: frozenset[str]) -> str:
+    """Return what an entry says of the operation: that it was done, or that it was in the past."""
+    for sequel in ("post-laminectomy-syndrome", "lumbar-surgery-history"):
+        if sequel in concepts:
+            return sequel
+    return "operation"
 
 
 def disputed_findings(case: Case, episode: Episode, disputed: Sequence[str]) -> dict[str, Finding]:
