@@ -141,6 +141,10 @@ class _Part(Struct, frozen=True, kw_only=True):
     concepts: frozenset[str]
     valued: wire.Valued
     pain_site: Site | None = None
+    side: Side | None = None
+    muscle: str | None = None
+    code: CodeableConcept | None = None
+    """The code of the component it is; None for the value of the Observation itself."""
 
 
 def read_observations(reader: Reader) -> tuple[ObservationFact, ...]:
@@ -177,8 +181,7 @@ def _observation(
     if not reader.is_possible(entry, effective, kind.concepts):
         return ()
     effective = reader.clipped(effective)
-    muscle = kind.muscle or _component_muscle(reader, found)
-    facts = (_fact(reader, entry, kind, part, effective=effective, muscle=muscle) for part in parts)
+    facts = (_fact(reader, entry, kind, part, effective=effective) for part in parts)
     return [fact for fact in facts if fact is not None]
 
 
@@ -216,15 +219,22 @@ def _parts(reader: Reader, found: wire.Observation, kind: _Kind) -> Sequence[_Pa
     """Return the values of an Observation: its own, and those of its components."""
     own = kind.concepts
     if not found.component:
-        return (_Part(concepts=own, valued=found, pain_site=kind.pain_site),) if own else ()
+        return (_itself(found, kind, kind.pain_site),) if own else ()
     named = _named_sites(reader, found)
+    kind = replace(kind, muscle=kind.muscle or _component_muscle(reader, found))
     inner = [part for item in found.component for part in _component(reader, kind, item, named)]
     has_value = _quantity(found) is not None or found.value_codeable_concept is not None
     if not own or (inner and not has_value):
         return inner
     sites = named | kind.sites
     site = _pain_site(reader, kind, sites) if own & _PAIN else None
-    return (_Part(concepts=own, valued=found, pain_site=site), *inner)
+    return (_itself(found, kind, site), *inner)
+
+
+def _itself(found: wire.Observation, kind: _Kind, site: Site | None) -> _Part:
+    return _Part(
+        concepts=kind.concepts, valued=found, pain_site=site, side=kind.side, muscle=kind.muscle
+    )
 
 
 def _component(
@@ -232,20 +242,36 @@ def _component(
 ) -> Iterable[_Part]:
     """Yield the value of a component that has its own concept, or is the pain of one site.
 
-    *named* are the sites that components name, for a score whose own words name none.
+    Or is the strength of one side or muscle.  *named* are the sites that components name, for a
+    score whose own words name none.
     """
-    meanings = Place(vocabulary=reader.vocabulary, code=component.code).concepts()
-    sites = _site_concepts(meanings)
-    concepts = meanings - sites - {_MUSCLE_COMPONENT}
+    place = Place(vocabulary=reader.vocabulary, code=component.code)
+    meanings = place.concepts()
+    concepts = frozenset(name for name in meanings if not name.startswith(_PLACING))
     texts = texts_of((component.code,))
     pain = kind.concepts & _PAIN
+    strength = kind.concepts & {_STRENGTH}
     if concepts:
         places = frozenset() if any(wording.pain_words(texts)) else named
         site = _pain_site(reader, kind, places, texts) if concepts & _PAIN else None
-        yield _Part(concepts=concepts, valued=component, pain_site=site)
+        yield _placed(
+            reader, kind, place, _Part(concepts=concepts, valued=component, pain_site=site)
+        )
     elif pain and _quantity(component) is not None:
-        site = _pain_site(reader, kind, sites, texts)
+        site = _pain_site(reader, kind, _site_concepts(meanings), texts)
         yield _Part(concepts=pain, valued=component, pain_site=site)
+    elif strength and (place.side or _first_muscle(reader, component.code)):
+        yield _placed(reader, kind, place, _Part(concepts=strength, valued=component))
+
+
+def _placed(reader: Reader, kind: _Kind, place: Place, part: _Part) -> _Part:
+    """Return the *part* of a component with its own side and muscle, else those of the whole."""
+    return replace(
+        part,
+        side=place.side or kind.side,
+        muscle=_first_muscle(reader, place.code) or kind.muscle,
+        code=place.code,
+    )
 
 
 def _site_concepts(names: frozenset[str]) -> frozenset[str]:
@@ -275,14 +301,8 @@ def _first_muscle(reader: Reader, concept: CodeableConcept | None) -> str | None
     return None
 
 
-def _fact(  # noqa: PLR0913 - what a fact consists of
-    reader: Reader,
-    entry: Entry,
-    kind: _Kind,
-    part: _Part,
-    *,
-    effective: FhirDate | None,
-    muscle: str | None,
+def _fact(
+    reader: Reader, entry: Entry, kind: _Kind, part: _Part, *, effective: FhirDate | None
 ) -> ObservationFact | None:
     if part.pain_site is None and part.concepts & _PAIN:
         reader.put_entry_aside(entry, reasons.OTHER_SITE)
@@ -298,7 +318,7 @@ def _fact(  # noqa: PLR0913 - what a fact consists of
             _put_aside(reader, entry, part, reasons.ANSWER_NOT_READ, matters=matters)
             return None
     is_strength = _STRENGTH in part.concepts
-    if is_strength and muscle is None and _is_no_leg(reader, kind):
+    if is_strength and part.muscle is None and _is_no_leg(reader, kind, part):
         reader.put_entry_aside(entry, reasons.NOT_A_LEG)
         return None
     number = _number(reader, part, choice, kind.unit)
@@ -315,8 +335,8 @@ def _fact(  # noqa: PLR0913 - what a fact consists of
         converted_from=number.converted_from if number else None,
         choice=choice,
         site=part.pain_site,
-        side=kind.side,
-        muscle=muscle,
+        side=part.side,
+        muscle=part.muscle,
     )
 
 
@@ -324,10 +344,15 @@ def _put_aside(reader: Reader, entry: Entry, part: _Part, reason: str, *, matter
     reader.put_entry_aside(entry, reason, matters=matters, concepts=part.concepts)
 
 
-def _is_no_leg(reader: Reader, kind: _Kind) -> bool:
-    """Return whether code, body site or words clearly place a strength outside the legs."""
-    place = Place(vocabulary=reader.vocabulary, code=kind.code, body_sites=(kind.body_site,))
-    return place.is_elsewhere
+def _is_no_leg(reader: Reader, kind: _Kind, part: _Part) -> bool:
+    """Return whether code, body site or words clearly place a strength outside the legs.
+
+    What a component says of itself comes before what the whole says.
+    """
+    if part.code and Place(vocabulary=reader.vocabulary, code=part.code).is_elsewhere:
+        return True
+    sites = (kind.body_site, part.code)
+    return Place(vocabulary=reader.vocabulary, code=kind.code, body_sites=sites).is_elsewhere
 
 
 def _number(
