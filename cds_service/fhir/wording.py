@@ -22,8 +22,8 @@ _NEXT_LEVEL = re.compile(
 """A level without its L that follows another: the second one of "L4-5, 5-1"."""
 _LEVEL_STEP = re.compile(r"(S1|L?[1-5])", re.IGNORECASE)
 _LUMBAR = re.compile(
-    r"\b(?:lumb|lumbar|lumbal(?:e[mnrs]?|t)?|lomb(?:aires?|ales?|ar[ei]?)|LW[SK]|"
-    r"lumbo-?sacral|thoraco-?lumbar|lumbo\w*|l/?s?[ -]spine|"
+    r"\b(?:lumb|lumbar|lumbal(?:e[mnrs]?|t)?|lomb(?:aires?|ales?|ar[ei]?|er)|LW[SK]|"
+    r"lumbo-?sacral|thoraco-?lumbar|l[uo]mbo\w*|l/?s?[ -]spine|"
     r"L[2-5](?! ?(?:digit|finger|meta|MTP?|rib|toe))|[adloptx]lif)\b",
     re.IGNORECASE,
 )
@@ -32,6 +32,13 @@ _LUMBAR = re.compile(
 A single vertebra counts from L2 on: what reaches from the chest to L1 is thoracic.  "L5 MT" is a
 bone of the left foot.  Of other languages the region alone is known: lumbal, lombaire, LWS.
 """
+_LUMBAR_IN_ANOTHER_SCRIPT = re.compile(
+    "腰椎|腰仙椎|腰部脊柱|요추|요천추|пояснич|מותני|قطني", re.IGNORECASE
+)
+_OTHER_SPINE_IN_ANOTHER_SCRIPT = re.compile(
+    "[頸頚颈胸]椎|경추|흉추|шейн|грудн|צוואר|عنقي|صدري", re.IGNORECASE
+)
+"""Chinese and Japanese, Korean, Russian, Hebrew and Arabic."""
 _OTHER_SPINE = re.compile(
     r"\b(?:cervical(?:es?)?|cervico\w*|zervi[ck]\w*|thoracic|thora[ck]al\w*|thoraci(?:ques?|c[ao])|"
     r"tor[a\u00e1]cic[ao]s?|[HB]W[SK]|dorsal spine|neck|[ct][ -]spine|acdf|"
@@ -122,19 +129,30 @@ _STIMULATION = re.compile(
 
 _OPERATION = re.compile(
     r"(?:lamin(?:e[ck]|o)|dis(?:[ck]+e|que)[ck]|foramin(?:ec|o)|facetec)tom(?:y|ie[sn]?|ia?|\u00eda)\b|"
-    r"d[e\u00e9]compression\b|dekompress|descompresi|\bfusion\b|\bar?th?rodesis\b|"
-    r"\b(?:arthro|spondylo)d[e\u00e8]se\b|\b[adloptx]lif\b"
+    r"d[e\u00e9]compression\b|dekompress|descompresi|\bfusion\b|"
+    r"\b(?:ar?th?ro|spondylo)d[e\u00e8]s[ei]s?\b|\b[adloptx]lif\b|"
+    r"\blumbar (?:(?:spine|spinal|dis[ck]|back) )?(?:surgery|operation)\b|"
+    r"\b(?:surgery|operation) (?:of|on|to) (?:the )?lumbar (?:spine|dis[ck])\b"
 )
-_MAY_BE_OPERATION = re.compile("tom[yi\u00ed]|fusion|d[e\u00e8]s[ei]|ompres|lif")
+_MAY_BE_OPERATION = re.compile("tom[yi\u00ed]|fusion|d[e\u00e8]s[ei]|ompres|lif|surgery|operation")
 """In small letters: asked first, and quickly, of every procedure that no code tells.
 
 A notice hangs on them, no operation, so that words of other languages may be among them.
 """
+_OPERATION_IN_ANOTHER_SCRIPT = re.compile(
+    r"椎[弓板](?:切除|切開|切开|形成)|椎[間间][板盤盘]\w{0,6}(?:切除|摘出|摘除)|除圧|減壓|减压|"
+    "固定術|固定术|融合術|融合术|"
+    r"후궁\s?절제|(?:추간판|디스크)\s?(?:제거|절제)|감압|유합|고정술|"
+    "ламин[еэ]ктом|диск[еэ]ктом|декомпресс|спондилод[еэ]з|"
+    "למינקטומי|דיסקטומי|כריתת (?:למינה|דיסק)|איחוי|"
+    "استئصال (?:الصفيحة|القرص)|تخفيف (?:ال)?ضغط|دمج"
+)
 _BESIDE_AN_OPERATION = re.compile(
     r"\b(?:ana?esth\w*|remov\w*|inject\w*|stimulat\w*|electrodes?|therapy|traction|rehab\w*|"
     r"exercis\w*|educat\w*|consent|after(?:care)?|follow[ -]?up|post[ -]?op\w*|pre[ -]?op\w*|"
     r"dressing|x-?rays?|mri|ct|spect|imaging|fluoro\w*|monitoring|biopsy|scs|"
-    r"brace|evaluat\w*|consult\w*|nach|narkose)\b",
+    r"brace|evaluat\w*|consult\w*|nach|narkose)\b|"
+    "麻酔|麻醉|마취|анестез|הרדמה|تخدير|抜釘|抜去|拔除|注射|주사|ブロック|차단",
     re.IGNORECASE,
 )
 """What is done before, during or after one, or looks like one in words."""
@@ -197,12 +215,24 @@ def joined_side(sides: Iterable[Side]) -> Side | None:
 def names_lumbar(texts: Iterable[str]) -> bool:
     """Whether *texts* name the lumbar spine or one of its levels."""
     known = tuple(texts)
-    return any(_LUMBAR.search(text) for text in known) or bool(levels_in(known))
+    return (
+        any(_LUMBAR.search(text) for text in known)
+        or bool(levels_in(known))
+        or _names_in_another_script(_LUMBAR_IN_ANOTHER_SCRIPT, known)
+    )
 
 
 def names_other_spine(texts: Iterable[str]) -> bool:
     """Whether *texts* name the neck or the thoracic spine."""
-    return any(_OTHER_SPINE.search(text) for text in texts)
+    known = tuple(texts)
+    return any(_OTHER_SPINE.search(text) for text in known) or _names_in_another_script(
+        _OTHER_SPINE_IN_ANOTHER_SCRIPT, known
+    )
+
+
+def _names_in_another_script(words: re.Pattern[str], texts: Iterable[str]) -> bool:
+    """Whether *texts* have one of *words*; most texts have Latin letters alone."""
+    return any(words.search(text) for text in texts if not text.isascii())
 
 
 def names_spine(texts: Iterable[str]) -> bool:
@@ -229,9 +259,15 @@ def names_saddle(texts: Iterable[str]) -> bool:
 def names_lumbar_operation(texts: Iterable[str]) -> bool:
     """Whether *texts* name an operation on the lumbar spine, and not only what is done for one."""
     joined = " ; ".join(texts).lower()
-    if not _MAY_BE_OPERATION.search(joined) or not _OPERATION.search(joined):
+    if not _names_operation(joined):
         return False
     return names_lumbar((joined,)) and not _BESIDE_AN_OPERATION.search(joined)
+
+
+def _names_operation(text: str) -> bool:
+    if _MAY_BE_OPERATION.search(text) and _OPERATION.search(text):
+        return True
+    return _names_in_another_script(_OPERATION_IN_ANOTHER_SCRIPT, (text,))
 
 
 def names_stimulation(texts: Iterable[str]) -> bool:

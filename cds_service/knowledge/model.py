@@ -64,6 +64,14 @@ SYSTEM_ALIASES: Mapping[str, str] = {
     "http://hl7.org/fhir/sid/opcs-4": "OPCS-4",
     "urn:oid:2.16.840.1.113883.2.1.3.2.4.16.7": "OPCS-4",
     "urn:oid:2.16.840.1.113883.6.88": "RxNorm",
+    # Translations, with the same codes: ICD-10-CM and ICD-10-PCS in Taiwan, ICD-10 in Brazil.
+    **{
+        f"https://twcore.mohw.gov.tw/ig/twcore/CodeSystem/icd-10-{part}-{year}-tw": name
+        for part, name in (("cm", "ICD-10-CM"), ("pcs", "ICD-10-PCS"))
+        for year in (2014, 2021, 2023)
+    },
+    "http://www.saude.gov.br/fhir/r4/CodeSystem/BRCID10": "ICD-10-CM",
+    "https://terminologia.saude.gov.br/fhir/CodeSystem/BRCID10": "ICD-10-CM",
 }
 """Other spellings of the same systems that charts carry."""
 

@@ -61,6 +61,8 @@ MINE = {"subject": {"reference": "Patient/anna"}}
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomie du rachis lombaire")},
         {"bodySite": [{"text": "colonna lombare"}]},
         {"bodySite": [{"text": "LWS"}]},
+        {"bodySite": [{"text": "第4腰椎"}]},
+        {"code": concept(SNOMED, LAMINECTOMY, "Lomber laminektomi")},
         {"bodySite": [worded("Lendenwirbels\u00e4ule", "Structure of lumbar vertebral column")]},
         {"code": worded("Laminectomie", "Lumbar laminectomy", LAMINECTOMY)},
         {"reasonCode": [worded("Spinalkanalstenose", "Lumbar spinal stenosis")]},
@@ -125,6 +127,33 @@ def test_operation_is_known_however_its_code_is_spelt(
 def test_operation_is_known_however_its_system_is_spelt(read: ReadChart, system: str) -> None:
     """National editions name themselves; converters of C-CDA write the system in ways of theirs."""
     assert read(procedure("50172003", system)).procedures[0].concepts == {"fusion"}
+
+
+@pytest.mark.parametrize("edition", ["2014", "2021", "2023"])
+def test_taiwanese_charts_write_the_same_codes_under_systems_of_their_own(
+    read: ReadChart, edition: str
+) -> None:
+    """Taiwan translated ICD-10-CM and ICD-10-PCS; a patient with a cauda equina got no card."""
+    editions = "https://twcore.mohw.gov.tw/ig/twcore/CodeSystem"
+    discectomy = procedure("0SB20ZZ", f"{editions}/icd-10-pcs-{edition}-tw")
+    chart = read(discectomy, condition("G83.4", f"{editions}/icd-10-cm-{edition}-tw"))
+    assert chart.procedures[0].concepts == {"discectomy"}
+    assert "cauda-equina" in chart.conditions[0].concepts
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        "http://www.saude.gov.br/fhir/r4/CodeSystem/BRCID10",
+        "https://terminologia.saude.gov.br/fhir/CodeSystem/BRCID10",
+    ],
+)
+def test_brazilian_charts_write_the_codes_of_the_who_under_a_system_of_their_own(
+    read: ReadChart, system: str
+) -> None:
+    """CID-10 is the ICD-10 of the WHO in Portuguese, mostly without the point."""
+    chart = read(condition("G834", system))
+    assert "cauda-equina" in chart.conditions[0].concepts
 
 
 @pytest.mark.parametrize(
@@ -390,6 +419,18 @@ IN_WORDS = [
     {"text": "Disquectom\u00eda lumbar"},
     {"text": "Lumbal diskektomi"},
     {"text": "Discectomia lombare"},
+    {"text": "Lumbar spine surgery"},
+    {"text": "Operation on the lumbar spine"},
+    {"text": "Artrodese toraco-lombo-sacra posterior"},
+    {"text": "Lomber mikrodiskektomi"},
+    {"text": "腰椎椎弓切除術"},
+    {"text": "椎間板摘出術 L4/5"},
+    {"text": "腰椎椎間盤切除術"},
+    {"text": "腰椎减压植骨融合内固定术"},
+    {"text": "추간판제거술 요추"},
+    {"text": "Ламинэктомия поясничного отдела"},
+    {"text": "למינקטומיה מותנית"},
+    {"text": "استئصال الصفيحة الفقرية القطنية"},
 ]
 
 
@@ -419,6 +460,11 @@ def test_operation_that_only_words_name_is_a_gap_that_is_said(
         {"text": "Hysterectomy"},
         {"text": "Brace, lumbar fusion"},
         {"text": "Kyphoplasty of lumbar compression fracture"},
+        {"text": "Evaluation before lumbar spine surgery"},
+        {"text": "Operation on lumbar hernia"},
+        {"text": "頸椎椎弓形成術"},
+        {"text": "腰椎椎弓切除術の麻酔"},
+        {"text": "腰椎神経ブロック"},
         concept(CPT, "63267", "Laminectomy for lesion, lumbar"),
         concept(PCS, "00CU0ZZ", "Lumbar laminectomy for haematoma"),
     ],
