@@ -75,7 +75,7 @@ _WORDED_ANSWERS = {
     "normal": "answer-normal",
     "reduced": "answer-reduced",
 }
-"""Answers without any code; nothing else is read from words."""
+"""Answers without a code we know; nothing else is read from words."""
 _EMERGENCIES = frozenset(
     {
         *("saddle-sensation", "anal-tone", "urinary-retention", "urinary-incontinence"),
@@ -471,12 +471,11 @@ def _fully_matched(pattern: re.Pattern[str], text: str | None) -> re.Match[str] 
 def _choice(reader: Reader, valued: wire.Valued) -> frozenset[str]:
     if valued.value_boolean is not None:
         return frozenset({PRESENT if valued.value_boolean else ABSENT})
-    if valued.value_codeable_concept is None:
+    answer = valued.value_codeable_concept
+    if answer is None:
         return frozenset()
-    known = reader.vocabulary.plain((valued.value_codeable_concept,)) - {_RATED_ANSWER}
-    if known or _has_code(valued.value_codeable_concept):
-        return known or frozenset({OTHER_ANSWER})
-    return _worded_answer(valued.value_codeable_concept.text)
+    known = reader.vocabulary.plain((answer,)) - {_RATED_ANSWER}
+    return known or _worded_answer(answer.text, *[coding.display for coding in answer.coding])
 
 
 def _answered_otherwise(valued: wire.Valued) -> frozenset[str]:
@@ -489,8 +488,11 @@ def _answered_otherwise(valued: wire.Valued) -> frozenset[str]:
     return frozenset() if valued.data_absent_reason is None else frozenset({OTHER_ANSWER})
 
 
-def _worded_answer(text: str | None) -> frozenset[str]:
-    return frozenset({_WORDED_ANSWERS.get(plain_word(text), OTHER_ANSWER)})
+def _worded_answer(*texts: str | None) -> frozenset[str]:
+    """Return the answer on which *texts* agree; two answers, or one nobody reads, are another."""
+    words = filter(None, map(plain_word, texts))
+    answers = frozenset(_WORDED_ANSWERS.get(word, OTHER_ANSWER) for word in words)
+    return answers if len(answers) == 1 else frozenset({OTHER_ANSWER})
 
 
 def _pain_site(

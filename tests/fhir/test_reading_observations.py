@@ -693,6 +693,13 @@ def test_issued_stands_in_for_a_missing_date(read: ReadChart) -> None:
 
 RETENTION = concept(SNOMED, "267064002")
 SADDLE = concept(LOCAL, "saddle-sensation")
+HL7_YES_NO = "http://terminology.hl7.org/CodeSystem/v2-0532"
+HL7_V2_0136 = "http://terminology.hl7.org/CodeSystem/v2-0136"
+
+
+def displayed(code: str, display: str) -> Resource:
+    """Return an answer under a hospital's own code, with what it is called."""
+    return {"coding": [{"system": "urn:oid:1.2.3", "code": code, "display": display}]}
 
 
 @pytest.mark.parametrize(
@@ -708,6 +715,11 @@ SADDLE = concept(LOCAL, "saddle-sensation")
         (RETENTION, {"valueCodeableConcept": concept(SNOMED, "373067005")}, "answer-no"),
         (RETENTION, {"valueCodeableConcept": concept(LOINC, "LA32-8")}, "answer-no"),
         (RETENTION, {"valueString": "None"}, "answer-no"),
+        (RETENTION, {"valueCodeableConcept": concept(HL7_YES_NO, "Y")}, "answer-present"),
+        (RETENTION, {"valueCodeableConcept": concept(HL7_V2_0136, "N")}, "answer-no"),
+        (RETENTION, {"valueCodeableConcept": displayed("1", "Yes")}, "answer-present"),
+        (RETENTION, {"valueCodeableConcept": displayed("2", "No")}, "answer-no"),
+        (SADDLE, {"valueCodeableConcept": displayed("7", "Reduced")}, "answer-reduced"),
         (RETENTION, {"valueQuantity": {"value": 0}}, "answer-no"),
         (SADDLE, {"valueString": "absent"}, "answer-absent"),
         (SADDLE, {"valueCodeableConcept": {"text": "Reduced"}}, "answer-reduced"),
@@ -726,6 +738,8 @@ def test_finding_is_there_or_not_however_it_is_answered(
     "answer",
     [
         {"valueCodeableConcept": concept("urn:oid:1.2.3", "Y")},
+        {"valueCodeableConcept": concept(HL7_YES_NO, "UNK", "unknown")},
+        {"valueCodeableConcept": displayed("3", "Yes") | {"text": "No"}},
         {"valueString": "since yesterday"},
         {"dataAbsentReason": {"text": "not asked"}},
     ],
