@@ -753,6 +753,33 @@ def test_condition_is_dated_by_the_first_day_it_states(read: ReadChart) -> None:
     assert read(undated).conditions[0].when is None
 
 
+def age(years: object, unit: str = "a") -> Resource:
+    """Return an age of onset."""
+    return {"onsetAge": {"value": years, "unit": unit}}
+
+
+@pytest.mark.parametrize(
+    ("onset", "first", "last"),
+    [
+        (age(5), "1975-05-01", "1976-04-30"),
+        (age(55.5, "years"), "2025-05-01", "2026-04-30"),
+        (age(56), "2026-10-01", "2026-10-01"),
+        (age(70), "2026-10-01", "2026-10-01"),
+        (age(-1), "2026-10-01", "2026-10-01"),
+        (age("NaN"), "2026-10-01", "2026-10-01"),
+        (age(18, "mo"), "2026-10-01", "2026-10-01"),
+        (age(5) | {"onsetDateTime": "2026-09-30"}, "2026-09-30", "2026-09-30"),
+    ],
+)
+def test_foot_drop_of_childhood_is_not_new_because_it_is_written_down_now(
+    read: ReadChart, onset: Resource, first: str, last: str
+) -> None:
+    """Some charts give the age of onset alone; in that year of life the recorded day counts."""
+    (fact,) = read(condition("6077001", recordedDate="2026-10-01", **onset)).conditions
+    assert fact.when is not None
+    assert (fact.when.earliest.isoformat(), fact.when.latest.isoformat()) == (first, last)
+
+
 @pytest.mark.parametrize(
     ("words", "is_spinal"),
     [
