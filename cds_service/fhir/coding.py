@@ -531,7 +531,7 @@ class Place(Struct, frozen=True, kw_only=True):
     def _met(self, meanings: Meanings) -> frozenset[str]:
         return frozenset(name for name, needs in meanings if self._meets(needs))
 
-    def _meets(self, needs: Needs) -> bool:  # noqa: PLR0911 - one for each need
+    def _meets(self, needs: Needs) -> bool:  # noqa: C901, PLR0911 - one for each need
         match needs:
             case Needs.NOTHING:
                 return True
@@ -543,6 +543,8 @@ class Place(Struct, frozen=True, kw_only=True):
                 return "site-leg" in self.sites or wording.names_leg(
                     (*self.own_texts, *self._displays)
                 )
+            case Needs.WEAK_LEG:
+                return wording.names_weak_leg((*self.own_texts, *self._displays))
             case Needs.NOT_ELSEWHERE:
                 return not self.is_elsewhere
             case Needs.SADDLE_SITE:

@@ -80,6 +80,12 @@ _SADDLE_IS_WELL = re.compile(
     re.IGNORECASE,
 )
 """Few words stand between, so that "no change of saddle numbness" stays an emergency."""
+_WEAK = re.compile(r"\bweak(?:ness(?:es)?|er)?\b", re.IGNORECASE)
+_NOT_WEAK = re.compile(
+    r"\b(?:no|without|den(?:y|ies|ied)|negative for)(?: (?:any|signs?|evidence|of|the|new|focal|"
+    r"motor|muscle|left|right|bilateral|legs?|foot|lower|limbs?|extremit(?:y|ies))){0,5} weak\w*",
+    re.IGNORECASE,
+)
 _BACK = re.compile(
     r"\b(?:low(?:er)?[ -]back|lumbar|lbp|lumbosacral|"
     r"(?<!upper[ -])(?<!mid[ -])(?<!middle[ -])back(?![ ,(/-]{1,3}(?:upper|mid(?:dle)?)\b))\b",
@@ -244,6 +250,12 @@ def names_spine(texts: Iterable[str]) -> bool:
 def names_leg(texts: Iterable[str]) -> bool:
     """Whether *texts* name the lower limb or a part of it."""
     return any(_LEG_SITE.search(text) for text in texts)
+
+
+def names_weak_leg(texts: Iterable[str]) -> bool:
+    """Whether *texts* name the weakness of a leg, and not only to say that there is none."""
+    known = tuple(texts)
+    return names_leg(known) and any(_WEAK.search(_NOT_WEAK.sub("", text)) for text in known)
 
 
 def names_no_leg(texts: Iterable[str]) -> bool:

@@ -177,6 +177,7 @@ class Needs(Enum):
     LUMBAR_SITE = "lumbar-site"
     LUMBAR_REASON = "lumbar-reason"
     LEG_SITE = "leg-site"
+    WEAK_LEG = "weak-leg"
     NOT_ELSEWHERE = "not-elsewhere"
     SADDLE_SITE = "saddle-site"
     SPINE_TEXT = "spine-text"

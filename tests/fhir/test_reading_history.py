@@ -822,6 +822,30 @@ def test_numbness_counts_only_with_a_leg_site(read: ReadChart) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "side"),
+    [
+        ("Bilateral leg weakness", Side.BOTH),
+        ("Weakness of both lower extremities", Side.BOTH),
+        ("LLE weakness", Side.LEFT),
+        ("Right foot feels weak, no numbness", Side.RIGHT),
+        ("Leg weakness without back pain", None),
+        ("Leg cramps", "none"),
+        ("Weakness of left hand", "none"),
+        ("No leg weakness", "none"),
+        ("Leg pain, denies any new weakness", "none"),
+        ("Other symptoms and signs involving the musculoskeletal system", "none"),
+    ],
+)
+def test_weak_legs_under_the_code_that_us_charts_give_them_are_seen(
+    read: ReadChart, words: str, side: Side | str | None
+) -> None:
+    """ICD-10-CM has no code of its own for a weak leg; both legs weak were nothing at all."""
+    facts = read(condition("R29.898", ICD, code=concept(ICD, "R29.898", words))).conditions
+    found = [(fact.concepts, fact.side) for fact in facts]
+    assert found == ([] if side == "none" else [({"motor-weakness"}, side)])
+
+
+@pytest.mark.parametrize(
     ("text", "display", "concepts", "side"),
     [
         ("Unterschenkel li.", "Left lower leg", {"sensory-deficit"}, Side.LEFT),
