@@ -107,15 +107,23 @@ _NO_LEG = re.compile(
     r"fac(?:e|ial)|pelvic floor|(?:anal )?sphincter)\b",
     re.IGNORECASE,
 )
+_LETTER_OF = r"(?=[ -](?:sided?|legs?|LE|lower|foot|toes?|ankle|knee|hip|thigh|calf|EHL|TA)\b)"
+"""What follows a letter that stands for a side: "L leg", "R-sided"."""
 _LEFT = re.compile(
-    r"\b(?:left|(?<!&)(?!(?-i:lt\.? ?[A-Z\u00c4\u00d6\u00dc](?![1-5E])))lt|lle)\b", re.IGNORECASE
+    r"\b(?:left|(?<!&)(?!(?-i:lt\.? ?[A-Z\u00c4\u00d6\u00dc](?![1-5E])))lt|lle|"
+    rf"(?-i:L){_LETTER_OF})\b|(?<!\w)(?-i:\(L\))",
+    re.IGNORECASE,
 )
 """Small "lt" before a word in capitals is German for "according to" ("lt. Arztbrief")."""
 _RIGHT = re.compile(
-    r"\b(?:right|(?-i:[Rr]t)|(?<!after )(?<!nach )(?<!s/p )(?<!post )(?-i:RT)|rle)\b", re.IGNORECASE
+    r"\b(?:right|(?-i:[Rr]t)|(?<!after )(?<!nach )(?<!s/p )(?<!post )(?-i:RT)|rle|"
+    rf"(?-i:R){_LETTER_OF})\b|(?<!\w)(?-i:\(R\))",
+    re.IGNORECASE,
 )
 """RT is radiotherapy where something comes after it."""
-_ANY_SIDE = re.compile(r"left|right|bilat|both|\b(?:lt|rt|b/l|[lrb]les?)\b", re.IGNORECASE)
+_ANY_SIDE = re.compile(
+    r"left|right|bilat|both|\b(?:lt|rt|b/l|[lrb]les?)\b|\b[LR][ -]|\([LR]\)", re.IGNORECASE
+)
 _BOTH = re.compile(
     rf"\b(?:bilat(?:eral(?:ly)?)?|(?-i:B/L)|{_BOTH_LEGS}|both (?:sides|legs|feet|(?-i:LEs?)|"
     r"lower (?:limbs|extremities)))\b",

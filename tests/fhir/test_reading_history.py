@@ -883,6 +883,15 @@ def test_place_the_text_does_not_name_is_read_from_the_display(
         ("numbness of ble", Side.BOTH),
         ("BLE TINGLING, NUMB", Side.BOTH),
         ("LE NUMBNESS", None),
+        ("L leg numbness", Side.LEFT),
+        ("Numb R foot", Side.RIGHT),
+        ("R-sided leg numbness", Side.RIGHT),
+        ("Leg numbness (L)", Side.LEFT),
+        ("Numb L leg and R foot", Side.BOTH),
+        ("Leg numbness (L) > (R)", Side.BOTH),
+        ("L5 leg numbness", None),
+        ("l leg numbness", None),
+        ("Leg numb, Coflex(R)", None),
     ],
 )
 def test_leg_and_side_are_read_as_problem_lists_shorten_them(
