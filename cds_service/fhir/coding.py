@@ -472,12 +472,12 @@ class Place(Struct, frozen=True, kw_only=True):
 
     @property
     def is_operation_in_words(self) -> bool:
-        """Whether only the words of a procedure say that it is an operation on the lumbar spine."""
+        """Whether only the words of a procedure say that it is an operation, a lumbar one."""
         words = (*self.own_texts, *self._displays)
-        if not wording.names_lumbar_operation(words) or self.vocabulary.has_meaning(self.code):
+        if not wording.names_spine_operation(words) or self.vocabulary.has_meaning(self.code):
             return False
         systems = {_system_name(coding.system or "") for coding in _codings((self.code,))}
-        return systems.isdisjoint(_LISTED_OPERATIONS)
+        return systems.isdisjoint(_LISTED_OPERATIONS) and self.is_lumbar
 
     @property
     def names_spine(self) -> bool:

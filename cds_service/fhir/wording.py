@@ -142,13 +142,16 @@ _STIMULATION = re.compile(
 
 
 _OPERATION = re.compile(
-    r"(?:lamin(?:e[ck]|o)|dis(?:[ck]+e|que)[ck]|foramin(?:ec|o)|facetec)tom(?:y|ie[sn]?|ia?|\u00eda)\b|"
-    r"d[e\u00e9]compression\b|dekompress|descompresi|\bfusion\b|"
+    r"(?:lamin(?:e[ck]|o)|dis(?:[ck]+e|que)[ck]|foramin(?:ec|o)|facetec|nu[ck]leo|sequestre[ck])"
+    r"tom(?:y|ie[sn]?|ia?|\u00eda)\b|\bexcision of (?:\w+ ){0,3}dis[ck]\b|"
+    r"d[e\u00e9]s?[ck]ompress|descompresi|\bfusion\b|\bcure de hernie discale\b|"
     r"\b(?:ar?th?ro|spondylo)d[e\u00e8]s[ei]s?\b|\b[adloptx]lif\b|"
     r"\blumbar (?:(?:spine|spinal|dis[ck]|back) )?(?:surgery|operation)\b|"
     r"\b(?:surgery|operation) (?:of|on|to) (?:the )?lumbar (?:spine|dis[ck])\b"
 )
-_MAY_BE_OPERATION = re.compile("tom[yi\u00ed]|fusion|d[e\u00e8]s[ei]|ompres|lif|surgery|operation")
+_MAY_BE_OPERATION = re.compile(
+    "tom[yi\u00ed]|fusion|d[e\u00e8]s[ei]|ompres|lif|surgery|operation|excision|hernie"
+)
 """In small letters: asked first, and quickly, of every procedure that no code tells.
 
 A notice hangs on them, no operation, so that words of other languages may be among them.
@@ -276,12 +279,10 @@ def names_saddle(texts: Iterable[str]) -> bool:
     return any(_SADDLE.search(_SADDLE_IS_WELL.sub("", text)) for text in texts)
 
 
-def names_lumbar_operation(texts: Iterable[str]) -> bool:
-    """Whether *texts* name an operation on the lumbar spine, and not only what is done for one."""
+def names_spine_operation(texts: Iterable[str]) -> bool:
+    """Whether *texts* name an operation as on the spine, and not only what is done for one."""
     joined = " ; ".join(texts).lower()
-    if not _names_operation(joined):
-        return False
-    return names_lumbar((joined,)) and not _BESIDE_AN_OPERATION.search(joined)
+    return _names_operation(joined) and not _BESIDE_AN_OPERATION.search(joined)
 
 
 def _names_operation(text: str) -> bool:

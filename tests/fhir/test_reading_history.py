@@ -419,6 +419,13 @@ IN_WORDS = [
     {"text": "Disquectom\u00eda lumbar"},
     {"text": "Lumbal diskektomi"},
     {"text": "Discectomia lombare"},
+    {"text": "Excision of lumbar intervertebral disc"},
+    {"text": "Nukleotomie LWK 4/5"},
+    {"text": "Sequestrektomie L5/S1"},
+    {"text": "Lumbale decompressie L4-L5"},
+    {"text": "Decompressione lombare"},
+    {"text": "Descompress\u00e3o lombar"},
+    {"text": "Cure de hernie discale L5-S1"},
     {"text": "Lumbar spine surgery"},
     {"text": "Operation on the lumbar spine"},
     {"text": "Artrodese toraco-lombo-sacra posterior"},
@@ -447,6 +454,30 @@ def test_operation_that_only_words_name_is_a_gap_that_is_said(
 
 
 @pytest.mark.parametrize(
+    ("words", "elsewhere", "state"),
+    [
+        ("Laminectomy", {"bodySite": [concept(SNOMED, "122496007")]}, State.PARTIAL),
+        ("Laminectomy", {"reasonCode": [concept(ICD, "M48.061")]}, State.PARTIAL),
+        (
+            "Excision of intervertebral disc",
+            {"reasonCode": [{"text": "Lumbar disc"}]},
+            State.PARTIAL,
+        ),
+        ("Cervical laminectomy", {"reasonCode": [concept(ICD, "M48.061")]}, State.SUPPLIED),
+        ("Laminectomy", {"reasonCode": [concept(ICD, "M48.02")]}, State.SUPPLIED),
+        ("Back brace", {"reasonCode": [concept(ICD, "M48.061")]}, State.SUPPLIED),
+    ],
+)
+def test_operation_in_words_may_be_placed_by_a_code_or_its_reason(
+    read: ReadChart, words: str, elsewhere: Resource, state: State
+) -> None:
+    """The words say what was done, and something else that it was the lumbar spine."""
+    chart = read(procedure(code=concept("urn:oid:1.2.3", "OP7", words), **elsewhere))
+    assert chart.procedures == ()
+    assert chart.supply_of(Key.PROCEDURES).state is state
+
+
+@pytest.mark.parametrize(
     "code",
     [
         {"text": "Cervical laminectomy"},
@@ -462,6 +493,7 @@ def test_operation_that_only_words_name_is_a_gap_that_is_said(
         {"text": "Kyphoplasty of lumbar compression fracture"},
         {"text": "Evaluation before lumbar spine surgery"},
         {"text": "Operation on lumbar hernia"},
+        {"text": "Excision of skin lesion, lumbar region"},
         {"text": "頸椎椎弓形成術"},
         {"text": "腰椎椎弓切除術の麻酔"},
         {"text": "腰椎神経ブロック"},
