@@ -168,7 +168,7 @@ _BESIDE_AN_OPERATION = re.compile(
     r"\b(?:ana?esth\w*|remov\w*|inject\w*|stimulat\w*|electrodes?|therapy|traction|rehab\w*|"
     r"exercis\w*|educat\w*|consent|after(?:care)?|follow[ -]?up|post[ -]?op\w*|pre[ -]?op\w*|"
     r"dressing|x-?rays?|mri|ct|spect|imaging|fluoro\w*|monitoring|biopsy|scs|"
-    r"brace|evaluat\w*|consult\w*|nach|narkose)\b|"
+    r"brace|evaluat\w*|consult\w*|non[ -]?surgical|nach|narkose)\b|"
     "麻酔|麻醉|마취|анестез|הרדמה|تخدير|抜釘|抜去|拔除|注射|주사|ブロック|차단",
     re.IGNORECASE,
 )

@@ -466,6 +466,7 @@ def test_operation_that_only_words_name_is_a_gap_that_is_said(
         ("Cervical laminectomy", {"reasonCode": [concept(ICD, "M48.061")]}, State.SUPPLIED),
         ("Laminectomy", {"reasonCode": [concept(ICD, "M48.02")]}, State.SUPPLIED),
         ("Back brace", {"reasonCode": [concept(ICD, "M48.061")]}, State.SUPPLIED),
+        ("Non-surgical decompression", {"reasonCode": [concept(ICD, "M48.061")]}, State.SUPPLIED),
     ],
 )
 def test_operation_in_words_may_be_placed_by_a_code_or_its_reason(
