@@ -72,18 +72,24 @@ _LEG_SITE = re.compile(
     rf"{_LEG.pattern}|\b(?:foot|feet|toes?|shins?|ankles?|knees?)\b",
     re.IGNORECASE,
 )
-_SADDLE = re.compile(r"\b(?:saddle|perine(?:al|um)|perianal|genital(?:s|ia)?)\b", re.IGNORECASE)
+_SADDLE = re.compile(
+    r"\b(?:saddle|perine(?:al|um)|(?:peri)?anal|anus|perirectal|(?:ano)?genital(?:s|ia)?|"
+    r"scrot(?:al|um)|peni(?:le|s)|vaginal?|vulv(?:ar?|al))\b",
+    re.IGNORECASE,
+)
 _SADDLE_IS_WELL = re.compile(
     r"\b(?:no|without|den(?:y|ies|ied)|negative for)(?: (?:any|signs?|evidence|loss|sensation|"
-    rf"numb(?:ness)?|ana?esthesia|of|the)){{0,4}} {_SADDLE.pattern}|{_SADDLE.pattern}"
+    rf"numb(?:ness)?|ana?esthesia|of|the)){{0,4}} {_SADDLE.pattern}"
+    rf"(?:(?:/|,? (?:or|nor|and) ){_SADDLE.pattern})*|{_SADDLE.pattern}"
     r"(?: (?:area|region|sensation|is|was)){0,3} (?:intact|normal|spared)\b",
     re.IGNORECASE,
 )
 """Few words stand between, so that "no change of saddle numbness" stays an emergency."""
 _WEAK = re.compile(r"\bweak(?:ness(?:es)?|er)?\b", re.IGNORECASE)
 _NOT_WEAK = re.compile(
-    r"\b(?:no|without|den(?:y|ies|ied)|negative for)(?: (?:any|signs?|evidence|of|the|new|focal|"
-    r"motor|muscle|left|right|bilateral|legs?|foot|lower|limbs?|extremit(?:y|ies))){0,5} weak\w*",
+    r"\b(?:no|without|den(?:y|ies|ied)|negative for)(?:,? (?:any|signs?|evidence|of|the|new|focal|"
+    r"motor|muscle|left|right|bilateral|legs?|foot|lower|upper|arms?|hands?|limbs?|"
+    r"extremit(?:y|ies)|numbness|tingling|pain|or|nor)){0,8},? weak\w*",
     re.IGNORECASE,
 )
 _BACK = re.compile(

@@ -866,6 +866,8 @@ def test_numbness_counts_only_with_a_leg_site(read: ReadChart) -> None:
         ("Weakness of left hand", "none"),
         ("No leg weakness", "none"),
         ("Leg pain, denies any new weakness", "none"),
+        ("Leg cramps, no numbness, tingling or weakness", "none"),
+        ("No numbness but leg weakness", None),
         ("Other symptoms and signs involving the musculoskeletal system", "none"),
     ],
 )
