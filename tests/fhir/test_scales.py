@@ -36,6 +36,27 @@ def test_score_is_read_up_to_the_end_of_its_scale(scale: str, low: int, high: in
 
 
 @pytest.mark.parametrize(
+    "unit",
+    [
+        *("points", "pts", "Punkte", "puntos", "Puan", "\u70b9", "\uc810", "\u5206"),
+        *("\u0431\u0430\u043b\u043b\u043e\u0432", "out of 10", "0-10", "NRS", "{pain score}"),
+    ],
+)
+def test_pain_is_read_however_its_points_are_called(unit: str) -> None:
+    """A pain of eight points is one in any language; the course of pain was lost."""
+    assert measured("pain-score", Quantity(value=Decimal(8), unit=unit)) == Measured(
+        value=Decimal(8)
+    )
+
+
+@pytest.mark.parametrize("unit", ["0-100", "{0-100}", "mm", "kg"])
+def test_pain_on_another_scale_is_not_read_as_points(unit: str) -> None:
+    """Eight of a hundred is no severe pain."""
+    found = measured("pain-score", Quantity(value=Decimal(8), unit=unit))
+    assert found == reasons.UNIT_NOT_READ
+
+
+@pytest.mark.parametrize(
     "unit", ["10*9/L", "/nL", "G/L", "Giga/l", "Gpt/l", "Tsd/\u00b5l", "Tsd./ul"]
 )
 def test_white_cells_are_read_as_laboratories_of_europe_write_them(unit: str) -> None:
