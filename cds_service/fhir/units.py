@@ -162,7 +162,12 @@ SCALES: Mapping[str, Scale] = {
                 "degreec",
                 "degreesc",
                 "gradc",
+                "grc",
                 "oc",
+                "c\N{DEGREE SIGN}",
+                "\N{DEGREE SIGN}",  # a person has no temperature of 20 to 46 degrees Fahrenheit
+                "\u5ea6",
+                "\ub3c4",
                 _CELSIUS,
             }
         ),
@@ -299,6 +304,8 @@ _SAME_UNITS = {
     "ml/minper": "ml/min/",
     "mcl": "ul",
     "deg.": "deg",
+    "celcius": "celsius",
+    "centigrade": "celsius",
     "cumm": "mm3",
     "cmm": "mm3",
     "10(3)": "10*3",

@@ -69,7 +69,8 @@ def test_white_cells_are_read_as_laboratories_of_europe_write_them(unit: str) ->
     "unit",
     [
         *("Cel", "\u00b0C", "degree Celsius", "degrees Celsius", "Grad Celsius", "degree C"),
-        *("Grad C", "oC", "deg. C", "Deg.C", "Celsius"),
+        *("Grad C", "oC", "deg. C", "Deg.C", "Celsius", "Celcius", "degrees Centigrade"),
+        *("C\u00b0", "\u00b0", "gr C", "\u5ea6", "\ub3c4"),
         *("degr\u00e9s Celsius", "grados Celsius", "gradi Celsius", "grader Celsius"),
     ],
 )
