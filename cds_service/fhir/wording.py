@@ -113,17 +113,22 @@ _NO_LEG = re.compile(
     r"fac(?:e|ial)|pelvic floor|(?:anal )?sphincter)\b",
     re.IGNORECASE,
 )
-_LETTER_OF = r"(?=[ -](?:sided?|legs?|LE|lower|foot|toes?|ankle|knee|hip|thigh|calf|EHL|TA)\b)"
-"""What follows a letter that stands for a side: "L leg", "R-sided"."""
+_LETTER_OF = r"(?=[ -](?:sided?|legs?|LE|lower|foot|toes?|ankle|thigh|calf|hip flex\w*|EHL|TA)\b)"
+"""What follows a letter that stands for a side: "L leg", "R-sided", "(L) foot"."""
+_BEFORE_LETTER = (
+    r"\b(?:legs?|LE|foot|feet|toes?|ankle|thigh|calf|drop|weakness|numbness|tingling|"
+    r"pain|sciatica|radiculopathy|EHL|TA) "
+)
+"""What stands before one in brackets; after other words "(L)" may mean lumbar."""
 _LEFT = re.compile(
     r"\b(?:left|(?<!&)(?!(?-i:lt\.? ?[A-Z\u00c4\u00d6\u00dc](?![1-5E])))lt|lle|"
-    rf"(?-i:L){_LETTER_OF})\b|(?<!\w)(?-i:\(L\))",
+    rf"(?-i:L){_LETTER_OF})\b|(?-i:\(L\)){_LETTER_OF}|{_BEFORE_LETTER}(?-i:\(L\))",
     re.IGNORECASE,
 )
 """Small "lt" before a word in capitals is German for "according to" ("lt. Arztbrief")."""
 _RIGHT = re.compile(
     r"\b(?:right|(?-i:[Rr]t)|(?<!after )(?<!nach )(?<!s/p )(?<!post )(?-i:RT)|rle|"
-    rf"(?-i:R){_LETTER_OF})\b|(?<!\w)(?-i:\(R\))",
+    rf"(?-i:R){_LETTER_OF})\b|(?-i:\(R\)){_LETTER_OF}|{_BEFORE_LETTER}(?-i:\(R\))",
     re.IGNORECASE,
 )
 """RT is radiotherapy where something comes after it."""
@@ -132,7 +137,7 @@ _ANY_SIDE = re.compile(
 )
 _BOTH = re.compile(
     rf"\b(?:bilat(?:eral(?:ly)?)?|(?-i:B/L)|{_BOTH_LEGS}|both (?:sides|legs|feet|(?-i:LEs?)|"
-    r"lower (?:limbs|extremities)))\b",
+    r"lower (?:limbs|extremities)))\b|(?-i:\(L\) ?[>/&+] ?\(R\)|\(R\) ?[>/&+] ?\(L\))",
     re.IGNORECASE,
 )
 _WHAT_CAME_BEFORE = re.compile(
