@@ -141,10 +141,14 @@ _BOTH = re.compile(
     re.IGNORECASE,
 )
 _WHAT_CAME_BEFORE = re.compile(
-    r"\b(?:after|following|status post|s/p)\b(?:(?!\b(?:and|now|then|with)\b|\s[/+&])[^,;.])*",
+    r"\b(?:after|following|status post|s/p|than|compared (?:to|with))\b"
+    r"(?:(?!\b(?:and|now|then|with)\b|\s[/+&])[^,;.])*",
     re.IGNORECASE,
 )
-"""Up to the next stop it tells of something else: "right foot drop after left hip surgery"."""
+"""Up to the next stop it tells of something else: "right foot drop after left hip surgery".
+
+Or of the other leg, which is the better one: "right leg weaker than left".
+"""
 _STIMULATION = re.compile(
     r"\b(?:spinal[ -]cord[ -]stimulat\w*|scs|neurostimulat\w*|neuromodulation|"
     r"dorsal[ -]column[ -]stimulat\w*)\b",

@@ -862,6 +862,8 @@ def test_numbness_counts_only_with_a_leg_site(read: ReadChart) -> None:
         ("LLE weakness", Side.LEFT),
         ("Right foot feels weak, no numbness", Side.RIGHT),
         ("Leg weakness without back pain", None),
+        ("Right leg weaker than left", Side.RIGHT),
+        ("Left leg weakness compared with right", Side.LEFT),
         ("Leg cramps", "none"),
         ("Weakness of left hand", "none"),
         ("No leg weakness", "none"),
