@@ -149,6 +149,14 @@ _WHAT_CAME_BEFORE = re.compile(
 
 Or of the other leg, which is the better one: "right leg weaker than left".
 """
+_OTHER_SIDE_IS_WELL = re.compile(
+    r"\b(?:left|right)(?: (?:leg|foot|side|lower limb|lower extremity))? (?:is |was )?"
+    r"(?:normal|intact|unaffected|not affected|spared|ok|fine)\b|"
+    r"\b(?:no|not|without)(?: (?:any|motor|weakness|deficits?|signs?|symptoms?|foot|drop|of|on|in|"
+    r"at|the)){0,5} (?:left|right)\b|\b(?:left|right)[ -]hand(?:ed)?\b",
+    re.IGNORECASE,
+)
+"""Few words stand between, so that "no change of the left" does not hide the left."""
 _STIMULATION = re.compile(
     r"\b(?:spinal[ -]cord[ -]stimulat\w*|scs|neurostimulat\w*|neuromodulation|"
     r"dorsal[ -]column[ -]stimulat\w*)\b",
@@ -218,12 +226,15 @@ def _levels(first: str, rest: str) -> Iterable[str]:
 
 
 def side_in(texts: Iterable[str]) -> Side | None:
-    """Return the side *texts* name; what came before has a side only where nothing else has."""
+    """Return the side *texts* name.
+
+    What came before, and what is said to be well, has a side only where nothing else has.
+    """
     known = tuple(texts)
     joined = " ; ".join(known)
     if not _ANY_SIDE.search(joined):
         return None
-    itself = " ; ".join(_WHAT_CAME_BEFORE.sub("", text) for text in known)
+    itself = _OTHER_SIDE_IS_WELL.sub("", _WHAT_CAME_BEFORE.sub("", joined))
     return _one_side(itself) or _one_side(joined)
 
 
