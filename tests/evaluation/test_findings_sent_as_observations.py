@@ -59,6 +59,7 @@ def test_red_flag_sent_as_an_observation_is_one(
         {**coded(ICD, "R20.0"), "text": "Saddle anesthesia"},
         {"coding": [{**coded(ICD, "R20.1")["coding"][0], "display": "Perineal hypoesthesia"}]},
         {**coded(SNOMED, "44077006"), "text": "Numbness of the saddle area"},
+        {**coded(SNOMED, "397974008"), "text": "Hypoesthesia of scrotum and penis"},
     ],
 )
 @pytest.mark.parametrize("kind", ["Condition", "Observation"])
@@ -88,6 +89,10 @@ def test_numb_saddle_that_was_denied_is_none(knowledge: Knowledge) -> None:
         ("Numbness of left leg without any perineal numbness", False),
         ("Left leg numb, denies numbness of the perineum", False),
         ("Left leg numb, saddle area is intact", False),
+        ("Left leg numb, no saddle or anal numbness", False),
+        ("Left leg numb, no perineal/genital numbness", False),
+        ("No leg numbness, saddle and anal numbness", True),
+        ("Numbness around the anus", True),
         ("No leg numbness, saddle anesthesia", True),
         ("Saddle anesthesia, no leg weakness", True),
         ("No change of saddle numbness", True),
