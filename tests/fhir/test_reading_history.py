@@ -105,8 +105,8 @@ def test_site_may_stand_among_the_codes_of_the_operation(
         (OPCS, "V254", {"decompression"}),
         (OPCS, "v331", {"discectomy"}),
         (PCS, "0sb20zz", {"discectomy"}),
-        (HCPCS, "63030", {"discectomy"}),
-        (HCPCS, "63030-LT", {"discectomy"}),
+        (HCPCS, "63030", {"discectomy", "decompression"}),
+        (HCPCS, "63030-LT", {"discectomy", "decompression"}),
     ],
 )
 def test_operation_is_known_however_its_code_is_spelt(
