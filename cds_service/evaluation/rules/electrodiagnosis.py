@@ -98,7 +98,7 @@ def motor_emg(case: Case, earlier: Earlier) -> Finding:
     del earlier
     unserved = earliest_unserved(case)
     is_ripe = unserved is not None and case.limits.met("emg-age", unserved.age)
-    is_answered = not is_ripe and _is_ripe_one_served(case)
+    is_answered = not is_ripe and not case.motor.unread and _is_ripe_one_served(case)
     text = f"a new weakness, {case.limits.words('emg-age')}"
     finding = weigh(
         "EMG-MOTOR",
