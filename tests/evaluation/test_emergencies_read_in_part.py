@@ -111,3 +111,13 @@ def test_severe_early_pain_with_weakness_read_in_part_is_a_haematoma_alarm(
     volume = residual(300, 0)
     answered = answered_with(knowledge, facts, volume, in_part=Key.FINDINGS)
     assert list(answered.shown) == ["RF-EDH", "RF-POUR"]
+
+
+def test_weakness_of_the_problem_list_counts_although_examinations_were_not_all_read(
+    knowledge: Knowledge,
+) -> None:
+    """It is no emergency after 20 days; the surgeon and the MRI are named all the same."""
+    facts = {"day": 40, "operation": "discectomy"}
+    facts |= {"coded weakness": [{"what": "foot drop", "day": 20, "side": "left"}]}
+    shown = answered_with(knowledge, facts, power(5, 1, RIGHT), in_part=Key.FINDINGS).shown
+    assert {"SURG-REV", "IMG-MRI-DEF"} <= shown.keys()
