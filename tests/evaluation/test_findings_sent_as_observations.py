@@ -150,7 +150,9 @@ def test_infection_observed_before_an_undated_operation_is_an_emergency(
 
 
 @pytest.mark.parametrize("dated", [{}, {"operation date": "unknown"}])
-@pytest.mark.parametrize(("words", "is_spinal"), [("Infection of the lumbar spine", True), ("", False)])
+@pytest.mark.parametrize(
+    ("words", "is_spinal"), [("Infection of the lumbar spine", True), ("", False)]
+)
 def test_deep_infection_late_after_surgery_counts_where_its_words_name_the_spine(
     knowledge: Knowledge, dated: dict[str, Any], words: str, *, is_spinal: bool
 ) -> None:
