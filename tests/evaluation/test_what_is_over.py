@@ -8,9 +8,9 @@ import pytest
 
 from cds_service.knowledge.model import Knowledge
 from cds_service.vignettes.charts import Facts, Resource
-from cds_service.vignettes.concepts import ICD, LOINC, SNOMED
+from cds_service.vignettes.concepts import ICD, SNOMED
 from cds_service.vignettes.running import AS_OF
-from tests.evaluation.whole_charts import answered_with, coded, observed
+from tests.evaluation.whole_charts import answered_with, coded
 
 CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 UNRELIEVED: Facts = {"day": 100, "operation": "discectomy", "leg": {-14: 8, 95: 7}}
@@ -55,25 +55,6 @@ def test_pregnancy_recorded_again_counts_from_then(
     }
     shown = answered_with(knowledge, UNSAFE, pregnancy).shown
     assert ("IMG-ALT" not in shown) == is_pregnant
-
-
-@pytest.mark.parametrize(
-    ("told", "is_pregnant"),
-    [({20: "77386006", 5: "60001007"}, False), ({20: "60001007", 5: "77386006"}, True)],
-)
-def test_last_answer_about_a_pregnancy_counts(
-    knowledge: Knowledge, told: dict[int, str], *, is_pregnant: bool
-) -> None:
-    """Of a yes and a no the later one holds the CT back, or lets it be offered."""
-    answers = [
-        observed(
-            coded(LOINC, "82810-3"),
-            effectiveDateTime=ago(days),
-            valueCodeableConcept=coded(SNOMED, answer),
-        )
-        for days, answer in told.items()
-    ]
-    assert ("IMG-ALT" not in answered_with(knowledge, UNSAFE, *answers).shown) == is_pregnant
 
 
 @pytest.mark.parametrize(
