@@ -154,6 +154,20 @@ def test_infection_observed_before_an_undated_operation_is_an_emergency(
     assert "RF-INF" in answered_with(knowledge, patient(30, **facts), found(DISCITIS)).shown
 
 
+@pytest.mark.parametrize("dated", [{}, {"operation date": "unknown"}])
+@pytest.mark.parametrize(
+    ("words", "is_spinal"), [("Infection of the lumbar spine", True), ("", False)]
+)
+def test_deep_infection_late_after_surgery_counts_where_its_words_name_the_spine(
+    knowledge: Knowledge, dated: dict[str, Any], words: str, *, is_spinal: bool
+) -> None:
+    """The code is that of any operation; by day 105 there may have been another one."""
+    day = (AS_OF - timedelta(days=5)).isoformat()
+    code = {**coded(ICD, "T81.42XA"), "text": words or "Infection after a procedure"}
+    entry = {"resourceType": "Condition", "code": code, "recordedDate": day}
+    assert ("RF-INF" in answered_with(knowledge, patient(105, **dated), entry).shown) is is_spinal
+
+
 def test_si_joint_pain_observed_is_a_second_pain_source(knowledge: Knowledge) -> None:
     """Back pain that stays, and a painful SI joint on examination."""
     facts = patient(200, back={-20: 7, 190: 7})
