@@ -38,6 +38,7 @@ _KINDS = {
     "OPCS-4": ("Procedure",),
     "ICD-10-PCS": ("Procedure",),
     "ICD-10-CM": ("Condition",),
+    "HL7-YES-NO": ("Observation",),
     "SNOMED-CT": ("Condition", "Observation", "Procedure", "ServiceRequest", "Device"),
 }
 """Where codes of each system stand in charts."""

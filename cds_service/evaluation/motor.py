@@ -273,11 +273,12 @@ def _denied(told: Iterable[ObservationFact]) -> Mapping[Side | None, date]:
 
 
 def _is_over(observation: ObservationFact, denied: Mapping[Side | None, date]) -> bool:
-    """Return whether a later answer, for this side or without one, denies the weakness."""
+    """Return whether a later answer, for this side, both or none, denies the weakness."""
     if observation.effective is None:
         return False
     seen = observation.effective.latest
-    return any(denied.get(side, seen) > seen for side in (None, observation.side))
+    sides = (None, Side.BOTH, observation.side)
+    return any(denied.get(side, seen) > seen for side in sides)
 
 
 def _arranged(

@@ -485,13 +485,13 @@ class Place(Struct, frozen=True, kw_only=True):
 
     @property
     def is_operation_in_words(self) -> bool:
-        """Whether only the words of a procedure say that it is an operation on the lumbar spine."""
+        """Whether only the words of a procedure say that it is an operation, a lumbar one."""
         words = (*self.own_texts, *self._displays)
-        if not wording.names_lumbar_operation(words) or self.vocabulary.has_meaning(self.code):
+        if not wording.names_spine_operation(words) or self.vocabulary.has_meaning(self.code):
             return False
         coded = (coding for coding in _codings((self.code,)) if coding.code)
         systems = {_system_name(coding.system or "") for coding in coded}
-        return systems.isdisjoint(_LISTED_OPERATIONS)
+        return systems.isdisjoint(_LISTED_OPERATIONS) and self.is_lumbar
 
     @property
     def names_spine(self) -> bool:
@@ -504,10 +504,16 @@ class Place(Struct, frozen=True, kw_only=True):
     @property
     def is_elsewhere(self) -> bool:
         """Whether code, body site or words clearly place an examination outside the legs."""
-        words = (*self.own_texts, *self._displays)
-        if "site-leg" in self.sites or wording.names_leg(words):
+        if self.is_leg:
             return False
+        words = (*self.own_texts, *self._displays)
         return "site-other" in self.sites or wording.names_no_leg(words)
+
+    @property
+    def is_leg(self) -> bool:
+        """Whether body site or words place the entry at a leg."""
+        words = (*self.own_texts, *self._displays)
+        return "site-leg" in self.sites or wording.names_leg(words)
 
     @property
     def display(self) -> str | None:
@@ -547,7 +553,7 @@ class Place(Struct, frozen=True, kw_only=True):
         met = {needs for needs in {needs for _, needs in meanings} if self._meets(needs)}
         return frozenset(name for name, needs in meanings if needs in met)
 
-    def _meets(self, needs: Needs) -> bool:  # noqa: PLR0911 - one for each need
+    def _meets(self, needs: Needs) -> bool:  # noqa: C901, PLR0911 - one for each need
         match needs:
             case Needs.NOTHING:
                 return True
@@ -556,9 +562,9 @@ class Place(Struct, frozen=True, kw_only=True):
             case Needs.LUMBAR_REASON:
                 return bool(self.reason_concepts & LUMBAR_REASONS)
             case Needs.LEG_SITE:
-                return "site-leg" in self.sites or wording.names_leg(
-                    (*self.own_texts, *self._displays)
-                )
+                return self.is_leg
+            case Needs.WEAK_LEG:
+                return wording.names_weak_leg((*self.own_texts, *self._displays))
             case Needs.NOT_ELSEWHERE:
                 return not self.is_elsewhere
             case Needs.SADDLE_SITE:

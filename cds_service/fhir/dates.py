@@ -112,6 +112,19 @@ def period_day(period: Period | None, zone: ZoneInfo, as_of: date) -> FhirDate |
     return FhirDate(earliest=start.earliest, latest=as_of)
 
 
+def at_age(birth: FhirDate, years: int) -> FhirDate:
+    """Return the time in which someone born on *birth* was *years* old."""
+    after = _birthday(birth.latest, years + 1)
+    return FhirDate(earliest=_birthday(birth.earliest, years), latest=after - timedelta(days=1))
+
+
+def _birthday(birth: date, years: int) -> date:
+    """Return the birthday; of 29 February 1 March in a common year."""
+    with suppress(ValueError):
+        return birth.replace(year=birth.year + years)
+    return date(birth.year + years, 3, 1)
+
+
 def first_read(zone: ZoneInfo, *texts: str | None) -> FhirDate | None:
     """Return the first of *texts* that is a date."""
     for text in texts:

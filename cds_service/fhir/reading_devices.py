@@ -19,16 +19,20 @@ _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
     for name, pattern in {
         "implant-pacemaker": (
             r"pace-?maker|\bpacing\b|\bpacer lead|\b(?:CRT-?P|(?-i:PPM))\b|"
-            r"schrittmacher|marcapas|\bstimulateur cardiaque|\bstimolatore cardiaco"
+            r"schrittmacher|marcapas|\bstimulateur cardiaque|\bstimolatore cardiaco|"
+            r"\bkalp pili\b|\bpacu jantung\b|ペースメーカ|起搏器|[節节]律器|心律調節器|"
+            "심박\\s?(?:조율|동)기|심장\\s?박동기|кардиостимул|קוצב|منظم ضربات|ناظمة"
         ),
         "implant-defibrillator": (
-            r"\bd[e\u00e9]\u0301?s?fibril|cardioverter|\b(?:AICD|ICD|CRT-?D)\b"
+            r"\bd[e\u00e9]\u0301?s?fibril|cardioverter|\b(?:AICD|ICD|CRT-?D)\b|"
+            "除細動器|[除去][顫颤]器|제세동기|дефибрилл|דפיברילטור|מפעם|مزيل الرجفان"
         ),
         "implant-neurostimulator": (
             r"neuro[ -]?e?stim|\b(?:SCS|(?-i:DBS|VNS))\b|"
             r"\b(?:cord|DRG|brain|sacral|sacral nerve|vagal|vagus nerve)[ -]stim\b|"
             r"\bstim[ ,-]{1,3}spinal[ -]cord\b|"
-            rf"{_NERVE}{_BETWEEN}stimulat|stimulat{_BETWEEN}{_NERVE}"
+            rf"{_NERVE}{_BETWEEN}stimulat|stimulat{_BETWEEN}{_NERVE}|"
+            "(?:脊[髄髓]|神[経經经])[電电]?刺激|(?:척수|신경)\\s?자극|нейростимул"
         ),
         "implant-clip": (
             r"aneurysm\w{0,10}[ -]clip|\b(?:intracranial|cerebral) clip|"
@@ -54,14 +58,16 @@ _IMPLANT_WORDS: Mapping[str, re.Pattern[str]] = {
 }
 """In English, and the usual words of German, French, Spanish, Portuguese and Italian.
 
+What sends a current also in Turkish, Indonesian, Japanese, Chinese, Korean, Russian, Hebrew and
+Arabic.
 Without a greatest length, a word that a name repeats would be followed to its end each time.
 """
 _OUTSIDE_THE_BODY = re.compile(
     r"\b(?:extern(?:al|[eo]|e[rsn])?|wearable|trans[ck]utan\w{0,5}|TENS|bone[ -]growth|"
-    r"osteogen\w{0,10}|needles?)\b",
+    r"osteogen\w{0,10}|needles?)\b|[体體]外|[経經经]皮|경피|наружн",
     re.IGNORECASE,
 )
-_INSIDE_THE_BODY = re.compile(r"implant", re.IGNORECASE)
+_INSIDE_THE_BODY = re.compile("implant|имплант|植[込入え]|이식|삽입", re.IGNORECASE)
 _SCANNER = "(?:MRI?|magnetic resonance)[ _-]*"
 _NOT_SAFE = re.compile(
     rf"\b(?:not|non)[ _-]*{_SCANNER}(?:safe|conditional)|\b{_SCANNER}unsafe", re.IGNORECASE

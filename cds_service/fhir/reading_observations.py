@@ -75,7 +75,7 @@ _WORDED_ANSWERS = {
     "normal": "answer-normal",
     "reduced": "answer-reduced",
 }
-"""Answers without any code; nothing else is read from words."""
+"""Answers without a code we know; nothing else is read from words."""
 _EMERGENCIES = frozenset(
     {
         *("saddle-sensation", "anal-tone", "urinary-retention", "urinary-incontinence"),
@@ -156,6 +156,10 @@ class _Part(Struct, frozen=True, kw_only=True):
     concepts: frozenset[str]
     valued: wire.Valued
     pain_site: Site | None = None
+    side: Side | None = None
+    muscle: str | None = None
+    place: Place | None = None
+    """What the component it is says of itself; None for the value of the Observation itself."""
 
 
 def read_observations(reader: Reader) -> tuple[ObservationFact, ...]:
@@ -193,8 +197,7 @@ def _observation(
     if not reader.is_possible(entry, effective, kind.concepts):
         return ()
     effective = reader.clipped(effective)
-    muscle = kind.muscle or _component_muscle(reader, found)
-    facts = (_fact(reader, entry, kind, part, effective=effective, muscle=muscle) for part in parts)
+    facts = (_fact(reader, entry, kind, part, effective=effective) for part in parts)
     return [fact for fact in facts if fact is not None]
 
 
@@ -238,15 +241,22 @@ def _parts(reader: Reader, found: wire.Observation, kind: _Kind) -> Sequence[_Pa
     """Return the values of an Observation: its own, and those of its components."""
     own = kind.concepts
     if not found.component:
-        return (_Part(concepts=own, valued=found, pain_site=kind.pain_site),) if own else ()
+        return (_itself(found, kind, kind.pain_site),) if own else ()
     named = _named_sites(reader, found)
+    kind = replace(kind, muscle=kind.muscle or _component_muscle(reader, found))
     inner = [part for item in found.component for part in _component(reader, kind, item, named)]
     has_value = _quantity(found) is not None or found.value_codeable_concept is not None
     if not own or (inner and not has_value):
         return inner
     sites = named | kind.sites
     site = _pain_site(kind, sites) if own & _PAIN else None
-    return (_Part(concepts=own, valued=found, pain_site=site), *inner)
+    return (_itself(found, kind, site), *inner)
+
+
+def _itself(found: wire.Observation, kind: _Kind, site: Site | None) -> _Part:
+    return _Part(
+        concepts=kind.concepts, valued=found, pain_site=site, side=kind.side, muscle=kind.muscle
+    )
 
 
 def _component(
@@ -254,20 +264,36 @@ def _component(
 ) -> Iterable[_Part]:
     """Yield the value of a component that has its own concept, or is the pain of one site.
 
-    *named* are the sites that components name, for a score whose own words name none.
+    Or is the strength of one side or muscle.  *named* are the sites that components name, for a
+    score whose own words name none.
     """
-    meanings = Place(vocabulary=reader.vocabulary, code=component.code).concepts()
-    sites = _site_concepts(meanings)
-    concepts = meanings - sites - {_MUSCLE_COMPONENT}
+    place = Place(vocabulary=reader.vocabulary, code=component.code)
+    meanings = place.concepts()
+    concepts = frozenset(name for name in meanings if not name.startswith(_PLACING))
     texts = texts_of((component.code,))
     pain = kind.concepts & _PAIN
+    strength = kind.concepts & {_STRENGTH}
     if concepts:
         places = frozenset() if any(wording.pain_words(texts)) else named
         site = _pain_site(kind, places, texts) if concepts & _PAIN else None
-        yield _Part(concepts=concepts, valued=component, pain_site=site)
+        yield _placed(
+            reader, kind, place, _Part(concepts=concepts, valued=component, pain_site=site)
+        )
     elif pain and _quantity(component) is not None:
-        site = _pain_site(kind, sites, texts)
+        site = _pain_site(kind, _site_concepts(meanings), texts)
         yield _Part(concepts=pain, valued=component, pain_site=site)
+    elif strength and (place.side or _first_muscle(reader, component.code)):
+        yield _placed(reader, kind, place, _Part(concepts=strength, valued=component))
+
+
+def _placed(reader: Reader, kind: _Kind, place: Place, part: _Part) -> _Part:
+    """Return the *part* of a component with its own side and muscle, else those of the whole."""
+    return replace(
+        part,
+        side=place.side or kind.side,
+        muscle=_first_muscle(reader, place.code) or kind.muscle,
+        place=place,
+    )
 
 
 def _site_concepts(names: frozenset[str]) -> frozenset[str]:
@@ -297,14 +323,8 @@ def _first_muscle(reader: Reader, concept: CodeableConcept | None) -> str | None
     return None
 
 
-def _fact(  # noqa: PLR0913 - what a fact consists of
-    reader: Reader,
-    entry: Entry,
-    kind: _Kind,
-    part: _Part,
-    *,
-    effective: FhirDate | None,
-    muscle: str | None,
+def _fact(
+    reader: Reader, entry: Entry, kind: _Kind, part: _Part, *, effective: FhirDate | None
 ) -> ObservationFact | None:
     if part.pain_site is None and part.concepts & _PAIN:
         reader.put_entry_aside(entry, reasons.OTHER_SITE)
@@ -320,7 +340,7 @@ def _fact(  # noqa: PLR0913 - what a fact consists of
             _put_aside(reader, entry, part, reasons.ANSWER_NOT_READ, matters=matters)
             return None
     is_strength = _STRENGTH in part.concepts
-    if is_strength and muscle is None and kind.is_elsewhere:
+    if is_strength and part.muscle is None and _is_no_leg(kind, part):
         reader.put_entry_aside(entry, reasons.NOT_A_LEG)
         return None
     number = _number(reader, part, choice, kind.unit)
@@ -337,13 +357,23 @@ def _fact(  # noqa: PLR0913 - what a fact consists of
         converted_from=number.converted_from if number else None,
         choice=choice,
         site=part.pain_site,
-        side=kind.side,
-        muscle=muscle,
+        side=part.side,
+        muscle=part.muscle,
     )
 
 
 def _put_aside(reader: Reader, entry: Entry, part: _Part, reason: str, *, matters: bool) -> None:
     reader.put_entry_aside(entry, reason, matters=matters, concepts=part.concepts)
+
+
+def _is_no_leg(kind: _Kind, part: _Part) -> bool:
+    """Return whether code, body site or words clearly place a strength outside the legs.
+
+    What a component says of itself comes before what the whole says.
+    """
+    if part.place is not None and (part.place.is_elsewhere or part.place.is_leg):
+        return not part.place.is_leg
+    return kind.is_elsewhere
 
 
 def _number(
@@ -462,12 +492,11 @@ def _fully_matched(pattern: re.Pattern[str], text: str | None) -> re.Match[str] 
 def _choice(reader: Reader, valued: wire.Valued) -> frozenset[str]:
     if valued.value_boolean is not None:
         return frozenset({PRESENT if valued.value_boolean else ABSENT})
-    if valued.value_codeable_concept is None:
+    answer = valued.value_codeable_concept
+    if answer is None:
         return frozenset()
-    known = reader.vocabulary.plain((valued.value_codeable_concept,)) - {_RATED_ANSWER}
-    if known or _has_code(valued.value_codeable_concept):
-        return known or frozenset({OTHER_ANSWER})
-    return _worded_answer(valued.value_codeable_concept.text)
+    known = reader.vocabulary.plain((answer,)) - {_RATED_ANSWER}
+    return known or _worded_answer(answer.text, *[coding.display for coding in answer.coding])
 
 
 def _answered_otherwise(valued: wire.Valued) -> frozenset[str]:
@@ -480,8 +509,11 @@ def _answered_otherwise(valued: wire.Valued) -> frozenset[str]:
     return frozenset() if valued.data_absent_reason is None else frozenset({OTHER_ANSWER})
 
 
-def _worded_answer(text: str | None) -> frozenset[str]:
-    return frozenset({_WORDED_ANSWERS.get(plain_word(text), OTHER_ANSWER)})
+def _worded_answer(*texts: str | None) -> frozenset[str]:
+    """Return the answer on which *texts* agree; two answers, or one nobody reads, are another."""
+    words = filter(None, map(plain_word, texts))
+    answers = frozenset(_WORDED_ANSWERS.get(word, OTHER_ANSWER) for word in words)
+    return answers if len(answers) == 1 else frozenset({OTHER_ANSWER})
 
 
 def _pain_site(kind: _Kind, sites: frozenset[str], texts: tuple[str, ...] = ()) -> Site | None:

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from cds_service.chart.facts import ConditionFact, EncounterFact, ProcedureFact
 from cds_service.chart.supply import Key
-from cds_service.fhir import reasons, wire, wording
+from cds_service.fhir import dates, reasons, wire, wording
 from cds_service.fhir.coding import Place, certainties, inner_concepts, says_nothing, texts_of
 from cds_service.fhir.decoding import read_resource
 from cds_service.fhir.reader import Entry, Reader, plain_word, status_words
@@ -31,6 +31,9 @@ _NOT_COMPLETED = frozenset(
 _NEVER_TOOK_PLACE = frozenset({"planned", "cancelled", "entered-in-error"})
 _INPATIENT_CLASSES = frozenset({"imp", "acute", "nonac", "inpatient"})
 _OUTPATIENT_CLASSES = frozenset({"amb", "emer", "vr", "hh", "ss", "obsenc", "fld", "outpatient"})
+_YEARS = frozenset({"a", "y", "yr", "year", "years"})
+_OLDEST = 130
+"""No age of a person, in years."""
 _THERAPY = "physiotherapy-contact"
 _OPERATIONS = frozenset({"decompression", "discectomy", "fusion", "spine-surgery-unspecified"})
 
@@ -78,14 +81,28 @@ def _when(
     """Return onset, recorded day and the day to go by.
 
     Time:
-        The server's own time stamp is used only if it is not in the future.
+        The server's own time stamp is used only if it is not in the future.  An age of onset is
+        used only if it was over when the entry was written.
     """
     period = found.onset_period
     onset = reader.date(found.onset_date_time, period.start if period else None)
     onset = reader.since_birth(onset)
     recorded = reader.since_birth(reader.date(found.recorded_date))
     updated = reader.date(found.meta.last_updated if found.meta else None)
-    return onset, recorded, onset or recorded or reader.clipped(updated)
+    written = recorded or reader.clipped(updated)
+    if onset is None and found.onset_age is not None:
+        at_age = _at_age(reader, found.onset_age)
+        written_by = written.earliest if written else reader.as_of
+        onset = at_age if at_age and at_age.latest < written_by else None
+    return onset, recorded, onset or written
+
+
+def _at_age(reader: Reader, age: wire.Quantity) -> FhirDate | None:
+    """Return the time in which the patient had an *age* in years."""
+    years, is_years = age.value, plain_word(age.code or age.unit) in _YEARS
+    if reader.birth is None or years is None or not is_years or not years.is_finite():
+        return None
+    return dates.at_age(reader.birth, int(years)) if 0 <= years < _OLDEST else None
 
 
 def _is_active(reader: Reader, found: wire.Condition) -> bool:

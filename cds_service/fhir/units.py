@@ -46,8 +46,19 @@ _BOUNDS: Mapping[str, Decimal] = {"<": Decimal("-0.001"), ">": Decimal("0.001")}
 _ML_PER_MINUTE = "ml/min"
 _CELSIUS, _IN_FAHRENHEIT = "celsius", "fahrenheit"
 """Whatever the degrees before the name are called: degrees, Grad, grados, gradi."""
-_SCORE_UNITS = frozenset({"{score}", "score", "1", "{points}", "points", "{#}", "{number}"})
-_PAIN_UNITS = _SCORE_UNITS | {"/10", "{0-10}", "{0-10}/10", "{nrs}", "{rating}", "{scale}", "cm"}
+_SCORE_UNITS = frozenset(
+    {
+        *("{score}", "score", "1", "{points}", "points", "{#}", "{number}"),
+        *("point", "pts", "pt", "unitless", "nounits", "punkt", "punkte", "punti", "puntos"),
+        *("pontos", "puan", "poin", "\u70b9", "\u9ede", "\uc810", "\u5206"),
+        *("\u0431\u0430\u043b\u043b", "\u0431\u0430\u043b\u043b\u043e\u0432"),
+    }
+)
+"""Points, also as charts of other languages count them: puan, poin, and the signs for it."""
+_PAIN_UNITS = _SCORE_UNITS | {
+    *("/10", "{0-10}", "{0-10}/10", "{nrs}", "{rating}", "{scale}", "cm"),
+    *("outof10", "of10", "0-10", "nrs", "painscore", "{painscore}"),
+}
 
 
 def _score(low: int, high: int, *units: str) -> Scale:
@@ -151,7 +162,12 @@ SCALES: Mapping[str, Scale] = {
                 "degreec",
                 "degreesc",
                 "gradc",
+                "grc",
                 "oc",
+                "c\N{DEGREE SIGN}",
+                "\N{DEGREE SIGN}",  # a person has no temperature of 20 to 46 degrees Fahrenheit
+                "\u5ea6",
+                "\ub3c4",
                 _CELSIUS,
             }
         ),
@@ -288,6 +304,8 @@ _SAME_UNITS = {
     "ml/minper": "ml/min/",
     "mcl": "ul",
     "deg.": "deg",
+    "celcius": "celsius",
+    "centigrade": "celsius",
     "cumm": "mm3",
     "cmm": "mm3",
     "10(3)": "10*3",

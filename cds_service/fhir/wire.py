@@ -173,6 +173,7 @@ class Condition(Base, frozen=True, kw_only=True):
     body_site: tuple[CodeableConcept, ...] = ()
     onset_date_time: str | None = None
     onset_period: Period | None = None
+    onset_age: Quantity | None = None
     recorded_date: str | None = None
     abatement_date_time: str | None = None
     abatement_period: Period | None = None

@@ -22,8 +22,8 @@ _NEXT_LEVEL = re.compile(
 """A level without its L that follows another: the second one of "L4-5, 5-1"."""
 _LEVEL_STEP = re.compile(r"(S1|L?[1-5])", re.IGNORECASE)
 _LUMBAR = re.compile(
-    r"\b(?:lumb|lumbar|lumbal(?:e[mnrs]?|t)?|lomb(?:aires?|ales?|ar[ei]?)|LW[SK]|"
-    r"lumbo-?sacral|thoraco-?lumbar|lumbo\w*|l/?s?[ -]spine|"
+    r"\b(?:lumb|lumbar|lumbal(?:e[mnrs]?|t)?|lomb(?:aires?|ales?|ar[ei]?|er)|LW[SK]|"
+    r"lumbo-?sacral|thoraco-?lumbar|l[uo]mbo\w*|l/?s?[ -]spine|"
     r"L[2-5](?! ?(?:digit|finger|meta|MTP?|rib|toe))|[adloptx]lif)\b",
     re.IGNORECASE,
 )
@@ -32,6 +32,13 @@ _LUMBAR = re.compile(
 A single vertebra counts from L2 on: what reaches from the chest to L1 is thoracic.  "L5 MT" is a
 bone of the left foot.  Of other languages the region alone is known: lumbal, lombaire, LWS.
 """
+_LUMBAR_IN_ANOTHER_SCRIPT = re.compile(
+    "腰椎|腰仙椎|腰部脊柱|요추|요천추|пояснич|מותני|قطني", re.IGNORECASE
+)
+_OTHER_SPINE_IN_ANOTHER_SCRIPT = re.compile(
+    "[頸頚颈胸]椎|경추|흉추|шейн|грудн|צוואר|عنقي|صدري", re.IGNORECASE
+)
+"""Chinese and Japanese, Korean, Russian, Hebrew and Arabic."""
 _OTHER_SPINE = re.compile(
     r"\b(?:cervical(?:es?)?|cervico\w*|zervi[ck]\w*|thoracic|thora[ck]al\w*|thoraci(?:ques?|c[ao])|"
     r"tor[a\u00e1]cic[ao]s?|[HB]W[SK]|dorsal spine|neck|[ct][ -]spine|acdf|"
@@ -65,14 +72,26 @@ _LEG_SITE = re.compile(
     rf"{_LEG.pattern}|\b(?:foot|feet|toes?|shins?|ankles?|knees?)\b",
     re.IGNORECASE,
 )
-_SADDLE = re.compile(r"\b(?:saddle|perine(?:al|um)|perianal|genital(?:s|ia)?)\b", re.IGNORECASE)
+_SADDLE = re.compile(
+    r"\b(?:saddle|perine(?:al|um)|(?:peri)?anal|anus|perirectal|(?:ano)?genital(?:s|ia)?|"
+    r"scrot(?:al|um)|peni(?:le|s)|vaginal?|vulv(?:ar?|al))\b",
+    re.IGNORECASE,
+)
 _SADDLE_IS_WELL = re.compile(
     r"\b(?:no|without|den(?:y|ies|ied)|negative for)(?: (?:any|signs?|evidence|loss|sensation|"
-    rf"numb(?:ness)?|ana?esthesia|of|the)){{0,4}} {_SADDLE.pattern}|{_SADDLE.pattern}"
+    rf"numb(?:ness)?|ana?esthesia|of|the)){{0,4}} {_SADDLE.pattern}"
+    rf"(?:(?:/|,? (?:or|nor|and) ){_SADDLE.pattern})*|{_SADDLE.pattern}"
     r"(?: (?:area|region|sensation|is|was)){0,3} (?:intact|normal|spared)\b",
     re.IGNORECASE,
 )
 """Few words stand between, so that "no change of saddle numbness" stays an emergency."""
+_WEAK = re.compile(r"\bweak(?:ness(?:es)?|er)?\b", re.IGNORECASE)
+_NOT_WEAK = re.compile(
+    r"\b(?:no|without|den(?:y|ies|ied)|negative for)(?:,? (?:any|signs?|evidence|of|the|new|focal|"
+    r"motor|muscle|left|right|bilateral|legs?|foot|lower|upper|arms?|hands?|limbs?|"
+    r"extremit(?:y|ies)|numbness|tingling|pain|or|nor)){0,8},? weak\w*",
+    re.IGNORECASE,
+)
 _BACK = re.compile(
     r"\b(?:low(?:er)?[ -]back|lumbar|lbp|lumbosacral|"
     r"(?<!upper[ -])(?<!mid[ -])(?<!middle[ -])back(?![ ,(/-]{1,3}(?:upper|mid(?:dle)?)\b))\b",
@@ -94,25 +113,50 @@ _NO_LEG = re.compile(
     r"fac(?:e|ial)|pelvic floor|(?:anal )?sphincter)\b",
     re.IGNORECASE,
 )
+_LETTER_OF = r"(?=[ -](?:sided?|legs?|LE|lower|foot|toes?|ankle|thigh|calf|hip flex\w*|EHL|TA)\b)"
+"""What follows a letter that stands for a side: "L leg", "R-sided", "(L) foot"."""
+_BEFORE_LETTER = (
+    r"\b(?:legs?|LE|foot|feet|toes?|ankle|thigh|calf|drop|weakness|numbness|tingling|"
+    r"pain|sciatica|radiculopathy|EHL|TA) "
+)
+"""What stands before one in brackets; after other words "(L)" may mean lumbar."""
 _LEFT = re.compile(
-    r"\b(?:left|(?<!&)(?!(?-i:lt\.? ?[A-Z\u00c4\u00d6\u00dc](?![1-5E])))lt|lle)\b", re.IGNORECASE
+    r"\b(?:left|(?<!&)(?!(?-i:lt\.? ?[A-Z\u00c4\u00d6\u00dc](?![1-5E])))lt|lle|"
+    rf"(?-i:L){_LETTER_OF})\b|(?-i:\(L\)){_LETTER_OF}|{_BEFORE_LETTER}(?-i:\(L\))",
+    re.IGNORECASE,
 )
 """Small "lt" before a word in capitals is German for "according to" ("lt. Arztbrief")."""
 _RIGHT = re.compile(
-    r"\b(?:right|(?-i:[Rr]t)|(?<!after )(?<!nach )(?<!s/p )(?<!post )(?-i:RT)|rle)\b", re.IGNORECASE
+    r"\b(?:right|(?-i:[Rr]t)|(?<!after )(?<!nach )(?<!s/p )(?<!post )(?-i:RT)|rle|"
+    rf"(?-i:R){_LETTER_OF})\b|(?-i:\(R\)){_LETTER_OF}|{_BEFORE_LETTER}(?-i:\(R\))",
+    re.IGNORECASE,
 )
 """RT is radiotherapy where something comes after it."""
-_ANY_SIDE = re.compile(r"left|right|bilat|both|\b(?:lt|rt|b/l|[lrb]les?)\b", re.IGNORECASE)
+_ANY_SIDE = re.compile(
+    r"left|right|bilat|both|\b(?:lt|rt|b/l|[lrb]les?)\b|\b[LR][ -]|\([LR]\)", re.IGNORECASE
+)
 _BOTH = re.compile(
     rf"\b(?:bilat(?:eral(?:ly)?)?|(?-i:B/L)|{_BOTH_LEGS}|both (?:sides|legs|feet|(?-i:LEs?)|"
-    r"lower (?:limbs|extremities)))\b",
+    r"lower (?:limbs|extremities)))\b|(?-i:\(L\) ?[>/&+] ?\(R\)|\(R\) ?[>/&+] ?\(L\))",
     re.IGNORECASE,
 )
 _WHAT_CAME_BEFORE = re.compile(
-    r"\b(?:after|following|status post|s/p)\b(?:(?!\b(?:and|now|then|with)\b|\s[/+&])[^,;.])*",
+    r"\b(?:after|following|status post|s/p|than|compared (?:to|with))\b"
+    r"(?:(?!\b(?:and|now|then|with)\b|\s[/+&])[^,;.])*",
     re.IGNORECASE,
 )
-"""Up to the next stop it tells of something else: "right foot drop after left hip surgery"."""
+"""Up to the next stop it tells of something else: "right foot drop after left hip surgery".
+
+Or of the other leg, which is the better one: "right leg weaker than left".
+"""
+_OTHER_SIDE_IS_WELL = re.compile(
+    r"\b(?:left|right)(?: (?:leg|foot|side|lower limb|lower extremity))? (?:is |was )?"
+    r"(?:normal|intact|unaffected|not affected|spared|ok|fine)\b|"
+    r"\b(?:no|not|without)(?: (?:any|motor|weakness|deficits?|signs?|symptoms?|foot|drop|of|on|in|"
+    r"at|the)){0,5} (?:left|right)\b|\b(?:left|right)[ -]hand(?:ed)?\b",
+    re.IGNORECASE,
+)
+"""Few words stand between, so that "no change of the left" does not hide the left."""
 _STIMULATION = re.compile(
     r"\b(?:spinal[ -]cord[ -]stimulat\w*|scs|neurostimulat\w*|neuromodulation|"
     r"dorsal[ -]column[ -]stimulat\w*)\b",
@@ -127,20 +171,34 @@ _INJECTED = re.compile(
 """Ways into the body by a needle or a catheter, as the words for a route name them."""
 
 _OPERATION = re.compile(
-    r"(?:lamin(?:e[ck]|o)|dis(?:[ck]+e|que)[ck]|foramin(?:ec|o)|facetec)tom(?:y|ie[sn]?|ia?|\u00eda)\b|"
-    r"d[e\u00e9]compression\b|dekompress|descompresi|\bfusion\b|\bar?th?rodesis\b|"
-    r"\b(?:arthro|spondylo)d[e\u00e8]se\b|\b[adloptx]lif\b"
+    r"(?:lamin(?:e[ck]|o)|dis(?:[ck]+e|que)[ck]|foramin(?:ec|o)|facetec|nu[ck]leo|sequestre[ck])"
+    r"tom(?:y|ie[sn]?|ia?|\u00eda)\b|\bexcision of (?:\w+ ){0,3}dis[ck]\b|"
+    r"d[e\u00e9]s?[ck]ompress|descompresi|\bfusion\b|\bcure de hernie discale\b|"
+    r"\b(?:ar?th?ro|spondylo)d[e\u00e8]s[ei]s?\b|\b[adloptx]lif\b|"
+    r"\blumbar (?:(?:spine|spinal|dis[ck]|back) )?(?:surgery|operation)\b|"
+    r"\b(?:surgery|operation) (?:of|on|to) (?:the )?lumbar (?:spine|dis[ck])\b"
 )
-_MAY_BE_OPERATION = re.compile("tom[yi\u00ed]|fusion|d[e\u00e8]s[ei]|ompres|lif")
+_MAY_BE_OPERATION = re.compile(
+    "tom[yi\u00ed]|fusion|d[e\u00e8]s[ei]|ompres|lif|surgery|operation|excision|hernie"
+)
 """In small letters: asked first, and quickly, of every procedure that no code tells.
 
 A notice hangs on them, no operation, so that words of other languages may be among them.
 """
+_OPERATION_IN_ANOTHER_SCRIPT = re.compile(
+    r"椎[弓板](?:切除|切開|切开|形成)|椎[間间][板盤盘]\w{0,6}(?:切除|摘出|摘除)|除圧|減壓|减压|"
+    "固定術|固定术|融合術|融合术|"
+    r"후궁\s?절제|(?:추간판|디스크)\s?(?:제거|절제)|감압|유합|고정술|"
+    "ламин[еэ]ктом|диск[еэ]ктом|декомпресс|спондилод[еэ]з|"
+    "למינקטומי|דיסקטומי|כריתת (?:למינה|דיסק)|איחוי|"
+    "استئصال (?:الصفيحة|القرص)|تخفيف (?:ال)?ضغط|دمج"
+)
 _BESIDE_AN_OPERATION = re.compile(
     r"\b(?:ana?esth\w*|remov\w*|inject\w*|stimulat\w*|electrodes?|therapy|traction|rehab\w*|"
     r"exercis\w*|educat\w*|consent|after(?:care)?|follow[ -]?up|post[ -]?op\w*|pre[ -]?op\w*|"
     r"dressing|x-?rays?|mri|ct|spect|imaging|fluoro\w*|monitoring|biopsy|scs|"
-    r"brace|evaluat\w*|consult\w*|nach|narkose)\b",
+    r"brace|evaluat\w*|consult\w*|non[ -]?surgical|nach|narkose)\b|"
+    "麻酔|麻醉|마취|анестез|הרדמה|تخدير|抜釘|抜去|拔除|注射|주사|ブロック|차단",
     re.IGNORECASE,
 )
 """What is done before, during or after one, or looks like one in words."""
@@ -174,12 +232,15 @@ def _levels(first: str, rest: str) -> Iterable[str]:
 
 
 def side_in(texts: Iterable[str]) -> Side | None:
-    """Return the side *texts* name; what came before has a side only where nothing else has."""
+    """Return the side *texts* name.
+
+    What came before, and what is said to be well, has a side only where nothing else has.
+    """
     known = tuple(texts)
     joined = " ; ".join(known)
     if not _ANY_SIDE.search(joined):
         return None
-    itself = " ; ".join(_WHAT_CAME_BEFORE.sub("", text) for text in known)
+    itself = _OTHER_SIDE_IS_WELL.sub("", _WHAT_CAME_BEFORE.sub("", joined))
     return _one_side(itself) or _one_side(joined)
 
 
@@ -203,12 +264,24 @@ def joined_side(sides: Iterable[Side]) -> Side | None:
 def names_lumbar(texts: Iterable[str]) -> bool:
     """Whether *texts* name the lumbar spine or one of its levels."""
     known = tuple(texts)
-    return any(_LUMBAR.search(text) for text in known) or bool(levels_in(known))
+    return (
+        any(_LUMBAR.search(text) for text in known)
+        or bool(levels_in(known))
+        or _names_in_another_script(_LUMBAR_IN_ANOTHER_SCRIPT, known)
+    )
 
 
 def names_other_spine(texts: Iterable[str]) -> bool:
     """Whether *texts* name the neck or the thoracic spine."""
-    return any(_OTHER_SPINE.search(text) for text in texts)
+    known = tuple(texts)
+    return any(_OTHER_SPINE.search(text) for text in known) or _names_in_another_script(
+        _OTHER_SPINE_IN_ANOTHER_SCRIPT, known
+    )
+
+
+def _names_in_another_script(words: re.Pattern[str], texts: Iterable[str]) -> bool:
+    """Whether *texts* have one of *words*; most texts have Latin letters alone."""
+    return any(words.search(text) for text in texts if not text.isascii())
 
 
 def names_spine(texts: Iterable[str]) -> bool:
@@ -222,6 +295,12 @@ def names_leg(texts: Iterable[str]) -> bool:
     return any(_LEG_SITE.search(text) for text in texts)
 
 
+def names_weak_leg(texts: Iterable[str]) -> bool:
+    """Whether *texts* name the weakness of a leg, and not only to say that there is none."""
+    known = tuple(texts)
+    return names_leg(known) and any(_WEAK.search(_NOT_WEAK.sub("", text)) for text in known)
+
+
 def names_no_leg(texts: Iterable[str]) -> bool:
     """Whether *texts* name an arm, its nerves, the face or the pelvic floor."""
     return any(_NO_LEG.search(text) for text in texts)
@@ -232,12 +311,16 @@ def names_saddle(texts: Iterable[str]) -> bool:
     return any(_SADDLE.search(_SADDLE_IS_WELL.sub("", text)) for text in texts)
 
 
-def names_lumbar_operation(texts: Iterable[str]) -> bool:
-    """Whether *texts* name an operation on the lumbar spine, and not only what is done for one."""
+def names_spine_operation(texts: Iterable[str]) -> bool:
+    """Whether *texts* name an operation as on the spine, and not only what is done for one."""
     joined = " ; ".join(texts).lower()
-    if not _MAY_BE_OPERATION.search(joined) or not _OPERATION.search(joined):
-        return False
-    return names_lumbar((joined,)) and not _BESIDE_AN_OPERATION.search(joined)
+    return _names_operation(joined) and not _BESIDE_AN_OPERATION.search(joined)
+
+
+def _names_operation(text: str) -> bool:
+    if _MAY_BE_OPERATION.search(text) and _OPERATION.search(text):
+        return True
+    return _names_in_another_script(_OPERATION_IN_ANOTHER_SCRIPT, (text,))
 
 
 def names_stimulation(texts: Iterable[str]) -> bool:

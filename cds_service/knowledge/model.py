@@ -40,6 +40,7 @@ SYSTEM_URIS: Mapping[str, str] = {
     "HCPCS": "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets",
     "OPCS-4": "https://fhir.hl7.org.uk/CodeSystem/OPCS-4",
     "RxNorm": "http://www.nlm.nih.gov/research/umls/rxnorm",
+    "HL7-YES-NO": "http://terminology.hl7.org/CodeSystem/v2-0532",
     "LOCAL": "http://post-laminectomy-cds.example/fhir/CodeSystem/finding",
 }
 """The one spelling of each code system in ``cards/`` and its FHIR canonical."""
@@ -64,6 +65,15 @@ SYSTEM_ALIASES: Mapping[str, str] = {
     "http://hl7.org/fhir/sid/opcs-4": "OPCS-4",
     "urn:oid:2.16.840.1.113883.2.1.3.2.4.16.7": "OPCS-4",
     "urn:oid:2.16.840.1.113883.6.88": "RxNorm",
+    "http://terminology.hl7.org/CodeSystem/v2-0136": "HL7-YES-NO",
+    # Translations, with the same codes: ICD-10-CM and ICD-10-PCS in Taiwan, ICD-10 in Brazil.
+    **{
+        f"https://twcore.mohw.gov.tw/ig/twcore/CodeSystem/icd-10-{part}-{year}-tw": name
+        for part, name in (("cm", "ICD-10-CM"), ("pcs", "ICD-10-PCS"))
+        for year in (2014, 2021, 2023)
+    },
+    "http://www.saude.gov.br/fhir/r4/CodeSystem/BRCID10": "ICD-10-CM",
+    "https://terminologia.saude.gov.br/fhir/CodeSystem/BRCID10": "ICD-10-CM",
 }
 """Other spellings of the same systems that charts carry."""
 
@@ -167,6 +177,7 @@ class Needs(Enum):
     LUMBAR_SITE = "lumbar-site"
     LUMBAR_REASON = "lumbar-reason"
     LEG_SITE = "leg-site"
+    WEAK_LEG = "weak-leg"
     NOT_ELSEWHERE = "not-elsewhere"
     SADDLE_SITE = "saddle-site"
     SPINE_TEXT = "spine-text"

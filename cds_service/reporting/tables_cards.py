@@ -177,11 +177,12 @@ def not_shown(now: Tally, before: Tally, titles: Mapping[str, str]) -> Table:
 class _Beside:
     """One card in silent chart opens and in live ones.
 
-    ``held`` is how often an earlier answer or showing kept it from live patients; silent ones see
-    none.  ``is_changed``: one client had it silent and live.
+    ``held`` is how often an earlier answer or showing kept it back, ``silent_held`` how often one
+    of the time before silent mode did.  ``is_changed``: one client had it silent and live.
     """
 
     silent: int
+    silent_held: int
     silent_opens: int
     live: int
     held: int
@@ -200,6 +201,8 @@ def _beside(now: Tally, card: str) -> _Beside:
     loud = sum(n for client, n in live_opens.items() if client not in quiet)
     return _Beside(
         silent=cards(Fired.SILENT_CARD, Fired.SILENT_PATIENT),
+        silent_held=cards(Fired.SILENT_ANSWERED)
+        + sum(fired[client, Fired.ANSWERED] for client in quiet),
         silent_opens=now.opens_of.total() - loud,
         live=cards(Fired.LIVE),
         held=sum(fired[client, Fired.ANSWERED] for client in live_opens if client not in quiet),
@@ -212,20 +215,21 @@ def gate(now: Tally, titles: Mapping[str, str]) -> Table:
     """Return what silent mode would have shown beside what live use showed."""
     found = {card: _beside(now, card) for card in now.fired}
     silent = sorted(
-        (card for card, beside in found.items() if beside.silent),
+        (card for card, beside in found.items() if beside.silent or beside.silent_held),
         key=lambda card: (-found[card].silent, card),
     )
     return Table(
         id="gate",
         title="Silent mode against live use",
         subject="Card",
-        note="What would have been shown in 100 silent chart opens, beside 100 live ones: there a "
-        "card that an earlier answer or showing held back is counted with those shown, because "
+        note="What would have been shown in 100 silent chart opens, beside 100 live ones. "
+        "A card that an earlier answer or showing held back is counted with those shown, because "
         "nobody answers silent cards. A silent card is counted in all chart opens of its client.",
         columns=columns(
             ("silent", "Silent", "cards that would have been shown"),
+            ("silent-held", "held back", "held back by an answer or showing before silent mode"),
             ("silent-opens", "of opens", "chart opens in silent mode"),
-            ("silent-rate", "per 100", "in 100 silent chart opens"),
+            ("silent-rate", "per 100", "silent or held back, in 100 silent chart opens"),
             ("live", "Live", "cards shown"),
             ("live-held", "held back", "held back by an earlier answer or showing"),
             ("live-opens", "of opens", "live chart opens"),
@@ -240,12 +244,13 @@ def gate(now: Tally, titles: Mapping[str, str]) -> Table:
 
 
 def _gate_numbers(beside: _Beside) -> dict[str, Value]:
-    silent = share(beside.silent, beside.silent_opens)
+    silent = share(beside.silent + beside.silent_held, beside.silent_opens)
     live = share(beside.live + beside.held, beside.live_opens)
     if beside.is_changed:
         silent = live = None
     return {
         "silent": beside.silent,
+        "silent-held": beside.silent_held,
         "silent-opens": beside.silent_opens,
         "silent-rate": silent,
         "live": beside.live,

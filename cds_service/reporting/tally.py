@@ -21,6 +21,7 @@ class Fired(Enum):
     SILENT_PATIENT = "the patient is silent"
     LIVE = "live"
     ANSWERED = "held back from a live patient by an earlier answer or showing"
+    SILENT_ANSWERED = "held back so from a patient who was live then and is silent now"
 
 
 _ANSWERED = frozenset({Why.OVERRIDDEN, Why.ACCEPTED, Why.SHOWN_LATELY})
@@ -177,4 +178,6 @@ def _fired(call: Call, card: Shown) -> Fired | None:
         return Fired.SILENT_CARD if card.why == Why.SILENT_CARD else Fired.SILENT_PATIENT
     if card.state == State.SHOWN:
         return Fired.LIVE
-    return Fired.ANSWERED if card.why in _ANSWERED and not call.is_silent else None
+    if card.why in _ANSWERED:
+        return Fired.SILENT_ANSWERED if call.is_silent else Fired.ANSWERED
+    return None

@@ -67,6 +67,8 @@ def _allow(response: Response, origins: tuple[str, ...]) -> None:
         if request.headers.get("Origin") not in origins:
             return
         response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
+    # Without this a page sees 429 or 503 and not how long to wait.
+    response.headers["Access-Control-Expose-Headers"] = "Retry-After"
     if request.method == "OPTIONS":
         response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
         response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"

@@ -190,7 +190,8 @@ class States:
             "Items of feedback by what became of them.",
             labels=["result"],
         )
-        items.add_metric(["kept"], status.feedback.kept)
+        known = status.feedback.kept - status.feedback.unknown_cards
+        items.add_metric(["kept"], known)
         items.add_metric(["repeated"], status.feedback.repeated)
         items.add_metric(["unknown card"], status.feedback.unknown_cards)
         items.add_metric(["refused"], status.feedback.refused)

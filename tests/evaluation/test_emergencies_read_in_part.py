@@ -10,7 +10,7 @@ from cds_service.chart.supply import Key
 from cds_service.evaluation.assessment import Indicator, Verdict
 from cds_service.knowledge.model import Knowledge
 from cds_service.vignettes.charts import Resource
-from cds_service.vignettes.concepts import LOCAL
+from cds_service.vignettes.concepts import LOCAL, SNOMED
 from cds_service.vignettes.running import AS_OF
 from tests.evaluation.whole_charts import LEFT, RIGHT, answered_with, coded, observed, strength
 
@@ -44,6 +44,13 @@ def power(grade: float, days_ago: int, side: str = LEFT) -> Resource:
     return strength(value, side, effectiveDateTime=ago(days_ago))
 
 
+def foot_drop(days_ago: int, *, is_found: bool) -> Resource:
+    """Return an examination for a foot drop."""
+    return observed(
+        coded(SNOMED, "6077001"), effectiveDateTime=ago(days_ago), valueBoolean=is_found
+    )
+
+
 @pytest.mark.parametrize(
     ("entries", "card"),
     [
@@ -55,6 +62,7 @@ def power(grade: float, days_ago: int, side: str = LEFT) -> Resource:
         ([power(2, 1), power(2, 1, RIGHT)], "RF-CES"),
         ([power(3, 1)], "RF-MOTOR"),
         ([power(2, 2), power(5, 1)], "RF-MOTOR"),
+        ([foot_drop(2, is_found=True), foot_drop(1, is_found=False)], "RF-MOTOR"),
     ],
 )
 def test_emergency_that_was_read_is_shown_although_more_was_not(
@@ -103,3 +111,13 @@ def test_severe_early_pain_with_weakness_read_in_part_is_a_haematoma_alarm(
     volume = residual(300, 0)
     answered = answered_with(knowledge, facts, volume, in_part=Key.FINDINGS)
     assert list(answered.shown) == ["RF-EDH", "RF-POUR"]
+
+
+def test_weakness_of_the_problem_list_counts_although_examinations_were_not_all_read(
+    knowledge: Knowledge,
+) -> None:
+    """It is no emergency after 20 days; the surgeon and the MRI are named all the same."""
+    facts = {"day": 40, "operation": "discectomy"}
+    facts |= {"coded weakness": [{"what": "foot drop", "day": 20, "side": "left"}]}
+    shown = answered_with(knowledge, facts, power(5, 1, RIGHT), in_part=Key.FINDINGS).shown
+    assert {"SURG-REV", "IMG-MRI-DEF"} <= shown.keys()

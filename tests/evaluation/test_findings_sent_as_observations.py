@@ -59,6 +59,7 @@ def test_red_flag_sent_as_an_observation_is_one(
         {**coded(ICD, "R20.0"), "text": "Saddle anesthesia"},
         {"coding": [{**coded(ICD, "R20.1")["coding"][0], "display": "Perineal hypoesthesia"}]},
         {**coded(SNOMED, "44077006"), "text": "Numbness of the saddle area"},
+        {**coded(SNOMED, "397974008"), "text": "Hypoesthesia of scrotum and penis"},
     ],
 )
 @pytest.mark.parametrize("kind", ["Condition", "Observation"])
@@ -88,6 +89,10 @@ def test_numb_saddle_that_was_denied_is_none(knowledge: Knowledge) -> None:
         ("Numbness of left leg without any perineal numbness", False),
         ("Left leg numb, denies numbness of the perineum", False),
         ("Left leg numb, saddle area is intact", False),
+        ("Left leg numb, no saddle or anal numbness", False),
+        ("Left leg numb, no perineal/genital numbness", False),
+        ("No leg numbness, saddle and anal numbness", True),
+        ("Numbness around the anus", True),
         ("No leg numbness, saddle anesthesia", True),
         ("Saddle anesthesia, no leg weakness", True),
         ("No change of saddle numbness", True),
@@ -147,6 +152,20 @@ def test_infection_observed_before_an_undated_operation_is_an_emergency(
     """Only a spinal infection of the last days counts then."""
     facts = {"operation": "discectomy", "operation date": "unknown"}
     assert "RF-INF" in answered_with(knowledge, patient(30, **facts), found(DISCITIS)).shown
+
+
+@pytest.mark.parametrize("dated", [{}, {"operation date": "unknown"}])
+@pytest.mark.parametrize(
+    ("words", "is_spinal"), [("Infection of the lumbar spine", True), ("", False)]
+)
+def test_deep_infection_late_after_surgery_counts_where_its_words_name_the_spine(
+    knowledge: Knowledge, dated: dict[str, Any], words: str, *, is_spinal: bool
+) -> None:
+    """The code is that of any operation; by day 105 there may have been another one."""
+    day = (AS_OF - timedelta(days=5)).isoformat()
+    code = {**coded(ICD, "T81.42XA"), "text": words or "Infection after a procedure"}
+    entry = {"resourceType": "Condition", "code": code, "recordedDate": day}
+    assert ("RF-INF" in answered_with(knowledge, patient(105, **dated), entry).shown) is is_spinal
 
 
 def test_si_joint_pain_observed_is_a_second_pain_source(knowledge: Knowledge) -> None:

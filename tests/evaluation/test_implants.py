@@ -314,3 +314,14 @@ def test_heart_device_known_by_its_code_alone_holds_back_the_mri(
     """Not every EHR sends words or an MR status with a pacemaker or a defibrillator."""
     answered = answered_with(knowledge, NO_RELIEF, device(type=coded(SNOMED, code)))
     assert list(answered.shown) == ["IMG-ALT", "PT-REF"]
+
+
+@pytest.mark.parametrize("code", ["Z79.01", "D69.3"])
+def test_bleeding_risk_on_the_problem_list_alone_holds_back_the_myelogram(
+    knowledge: Knowledge, code: str
+) -> None:
+    """Nobody wrote a prescription down, and the platelets are few for a reason of their own."""
+    implant = device(type=PACEMAKER, **UNSAFE)
+    card = answered_with(knowledge, NO_RELIEF, implant, _diagnosis(code)).card("IMG-ALT")
+    assert "suggestions" not in card
+    assert "plain CT" in str(card["detail"])

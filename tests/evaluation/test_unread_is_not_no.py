@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from cds_service.chart.facts import ObservationFact
 from cds_service.chart.supply import Key, State, Supply
 from cds_service.evaluation.assess import assess
+from cds_service.evaluation.assessment import Verdict
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.values import FhirDate
 from cds_service.vignettes.charts import Facts
@@ -177,6 +178,17 @@ def test_needles_with_unread_medication_say_so() -> None:
     said = "Anticoagulants and clotting disorders not fully read"
     assert said not in _detail(WEAK, "EMG-MOTOR")
     assert said in _detail(WEAK, "EMG-MOTOR", **{"not supplied": [Key.MEDICATION_REQUESTS]})
+
+
+def test_an_emg_ordered_for_one_weakness_answers_none_that_could_not_be_read() -> None:
+    """The order holds the card back; in the rest of the problem list may stand another."""
+    facts = {**WEAK, "ordered": {"EMG": 40}}
+    rows = [
+        next(f for f in _answered(facts, **more).assessment.findings if f.card == "EMG-MOTOR")
+        for more in ({}, {"supplied in part": [Key.CONDITIONS]})
+    ]
+    assert [row.verdict for row in rows] == [Verdict.NOT_MET, Verdict.CANNOT_TELL]
+    assert rows[0].held_by == "EMG done or ordered since the weakness"
 
 
 def test_therapy_waits_while_the_problem_list_is_unread() -> None:

@@ -253,6 +253,9 @@ def test_paraplegia_sent_as_an_observation_is_weakness_of_both_legs(knowledge: K
     [
         ({"effectiveDateTime": ago(1), "bodySite": coded(SNOMED, LEFT)}, []),
         ({"effectiveDateTime": ago(1)}, []),
+        ({"effectiveDateTime": ago(1), "bodySite": coded(SNOMED, "51440002")}, []),
+        ({"effectiveDateTime": ago(1), "bodySite": coded(SNOMED, LEFT, RIGHT)}, []),
+        ({"effectiveDateTime": ago(1), "bodySite": coded(SNOMED, "61685007")}, []),
         ({"effectiveDateTime": ago(2), "bodySite": coded(SNOMED, LEFT)}, ["RF-MOTOR"]),
         ({"effectiveDateTime": ago(1), "bodySite": coded(SNOMED, RIGHT)}, ["RF-MOTOR"]),
         ({}, ["RF-MOTOR"]),

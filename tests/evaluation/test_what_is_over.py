@@ -12,6 +12,7 @@ from cds_service.vignettes.concepts import ICD, SNOMED
 from cds_service.vignettes.running import AS_OF
 from tests.evaluation.whole_charts import answered_with, coded
 
+CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 UNRELIEVED: Facts = {"day": 100, "operation": "discectomy", "leg": {-14: 8, 95: 7}}
 UNSAFE: Facts = {
     "day": 400,
@@ -54,6 +55,41 @@ def test_pregnancy_recorded_again_counts_from_then(
     }
     shown = answered_with(knowledge, UNSAFE, pregnancy).shown
     assert ("IMG-ALT" not in shown) == is_pregnant
+
+
+@pytest.mark.parametrize(
+    ("onset", "recorded", "counts"), [(500, 365, True), (365, 500, True), (500, 366, False)]
+)
+def test_fracture_counts_for_a_year_from_its_onset_or_from_its_record(
+    knowledge: Knowledge, onset: int, recorded: int, *, counts: bool
+) -> None:
+    """Whichever is later, in a patient without pain."""
+    fracture: Resource = {
+        "resourceType": "Condition",
+        "code": coded(SNOMED, "426646004"),
+        "onsetDateTime": ago(onset),
+        "recordedDate": ago(recorded),
+    }
+    facts: Facts = {"day": 600, "operation": "discectomy", "leg": {-14: 8, 599: 1}}
+    assert ("RF-OTHER" in answered_with(knowledge, facts, fracture).shown) == counts
+
+
+@pytest.mark.parametrize(
+    "code", ["G83.4", "R33.9", "M46.46", "G97.61", "G97.41", "R45.851", "T84.216A"]
+)
+@pytest.mark.parametrize("status", ["resolved", "inactive"])
+def test_red_flag_that_the_problem_list_calls_over_is_none(
+    knowledge: Knowledge, code: str, status: str
+) -> None:
+    """It was recorded yesterday, and is over."""
+    problem: Resource = {
+        "resourceType": "Condition",
+        "code": coded(ICD, code),
+        "clinicalStatus": coded(CLINICAL, status),
+        "recordedDate": ago(1),
+    }
+    facts: Facts = {"day": 20, "operation": "discectomy", "leg": {-14: 8, 19: 2}}
+    assert answered_with(knowledge, facts, problem).shown == {}
 
 
 def test_half_dated_operation_is_not_asked_about_for_a_mere_reminder(knowledge: Knowledge) -> None:

@@ -100,6 +100,9 @@ def test_flowsheet_row_of_one_muscle_on_one_side(knowledge: Knowledge) -> None:
     (found,) = chart(knowledge, observation("EHL", SITE, valueInteger=3)).observations
     assert (found.value, found.muscle, found.side) == (Decimal(3), "ehl", Side.RIGHT)
     assert found.concepts == {"mrc-grade"}
+    row = {"code": concept(SITE, "EHL"), "valueInteger": 3}
+    (in_panel,) = chart(knowledge, observation("PANEL", SITE, component=[row])).observations
+    assert in_panel == found
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ MINE = {"subject": {"reference": "Patient/anna"}}
         {"code": concept(SNOMED, LAMINECTOMY, "Laminectomie du rachis lombaire")},
         {"bodySite": [{"text": "colonna lombare"}]},
         {"bodySite": [{"text": "LWS"}]},
+        {"bodySite": [{"text": "第4腰椎"}]},
+        {"code": concept(SNOMED, LAMINECTOMY, "Lomber laminektomi")},
         {"bodySite": [worded("Lendenwirbels\u00e4ule", "Structure of lumbar vertebral column")]},
         {"code": worded("Laminectomie", "Lumbar laminectomy", LAMINECTOMY)},
         {"reasonCode": [worded("Spinalkanalstenose", "Lumbar spinal stenosis")]},
@@ -105,8 +107,8 @@ def test_site_may_stand_among_the_codes_of_the_operation(
         (OPCS, "V254", {"decompression"}),
         (OPCS, "v331", {"discectomy"}),
         (PCS, "0sb20zz", {"discectomy"}),
-        (HCPCS, "63030", {"discectomy"}),
-        (HCPCS, "63030-LT", {"discectomy"}),
+        (HCPCS, "63030", {"discectomy", "decompression"}),
+        (HCPCS, "63030-LT", {"discectomy", "decompression"}),
     ],
 )
 def test_operation_is_known_however_its_code_is_spelt(
@@ -133,6 +135,33 @@ def test_operation_is_known_however_its_code_is_spelt(
 def test_operation_is_known_however_its_system_is_spelt(read: ReadChart, system: str) -> None:
     """National editions name themselves; converters of C-CDA write the system in ways of theirs."""
     assert read(procedure("50172003", system)).procedures[0].concepts == {"fusion"}
+
+
+@pytest.mark.parametrize("edition", ["2014", "2021", "2023"])
+def test_taiwanese_charts_write_the_same_codes_under_systems_of_their_own(
+    read: ReadChart, edition: str
+) -> None:
+    """Taiwan translated ICD-10-CM and ICD-10-PCS; a patient with a cauda equina got no card."""
+    editions = "https://twcore.mohw.gov.tw/ig/twcore/CodeSystem"
+    discectomy = procedure("0SB20ZZ", f"{editions}/icd-10-pcs-{edition}-tw")
+    chart = read(discectomy, condition("G83.4", f"{editions}/icd-10-cm-{edition}-tw"))
+    assert chart.procedures[0].concepts == {"discectomy"}
+    assert "cauda-equina" in chart.conditions[0].concepts
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        "http://www.saude.gov.br/fhir/r4/CodeSystem/BRCID10",
+        "https://terminologia.saude.gov.br/fhir/CodeSystem/BRCID10",
+    ],
+)
+def test_brazilian_charts_write_the_codes_of_the_who_under_a_system_of_their_own(
+    read: ReadChart, system: str
+) -> None:
+    """CID-10 is the ICD-10 of the WHO in Portuguese, mostly without the point."""
+    chart = read(condition("G834", system))
+    assert "cauda-equina" in chart.conditions[0].concepts
 
 
 @pytest.mark.parametrize(
@@ -407,6 +436,25 @@ IN_WORDS = [
     {"text": "Disquectom\u00eda lumbar"},
     {"text": "Lumbal diskektomi"},
     {"text": "Discectomia lombare"},
+    {"text": "Excision of lumbar intervertebral disc"},
+    {"text": "Nukleotomie LWK 4/5"},
+    {"text": "Sequestrektomie L5/S1"},
+    {"text": "Lumbale decompressie L4-L5"},
+    {"text": "Decompressione lombare"},
+    {"text": "Descompress\u00e3o lombar"},
+    {"text": "Cure de hernie discale L5-S1"},
+    {"text": "Lumbar spine surgery"},
+    {"text": "Operation on the lumbar spine"},
+    {"text": "Artrodese toraco-lombo-sacra posterior"},
+    {"text": "Lomber mikrodiskektomi"},
+    {"text": "腰椎椎弓切除術"},
+    {"text": "椎間板摘出術 L4/5"},
+    {"text": "腰椎椎間盤切除術"},
+    {"text": "腰椎减压植骨融合内固定术"},
+    {"text": "추간판제거술 요추"},
+    {"text": "Ламинэктомия поясничного отдела"},
+    {"text": "למינקטומיה מותנית"},
+    {"text": "استئصال الصفيحة الفقرية القطنية"},
 ]
 
 
@@ -423,6 +471,31 @@ def test_operation_that_only_words_name_is_a_gap_that_is_said(
 
 
 @pytest.mark.parametrize(
+    ("words", "elsewhere", "state"),
+    [
+        ("Laminectomy", {"bodySite": [concept(SNOMED, "122496007")]}, State.PARTIAL),
+        ("Laminectomy", {"reasonCode": [concept(ICD, "M48.061")]}, State.PARTIAL),
+        (
+            "Excision of intervertebral disc",
+            {"reasonCode": [{"text": "Lumbar disc"}]},
+            State.PARTIAL,
+        ),
+        ("Cervical laminectomy", {"reasonCode": [concept(ICD, "M48.061")]}, State.SUPPLIED),
+        ("Laminectomy", {"reasonCode": [concept(ICD, "M48.02")]}, State.SUPPLIED),
+        ("Back brace", {"reasonCode": [concept(ICD, "M48.061")]}, State.SUPPLIED),
+        ("Non-surgical decompression", {"reasonCode": [concept(ICD, "M48.061")]}, State.SUPPLIED),
+    ],
+)
+def test_operation_in_words_may_be_placed_by_a_code_or_its_reason(
+    read: ReadChart, words: str, elsewhere: Resource, state: State
+) -> None:
+    """The words say what was done, and something else that it was the lumbar spine."""
+    chart = read(procedure(code=concept("urn:oid:1.2.3", "OP7", words), **elsewhere))
+    assert chart.procedures == ()
+    assert chart.supply_of(Key.PROCEDURES).state is state
+
+
+@pytest.mark.parametrize(
     "code",
     [
         {"text": "Cervical laminectomy"},
@@ -436,6 +509,12 @@ def test_operation_that_only_words_name_is_a_gap_that_is_said(
         {"text": "Hysterectomy"},
         {"text": "Brace, lumbar fusion"},
         {"text": "Kyphoplasty of lumbar compression fracture"},
+        {"text": "Evaluation before lumbar spine surgery"},
+        {"text": "Operation on lumbar hernia"},
+        {"text": "Excision of skin lesion, lumbar region"},
+        {"text": "頸椎椎弓形成術"},
+        {"text": "腰椎椎弓切除術の麻酔"},
+        {"text": "腰椎神経ブロック"},
         concept(CPT, "63267", "Laminectomy for lesion, lumbar"),
         concept(PCS, "00CU0ZZ", "Lumbar laminectomy for haematoma"),
     ],
@@ -751,6 +830,33 @@ def test_condition_is_dated_by_the_first_day_it_states(read: ReadChart) -> None:
     assert read(undated).conditions[0].when is None
 
 
+def age(years: object, unit: str = "a") -> Resource:
+    """Return an age of onset."""
+    return {"onsetAge": {"value": years, "unit": unit}}
+
+
+@pytest.mark.parametrize(
+    ("onset", "first", "last"),
+    [
+        (age(5), "1975-05-01", "1976-04-30"),
+        (age(55.5, "years"), "2025-05-01", "2026-04-30"),
+        (age(56), "2026-10-01", "2026-10-01"),
+        (age(70), "2026-10-01", "2026-10-01"),
+        (age(-1), "2026-10-01", "2026-10-01"),
+        (age("NaN"), "2026-10-01", "2026-10-01"),
+        (age(18, "mo"), "2026-10-01", "2026-10-01"),
+        (age(5) | {"onsetDateTime": "2026-09-30"}, "2026-09-30", "2026-09-30"),
+    ],
+)
+def test_foot_drop_of_childhood_is_not_new_because_it_is_written_down_now(
+    read: ReadChart, onset: Resource, first: str, last: str
+) -> None:
+    """Some charts give the age of onset alone; in that year of life the recorded day counts."""
+    (fact,) = read(condition("6077001", recordedDate="2026-10-01", **onset)).conditions
+    assert fact.when is not None
+    assert (fact.when.earliest.isoformat(), fact.when.latest.isoformat()) == (first, last)
+
+
 @pytest.mark.parametrize(
     ("words", "is_spinal"),
     [
@@ -793,6 +899,34 @@ def test_numbness_counts_only_with_a_leg_site(read: ReadChart) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "side"),
+    [
+        ("Bilateral leg weakness", Side.BOTH),
+        ("Weakness of both lower extremities", Side.BOTH),
+        ("LLE weakness", Side.LEFT),
+        ("Right foot feels weak, no numbness", Side.RIGHT),
+        ("Leg weakness without back pain", None),
+        ("Right leg weaker than left", Side.RIGHT),
+        ("Left leg weakness compared with right", Side.LEFT),
+        ("Leg cramps", "none"),
+        ("Weakness of left hand", "none"),
+        ("No leg weakness", "none"),
+        ("Leg pain, denies any new weakness", "none"),
+        ("Leg cramps, no numbness, tingling or weakness", "none"),
+        ("No numbness but leg weakness", None),
+        ("Other symptoms and signs involving the musculoskeletal system", "none"),
+    ],
+)
+def test_weak_legs_under_the_code_that_us_charts_give_them_are_seen(
+    read: ReadChart, words: str, side: Side | str | None
+) -> None:
+    """ICD-10-CM has no code of its own for a weak leg; both legs weak were nothing at all."""
+    facts = read(condition("R29.898", ICD, code=concept(ICD, "R29.898", words))).conditions
+    found = [(fact.concepts, fact.side) for fact in facts]
+    assert found == ([] if side == "none" else [({"motor-weakness"}, side)])
+
+
+@pytest.mark.parametrize(
     ("text", "display", "concepts", "side"),
     [
         ("Unterschenkel li.", "Left lower leg", {"sensory-deficit"}, Side.LEFT),
@@ -830,6 +964,24 @@ def test_place_the_text_does_not_name_is_read_from_the_display(
         ("numbness of ble", Side.BOTH),
         ("BLE TINGLING, NUMB", Side.BOTH),
         ("LE NUMBNESS", None),
+        ("L leg numbness", Side.LEFT),
+        ("Numb R foot", Side.RIGHT),
+        ("R-sided leg numbness", Side.RIGHT),
+        ("Leg numbness (L)", Side.LEFT),
+        ("Numb L leg and R foot", Side.BOTH),
+        ("Leg numbness (L) > (R)", Side.BOTH),
+        ("(R) foot numb", Side.RIGHT),
+        ("Leg numb after laminectomy (L)", None),
+        ("Left leg numb, R hip arthritis", Side.LEFT),
+        ("Right leg numb; left leg is normal", Side.RIGHT),
+        ("Numb right foot without any symptoms on the left", Side.RIGHT),
+        ("Left foot numb (right-handed)", Side.LEFT),
+        ("Left leg not normal, right leg numb", Side.BOTH),
+        ("No change of left leg, right leg numb", Side.BOTH),
+        ("Leg numb, no left weakness", Side.LEFT),
+        ("L5 leg numbness", None),
+        ("l leg numbness", None),
+        ("Leg numb, Coflex(R)", None),
     ],
 )
 def test_leg_and_side_are_read_as_problem_lists_shorten_them(
@@ -1537,6 +1689,16 @@ def test_implant_is_recognised_by_code_or_words(
         ("D\u00e9fibrillateur implantable", "implant-defibrillator"),
         ("Desfibrilador", "implant-defibrillator"),
         ("Neuroestimulador medular", "implant-neurostimulator"),
+        ("植込み型心臓ペースメーカ", "implant-pacemaker"),
+        ("心臟節律器", "implant-pacemaker"),
+        ("심박동기", "implant-pacemaker"),
+        ("Кардиостимулятор", "implant-pacemaker"),
+        ("קוצב לב", "implant-pacemaker"),
+        ("منظم ضربات القلب", "implant-pacemaker"),
+        ("Kalp pili", "implant-pacemaker"),
+        ("植込み型除細動器", "implant-defibrillator"),
+        ("이식형 제세동기", "implant-defibrillator"),
+        ("植込型脊髄刺激装置", "implant-neurostimulator"),
     ],
 )
 def test_implant_is_recognised_as_device_lists_and_stores_name_it(
@@ -1602,6 +1764,8 @@ def test_unknown_implant_coded_unsafe_as_fhir_codes_it_counts(read: ReadChart) -
         {"type": {"text": "Automated external defibrillator"}},
         {"type": {"text": "Transcutaneous electrical nerve stimulator"}},
         {"deviceName": [{"name": "TENS neurostimulator"}]},
+        {"type": {"text": "経皮的電気神経刺激装置"}},
+        {"type": {"text": "自動体外式除細動器"}},
         {"type": {"text": "External pacing lead"}},
         {"type": {"text": "STIMULATOR BONE GROWTH SPINAL"}},
         {"type": {"text": "Spinal bone growth stimulator"}},

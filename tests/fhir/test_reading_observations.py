@@ -606,6 +606,46 @@ def test_motor_grade_keeps_side_and_muscle(read: ReadChart) -> None:
     )
 
 
+@pytest.mark.parametrize("panel", ["mrc-grade", "a-panel-nobody-knows"])
+def test_strengths_of_one_examination_keep_their_sides(read: ReadChart, panel: str) -> None:
+    """Both legs weak in one Observation are two weak legs, and the weak hand in it is no leg."""
+    grade = concept(LOCAL, "mrc-grade")
+    parts = [
+        {"code": grade | {"text": "Left big toe"}, "valueInteger": 3},
+        {"code": grade | {"text": "Right big toe"}, "valueString": "2+/5"},
+        {"code": grade | {"text": "Left grip, hand"}, "valueInteger": 1},
+    ]
+    code = concept(LOCAL, panel, "Motor examination of arms and legs")
+    chart = read(observation("x", code=code, component=parts))
+    assert {(fact.side, fact.value) for fact in chart.observations} == {
+        (Side.LEFT, 3),
+        (Side.RIGHT, 2),
+    }
+    assert [item.reason for item in chart.set_aside] == [reasons.NOT_A_LEG]
+
+
+def test_components_give_the_strength_of_each_side_or_muscle(read: ReadChart) -> None:
+    """The whole is coded as a strength, its parts say whose; a part that says neither is none."""
+    parts = [
+        {"code": concept(LOCAL, "ehl"), "valueInteger": 4},
+        {"code": {"text": "right"}, "valueString": "3/5"},
+        {"code": {"text": "Examiner"}, "valueInteger": 1},
+    ]
+    site = concept(SNOMED, "7771000")
+    chart = read(observation("mrc-grade", LOCAL, bodySite=site, component=parts))
+    assert {(fact.side, fact.muscle, fact.value) for fact in chart.observations} == {
+        (Side.LEFT, "ehl", 4),
+        (Side.RIGHT, None, 3),
+    }
+
+
+def test_finding_in_a_component_keeps_its_side(read: ReadChart) -> None:
+    """A foot drop that a neurological examination lists among others has the side it names."""
+    drop = {"code": concept(SNOMED, "6077001", "Foot drop, left"), "valueBoolean": True}
+    (fact,) = read(observation("99999-9", component=[drop])).observations
+    assert fact.side is Side.LEFT
+
+
 @pytest.mark.parametrize(
     ("answer", "value"), [("LA6568-5", 0), ("LA6569-3", 1), ("LA6570-1", 2), ("LA6571-9", 3)]
 )
@@ -708,6 +748,13 @@ def test_issued_stands_in_for_a_missing_date(read: ReadChart) -> None:
 
 RETENTION = concept(SNOMED, "267064002")
 SADDLE = concept(LOCAL, "saddle-sensation")
+HL7_YES_NO = "http://terminology.hl7.org/CodeSystem/v2-0532"
+HL7_V2_0136 = "http://terminology.hl7.org/CodeSystem/v2-0136"
+
+
+def displayed(code: str, display: str) -> Resource:
+    """Return an answer under a hospital's own code, with what it is called."""
+    return {"coding": [{"system": "urn:oid:1.2.3", "code": code, "display": display}]}
 
 
 @pytest.mark.parametrize(
@@ -723,6 +770,11 @@ SADDLE = concept(LOCAL, "saddle-sensation")
         (RETENTION, {"valueCodeableConcept": concept(SNOMED, "373067005")}, "answer-no"),
         (RETENTION, {"valueCodeableConcept": concept(LOINC, "LA32-8")}, "answer-no"),
         (RETENTION, {"valueString": "None"}, "answer-no"),
+        (RETENTION, {"valueCodeableConcept": concept(HL7_YES_NO, "Y")}, "answer-present"),
+        (RETENTION, {"valueCodeableConcept": concept(HL7_V2_0136, "N")}, "answer-no"),
+        (RETENTION, {"valueCodeableConcept": displayed("1", "Yes")}, "answer-present"),
+        (RETENTION, {"valueCodeableConcept": displayed("2", "No")}, "answer-no"),
+        (SADDLE, {"valueCodeableConcept": displayed("7", "Reduced")}, "answer-reduced"),
         (RETENTION, {"valueQuantity": {"value": 0}}, "answer-no"),
         (SADDLE, {"valueString": "absent"}, "answer-absent"),
         (SADDLE, {"valueCodeableConcept": {"text": "Reduced"}}, "answer-reduced"),
@@ -741,6 +793,8 @@ def test_finding_is_there_or_not_however_it_is_answered(
     "answer",
     [
         {"valueCodeableConcept": concept("urn:oid:1.2.3", "Y")},
+        {"valueCodeableConcept": concept(HL7_YES_NO, "UNK", "unknown")},
+        {"valueCodeableConcept": displayed("3", "Yes") | {"text": "No"}},
         {"valueString": "since yesterday"},
         {"dataAbsentReason": {"text": "not asked"}},
     ],

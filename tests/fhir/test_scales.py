@@ -36,6 +36,27 @@ def test_score_is_read_up_to_the_end_of_its_scale(scale: str, low: int, high: in
 
 
 @pytest.mark.parametrize(
+    "unit",
+    [
+        *("points", "pts", "Punkte", "puntos", "Puan", "\u70b9", "\uc810", "\u5206"),
+        *("\u0431\u0430\u043b\u043b\u043e\u0432", "out of 10", "0-10", "NRS", "{pain score}"),
+    ],
+)
+def test_pain_is_read_however_its_points_are_called(unit: str) -> None:
+    """A pain of eight points is one in any language; the course of pain was lost."""
+    assert measured("pain-score", Quantity(value=Decimal(8), unit=unit)) == Measured(
+        value=Decimal(8)
+    )
+
+
+@pytest.mark.parametrize("unit", ["0-100", "{0-100}", "mm", "kg"])
+def test_pain_on_another_scale_is_not_read_as_points(unit: str) -> None:
+    """Eight of a hundred is no severe pain."""
+    found = measured("pain-score", Quantity(value=Decimal(8), unit=unit))
+    assert found == reasons.UNIT_NOT_READ
+
+
+@pytest.mark.parametrize(
     "unit", ["10*9/L", "/nL", "G/L", "Giga/l", "Gpt/l", "Tsd/\u00b5l", "Tsd./ul"]
 )
 def test_white_cells_are_read_as_laboratories_of_europe_write_them(unit: str) -> None:
@@ -48,7 +69,8 @@ def test_white_cells_are_read_as_laboratories_of_europe_write_them(unit: str) ->
     "unit",
     [
         *("Cel", "\u00b0C", "degree Celsius", "degrees Celsius", "Grad Celsius", "degree C"),
-        *("Grad C", "oC", "deg. C", "Deg.C", "Celsius"),
+        *("Grad C", "oC", "deg. C", "Deg.C", "Celsius", "Celcius", "degrees Centigrade"),
+        *("C\u00b0", "\u00b0", "gr C", "\u5ea6", "\ub3c4"),
         *("degr\u00e9s Celsius", "grados Celsius", "gradi Celsius", "grader Celsius"),
     ],
 )

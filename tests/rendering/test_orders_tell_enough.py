@@ -300,3 +300,58 @@ def test_blood_tests_for_an_open_wound_name_the_wound(knowledge: Knowledge) -> N
     answered = answered_with(knowledge, {"day": 45, "operation": "discectomy"}, wound)
     request = order(answered, "RF-INF-W")
     assert request["reasonReference"] == [{"reference": "Condition/more0"}]
+
+
+FOOT = {"side": "left", "muscle": "tibialis anterior"}
+SEVERE = {"day": 4, "leg": {-5: 7, 3: 9}}
+WEAK = {"strength": [{"day": 3, **FOOT, "grade": 4}]}
+
+
+@pytest.mark.parametrize(
+    ("card", "facts", "reason"),
+    [
+        ("RF-CES", {"findings": {"saddle numbness": 19}}, "Suspected cauda equina syndrome"),
+        ("RF-MOTOR", {"strength": [{"day": 19, **FOOT, "grade": 2}]}, "New leg weakness"),
+        ("RF-EDH", {**SEVERE, **WEAK}, "Suspected epidural haematoma"),
+        (
+            "RF-INF",
+            {"temperature": {19: 38.5}, "white cells": {19: 14}},
+            "Suspected spinal infection",
+        ),
+        ("RF-INF-W", {"temperature": {19: 38.5}}, "Suspected infection"),
+    ],
+)
+def test_order_for_what_nobody_coded_says_what_is_suspected(
+    knowledge: Knowledge, card: str, facts: dict[str, Any], reason: str
+) -> None:
+    """In words: a code would claim the disease."""
+    answered = answered_with(knowledge, {"day": 20, "operation": "discectomy", **facts})
+    [said] = order(answered, card)["reasonCode"]
+    assert said == {"text": f"{reason} after lumbar surgery"}
+
+
+@pytest.mark.parametrize(
+    ("card", "facts"),
+    [
+        ("RF-CES", {"findings": {"cauda equina syndrome": 19}}),
+        ("RF-MOTOR", {"coded weakness": [{"what": "foot drop", "day": 19, "side": "left"}]}),
+        ("RF-EDH", {"findings": {"spinal haematoma": 19}}),
+        ("RF-EDH", {"findings": {"wound haematoma": 19}}),
+        ("RF-INF", {"findings": {"spinal infection": 19}}),
+        ("RF-INF", {"findings": {"spinal infection": 19}, "operation date": "unknown"}),
+        ("RF-INF", {"findings": {"wound breakdown": 19}, "temperature": {19: 38.5}}),
+        ("RF-INF-W", {"findings": {"wound breakdown": 19}}),
+        ("RF-OTHER", {"findings": {"vertebral fracture": 19}}),
+        (
+            "IMG-MRI-DEF",
+            {"coded weakness": [{"what": "muscle weakness", "day": 19, "side": "left"}]},
+        ),
+    ],
+)
+def test_order_for_what_is_coded_points_to_the_code(
+    knowledge: Knowledge, card: str, facts: dict[str, Any]
+) -> None:
+    """Whoever scans or sees the patient finds the problem the order is for."""
+    answered = answered_with(knowledge, {"day": 20, "operation": "discectomy", **facts})
+    [reference] = order(answered, card)["reasonReference"]
+    assert reference["reference"].startswith("Condition/")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import count
 
+import pytest
+
 from cds_service.ledger.records import State, Why
 from cds_service.reporting.reading import Call, Shown
 from cds_service.reporting.table import Value
@@ -76,6 +78,20 @@ def test_card_that_users_answered_still_fires() -> None:
         *many(50, "north", SHOWN, OVERRIDDEN),
     )
     assert (numbers["live"], numbers["live-held"], numbers["live-rate"]) == (50, 50, 100)
+    assert numbers["words"] == "as in live use"
+
+
+@pytest.mark.parametrize("is_silent", [True, False])
+def test_card_that_users_answered_before_silent_mode_fires_there_too(*, is_silent: bool) -> None:
+    """Silent again after live use: the answers of that time do not look like missing data."""
+    quiet = SILENT_PATIENT if is_silent else SILENT_CARD
+    fates = (quiet, OVERRIDDEN)
+    numbers = compared(
+        *(opened("north", fate, is_silent=is_silent) for fate in fates * 50),
+        *many(100, "south", SHOWN),
+    )
+    assert (numbers["silent"], numbers["silent-held"], numbers["silent-rate"]) == (50, 50, 100)
+    assert (numbers["live"], numbers["live-held"], numbers["live-rate"]) == (100, 0, 100)
     assert numbers["words"] == "as in live use"
 
 

@@ -29,7 +29,7 @@ from cds_service.settings import Settings
 from cds_service.trust.config import load_config
 from cds_service.web.shared_metrics import SharedMetrics, forget_ended_processes
 from cds_service.web.versions import own_version
-from tests.ledger.clinic import chart_of, hook_call, make_clinic
+from tests.ledger.clinic import chart_of, hook_call, make_clinic, new_uuid
 from tests.locked_file import locked_file
 from tests.patience import PATIENT_SECONDS, until
 from tests.ports import free_port
@@ -112,13 +112,20 @@ def test_failures_of_every_rule_are_counted_from_zero(knowledge: Knowledge, tmp_
 def test_answers_are_counted_as_the_ledger_and_the_report_count_them(
     knowledge: Knowledge, tmp_path: Path
 ) -> None:
-    """An item sent twice counts once, and a code of CDS Hooks 3.0 counts as our reason."""
+    """An item sent twice counts once, and a code of CDS Hooks 3.0 counts as our reason.
+
+    What became of the items adds up to what was sent: one about an unknown card stands alone.
+    """
     clinic = make_clinic(knowledge, state_dir=tmp_path)
     first, second, *_ = clinic.open("no-relief")
     item = clinic.override(first, "done-elsewhere")
     clinic.send(item, item)
     clinic.override(second, "patient-refuses")
+    clinic.override({"uuid": new_uuid()})
     text = clinic.client.get("/metrics").text
+    became = "cds_ledger_feedback_items_total{result="
+    results = {"kept": 2, "repeated": 2, "unknown card": 1, "refused": 0}
+    assert {each: value(text, f'{became}"{each}"}}') for each in results} == results
     kept = 'cds_feedback_items_total{client="dev",outcome="overridden",reason='
     assert value(text, f'{kept}"done-elsewhere"}}') == 1
     assert value(text, f'{kept}"patient-declined"}}') == 1

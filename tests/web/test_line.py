@@ -126,6 +126,7 @@ def test_refused_call_is_told_so_as_any_other(client: FlaskClient) -> None:
     for line in (
         b"Retry-After: 1",
         b"Access-Control-Allow-Origin: *",
+        b"Access-Control-Expose-Headers: Retry-After",
         b"Cache-Control: no-store",
         b"Connection: close",
         f"Content-Length: {len(body)}".encode(),

@@ -118,8 +118,6 @@ def recent_deficits(case: Case) -> list[Deficit]:
 
 def is_bilateral(case: Case) -> bool:
     """Return whether both legs are newly weak and at least one since recently."""
-    if not case.motor.new:
-        return False
     sides = {deficit.side for deficit in case.motor.new}
     recent = {deficit.side for deficit in recent_deficits(case)}
     return {Side.LEFT, Side.RIGHT} <= sides and bool(recent & {Side.LEFT, Side.RIGHT})
@@ -161,7 +159,7 @@ def _is_isolated(case: Case) -> bool:
     Missing data:
         While findings, conditions or scores are unread nobody knows that nothing else is there.
     """
-    if case.signs.unread or case.motor.unread or case.pain.course is None:
+    if case.signs.unread or case.pain.course is None:
         return False
     sensory = any(sign.day >= 0 for sign in case.signs.of("sensory-deficit"))
     others = hard_signs(case) or case.motor.new or sensory
@@ -210,10 +208,8 @@ def _compression(case: Case) -> _Compression | None:
     urinary = (*bladder.latest, *((bladder.weak,) if bladder.weak is not None else ()))
     deficits = case.motor.new if bilateral or with_weakness else ()
     onsets = tuple(deficit.onset for deficit in deficits if deficit.onset is not None)
-    supporting = hard
-    if is_urinary or with_weakness:
-        supporting = (*hard, *_supporting(case, bladder, with_weakness=with_weakness))
-    counts = with_weakness or (is_urinary and bladder.is_late_residual(case))
+    supporting = (*hard, *_supporting(case, bladder, with_weakness=with_weakness))
+    counts = with_weakness or bladder.is_late_residual(case)
     residual = (bladder.residual_day,) if bladder.residual is not None and counts else ()
     return _Compression(
         signs=(*hard, *urinary),
@@ -241,8 +237,7 @@ def cauda_equina(case: Case, earlier: Earlier) -> Finding:
     """
     del earlier
     compression = _compression(case)
-    unread = case.signs.unread | case.motor.unread
-    answer = found(compression is not None, unread)
+    answer = found(compression is not None, case.signs.unread)
     finding = weigh("RF-CES", case, [("a sign of cauda equina compression", answer)])
     if compression is None:
         return finding

@@ -69,6 +69,17 @@ def unserved_deficits(case: Case) -> Iterator[Unserved]:
             yield Unserved(deficit=deficit, onset=deficit.onset, age=age, is_served=served)
 
 
+def _is_ripe_one_served(case: Case) -> bool:
+    """Return whether a deficit old enough for an EMG, and not too old, has one that counts."""
+    return any(
+        case.limits.met("emg-age", case.dss - deficit.onset)
+        and case.limits.met("emg-age-max", case.dss - deficit.onset)
+        and _is_served(case, deficit.onset).is_yes
+        for deficit in case.motor.stable
+        if deficit.onset is not None
+    )
+
+
 def _is_served(case: Case, onset: int) -> Answer:
     """Return whether an EMG late enough after *onset* is done, or one was ordered since."""
     useful = onset + case.limits.first_day("emg-age")
@@ -87,8 +98,14 @@ def motor_emg(case: Case, earlier: Earlier) -> Finding:
     del earlier
     unserved = earliest_unserved(case)
     is_ripe = unserved is not None and case.limits.met("emg-age", unserved.age)
-    text = f"a new weakness without EMG since, {case.limits.words('emg-age')}"
-    finding = weigh("EMG-MOTOR", case, [(text, found(is_ripe, case.motor.unread))])
+    is_answered = not is_ripe and not case.motor.unread and _is_ripe_one_served(case)
+    text = f"a new weakness, {case.limits.words('emg-age')}"
+    finding = weigh(
+        "EMG-MOTOR",
+        case,
+        [(text, found(is_ripe or is_answered, case.motor.unread))],
+        lambda: [("EMG done or ordered since the weakness", of(is_answered))],
+    )
     if not is_ripe or unserved is None:
         return finding
     finding = _about(finding, case, unserved)

@@ -175,8 +175,6 @@ def _crp_rises(case: Case, latest: Measure) -> bool:
         for measure in case.measures.series("crp")
         if case.limits.met("crp-rise-day", case.operation.dss(measure.on))
     ]
-    if latest not in after:
-        return False
     lowest = min((m.value for m in after if m.on < latest.on), default=None)
     if lowest is None:
         return False

@@ -244,8 +244,7 @@ def surgeon_review(case: Case, earlier: Earlier) -> Finding:
         reason_references=_reason_references(case, open_ones),
         reason_code=_reason_code(case, open_ones),
     )
-    is_urgent = is_severe_leg or bool(case.motor.stable) or open_ones[0].id == "severe"
-    priority = "urgent" if is_urgent else "routine"
+    priority = "urgent" if is_severe_leg or case.motor.stable else "routine"
     return propose_referrals(finding, case, "spine-surgery-referral", priority=priority)
 
 
@@ -304,10 +303,9 @@ def _reason_term(case: Case, reason: Reason) -> Term:
 
 def _notes(case: Case) -> tuple[Note, ...]:
     notes = []
-    if case.signs.conditions("foraminal-stenosis") and not case.operation.is_fusion:
-        before = [s for s in case.signs.conditions("foraminal-stenosis") if s.day < 0]
-        if before and case.has_failed.is_yes:
-            notes.append(Note(key="foraminal-before", is_for_order=True))
+    before = [sign for sign in case.signs.conditions("foraminal-stenosis") if sign.day < 0]
+    if before and not case.operation.is_fusion and case.has_failed.is_yes:
+        notes.append(Note(key="foraminal-before", is_for_order=True))
     if case.limits.met("surgeries-several", case.operation.surgery_count):
         notes.append(
             Note(key="several-operations", words={"surgeries": case.operation.surgery_count})
