@@ -395,7 +395,7 @@ class Reader:
         """
         copies, name = self.entries[entry.kind], entry.reference
         other = copies.setdefault(name, entry)
-        if bytes(entry.raw) == bytes(other.raw):
+        if other is entry or bytes(entry.raw) == bytes(other.raw):
             return
         age, known = self._age(entry), self._age(other)
         older, copies[name] = (other, entry) if age > known else (entry, other)
