@@ -73,7 +73,8 @@ def _dosed_from(reader: Reader, found: wire.Drug) -> FhirDate | None:
 def _dosed_until(reader: Reader, found: wire.Drug, written: FhirDate | None) -> FhirDate | None:
     """Return the last day of the doses; None if one of them does not say when it ends.
 
-    Doses of different sequence numbers that say only how long they last follow one another.
+    Doses of different sequence numbers that say only how long they last follow one another, and
+    begin anew with each repeat.
     """
     ends: list[FhirDate | None] = []
     days: dict[Decimal | None, int] = {}
@@ -87,7 +88,7 @@ def _dosed_until(reader: Reader, found: wire.Drug, written: FhirDate | None) -> 
         else:
             return None
     if days:
-        ends.append(_after(written, sum(days.values())))
+        ends.append(_after(written, _with_repeats(sum(days.values()), found.dispense_request)))
     known = [end for end in ends if end is not None]
     return max(known, key=_last_day, default=None) if len(known) == len(ends) else None
 
@@ -107,8 +108,11 @@ def _repeat(dosage: wire.Dosage) -> wire.Repeat:
 
 def _supply_days(dispense: wire.DispenseRequest) -> int | None:
     """Return for how long the first filling and its repeats last."""
-    days = _days(dispense.expected_supply_duration)
-    repeats = dispense.number_of_repeats_allowed or Decimal(0)
+    return _with_repeats(_days(dispense.expected_supply_duration), dispense)
+
+
+def _with_repeats(days: int | None, dispense: wire.DispenseRequest | None) -> int | None:
+    repeats = (dispense.number_of_repeats_allowed if dispense else None) or Decimal(0)
     if days is None or not repeats.is_finite() or repeats > _LONGEST_DAYS:
         return None
     return days * (1 + int(max(repeats, Decimal(0))))

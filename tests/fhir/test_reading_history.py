@@ -1482,6 +1482,17 @@ def test_prescription_ends_with_the_last_of_its_doses(
     assert fact.ended == (FhirDate.on(date.fromisoformat(ended)) if ended else None)
 
 
+@pytest.mark.parametrize(("repeats", "ended"), [(0, "2026-10-01"), (2, "2026-11-30")])
+def test_prescription_that_may_be_repeated_ends_with_its_last_repeat(
+    read: ReadChart, repeats: int, ended: str
+) -> None:
+    """An anticoagulant "for 30 days", with two repeats, is still taken after two months."""
+    instructions = {"dosageInstruction": [lasting(30)]}
+    supply = {"dispenseRequest": {"numberOfRepeatsAllowed": repeats}}
+    (fact,) = read(drug(**instructions, **supply)).drugs
+    assert fact.ended == FhirDate.on(date.fromisoformat(ended))
+
+
 @pytest.mark.parametrize(
     ("times", "words"),
     [
