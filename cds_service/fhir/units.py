@@ -118,7 +118,7 @@ SCALES: Mapping[str, Scale] = {
     "pcs": _score(0, 52),
     "mrc-grade": _score(0, 5, "{mrc}"),
     "sij-tests": _score(0, 5),
-    "crp": _lab(0, 1000, frozenset({"mg/l"}), {"mg/dl": ("mg/dL", _tenfold)}),
+    "crp": _lab(0, 1000, frozenset({"mg/l", "ug/ml", "mcg/ml"}), {"mg/dl": ("mg/dL", _tenfold)}),
     "esr": _lab(0, 300, frozenset({"mm/h", "mm/hr", "mm/hour", "mm/1h", "mm/(1.h)"})),
     "wbc": _lab(
         0,
