@@ -161,7 +161,8 @@ def _filler(ehr: Ehr, kind: str, name: str = "filler") -> dict[str, Any]:
 
 def _another_kind(ehr: Ehr, kind: str) -> Behaviour:
     other = "Condition" if kind != "Condition" else "Device"
-    body = {"resourceType": "Bundle", "entry": [{"resource": _filler(ehr, other)}]}
+    filler = {**_filler(ehr, other), "type": {"text": "walking stick"}}
+    body = {"resourceType": "Bundle", "entry": [{"resource": filler}]}
     return lambda handler: handler.send_json(body)
 
 
