@@ -292,11 +292,11 @@ class Reader:
         """Take one resource and note its kind; False for an Observation that no rule reads."""
         raw, head = resource.raw, resource.head
         kind = "" if head is None else head.resource_type or ""
-        if head is None or not kind.isalpha():
-            self.put_aside(key, reasons.UNREADABLE)
-            self.incomplete.setdefault(key, reasons.UNREADABLE_ENTRY)
-            return True
-        if kind not in READ_TYPES:
+        if head is None or kind not in READ_TYPES:
+            if head is None or not kind.isalpha():
+                self.put_aside(key, reasons.UNREADABLE)
+                self.incomplete.setdefault(key, reasons.UNREADABLE_ENTRY)
+                return True
             self._take_other(key, resource, head)
             if not (resource.is_beside or self._is_of_another(kind, head)):
                 kinds.add(kind)
