@@ -86,6 +86,7 @@ _SADDLE_IS_WELL = re.compile(
 )
 """Few words stand between, so that "no change of saddle numbness" stays an emergency."""
 _WEAK = re.compile(r"\bweak(?:ness(?:es)?|er)?\b", re.IGNORECASE)
+_STOP = re.compile("[,;.]")
 _NOT_WEAK = re.compile(
     r"\b(?:no|without|den(?:y|ies|ied)|negative for)(?:,? (?:any|signs?|evidence|of|the|new|focal|"
     r"motor|muscle|left|right|bilateral|legs?|foot|lower|upper|arms?|hands?|limbs?|"
@@ -113,8 +114,11 @@ _NO_LEG = re.compile(
     r"fac(?:e|ial)|pelvic floor|(?:anal )?sphincter)\b",
     re.IGNORECASE,
 )
-_LETTER_OF = r"(?=[ -](?:sided?|legs?|LE|lower|foot|toes?|ankle|thigh|calf|hip flex\w*|EHL|TA)\b)"
-"""What follows a letter that stands for a side: "L leg", "R-sided", "(L) foot"."""
+_LETTER_OF = (
+    r"(?=(?: ?(?:[>/&+,]|and\b) ?(?-i:[LR]))?"
+    r"[ -](?:sided?|legs?|LE|lower|foot|toes?|ankle|thigh|calf|hip flex\w*|EHL|TA)\b)"
+)
+"""What follows a letter that stands for a side: "L leg", "R-sided", "(L) foot", "L/R foot"."""
 _BEFORE_LETTER = (
     r"\b(?:legs?|LE|foot|feet|toes?|ankle|thigh|calf|drop|weakness|numbness|tingling|"
     r"pain|sciatica|radiculopathy|EHL|TA) "
@@ -196,7 +200,8 @@ _OPERATION_IN_ANOTHER_SCRIPT = re.compile(
 _BESIDE_AN_OPERATION = re.compile(
     r"\b(?:ana?esth\w*|remov\w*|inject\w*|stimulat\w*|electrodes?|therapy|traction|rehab\w*|"
     r"exercis\w*|educat\w*|consent|after(?:care)?|follow[ -]?up|post[ -]?op\w*|pre[ -]?op\w*|"
-    r"dressing|x-?rays?|mri|ct|spect|imaging|fluoro\w*|monitoring|biopsy|scs|"
+    r"dressing|x-?rays?|mri|ct|spect|imaging|fluoro\w*|\w*monitoring|biopsy|scs|discuss\w*|"
+    r"referr?\w*|plan(?:ned|ning)|cancel\w*|assistant|"
     r"brace|evaluat\w*|consult\w*|non[ -]?surgical|nach|narkose)\b|"
     "麻酔|麻醉|마취|анестез|הרדמה|تخدير|抜釘|抜去|拔除|注射|주사|ブロック|차단",
     re.IGNORECASE,
@@ -298,6 +303,8 @@ def names_leg(texts: Iterable[str]) -> bool:
 def names_weak_leg(texts: Iterable[str]) -> bool:
     """Whether *texts* name the weakness of a leg, and not only to say that there is none."""
     known = tuple(texts)
+    if names_no_leg(known):  # what is said of the arm is not said of the leg
+        known = tuple(part for text in known for part in _STOP.split(text) if names_leg((part,)))
     return names_leg(known) and any(_WEAK.search(_NOT_WEAK.sub("", text)) for text in known)
 
 
