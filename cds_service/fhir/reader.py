@@ -128,8 +128,8 @@ class Reader:
         """What was found of each text of a reference, and of a code."""
         self._disputed: dict[str, Entry] = {}
         """Entries with the id of another one that is as new and says something else."""
-        self._missed: dict[str, tuple[str, ...]] = {}
-        """The keys that hold less without an entry, by its reference."""
+        self._missed: tuple[Entry | None, tuple[str, ...]] = None, ()
+        """The last entry that matters, and the keys that hold less without it: each part asks."""
 
     def take(self, answers: Mapping[str, KeyAnswer], sent: Mapping[str, bytes | None]) -> None:
         """Sort every resource of *answers* by kind; of several copies the newest stays.
@@ -187,10 +187,9 @@ class Reader:
         """Remember that *entry* is not used; if it *matters* it is missing from its part."""
         self.put_aside(entry.key, reason, entry.reference, concepts)
         if matters:
-            missed = self._missed.get(entry.reference)
-            if missed is None:
-                missed = self._missed[entry.reference] = self._missed_in(entry)
-            for key in missed:
+            if self._missed[0] is not entry:
+                self._missed = entry, self._missed_in(entry)
+            for key in self._missed[1]:
                 self.incomplete.setdefault(key, reasons.UNREADABLE_ENTRY)
 
     def _missed_in(self, entry: Entry) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from cds_service.fhir.prefetch import joined_answer, read_page
 from cds_service.knowledge.model import Knowledge
 from tests.fhir.chart_parts import (
     CPT,
+    LOCAL,
     LOINC,
     PATIENT,
     RXNORM,
@@ -381,6 +382,14 @@ def test_two_operations_with_one_id_are_not_one(read: ReadChart) -> None:
     for same in ([copy, short], [first, {**first, "text": {}}], [first, last, newest]):
         for entries in permutations(same):
             assert not read(*entries).failed_keys
+
+
+def test_gap_of_one_entry_is_not_that_of_another_with_its_id(read: ReadChart) -> None:
+    """A pain score and an examination of the saddle nobody can read: both keys hold less."""
+    pain = observation("72514-3", valueInteger=9)
+    saddle = observation("saddle-sensation", LOCAL, valueString="?")
+    assert json.dumps(saddle) > json.dumps(pain), "of equal age the later in the alphabet is read"
+    assert read(pain, saddle).failed_keys == {Key.SCORES, Key.FINDINGS}
 
 
 def test_a_retraction_without_a_version_wins_over_the_value(read: ReadChart) -> None:
