@@ -124,16 +124,22 @@ _BEFORE_LETTER = (
     r"pain|sciatica|radiculopathy|EHL|TA) "
 )
 """What stands before one in brackets; after other words "(L)" may mean lumbar."""
-_LEFT = re.compile(
-    r"\b(?:left|(?<!&)(?!(?-i:lt\.? ?[A-Z\u00c4\u00d6\u00dc](?![1-5E])))lt|lle|"
-    rf"(?-i:L){_LETTER_OF})\b|(?-i:\(L\)){_LETTER_OF}|{_BEFORE_LETTER}(?-i:\(L\))",
-    re.IGNORECASE,
-)
+
+
+def _side_pattern(letter: str, words: str) -> re.Pattern[str]:
+    """Return what names one side: *words*, or its *letter* beside a part of the leg."""
+    bracketed = rf"(?-i:\({letter}\))"
+    return re.compile(
+        rf"\b(?:{words}|(?-i:{letter}){_LETTER_OF})\b|{bracketed}{_LETTER_OF}|"
+        rf"{_BEFORE_LETTER}{bracketed}",
+        re.IGNORECASE,
+    )
+
+
+_LEFT = _side_pattern("L", r"left|(?<!&)(?!(?-i:lt\.? ?[A-Z\u00c4\u00d6\u00dc](?![1-5E])))lt|lle")
 """Small "lt" before a word in capitals is German for "according to" ("lt. Arztbrief")."""
-_RIGHT = re.compile(
-    r"\b(?:right|(?-i:[Rr]t)|(?<!after )(?<!nach )(?<!s/p )(?<!post )(?-i:RT)|rle|"
-    rf"(?-i:R){_LETTER_OF})\b|(?-i:\(R\)){_LETTER_OF}|{_BEFORE_LETTER}(?-i:\(R\))",
-    re.IGNORECASE,
+_RIGHT = _side_pattern(
+    "R", r"right|(?-i:[Rr]t)|(?<!after )(?<!nach )(?<!s/p )(?<!post )(?-i:RT)|rle"
 )
 """RT is radiotherapy where something comes after it."""
 _ANY_SIDE = re.compile(
