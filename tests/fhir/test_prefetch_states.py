@@ -100,6 +100,7 @@ EPIC_EMPTY = {
         (bundle(issues=outcome("warning")), State.EMPTY, None, 0),
         (bundle(issues=outcome("error")), State.NOT_SUPPLIED, reasons.REPORTED_PROBLEM, 0),
         (bundle(ONE, issues=outcome("error")), State.PARTIAL, reasons.REPORTED_PROBLEM, 1),
+        (bundle(ONE, issues=outcome("error"), link={}), State.PARTIAL, reasons.REPORTED_PROBLEM, 1),
         (bundle(bare("OperationOutcome")), State.NOT_SUPPLIED, reasons.REPORTED_PROBLEM, 0),
         (bundle(bare("OperationOutcome", issue=[])), State.NOT_SUPPLIED, REPORTED, 0),
         (bundle(bare("OperationOutcome", issue="access denied")), State.NOT_SUPPLIED, REPORTED, 0),

@@ -862,6 +862,18 @@ def test_foot_drop_of_childhood_is_not_new_because_it_is_written_down_now(
 
 
 @pytest.mark.parametrize(
+    ("recorded", "first"), [("2026-04-30", None), ("2026-05-01", "2025-05-01")]
+)
+def test_age_of_onset_counts_only_if_that_year_of_life_was_over(
+    read: ReadChart, recorded: str, first: str | None
+) -> None:
+    """Written down on the last day of being 55, a foot drop "at 55" may be of that day."""
+    (fact,) = read(condition("6077001", recordedDate=recorded, **age(55))).conditions
+    assert fact.when is not None
+    assert fact.when.earliest.isoformat() == (first or recorded)
+
+
+@pytest.mark.parametrize(
     ("words", "is_spinal"),
     [
         ("Surgical wound infection following microdiscectomy", True),
