@@ -171,6 +171,7 @@ def open_ledger(
         now=clock,
         keeps_comments=wishes.keeps_comments,
         key=lambda: config.current().service.identity_key,
+        client_of=lambda name: _client_of(name, settings, config.current()),
     )
     return Ledger(
         calls=calls,
@@ -180,6 +181,11 @@ def open_ledger(
         now=clock,
         monotonic=monotonic,
     )
+
+
+def _client_of(name: str, settings: Settings, config: Config) -> ClientProfile | None:
+    clients = (dev_profile(),) if settings.is_dev else config.clients
+    return next((client for client in clients if client.id == name), None)
 
 
 def place_of_ledger(settings: Settings, config: Config) -> LedgerPlace:

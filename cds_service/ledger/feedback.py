@@ -1,8 +1,6 @@
 """What users did with their cards: kept before the EHR is told so, each item once.
 
-An answer belongs to the latest showing of its card not later than the answer.  Of several answers
-to one showing the latest counts, and an acceptance before an override of the same moment.  No
-answer counts as given later than we heard of it: a client's clock may be ahead.
+While the ledger is slow an answer may be kept before the call it answers; it is placed later.
 """
 
 from __future__ import annotations
@@ -10,78 +8,40 @@ from __future__ import annotations
 import hmac
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import NamedTuple
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cds_service.errors import OverloadedError
-from cds_service.hooks.feedback import CardOutcome, FeedbackItem
+from cds_service.hooks.feedback import FeedbackItem
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.publishing import NON_ADHERENCE_SYSTEM, OVERRIDE_SYSTEM
-from cds_service.ledger.calls import CallLedger, first_id, json_text
+from cds_service.ledger.answers import Answer, place, unplaced, unplaced_answer
+from cds_service.ledger.calls import CallLedger, json_text
 from cds_service.ledger.database import LedgerLostError
 from cds_service.ledger.quickly import RowRefusedError
-from cds_service.ledger.records import (
-    FeedbackCounts,
-    KeptFeedback,
-    NewAnswer,
-    Scope,
-    State,
-    milliseconds,
-)
-from cds_service.ledger.snoozes import ACCEPTED, last_day, term_of
-from cds_service.ledger.tables import CALL, FEEDBACK, SHOWING, SNOOZE
+from cds_service.ledger.records import FeedbackCounts, KeptFeedback, NewAnswer, milliseconds
+from cds_service.ledger.tables import FEEDBACK
 from cds_service.trust.profile import ClientProfile
 
 _RETRY_AFTER_SECONDS = 5
+_MOST_AT_ONCE = 200
+_CALL_MAY_COME = timedelta(days=1)
+"""So long after an answer the call it belongs to may still be written."""
 _INSERTS = {
     "sqlite": sqlite.insert(FEEDBACK).on_conflict_do_nothing().returning(FEEDBACK.c.id),
     "postgresql": postgresql.insert(FEEDBACK).on_conflict_do_nothing().returning(FEEDBACK.c.id),
 }
-_SHOWINGS = (
-    select(SHOWING.c.call_id, SHOWING.c.card, SHOWING.c.operation, CALL.c.patient)
-    .join(CALL, CALL.c.id == SHOWING.c.call_id)
-    .where(
-        SHOWING.c.card_uuid == bindparam("card_uuid"),
-        SHOWING.c.state == State.SHOWN.value,
-        SHOWING.c.call_id < bindparam("before"),
-        CALL.c.client == bindparam("client"),
-    )
-    .limit(1)
-    .with_for_update(of=SHOWING)
-)
-"""Locked on PostgreSQL, so that two answers to one showing are weighed one after the other."""
-_LATEST_SHOWING = _SHOWINGS.order_by(SHOWING.c.call_id.desc())
-_FIRST_SHOWING = _SHOWINGS.order_by(SHOWING.c.call_id)
-_RIVALS = select(
-    FEEDBACK.c.id, FEEDBACK.c.acted_at, FEEDBACK.c.received_at, FEEDBACK.c.outcome
-).where(
-    FEEDBACK.c.call_id == bindparam("call"),
-    FEEDBACK.c.card == bindparam("card_id"),
-    FEEDBACK.c.is_superseded.is_(False),
-)
-"""The new answer and the one that counted until now: what is superseded stays so."""
-_SUPERSEDE = update(FEEDBACK).where(FEEDBACK.c.id == bindparam("name")).values(is_superseded=True)
-_END_SNOOZES = delete(SNOOZE).where(SNOOZE.c.feedback_id == bindparam("name"))
-
-
-class Shown(NamedTuple):
-    """A showing as feedback needs it."""
-
-    call_id: int
-    card: str
-    operation: str | None
-    patient: str | None
 
 
 class FeedbackLedger:
     """Keeps feedback, and what it means for later calls."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what keeping an answer depends on
         self,
         calls: CallLedger,
         knowledge: Knowledge,
@@ -89,6 +49,7 @@ class FeedbackLedger:
         now: Callable[[], datetime],
         keeps_comments: bool,
         key: Callable[[], bytes],
+        client_of: Callable[[str], ClientProfile | None],
     ) -> None:
         self._database = calls.database
         self._calls = calls
@@ -96,6 +57,7 @@ class FeedbackLedger:
         self._now = now
         self._keeps_comments = keeps_comments
         self._key = key
+        self._client_of = client_of
         self._lock = threading.Lock()
         self.counts = FeedbackCounts()
 
@@ -113,8 +75,37 @@ class FeedbackLedger:
         except (LedgerLostError, RowRefusedError) as error:
             self._count(FeedbackCounts(refused=len(items)))
             raise OverloadedError(_RETRY_AFTER_SECONDS, "the ledger did not take it") from error
+        if kept.counts.unknown_cards and self._calls.waiting:
+            self._calls.write_waiting(insists=True)
+            self.settle()
         self._count(kept.counts)
         return kept
+
+    def settle(self) -> int:
+        """Place answers that were kept before the call they answer; return how many.
+
+        None while the ledger cannot be used.  What is never placed is about an unknown card.
+        """
+        since = self._now() - _CALL_MAY_COME
+        placed = 0
+        try:
+            found = self._database.read(lambda quick: unplaced(quick, since), insists=True)
+            for first in range(0, len(found), _MOST_AT_ONCE):
+                part = found[first : first + _MOST_AT_ONCE]
+                placed += self._database.write_feedback(partial(self._place_all, part))
+        except (LedgerLostError, RowRefusedError):
+            pass
+        return placed
+
+    def _place_all(self, names: Sequence[int], connection: Connection) -> int:
+        return sum(self._place(connection, name) for name in names)
+
+    def _place(self, connection: Connection, name: int) -> bool:
+        answer = unplaced_answer(connection, name)
+        client = self._client_of(answer.client) if answer is not None else None
+        if answer is None or client is None:
+            return False
+        return place(connection, answer, client, self._knowledge)
 
     def _keep_all(
         self, connection: Connection, client: ClientProfile, items: tuple[FeedbackItem, ...]
@@ -123,28 +114,20 @@ class FeedbackLedger:
         status = FeedbackCounts()
         new = []
         for item in items:
-            showing = _showing(connection, client, item, received)
-            name = self._insert(connection, client, item, received, showing)
-            if name is None:
+            answer = self._insert(connection, client, item, received)
+            if answer is None:
                 status = replace(status, repeated=status.repeated + 1)
                 continue
             status = replace(status, kept=status.kept + 1)
             new.append(_new_answer(item, self._knowledge))
-            if showing is None:
+            if not place(connection, answer, client, self._knowledge):
                 status = replace(status, unknown_cards=status.unknown_cards + 1)
-            elif _is_the_answer(connection, showing, name):
-                self._snooze(connection, client, item, received, (name, showing))
         return KeptFeedback(counts=status, new=tuple(new))
 
     def _insert(
-        self,
-        connection: Connection,
-        client: ClientProfile,
-        item: FeedbackItem,
-        received: datetime,
-        showing: Shown | None,
-    ) -> int | None:
-        """Return the id of the new row; None if this very item was kept before."""
+        self, connection: Connection, client: ClientProfile, item: FeedbackItem, received: datetime
+    ) -> Answer | None:
+        """Return *item* as it is kept now; None if this very item was kept before."""
         row = {
             "digest": self._digest(client.id, item),
             "client": client.id,
@@ -157,41 +140,12 @@ class FeedbackLedger:
             "reason": _our_reason(item, self._knowledge),
             "accepted": json_text([_storable(each) for each in item.accepted_suggestions]),
             "comment": _storable(item.user_comment) if self._keeps_comments else None,
-            "call_id": showing.call_id if showing else None,
-            "card": showing.card if showing else None,
             "is_superseded": False,
         }
-        return connection.execute(_INSERTS[connection.dialect.name], row).scalar()
-
-    def _snooze(
-        self,
-        connection: Connection,
-        client: ClientProfile,
-        item: FeedbackItem,
-        received: datetime,
-        answered: tuple[int, Shown],
-    ) -> None:
-        """Hold the card of the showing back, if this answer asks for it."""
-        name, showing = answered
-        is_accepted = item.outcome is CardOutcome.ACCEPTED
-        reason = ACCEPTED if is_accepted else _our_reason(item, self._knowledge)
-        term = term_of(showing.card, reason, self._knowledge)
-        key = item.card.lower() if term and term.scope is Scope.CARD else showing.operation
-        if term is None or key is None or showing.patient is None:
-            return
-        zone = client.time_zone
-        acted_on, received_on = (at.astimezone(zone).date() for at in (item.acted_at, received))
-        row = {
-            "client": client.id,
-            "patient": showing.patient,
-            "card": showing.card,
-            "scope": term.scope.value,
-            "scope_key": key,
-            "until": last_day(acted_on, received_on, term.days),
-            "reason": term.reason,
-            "feedback_id": name,
-        }
-        connection.execute(insert(SNOOZE), row)
+        name = connection.execute(_INSERTS[connection.dialect.name], row).scalar()
+        if name is None:
+            return None
+        return Answer(name, *(row[field] for field in Answer._fields[1:]))  # type: ignore[arg-type] # of the row
 
     def _digest(self, client_id: str, item: FeedbackItem) -> str:
         """Return what is the same for an item sent twice, and tells nothing by itself."""
@@ -215,46 +169,6 @@ class FeedbackLedger:
                 unknown_cards=self.counts.unknown_cards + more.unknown_cards,
                 refused=self.counts.refused + more.refused,
             )
-
-
-def _showing(
-    connection: Connection, client: ClientProfile, item: FeedbackItem, received: datetime
-) -> Shown | None:
-    """Return the showing that *item* answers; the client's clock may be behind ours, or ahead.
-
-    Time:
-        The latest not later than the action; of an action before all of them, the first.
-    """
-    asked = {"card_uuid": _storable(item.card.lower()), "client": client.id}
-    skew = client.clock_skew_seconds * 1000
-    for statement, moment in (
-        (_LATEST_SHOWING, min(item.acted_at, received)),
-        (_FIRST_SHOWING, received),
-    ):
-        before = first_id(milliseconds(moment) + skew + 1)
-        row = connection.execute(statement, {**asked, "before": before}).first()
-        if row is not None:
-            return Shown(*row)
-    return None
-
-
-def _is_the_answer(connection: Connection, showing: Shown, name: int) -> bool:
-    """Whether answer *name* is the one that counts for *showing*; the others are superseded."""
-    asked = {"call": showing.call_id, "card_id": showing.card}
-    answers = connection.execute(_RIVALS, asked).all()
-    counts = max(
-        answers,
-        key=lambda row: (
-            min(row.acted_at, row.received_at),
-            row.outcome == CardOutcome.ACCEPTED.value,
-            row.id,
-        ),
-    )
-    for row in answers:
-        if row.id != counts.id:
-            connection.execute(_SUPERSEDE, {"name": row.id})
-            connection.execute(_END_SNOOZES, {"name": row.id})
-    return bool(counts.id == name)
 
 
 def _new_answer(item: FeedbackItem, knowledge: Knowledge) -> NewAnswer:

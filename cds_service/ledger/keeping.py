@@ -22,6 +22,8 @@ from cds_service.ledger.tables import CALL, FEEDBACK, SHOWING, SNOOZE
 
 _ROWS_AT_ONCE = 200
 _LOOK_EVERY_SECONDS = 1.0
+_SETTLE_EVERY_SECONDS = 60.0
+"""An answer and its call may be written in the same moment, and neither see the other."""
 _PRUNE_EVERY_SECONDS = 3600.0
 _REST_SECONDS = 0.05
 _LAST_SECONDS = 2.0
@@ -73,10 +75,13 @@ class Ledger:
         threading.Thread(target=self._house, name="ledger", daemon=True).start()
 
     def _house(self) -> None:
-        prune_at = self.monotonic()
+        prune_at = settle_at = self.monotonic()
         while True:
             time.sleep(_LOOK_EVERY_SECONDS)
             self.catch_up()
+            if self.monotonic() >= settle_at:
+                self.feedback.settle()
+                settle_at = self.monotonic() + _SETTLE_EVERY_SECONDS
             self.database.shorten_journal()
             if self.monotonic() < prune_at:
                 continue
@@ -89,10 +94,16 @@ class Ledger:
                 _LOG.info("ledger_pruned", rows=deleted)
 
     def catch_up(self) -> None:
-        """Write what waits and look for what is lost, with rests in which hook calls get on."""
+        """Write what waits, place the answers to it, and look for what is lost.
+
+        With rests in which hook calls get on.
+        """
         time.sleep(_REST_SECONDS)
+        was_late = self.calls.waiting > 0
         while self.calls.write_waiting(insists=True):
             time.sleep(_REST_SECONDS)
+        if was_late:
+            self.feedback.settle()
         self.calls.look_again()
 
     def confirmed_now(self) -> datetime:

@@ -35,7 +35,7 @@ from cds_service.logging_setup import set_up_logging
 from cds_service.reporting.watching import SLOW_MS
 from cds_service.turns import Turns
 from tests.fhir.test_secure_connections import OWN_ADDRESS, certified
-from tests.ledger.clinic import Json, card_id, chart_of, rows
+from tests.ledger.clinic import SERVICE, Json, card_id, chart_of, rows
 from tests.ledger.postgres import PASSWORD, Postgres
 from tests.ledger.served import Site, fresh_call, make_site, override
 from tests.ledger.test_faults import now
@@ -195,6 +195,30 @@ def test_override_on_one_host_holds_the_card_back_on_the_other(
     assert until(is_held_back)
     assert until(lambda: len(rows(first.place, CALL)) == len(asked))
     assert len(rows(first.place, SNOOZE)) == 1
+
+
+def test_answer_kept_on_one_host_while_the_call_waits_on_the_other_holds_the_card_back(
+    hosts: tuple[Site, Site],
+) -> None:
+    """The database takes no call for a moment, and the answer of the user is not lost by that."""
+    first, second = hosts
+    address = f"http://127.0.0.1:{second.port}/cds-services/post-laminectomy-evaluation"
+    engine = first.place.writer(AT_LEISURE)
+    with engine.begin() as connection:
+        connection.execute(text("LOCK TABLE call IN SHARE MODE"))
+        cards = first.open().json()["cards"]
+        sent = second.post(
+            {"feedback": [override(cards[0], now())]},
+            ehr="north",
+            path=f"{SERVICE}/feedback",
+            aud=f"{address}/feedback",
+        )
+        assert sent.status_code == 200
+        assert [row["call_id"] for row in rows(first.place, FEEDBACK)] == [None]
+    engine.dispose()
+    assert until(lambda: len(rows(first.place, SNOOZE)) == 1)
+    shown = [card_id(card) for card in first.open().json()["cards"]]
+    assert shown == [card_id(card) for card in cards[1:]]
 
 
 def fresh_call_for(persona: str) -> Json:

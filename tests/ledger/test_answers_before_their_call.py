@@ -1,0 +1,97 @@
+"""Feedback that is kept before the call it answers: it still belongs to that showing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from cds_service.knowledge.model import Knowledge
+from cds_service.ledger.tables import FEEDBACK, SNOOZE
+from tests.ledger.clinic import MORNING, Clinic, Json, MakeClinic
+from tests.locked_file import locked_file
+
+
+def open_unwritten(clinic: Clinic) -> Json:
+    """Open a chart while another program writes to the ledger; return a card with an order."""
+    assert clinic.place.file is not None
+    clinic.open("resolved")  # its tables are made
+    with locked_file(clinic.place.file):
+        cards = clinic.open()
+    assert clinic.ledger.calls.waiting == 1
+    return next(card for card in cards if card.get("suggestions"))
+
+
+def test_call_that_waits_is_written_with_the_answer_to_it(clinic: Clinic) -> None:
+    """The ledger was busy for a moment: the user who declined is not asked again at once."""
+    card = open_unwritten(clinic)
+    clinic.override(card, "patient-declined")
+    assert [row["reason"] for row in clinic.rows(SNOOZE)] == ["patient-declined"]
+    assert card["uuid"] not in [each["uuid"] for each in clinic.open()]
+
+
+def test_answer_kept_by_another_process_finds_its_call_when_that_is_written(
+    new_clinic: MakeClinic,
+) -> None:
+    """The call waits in one process, the answer comes to another one, of this host or not."""
+    asked, answered = new_clinic(), new_clinic()
+    card = open_unwritten(asked)
+    answered.override(card, "patient-declined")
+    assert [row["call_id"] for row in answered.rows(FEEDBACK)] == [None]
+    asked.ledger.catch_up()
+    [row] = answered.rows(FEEDBACK)
+    assert (row["call_id"] is None, row["card"] is None) == (False, False)
+    assert [row["reason"] for row in answered.rows(SNOOZE)] == ["patient-declined"]
+    assert card["uuid"] not in [each["uuid"] for each in answered.open()]
+
+
+def test_of_several_such_answers_the_one_that_counts_holds_the_card_back(
+    new_clinic: MakeClinic,
+) -> None:
+    """First declined, then accepted: the acceptance counts, as if both had come in time."""
+    asked, answered = new_clinic(), new_clinic()
+    card = open_unwritten(asked)
+    answered.override(card, "patient-declined")
+    answered.pass_time(minutes=3)
+    answered.accept(card)
+    asked.ledger.catch_up()
+    counts = {row["outcome"]: row["is_superseded"] for row in answered.rows(FEEDBACK)}
+    assert counts == {"overridden": True, "accepted": False}
+    assert [row["reason"] for row in answered.rows(SNOOZE)] == ["accepted"]
+
+
+def test_answer_that_crossed_its_call_on_the_way_is_found_within_a_minute(
+    new_clinic: MakeClinic,
+) -> None:
+    """Both were written in the same moment, and neither saw the other: somebody looks later."""
+    asked, answered = new_clinic(), new_clinic()
+    card = open_unwritten(asked)
+    answered.override(card, "patient-declined")
+    asked.ledger.calls.write_waiting(insists=True)
+    assert answered.rows(SNOOZE) == []
+    assert answered.ledger.feedback.settle() == 1
+    assert [row["reason"] for row in answered.rows(SNOOZE)] == ["patient-declined"]
+    assert answered.ledger.feedback.settle() == 0
+
+
+def test_days_count_from_the_answer_and_not_from_when_it_found_its_call(
+    new_clinic: MakeClinic, knowledge: Knowledge
+) -> None:
+    """Hours later the same day is the last one."""
+    asked, answered = new_clinic(), new_clinic()
+    card = open_unwritten(asked)
+    answered.override(card)
+    asked.pass_time(hours=20)
+    asked.ledger.catch_up()
+    [row] = answered.rows(SNOOZE)
+    assert row["until"] == MORNING.date() + timedelta(days=knowledge.no_reason_snooze_days)
+
+
+def test_answer_to_a_card_that_nobody_was_shown_stays_unknown(new_clinic: MakeClinic) -> None:
+    """A card of later is not what was answered before."""
+    clinic = new_clinic()
+    later = new_clinic()
+    later.pass_time(hours=2)
+    card = next(card for card in later.open() if card.get("suggestions"))
+    clinic.override(card, "patient-declined")
+    assert clinic.ledger.feedback.settle() == 0
+    assert [row["call_id"] for row in clinic.rows(FEEDBACK)] == [None]
+    assert clinic.rows(SNOOZE) == []
