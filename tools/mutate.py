@@ -104,9 +104,9 @@ def code_mutants(value_set_id: str, codes: tuple[Code, ...]) -> Iterator[Mutant]
 def _without_code(value_set_id: str, code: Code) -> Callable[[Knowledge], Knowledge]:
     def change(knowledge: Knowledge) -> Knowledge:
         if code.match is Match.PREFIX:
-            gone = (code.system, code.code, value_set_id)
-            kept = tuple(each for each in knowledge.by_prefix if each[:3] != gone)
-            return replace(knowledge, by_prefix=kept)
+            prefixes = knowledge.by_prefix[code.system]
+            kept = tuple(each for each in prefixes if each[:2] != (code.code, value_set_id))
+            return replace(knowledge, by_prefix={**knowledge.by_prefix, code.system: kept})
         key = (code.system, code.code)
         meanings = tuple(each for each in knowledge.by_code[key] if each[0] != value_set_id)
         return replace(knowledge, by_code={**knowledge.by_code, key: meanings})

@@ -229,10 +229,13 @@ def _by_code(
     return meanings
 
 
-def _by_prefix(value_sets: Iterable[ValueSet]) -> tuple[tuple[str, str, str, Needs], ...]:
-    return tuple(
-        (code.system, code.code, value_set.id, code.needs)
-        for value_set in value_sets
-        for code in value_set.codes
-        if code.is_enabled and code.match is Match.PREFIX
-    )
+def _by_prefix(
+    value_sets: Iterable[ValueSet],
+) -> Mapping[str, tuple[tuple[str, str, Needs], ...]]:
+    found: dict[str, tuple[tuple[str, str, Needs], ...]] = {}
+    for value_set in value_sets:
+        for code in value_set.codes:
+            if code.is_enabled and code.match is Match.PREFIX:
+                row = (code.code, value_set.id, code.needs)
+                found[code.system] = (*found.get(code.system, ()), row)
+    return found

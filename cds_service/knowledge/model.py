@@ -343,8 +343,8 @@ class Knowledge:
     """Seed claim id to a short paraphrase."""
     by_code: Mapping[tuple[str, str], tuple[tuple[str, Needs], ...]]
     """(system name, code) to value set ids with what else each needs; exact matches."""
-    by_prefix: tuple[tuple[str, str, str, Needs], ...]
-    """System name, prefix, value set id, needs."""
+    by_prefix: Mapping[str, tuple[tuple[str, str, Needs], ...]]
+    """System name to prefixes, each with its value set id and what else it needs."""
     mme_factors: Mapping[str, Decimal] = field(default_factory=dict)
     """RxNorm ingredient code to morphine milligram equivalents for one milligram a day; for the
     fentanyl patch (4337) for one microgram an hour.  Buprenorphine is never converted."""
@@ -407,8 +407,8 @@ class Knowledge:
         exact = self.by_code.get((name, code), ())
         prefixed = tuple(
             (value_set, needs)
-            for prefix_system, prefix, value_set, needs in self.by_prefix
-            if prefix_system == name and code.startswith(prefix) and not _LATE_EFFECT.match(code)
+            for prefix, value_set, needs in self.by_prefix.get(name, ())
+            if code.startswith(prefix) and not _LATE_EFFECT.match(code)
         )
         return exact + tuple(meaning for meaning in prefixed if meaning not in exact)
 
