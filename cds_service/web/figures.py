@@ -20,11 +20,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from cds_service.errors import OverloadedError, UnauthorizedError
+from cds_service.errors import OverloadedError, UnauthorizedError, UnknownCallError
 from cds_service.knowledge.model import Knowledge
 from cds_service.ledger.database import LedgerLostError
 from cds_service.reporting.alarms import Alarm
-from cds_service.reporting.explaining import ExplainedCall, why_words
+from cds_service.reporting.explaining import NO_SUCH_CALL, ExplainedCall, why_words
 from cds_service.web.metrics import Metrics, Numbers
 from cds_service.web.versions import own_version
 
@@ -94,7 +94,7 @@ def register_explain(app: Flask, parts: ExplainParts) -> None:
             _LOG.error("ledger_unread", exception=type(error.__cause__).__name__)
             raise OverloadedError(_RETRY_SECONDS, "the ledger cannot be read") from None
         if not calls:
-            abort(404)
+            raise UnknownCallError(NO_SUCH_CALL)
         page = render_template("explain.html", calls=calls, why_words=why_words)
         return _not_stored(page.encode(), "text/html; charset=utf-8")
 
