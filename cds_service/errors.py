@@ -50,6 +50,10 @@ class UnknownServiceError(RequestError):
     """No service has this id."""
 
 
+class UnknownCallError(RequestError):
+    """The ledger holds no such call."""
+
+
 class BodyTooLargeError(RequestError):
     """The request body is longer than the limit."""
 

@@ -6,7 +6,7 @@ import click
 
 from cds_service.commands.ledger_reading import ledger_to_read, place_options
 from cds_service.commands.manners import clear_errors, examples
-from cds_service.reporting.explaining import as_json, as_text, explained
+from cds_service.reporting.explaining import NO_SUCH_CALL, as_json, as_text, explained
 
 
 @click.command(
@@ -35,10 +35,7 @@ def explain(hook_instance: str, output_format: str, **place: str | None) -> None
     with ledger_to_read(place) as ledger, ledger.engine.connect() as connection:
         calls = explained(connection, hook_instance, ledger.knowledge)
     if not calls:
-        raise click.ClickException(
-            "The ledger holds no call with this hookInstance. Copy the id from the log; calls "
-            "older than the ledger keeps, and calls refused before they were read, are not in it."
-        )
+        raise click.ClickException(NO_SUCH_CALL)
     if output_format == "json":
         click.echo(as_json(calls))
     else:

@@ -11,6 +11,7 @@ from cds_service.commands.manners import clear_errors, examples
 from cds_service.errors import SettingsError
 from cds_service.ledger.database import LedgerLostError
 from cds_service.ledger.migrating import migrate
+from cds_service.ledger.quickly import kind_of
 from cds_service.logging_setup import set_up_logging
 from cds_service.settings import load_settings, process_environment
 
@@ -49,7 +50,7 @@ def ledger_migrate(**options: str | None) -> None:
         is_changed = migrate(place)
     except (SQLAlchemyError, OSError) as error:
         raise SettingsError(
-            f"{place.name}: the tables cannot be made or changed ({type(error).__name__}). See "
+            f"{place.name}: the tables cannot be made or changed ({kind_of(error)}). See "
             "that the disk or the database can be written, that user and password are right, that "
             "the database's certificate can be trusted ([ledger] ca_file), and that this user may "
             "make tables; then run this again."

@@ -14,6 +14,7 @@ from cds_service.app import config_source, load_content, place_of_ledger
 from cds_service.errors import SettingsError
 from cds_service.knowledge.model import Knowledge
 from cds_service.ledger.place import AT_LEISURE, LedgerPlace
+from cds_service.ledger.quickly import kind_of
 from cds_service.settings import load_settings, process_environment
 
 PLACE_OPTIONS = (
@@ -70,7 +71,7 @@ def ledger_to_read(options: Mapping[str, str | None]) -> Iterator[ReadLedger]:
         yield ReadLedger(engine=engine, knowledge=load_content(config))
     except (SQLAlchemyError, OSError) as error:
         raise SettingsError(
-            f"{place.name}: the ledger cannot be read ({type(error).__name__}). See that the "
+            f"{place.name}: the ledger cannot be read ({kind_of(error)}). See that the "
             "database answers or the file is whole, and that cds-service ledger migrate was run "
             "for this version."
         ) from None

@@ -58,8 +58,12 @@ def batch_parts(body: bytes, count: int) -> tuple[Part, ...]:
     used at all.
     """
     answer = read_resource(body, _Answer)
-    if answer is None or answer.resource_type != "Bundle" or len(answer.entry) != count:
+    if answer is not None and answer.resource_type == "OperationOutcome":
+        return (Part(problem=reasons.REPORTED_PROBLEM),) * count
+    if answer is None or answer.resource_type != "Bundle":
         return (Part(),) * count
+    if len(answer.entry) != count:
+        return (Part(problem=reasons.BATCH_MIXED_UP),) * count
     return tuple(_part(entry) for entry in answer.entry)
 
 

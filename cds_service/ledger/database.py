@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from cds_service.ledger.migrating import migrate, require_current
@@ -28,7 +28,13 @@ from cds_service.ledger.place import (
     LedgerPlace,
     Patience,
 )
-from cds_service.ledger.quickly import Connections, QuickWork, RowRefusedError, refuses_the_row
+from cds_service.ledger.quickly import (
+    Connections,
+    QuickWork,
+    RowRefusedError,
+    kind_of,
+    refuses_the_row,
+)
 from cds_service.sqlite_waits import is_long, shorten_journal
 
 Result = TypeVar("Result")
@@ -72,7 +78,7 @@ class _Road:
 
     def failed(self, error: Exception) -> None:
         if self._lost_until is None:
-            _LOG.error("ledger_lost", use=self._name, exception=_name(error))
+            _LOG.error("ledger_lost", use=self._name, exception=kind_of(error))
         self._lost_until = self._monotonic() + _TRY_AGAIN_SECONDS
 
     def worked(self) -> None:
@@ -290,9 +296,3 @@ def _committed(engine: Engine, work: Work[Result]) -> Result:
                 raise RowRefusedError from error
             connection.invalidate()
             raise
-
-
-def _name(error: Exception) -> str:
-    """Return the kind of *error*: texts of databases repeat values and addresses."""
-    cause = error.orig if isinstance(error, StatementError) and error.orig else error
-    return type(cause).__name__

@@ -9,10 +9,11 @@ import os
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import SQLAlchemyError, StatementError
+from sqlalchemy.exc import SQLAlchemyError
 
 from cds_service.errors import SettingsError
 from cds_service.ledger.place import AT_LEISURE, FEEDBACK, LedgerPlace, Patience
+from cds_service.ledger.quickly import kind_of
 
 HEAD = "0002"
 """The newest migration; a test proves that it is."""
@@ -60,9 +61,8 @@ def prepare(place: LedgerPlace) -> str | None:
         else:
             require_current(place, FEEDBACK)
     except (SQLAlchemyError, OSError) as error:
-        cause = (error.orig if isinstance(error, StatementError) else None) or error
         return (
-            f"The ledger, {place.name}, cannot be opened now ({type(cause).__name__}). The service "
+            f"The ledger, {place.name}, cannot be opened now ({kind_of(error)}). The service "
             "answers without it and tries again. See that the service's user can write the file "
             "and its folder and that the disk has room, or that the database answers. If the file "
             "is damaged (DatabaseError), move it away or put a backup in its place."

@@ -6,6 +6,7 @@ driver's own cursor runs the text.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections import deque
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Dialect, Engine, Executable
 from sqlalchemy.engine.interfaces import DBAPICursor, DBAPIModule
+from sqlalchemy.exc import StatementError
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import CompilerElement
@@ -25,6 +27,7 @@ from cds_service.sqlite_waits import is_busy
 Result = TypeVar("Result")
 
 _MOST_STATEMENTS = 64
+_CODE = re.compile(r"[0-9A-Z]{5}")
 _ROW_REFUSED = ("22", "23")
 """How SQL's codes begin for values that cannot be stored and for broken constraints."""
 
@@ -62,9 +65,20 @@ def refuses_the_row(error: BaseException | None, driver: DBAPIModule) -> bool:
     """
     if isinstance(error, driver.DataError | driver.IntegrityError):
         return True
-    told = error.args[0] if isinstance(error, driver.DatabaseError) and error.args else None
+    return isinstance(error, driver.DatabaseError) and _code(error).startswith(_ROW_REFUSED)
+
+
+def kind_of(error: BaseException) -> str:
+    """Return the kind of *error*, and SQL's code for it: texts of databases repeat values."""
+    cause = (error.orig if isinstance(error, StatementError) else None) or error
+    return f"{type(cause).__name__} {_code(cause)}".rstrip()
+
+
+def _code(error: BaseException) -> str:
+    """Return the code of SQL in an error of the driver for PostgreSQL; else nothing."""
+    told = error.args[0] if error.args else None
     code = told.get("C") if isinstance(told, dict) else None
-    return isinstance(code, str) and code.startswith(_ROW_REFUSED)
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
 
 
 QuickWork = Callable[[Quick], Result]

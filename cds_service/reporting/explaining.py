@@ -23,6 +23,10 @@ from cds_service.reporting.tables_cards import WHY_WORDS
 _WEIGHTS: Mapping[str, int] = {"met": 0, "cannot tell": 1, "not met": 2}
 _MOST_CALLS = 20
 """An EHR that repeats a hookInstance gets its latest calls explained."""
+NO_SUCH_CALL = (
+    "The ledger holds no call with this hookInstance. Copy the id from the log; calls older than "
+    "the ledger keeps, and calls refused before they were read, are not in it."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,6 +107,12 @@ def own_base_url(place: Place, key: str, url: str) -> str:
         SettingsError: It is no base URL, or plain http elsewhere than on this machine.
     """
     base = _checked_base(place, key, url)
+    if "cds-services" in base.split("/"):
+        raise place.fault(
+            key,
+            "the service adds /cds-services itself, so no token could be for such an address.",
+            "Write what stands before /cds-services in the address that the EHR calls.",
+        )
     if base.startswith("http://") and not is_loopback_url(base):
         raise place.fault(
             key,

@@ -22,6 +22,7 @@ from pathlib import Path
 import requests
 import structlog
 from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as TooSlowError
 
 from cds_service.errors import UnauthorizedError
 from cds_service.trust.keys import KeySet, VerificationKey, parse_key_set
@@ -78,12 +79,25 @@ def fetch_key_set(url: str, *, proxy: str | None, ca_file: Path | None) -> Fetch
                 body = _read_body(answer)
                 life_seconds = _life_seconds(answer.headers.get("Cache-Control", ""))
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise KeySetFetchError("the server of the key set did not answer") from error
+            raise KeySetFetchError(_why_not_had(error)) from error
     try:
-        key_set = parse_key_set(json.loads(body))
+        document = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise KeySetFetchError("the answer is not a key set") from error
+    try:
+        key_set = parse_key_set(document)
+    except ValueError as error:
+        raise KeySetFetchError(f"the answer is not used: {error}") from error
     return FetchedKeySet(key_set=key_set, life_seconds=life_seconds)
+
+
+def _why_not_had(error: Exception) -> str:
+    """Return where the operator has to look; the texts of *error* are not used."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return "the server's certificate is not trusted (see ca_file), or it speaks no TLS"
+    if isinstance(error, requests.Timeout | TooSlowError):
+        return "the server of the key set did not answer in time"
+    return "the server of the key set could not be reached, or broke off its answer"
 
 
 def _read_body(answer: requests.Response) -> bytes:

@@ -20,11 +20,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from cds_service.errors import OverloadedError, UnauthorizedError
+from cds_service.errors import OverloadedError, UnauthorizedError, UnknownCallError
 from cds_service.knowledge.model import Knowledge
 from cds_service.ledger.database import LedgerLostError
+from cds_service.ledger.quickly import kind_of
 from cds_service.reporting.alarms import Alarm
-from cds_service.reporting.explaining import ExplainedCall, why_words
+from cds_service.reporting.explaining import NO_SUCH_CALL, ExplainedCall, why_words
 from cds_service.web.metrics import Metrics, Numbers
 from cds_service.web.versions import own_version
 
@@ -91,10 +92,10 @@ def register_explain(app: Flask, parts: ExplainParts) -> None:
         try:
             calls = parts.calls(hook_instance)
         except LedgerLostError as error:
-            _LOG.error("ledger_unread", exception=type(error.__cause__).__name__)
+            _LOG.error("ledger_unread", exception=kind_of(error.__cause__ or error))
             raise OverloadedError(_RETRY_SECONDS, "the ledger cannot be read") from None
         if not calls:
-            abort(404)
+            raise UnknownCallError(NO_SUCH_CALL)
         page = render_template("explain.html", calls=calls, why_words=why_words)
         return _not_stored(page.encode(), "text/html; charset=utf-8")
 
@@ -181,7 +182,7 @@ class _Now:
         try:
             found, is_readable = self.parts.alarms(), 1
         except LedgerLostError as error:
-            _LOG.error("ledger_unread", exception=type(error.__cause__).__name__)
+            _LOG.error("ledger_unread", exception=kind_of(error.__cause__ or error))
             found, is_readable = (), 0
         for alarm in found:
             place = [alarm.client, alarm.watched.value, alarm.subject, alarm.direction.value]

@@ -24,6 +24,7 @@ from cds_service.errors import (
     RequestError,
     TooManyRequestsError,
     UnauthorizedError,
+    UnknownCallError,
     UnknownServiceError,
 )
 from cds_service.web.limits import body_too_large
@@ -118,6 +119,7 @@ def status_of(error: Exception) -> int:
 
 _STATUSES: tuple[tuple[type[CdsError], int], ...] = (
     (UnknownServiceError, 404),
+    (UnknownCallError, 404),
     (BodyTooLargeError, 413),
     (MediaTypeError, 415),
     (DataNotAvailableError, 412),

@@ -26,7 +26,7 @@ from cds_service.commands import ledger_reading
 from cds_service.errors import SettingsError
 from cds_service.knowledge.model import Knowledge
 from cds_service.ledger.calls import CallLedger
-from cds_service.ledger.database import Database
+from cds_service.ledger.database import Database, LedgerLostError
 from cds_service.ledger.migrating import migrate, prepare
 from cds_service.ledger.place import AT_LEISURE, CALLS, LedgerPlace
 from cds_service.ledger.quickly import RowRefusedError
@@ -167,12 +167,23 @@ def test_operator_with_the_wrong_authority_is_told_where_to_look(
     assert "ca_file" in result.output
 
 
-def test_wrong_password_is_no_reason_not_to_start(place: LedgerPlace) -> None:
-    """A database that lets nobody in is a lost ledger, not a fault of the start."""
-    assert place.url is not None
-    lost = prepare(LedgerPlace(url=place.url, password="wrong"))
+@pytest.mark.parametrize(
+    ("password", "database", "code"), [("wrong", "", "28P01"), (PASSWORD, "x", "3D000")]
+)
+def test_wrong_password_is_no_reason_not_to_start(
+    place: LedgerPlace, password: str, database: str, code: str
+) -> None:
+    """A database that lets nobody in is a lost ledger, not a fault of the start.
+
+    The operator reads SQL's code for why: a password, a name, a right; the driver has one word.
+    """
+    lost_place = LedgerPlace(url=f"{place.url}{database}", password=password)
+    lost = prepare(lost_place)
     assert lost is not None
-    assert "the PostgreSQL database of [ledger], cannot be opened now (" in lost
+    assert f"[ledger], cannot be opened now (ProgrammingError {code})" in lost
+    with capture_logs() as log, pytest.raises(LedgerLostError):
+        Database(lost_place).read(lambda _: None)
+    assert f"ProgrammingError {code}" in {line.get("exception") for line in log}
     assert prepare(place) is None
 
 

@@ -75,7 +75,9 @@ def test_call_nobody_made_is_said_so(clinic: Clinic) -> None:
     result = explain(clinic, new_uuid())
     assert result.exit_code == 1
     assert "no call with this hookInstance" in result.output
-    assert clinic.client.get(f"/explain/{new_uuid()}").status_code == 404
+    page = clinic.client.get(f"/explain/{new_uuid()}")
+    assert page.status_code == 404
+    assert "no call with this hookInstance" in page.text
 
 
 def test_call_is_found_whichever_letters_its_id_has(clinic: Clinic) -> None:

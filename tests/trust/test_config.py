@@ -331,6 +331,14 @@ WRONG = {
     ),
     "order catalogue": (SERVICE + CLIENT + 'order_catalogue = "x"', "order_catalogue"),
     "http public URL": (SERVICE.replace("https", "http"), "in the clear"),
+    "public URL of discovery": (
+        SERVICE.replace("cds.example", "cds.example/x/cds-services/"),
+        "the service adds /cds-services itself",
+    ),
+    "audience that is an endpoint": (
+        SERVICE + CLIENT + 'audience_base_urls = ["https://x.example/cds-services/post"]',
+        "the service adds /cds-services itself",
+    ),
     "short identity key": (SERVICE.replace(SECRET, "c0ffee"), "less than 32 bytes"),
     "odd identity key": (SERVICE.replace(SECRET, "§" * 40), "neither hexadecimal nor base64"),
     "identity key twice": (SERVICE + 'identity_key_file = "x"', "given twice"),

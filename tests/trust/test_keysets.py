@@ -353,17 +353,23 @@ def test_warming_fetches_before_the_first_token(
         ({"status": 404}, "200"),
         ({"body": "<html>"}, "not a key set"),
         ({"body": "[" * 100_000}, "not a key set"),
-        ({"json": {"keys": 3}}, "not a key set"),
+        ({"json": {"keys": 3}}, "not a JSON Web Key Set"),
+        ({"json": {"keys": [{}] * 101}}, "more than 100 keys"),
         ({"body": b"\xff\xfe"}, "not a key set"),
         ({"body": b" " * 262_145}, "larger than 256 KB"),
-        ({"body": requests.ConnectTimeout()}, "did not answer"),
-        ({"body": requests.exceptions.SSLError()}, "did not answer"),
+        ({"body": requests.ConnectTimeout()}, "did not answer in time"),
+        ({"body": requests.ReadTimeout()}, "did not answer in time"),
+        ({"body": requests.exceptions.SSLError()}, "certificate is not trusted"),
+        ({"body": requests.ConnectionError()}, "could not be reached"),
     ],
 )
 def test_answer_that_is_no_key_set_is_refused(
     server: responses.RequestsMock, answer: dict[str, object], why: str
 ) -> None:
-    """Redirects are not followed, and huge, broken or foreign answers are not read."""
+    """Redirects are not followed, and huge, broken or foreign answers are not read.
+
+    The log tells a private certificate authority from a firewall, a slow server and a large set.
+    """
     server.get(URL, **answer)
     with pytest.raises(KeySetFetchError, match=why):
         fetch_key_set(URL, proxy=None, ca_file=None)
