@@ -134,7 +134,11 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
         indicator=Indicator.WARNING,
         variant=_deficit_variant(case, is_dated=bool(dated)),
         words={"dss": case.dss, **deficit_words(case, latest)},
-        notes=(*deficit_notes(case, latest), *_reading_caveat(case)),
+        notes=(
+            *deficit_notes(case, latest),
+            *weakness_notes(case, told=latest),
+            *_reading_caveat(case),
+        ),
         evidence=deficit_evidence(case, deficits),
         reason_references=deficit_references(deficits),
         reason_code="motor-weakness",
