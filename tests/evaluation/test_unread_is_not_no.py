@@ -191,11 +191,14 @@ def test_an_emg_ordered_for_one_weakness_answers_none_that_could_not_be_read() -
     assert rows[0].held_by == "EMG done or ordered since the weakness"
 
 
-def test_therapy_waits_while_the_problem_list_is_unread() -> None:
-    """Nobody knows that no fracture stands against physiotherapy; the card says what was open."""
-    answered = _answered(UNRELIEVED, **{"not supplied": [Key.CONDITIONS]})
-    assert "suggestions" not in answered.card("PT-REF")
-    reasons = answered.shown["PT-REF"].reasons
+@pytest.mark.parametrize("card", ["PT-REF", "XR-DYN"])
+def test_therapy_and_bending_wait_while_the_problem_list_is_unread(card: str) -> None:
+    """Nobody knows that no fracture stands against them; the card says what was open."""
+    fused = {"day": 400, "operation": "fusion", "back": {-14: 7, 395: 7}}
+    assert "suggestions" in _answered(fused).card(card)
+    answered = _answered(fused, **{"not supplied": [Key.CONDITIONS]})
+    assert "suggestions" not in answered.card(card)
+    reasons = answered.shown[card].reasons
     assert "could not check: another cause is on record" in reasons
 
 

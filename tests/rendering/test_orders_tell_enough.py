@@ -169,6 +169,20 @@ def test_radiologist_reads_of_the_weakness_that_asks_for_the_myelogram(
         assert request["reasonCode"][0]["coding"][0]["display"] == "Muscle weakness"
 
 
+def test_radiologist_reads_of_the_weakness_of_the_other_leg_too(knowledge: Knowledge) -> None:
+    """The order of the MRI named one of two weak legs, as if the other were strong."""
+    facts = {"day": 100, "operation": "discectomy", "leg": {-14: 8, 95: 2}}
+    legs = [
+        strength({"valueInteger": 4}, side, effectiveDateTime=ago(days))
+        for side, days in ((LEFT, 30), (RIGHT, 20))
+    ]
+    said = note(answered_with(knowledge, facts, *legs), "IMG-MRI-DEF")
+    assert f"new weakness of big toe extensor (right) since {ago(20)}?" in said
+    assert f"Weakness of big toe extensor (left) since {ago(30)}." in said
+    alone = note(answered_with(knowledge, facts, legs[0]), "IMG-MRI-DEF")
+    assert alone.count("Weakness of") == 0
+
+
 SCANNED = {"MRI": [60], "physiotherapy": [60]}
 BACK: dict[str, Any] = {"operation": "decompression", "back": {-14: 7, 115: 7}}
 WEAK = {"day": 100, "side": "left", "muscle": "quadriceps", "grade": 4}

@@ -29,7 +29,14 @@ from cds_service.evaluation.rules.scans import (
     notes_on_waiting,
     propose_mri,
 )
-from cds_service.evaluation.rules.weighing import Earlier, Named, is_met, since_surgery, weigh
+from cds_service.evaluation.rules.weighing import (
+    Earlier,
+    Named,
+    answer_above,
+    is_met,
+    since_surgery,
+    weigh,
+)
 from cds_service.evaluation.rules.wording import (
     deficit_evidence,
     deficit_notes,
@@ -127,7 +134,11 @@ def deficit_imaging(case: Case, earlier: Earlier) -> Finding:
         indicator=Indicator.WARNING,
         variant=_deficit_variant(case, is_dated=bool(dated)),
         words={"dss": case.dss, **deficit_words(case, latest)},
-        notes=(*deficit_notes(case, latest), *_reading_caveat(case)),
+        notes=(
+            *deficit_notes(case, latest),
+            *weakness_notes(case, told=latest),
+            *_reading_caveat(case),
+        ),
         evidence=deficit_evidence(case, deficits),
         reason_references=deficit_references(deficits),
         reason_code="motor-weakness",
@@ -555,7 +566,7 @@ def _is_unstable(case: Case) -> Answer:
 
 def _xray_holds(case: Case, earlier: Earlier) -> list[Named]:
     return [
-        ("another cause is on record", of(is_met(earlier, "RF-OTHER"))),
+        ("another cause is on record", answer_above(earlier, "RF-OTHER")),
         ("pregnant", of(case.cautions.is_pregnant)),
         ("x-ray already ordered", case.workup.is_ordered("xray-lumbar", newest="order-lookback")),
         ("x-ray already done", _is_imaged(case, ("xray-lumbar",), "xray-day")),

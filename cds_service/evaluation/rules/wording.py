@@ -135,10 +135,13 @@ def deficit_notes(case: Case, deficit: Deficit) -> tuple[Note, ...]:
     return tuple(notes)
 
 
-def weakness_notes(case: Case) -> tuple[Note, ...]:
-    """Return each stable weakness that is the reason of an order, the earliest first."""
+def weakness_notes(case: Case, told: Deficit | None = None) -> tuple[Note, ...]:
+    """Return each stable weakness that is the reason of an order, the earliest first.
+
+    What the order has *told* already is left out.
+    """
     deficits = sorted(case.motor.stable, key=lambda deficit: deficit.sort_key)
-    return tuple(_weakness_note(case, deficit) for deficit in deficits)
+    return tuple([_weakness_note(case, deficit) for deficit in deficits if deficit != told])
 
 
 def _weakness_note(case: Case, deficit: Deficit) -> Note:
