@@ -336,7 +336,9 @@ WRONG = {
         "the service adds /cds-services itself",
     ),
     "audience that is an endpoint": (
-        SERVICE + CLIENT + 'audience_base_urls = ["https://x.example/cds-services/post"]',
+        SERVICE
+        + CLIENT
+        + 'audience_base_urls = ["https://x.example/cds-services/post-laminectomy-evaluation"]',
         "the service adds /cds-services itself",
     ),
     "short identity key": (SERVICE.replace(SECRET, "c0ffee"), "less than 32 bytes"),
