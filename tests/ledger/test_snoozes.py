@@ -251,6 +251,9 @@ def test_accepted_suggestion_whose_order_never_comes_lets_the_card_return(clinic
     clinic.accept(card_of(clinic.open(), SCAN))
     clinic.pass_time(days=13)
     assert SCAN not in clinic.shown()
+    chart = chart_of("no-relief")
+    chart["scores"]["entry"].append({"resource": _another_score(chart)})
+    assert SCAN not in clinic.shown(prefetch=chart), "nor with a new score"
     clinic.pass_time(days=1)
     assert SCAN in clinic.shown()
 
