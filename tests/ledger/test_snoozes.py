@@ -11,6 +11,7 @@ import pytest
 from cds_service.demo.personas import Resource
 from cds_service.evaluation.selection import OVERRIDDEN
 from cds_service.knowledge.model import Knowledge
+from cds_service.ledger.recording import showings_of
 from cds_service.ledger.records import Scope
 from cds_service.ledger.snoozes import (
     ACCEPTED,
@@ -188,6 +189,11 @@ def test_held_back_card_takes_no_place_of_another(knowledge: Knowledge) -> None:
     before = render(assessment, knowledge, options, context)
     assert [card_id(card) for card in before.cards] == [SCAN]
     assert before.cut == {"PAIN-REF"}
+    kept = showings_of(before, operation=None, is_silent=False)
+    assert [(each.card, each.state.value, each.why) for each in kept] == [
+        (SCAN, "shown", None),
+        ("PAIN-REF", "cut", "cap"),
+    ]
     after = render(assessment, knowledge, options, replace(context, held={SCAN: OVERRIDDEN}))
     assert [card_id(card) for card in after.cards] == ["PAIN-REF"]
     assert after.cut == frozenset()
