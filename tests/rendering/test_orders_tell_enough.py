@@ -46,8 +46,8 @@ def test_therapist_reads_which_operation_it_was(
 ) -> None:
     """The kind of operation and its day, and whether the programme should be more intense."""
     said = note(answered_with(knowledge, {**UNRELIEVED, "operation": operation}), "PT-REF")
+    assert "no recent therapy in this record. Operation" in said
     assert f"Operation {ago(120)}: {operation}. Active rehabilitation" in said
-    assert "no recent therapy in this record" in said
     assert (INTENSE in said) is is_intense
 
 
