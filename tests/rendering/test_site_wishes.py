@@ -133,6 +133,10 @@ def test_local_code_comes_first_and_standard_codes_stay_unless_unwanted(
         codes = [coding["code"] for coding in _resource(card)["code"]["coding"]]
         assert codes[: len(expected)] == expected
         assert (len(codes) == 1) is not keeps
+        suggestions = card["suggestions"]
+        assert isinstance(suggestions, list)
+        words = (suggestions[0]["label"], suggestions[0]["actions"][0]["description"])
+        assert words == ("CRP", "Order C-reactive protein (CRP)")
 
 
 def test_form_of_an_order_for_other_countries_takes_the_plain_entry_or_its_own(
@@ -256,6 +260,7 @@ def test_order_set_of_a_suggestion_is_one_action_that_names_its_tests(
     suggestions = card["suggestions"]
     assert isinstance(suggestions, list)
     (only,) = suggestions
+    assert only["label"] == "CRP, ESR, Blood count, Blood cultures"
     assert [action["description"] for action in only["actions"]] == [
         "Order PANEL: CRP, ESR, Blood count, as an emergency",
         "Order blood cultures, before antibiotics unless septic, as an emergency",
