@@ -7,6 +7,7 @@ answer counts as given later than we heard of it: a client's clock may be ahead.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -16,7 +17,6 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    literal_column,
     select,
     update,
 )
@@ -24,7 +24,6 @@ from sqlalchemy import (
 from cds_service.hooks.feedback import CardOutcome
 from cds_service.knowledge.model import Knowledge
 from cds_service.ledger.calls import first_id
-from cds_service.ledger.quickly import Quick
 from cds_service.ledger.records import Scope, State, milliseconds
 from cds_service.ledger.snoozes import ACCEPTED, last_day, term_of
 from cds_service.ledger.tables import CALL, FEEDBACK, SHOWING, SNOOZE
@@ -60,17 +59,25 @@ _PLACE = (
     .where(FEEDBACK.c.id == bindparam("name"))
     .values(call_id=bindparam("call"), card=bindparam("card_id"))
 )
+_SHOWN_SINCE = (
+    select(SHOWING.c.call_id)
+    .join(CALL, CALL.c.id == SHOWING.c.call_id)
+    .where(
+        SHOWING.c.card_uuid == func.lower(FEEDBACK.c.card_uuid),
+        SHOWING.c.state == State.SHOWN.value,
+        CALL.c.client == FEEDBACK.c.client,
+    )
+    .limit(1)
+    .scalar_subquery()
+)
+"""Looked up for each answer: as a join PostgreSQL may read every showing there is."""
 _UNPLACED = (
     select(FEEDBACK.c.id)
-    .join(SHOWING, SHOWING.c.card_uuid == func.lower(FEEDBACK.c.card_uuid))
-    .join(CALL, CALL.c.id == SHOWING.c.call_id)
     .where(
         FEEDBACK.c.received_at >= bindparam("since"),
         FEEDBACK.c.call_id.is_(None),
-        SHOWING.c.state == literal_column(f"'{State.SHOWN.value}'"),
-        CALL.c.client == FEEDBACK.c.client,
+        _SHOWN_SINCE.is_not(None),
     )
-    .distinct()
     .order_by(FEEDBACK.c.id)
 )
 _UNPLACED_ANSWER = (
@@ -110,9 +117,9 @@ class _Shown(NamedTuple):
     patient: str | None
 
 
-def unplaced(quick: Quick, since: datetime) -> tuple[int, ...]:
+def unplaced(connection: Connection, since: datetime) -> Sequence[int]:
     """Return the ids of answers from *since* on without a showing, whose card was shown."""
-    return tuple(name for (name,) in quick.read(_UNPLACED, {"since": milliseconds(since)}))
+    return connection.execute(_UNPLACED, {"since": milliseconds(since)}).scalars().all()
 
 
 def unplaced_answer(connection: Connection, name: int) -> Answer | None:

@@ -86,10 +86,13 @@ class FeedbackLedger:
 
         None while the ledger cannot be used.  What is never placed is about an unknown card.
         """
+        if not self._database.is_writable:
+            return 0
         since = self._now() - _CALL_MAY_COME
         placed = 0
         try:
-            found = self._database.read(lambda quick: unplaced(quick, since), insists=True)
+            # Not on the road by which calls read: what is slow there shows cards that are held.
+            found = self._database.write_feedback(lambda connection: unplaced(connection, since))
             for first in range(0, len(found), _MOST_AT_ONCE):
                 part = found[first : first + _MOST_AT_ONCE]
                 placed += self._database.write_feedback(partial(self._place_all, part))

@@ -228,7 +228,7 @@ class OrderWriter:
 
 def _label(places: Sequence[Place], wording: Wording) -> str:
     """Return the words of the button, with "and n more" when the list is long."""
-    titles = [place.form.template.title for place in places]
+    titles = [form.template.title for place in places for form in (place.form, *place.covers)]
     for most in (None, *range(len(titles) - 1, 0, -1)):
         label = wording.listed(titles, most)
         if len(label) <= LABEL_LIMIT:

@@ -50,3 +50,11 @@ def test_nobody_is_told_the_next_step_before_it_is_settled(
     rows = answered_with(knowledge, {**patient, **more}).assessment.findings
     row = next(row for row in rows if row.card == "SCS-PREREQ")
     assert (row.verdict, row.held_by) == (Verdict.NOT_MET, why)
+
+
+def test_drug_nobody_knows_to_have_been_taken_is_no_trial(knowledge: Knowledge) -> None:
+    """A prescription of status "unknown" says that the sender cannot tell, either."""
+    kinds = ("gabapentinoid", "NSAID")
+    drugs = [{"drug": kind, "from": 60, "status": "unknown"} for kind in kinds]
+    shown = answered_with(knowledge, {**FOR_STIMULATION, "drugs": drugs}).shown
+    assert "SCS-PREREQ" in shown

@@ -14,6 +14,7 @@ from tests.evaluation.whole_charts import FOR_STIMULATION, answered_with, coded
 
 STATUS = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 VERIFICATION = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
+BESIDE = "is on record too; it is treatment and not counted here"
 PATIENT = {"day": 100, "operation": "discectomy", "leg": {-14: 8, 95: 7}}
 
 
@@ -78,6 +79,9 @@ def test_substitute_is_no_part_of_the_dose_of_another_opioid(knowledge: Knowledg
     detail = answered.card("OPIOID")["detail"]
     assert "come to 30 MME/day" in detail
     assert f"active since {AS_OF - timedelta(days=40)} " in detail
+    assert BESIDE in detail
+    alone = answered_with(knowledge, {**PATIENT, "drugs": drugs[1:]}, _dependence("active"))
+    assert BESIDE not in alone.card("OPIOID")["detail"]
 
 
 def test_substitute_does_not_make_a_new_opioid_an_old_one(knowledge: Knowledge) -> None:

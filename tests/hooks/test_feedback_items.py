@@ -127,6 +127,8 @@ REFUSED: dict[str, object] = {
     "no time": {key: value for key, value in ACCEPTED.items() if key != "outcomeTimestamp"},
     "time without zone": {**ACCEPTED, "outcomeTimestamp": "2026-11-20T21:38:11"},
     "time not of the calendar": {**ACCEPTED, "outcomeTimestamp": "2026-02-30T21:38:11Z"},
+    "time before computers": {**ACCEPTED, "outcomeTimestamp": "0001-01-01T00:00:00+14:00"},
+    "time nobody lives to see": {**ACCEPTED, "outcomeTimestamp": "2200-01-01T00:00:00Z"},
     "accepted without suggestions": {
         key: value for key, value in ACCEPTED.items() if key != "acceptedSuggestions"
     },

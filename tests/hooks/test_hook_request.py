@@ -67,7 +67,8 @@ def test_token_whose_time_is_over_is_not_used(seconds: float) -> None:
     request = _parse(body)
     assert request.access_token is None
     assert request.is_token_expired
-    assert not _parse(WHOLE).is_token_expired
+    last_second = _changed(lambda b: b["fhirAuthorization"].update(expires_in=1))
+    assert not _parse(last_second).is_token_expired
 
 
 def test_prefetch_values_stay_as_they_were_sent() -> None:

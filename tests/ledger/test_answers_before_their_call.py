@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from cds_service.knowledge.model import Knowledge
+from cds_service.ledger import feedback as module
+from cds_service.ledger.answers import unplaced
+from cds_service.ledger.database import LedgerLostError
+from cds_service.ledger.quickly import RowRefusedError
 from cds_service.ledger.tables import FEEDBACK, SNOOZE
 from tests.ledger.clinic import MORNING, Clinic, Json, MakeClinic
 from tests.locked_file import locked_file
@@ -70,6 +76,33 @@ def test_answer_that_crossed_its_call_on_the_way_is_found_within_a_minute(
     assert answered.ledger.feedback.settle() == 1
     assert [row["reason"] for row in answered.rows(SNOOZE)] == ["patient-declined"]
     assert answered.ledger.feedback.settle() == 0
+
+
+def test_answer_that_cannot_be_placed_now_leaves_the_ledger_in_order(
+    new_clinic: MakeClinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client is taken out, the ledger is lost, or another process is quicker with it."""
+    asked, answered = new_clinic(), new_clinic()
+    card = open_unwritten(asked)
+    answered.override(card, "patient-declined")
+    asked.ledger.calls.write_waiting(insists=True)
+    feedback, database = answered.ledger.feedback, answered.ledger.database
+    with monkeypatch.context() as changed:
+        changed.setattr(feedback, "_client_of", lambda _: None)
+        assert feedback.settle() == 0
+    for error in (LedgerLostError, RowRefusedError):
+
+        def fails(_: object, error: type[Exception] = error) -> None:
+            raise error
+
+        with monkeypatch.context() as changed:
+            changed.setattr(database, "write_feedback", fails)
+            assert feedback.settle() == 0
+    with monkeypatch.context() as changed:
+        changed.setattr(module, "unplaced", lambda *asked: [*unplaced(*asked)] * 2)
+        assert feedback.settle() == 1
+    assert database.is_writable
+    assert len(answered.rows(SNOOZE)) == 1
 
 
 def test_days_count_from_the_answer_and_not_from_when_it_found_its_call(

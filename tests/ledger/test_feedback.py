@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from cds_service.hooks.feedback import parse_feedback
+from cds_service.hooks.feedback import CardOutcome, FeedbackItem, parse_feedback
+from cds_service.ledger.records import FeedbackCounts
 from cds_service.ledger.tables import CALL, FEEDBACK, SNOOZE
 from cds_service.trust.profile import dev_profile
-from tests.ledger.clinic import SERVICE, Clinic, card_id, new_uuid
+from tests.ledger.clinic import MORNING, SERVICE, Clinic, card_id, new_uuid
 
 EPIC = "com.epic.cdshooks.feedback.overrideReason.reasonCategory"
 
@@ -94,6 +95,27 @@ def test_repeated_item_is_kept_once(clinic: Clinic) -> None:
     assert clinic.ledger.status.feedback.repeated == 2
 
 
+def test_items_that_differ_in_one_part_are_different_answers(clinic: Clinic) -> None:
+    """Who corrects the reason, or answers in the same moment as another, sends no repetition."""
+    item = FeedbackItem(
+        card=clinic.open()[0]["uuid"], outcome=CardOutcome.OVERRIDDEN, acted_at=MORNING
+    )
+    others = (
+        replace(item, accepted_suggestions=("a",)),
+        replace(item, reason_system="urn:a"),
+        replace(item, reason_code="a"),
+        replace(item, user_comment="a"),
+    )
+    keep, site = clinic.ledger.feedback.keep, dev_profile()
+    assert len(keep(site, (item, *others)).new) == 5
+    assert [row["is_superseded"] for row in clinic.rows(FEEDBACK)] == [True] * 4 + [False]
+    accepted = replace(item, outcome=CardOutcome.ACCEPTED)
+    assert keep(site, (*others, accepted)).counts == FeedbackCounts(kept=1, repeated=4)
+    assert keep(replace(site, id="another-hospital"), (item,)).counts.kept == 1
+    counts = FeedbackCounts(kept=7, repeated=4, unknown_cards=1)
+    assert clinic.ledger.status.feedback == counts
+
+
 def test_unknown_card_is_kept_apart_and_counted(clinic: Clinic) -> None:
     """Feedback about a card nobody was shown is no error, and belongs to no showing."""
     clinic.open()
@@ -156,6 +178,17 @@ def test_thirtieth_answer_to_a_card_costs_no_more_than_the_third(
     assert costs[29] == costs[2] > 0
     assert [row["is_superseded"] for row in clinic.rows(FEEDBACK)] == [True] * 29 + [False]
     assert len(clinic.rows(SNOOZE)) == 1
+
+
+def test_override_after_an_acceptance_counts(clinic: Clinic) -> None:
+    """Who has accepted and then thought better of it is not taken for one who waits."""
+    card = next(card for card in clinic.open() if card.get("suggestions"))
+    clinic.accept(card)
+    clinic.pass_time(minutes=3)
+    clinic.override(card, "patient-declined")
+    answers = {row["outcome"]: row["is_superseded"] for row in clinic.rows(FEEDBACK)}
+    assert answers == {"accepted": True, "overridden": False}
+    assert [row["reason"] for row in clinic.rows(SNOOZE)] == ["patient-declined"]
 
 
 def test_acceptance_of_the_same_moment_counts_whichever_came_first(clinic: Clinic) -> None:
@@ -233,13 +266,15 @@ def test_answer_belongs_to_the_latest_showing_not_later_than_it(clinic: Clinic) 
 
 
 def test_answer_of_a_client_whose_clock_is_behind_finds_its_showing(clinic: Clinic) -> None:
-    """Half a minute of difference between two clocks does not make a card unknown."""
+    """Half a minute of difference between two clocks does not make it an answer to an older one."""
+    clinic.open()
+    clinic.pass_time(hours=1)
     card = clinic.open()[0]
     clinic.pass_time(seconds=-30)
     item = clinic.item(card, "overridden")
     clinic.pass_time(seconds=30)
     clinic.send(item)
-    assert clinic.rows(FEEDBACK)[0]["call_id"] is not None
+    assert clinic.rows(FEEDBACK)[0]["call_id"] == clinic.rows(CALL)[-1]["id"]
 
 
 def test_answer_dated_before_the_card_was_shown_belongs_to_its_first_showing(

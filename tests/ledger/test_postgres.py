@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import requests
@@ -21,12 +22,14 @@ from msgspec.structs import replace
 from sqlalchemy import insert, text
 from structlog.testing import capture_logs
 
+from cds_service.app import system_now
 from cds_service.cli import main
 from cds_service.commands import ledger_reading
 from cds_service.errors import SettingsError
 from cds_service.knowledge.model import Knowledge
 from cds_service.ledger.calls import CallLedger
 from cds_service.ledger.database import Database, LedgerLostError
+from cds_service.ledger.feedback import FeedbackLedger
 from cds_service.ledger.migrating import migrate, prepare
 from cds_service.ledger.place import AT_LEISURE, CALLS, LedgerPlace
 from cds_service.ledger.quickly import RowRefusedError
@@ -230,6 +233,33 @@ def test_answer_kept_on_one_host_while_the_call_waits_on_the_other_holds_the_car
     assert until(lambda: len(rows(first.place, SNOOZE)) == 1)
     shown = [card_id(card) for card in first.open().json()["cards"]]
     assert shown == [card_id(card) for card in cards[1:]]
+
+
+def test_slow_look_for_such_answers_shows_no_card_that_is_held_back(
+    place: LedgerPlace, knowledge: Knowledge
+) -> None:
+    """It may take as long as feedback may; what calls read is not taken for lost by that."""
+    calls = CallLedger(Database(place))
+    calls.prepare()
+    feedback = FeedbackLedger(
+        calls,
+        knowledge,
+        now=system_now,
+        keeps_comments=False,
+        key=lambda: b"of a test only",
+        client_of=lambda _: None,
+    )
+    engine = place.writer(AT_LEISURE)
+    with engine.begin() as connection:
+        connection.execute(text("LOCK TABLE feedback"))
+        looking = Thread(target=feedback.settle)
+        looking.start()
+        looking.join(timeout=CALLS.seconds * 6)
+    looking.join()
+    engine.dispose()
+    calls.snoozes("nobody")
+    assert calls.counts.snoozes_unread == 0
+    calls.database.close()
 
 
 def fresh_call_for(persona: str) -> Json:

@@ -11,10 +11,12 @@ import pytest
 from cds_service.demo.personas import Resource
 from cds_service.evaluation.selection import OVERRIDDEN
 from cds_service.knowledge.model import Knowledge
+from cds_service.ledger.recording import showings_of
 from cds_service.ledger.records import Scope
 from cds_service.ledger.snoozes import (
     ACCEPTED,
     Snooze,
+    fulfilled,
     held_cards,
     last_day,
     longest_days,
@@ -59,6 +61,21 @@ def test_red_flag_is_shown_though_an_old_ledger_holds_it_back(
         [snooze], {card: "uuid"}, operation="operation", as_of=day, knowledge=knowledge
     )
     assert (card in held) is is_held
+
+
+def test_answer_to_a_card_that_is_not_there_any_more_disturbs_no_call(
+    knowledge: Knowledge,
+) -> None:
+    """Its row is not met today, or newer content has no such card."""
+    day = MORNING.date()
+    rows = [
+        Snooze(id=1, card=card, scope=Scope.CARD, scope_key="uuid", until=date.max, reason=ACCEPTED)
+        for card in (SCAN, "IMG-GONE")
+    ]
+    uuids = {"SMOKE": "uuid"}
+    assert held_cards(rows, uuids, operation=None, as_of=day, knowledge=knowledge) == {}
+    chart = assessed(chart_of("no-relief"), knowledge, day)
+    assert fulfilled(rows, chart, knowledge) == ()
 
 
 @pytest.mark.parametrize(
@@ -172,6 +189,11 @@ def test_held_back_card_takes_no_place_of_another(knowledge: Knowledge) -> None:
     before = render(assessment, knowledge, options, context)
     assert [card_id(card) for card in before.cards] == [SCAN]
     assert before.cut == {"PAIN-REF"}
+    kept = showings_of(before, operation=None, is_silent=False)
+    assert [(each.card, each.state.value, each.why) for each in kept] == [
+        (SCAN, "shown", None),
+        ("PAIN-REF", "cut", "cap"),
+    ]
     after = render(assessment, knowledge, options, replace(context, held={SCAN: OVERRIDDEN}))
     assert [card_id(card) for card in after.cards] == ["PAIN-REF"]
     assert after.cut == frozenset()
@@ -237,13 +259,28 @@ def test_accepted_suggestion_holds_the_card_until_the_order_is_there(
     clinic.accept(card)
     assert name not in clinic.shown(persona)
     assert name not in clinic.shown(persona), "nor at the next opening"
+    why = [row["why"] for row in clinic.rows(SHOWING) if row["card"] == name]
+    assert why == [None, "accepted", "accepted"]
+    assert name not in clinic.shown(prefetch=_with_order(persona, card))
+    assert clinic.rows(SNOOZE) == []
+    assert name in clinic.shown(persona)
+
+
+def test_card_set_aside_stays_away_though_an_order_came_and_went(clinic: Clinic) -> None:
+    """Only what was accepted waits for an order: planned for later is planned for later."""
+    card = card_of(clinic.open(), SCAN)
+    clinic.override(card, "already-planned")
+    assert SCAN not in clinic.shown(prefetch=_with_order("no-relief", card))
+    assert SCAN not in clinic.shown()
+
+
+def _with_order(persona: str, card: Json) -> Json:
+    """Return the prefetch of a patient with the first suggestion of *card* placed today."""
     chart = chart_of(persona)
     order = card["suggestions"][0]["actions"][0]["resource"]
     placed = {**order, "id": "o1", "status": "active", "authoredOn": "2026-03-01"}
     chart["serviceRequests"]["entry"].append({"resource": placed})
-    assert name not in clinic.shown(prefetch=chart)
-    assert clinic.rows(SNOOZE) == []
-    assert name in clinic.shown(persona)
+    return chart
 
 
 def test_accepted_suggestion_whose_order_never_comes_lets_the_card_return(clinic: Clinic) -> None:
@@ -251,6 +288,9 @@ def test_accepted_suggestion_whose_order_never_comes_lets_the_card_return(clinic
     clinic.accept(card_of(clinic.open(), SCAN))
     clinic.pass_time(days=13)
     assert SCAN not in clinic.shown()
+    chart = chart_of("no-relief")
+    chart["scores"]["entry"].append({"resource": _another_score(chart)})
+    assert SCAN not in clinic.shown(prefetch=chart), "nor with a new score"
     clinic.pass_time(days=1)
     assert SCAN in clinic.shown()
 

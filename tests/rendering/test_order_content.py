@@ -97,7 +97,7 @@ def test_mri_order_carries_context_codes_and_reason(
         {"reference": "Observation/leg2"},
     ]
     note = request["note"][0]["text"]  # type: ignore[index]
-    assert note.startswith("No relief 120 days after surgery")
+    assert note.startswith("No relief 120 days after surgery: consider MRI lumbar spine. Question")
     assert note.endswith("review before signing.")
     assert "authoredOn" not in request
 

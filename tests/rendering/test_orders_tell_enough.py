@@ -46,16 +46,33 @@ def test_therapist_reads_which_operation_it_was(
 ) -> None:
     """The kind of operation and its day, and whether the programme should be more intense."""
     said = note(answered_with(knowledge, {**UNRELIEVED, "operation": operation}), "PT-REF")
+    assert "no recent therapy in this record. Operation" in said
     assert f"Operation {ago(120)}: {operation}. Active rehabilitation" in said
-    assert "no recent therapy in this record" in said
     assert (INTENSE in said) is is_intense
 
 
-def test_therapist_reads_that_the_surgeon_said_no(knowledge: Knowledge) -> None:
-    """Plain words, without the marks of the card."""
+@pytest.mark.parametrize(("day", "therapy"), [(100, -20), (250, 5)])
+def test_therapy_of_long_ago_is_no_therapy_of_the_first_days(
+    knowledge: Knowledge, day: int, therapy: int
+) -> None:
+    """Before the operation, or in its first days more than half a year ago."""
+    done = {"MRI": 60, "physiotherapy": therapy}
+    facts = {"day": day, "operation": "discectomy", "leg": {-14: 8, day - 5: 6}, "done": done}
+    said = note(answered_with(knowledge, facts), "PT-REF")
+    assert "no recent therapy in this record" in said
+
+
+@pytest.mark.parametrize("others", [{}, {30: True}, {40: True}])
+def test_therapist_reads_that_the_surgeon_said_no(
+    knowledge: Knowledge, others: dict[int, bool]
+) -> None:
+    """Plain words, without the marks of the card; a yes of the same day is not believed."""
     code = coded(LOCAL, "surgeon-clearance-pt")
-    refused = observed(code, valueBoolean=False, effectiveDateTime=ago(30))
-    answered = answered_with(knowledge, {**UNRELIEVED, "operation": "discectomy"}, refused)
+    said_on = [(30, False), *others.items()]
+    answers = [
+        observed(code, valueBoolean=value, effectiveDateTime=ago(days)) for days, value in said_on
+    ]
+    answered = answered_with(knowledge, {**UNRELIEVED, "operation": "discectomy"}, *answers)
     said = note(answered, "PT-REF")
     assert f"The surgeon did not allow physiotherapy on {ago(30)}: ask before referring." in said
     assert "*" not in said

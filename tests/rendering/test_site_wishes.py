@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from cds_service.catalogue.orders import read_order_catalogue
-from cds_service.evaluation.assessment import Assessment, Finding, Indicator, Proposal, Verdict
+from cds_service.evaluation.assessment import (
+    Assessment,
+    Finding,
+    Indicator,
+    Note,
+    Proposal,
+    Verdict,
+)
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.cards import CardContext, CardOptions, render_cards
 from cds_service.rendering.plain import plain_text
@@ -126,6 +133,10 @@ def test_local_code_comes_first_and_standard_codes_stay_unless_unwanted(
         codes = [coding["code"] for coding in _resource(card)["code"]["coding"]]
         assert codes[: len(expected)] == expected
         assert (len(codes) == 1) is not keeps
+        suggestions = card["suggestions"]
+        assert isinstance(suggestions, list)
+        words = (suggestions[0]["label"], suggestions[0]["actions"][0]["description"])
+        assert words == ("CRP", "Order C-reactive protein (CRP)")
 
 
 def test_form_of_an_order_for_other_countries_takes_the_plain_entry_or_its_own(
@@ -200,6 +211,31 @@ def test_one_entry_for_both_alternatives_is_one_button(
     )
 
 
+def test_two_entries_for_one_order_are_a_choice_and_cost_no_order_beside_it(
+    mri_finding: Finding,
+    assessment: Assessment,
+    knowledge: Knowledge,
+    options: CardOptions,
+    context: CardContext,
+) -> None:
+    """The laboratory lists CRP twice: one of the two is ticked, and the ESR is never lost."""
+    rows = "".join(f"crp,urn:oid:2.999.1,{n},CRP {n}\n" for n in (1, 2))
+    catalogue = read_order_catalogue("o", f"concept,system,code,display\n{rows}".encode())
+    wish = replace(options, order_catalogue=catalogue)
+    for orders, labels, behavior in (
+        (("crp",), ["CRP 1", "CRP 2"], "at-most-one"),
+        (("esr",), ["ESR"], "any"),
+        (("crp", "esr"), ["CRP, ESR"], "any"),
+    ):
+        changed = _offering(assessment, mri_finding, Proposal(orders=orders, priority="routine"))
+        [card] = render_cards(changed, knowledge, wish, context)
+        suggestions = card["suggestions"]
+        assert isinstance(suggestions, list)
+        assert [each["label"] for each in suggestions] == labels
+        assert {len(each["actions"]) for each in suggestions} == {len(orders)}
+        assert card["selectionBehavior"] == behavior
+
+
 def test_order_set_of_a_suggestion_is_one_action_that_names_its_tests(
     mri_finding: Finding,
     assessment: Assessment,
@@ -207,15 +243,24 @@ def test_order_set_of_a_suggestion_is_one_action_that_names_its_tests(
     options: CardOptions,
     context: CardContext,
 ) -> None:
-    """CRP, ESR and blood count are one set, blood cultures are not: two actions, both named."""
+    """CRP, ESR and blood count are one set, blood cultures are not: two actions, both named.
+
+    Who gets the set reads what any of its tests must be told, and nothing else of the card.
+    """
     bloods = Proposal(orders=("crp", "esr", "wbc", "blood-cultures"), priority="stat")
-    changed = _offering(assessment, mri_finding, bloods)
+    notes = (
+        Note(key="allergy-no-contrast", is_for_order=True, orders=("wbc",)),
+        Note(key="renal-no-contrast", is_for_order=True, orders=("xray-lumbar-standing",)),
+        Note(key="age-not-recorded"),
+    )
+    changed = _offering(assessment, replace(mri_finding, notes=notes), bloods)
     rows = "".join(f"{name},urn:oid:2.999.1,52,PANEL\n" for name in ("crp", "esr", "wbc"))
     catalogue = read_order_catalogue("o", f"concept,system,code,display\n{rows}".encode())
     [card] = render_cards(changed, knowledge, replace(options, order_catalogue=catalogue), context)
     suggestions = card["suggestions"]
     assert isinstance(suggestions, list)
     (only,) = suggestions
+    assert only["label"] == "CRP, ESR, Blood count, Blood cultures"
     assert [action["description"] for action in only["actions"]] == [
         "Order PANEL: CRP, ESR, Blood count, as an emergency",
         "Order blood cultures, before antibiotics unless septic, as an emergency",
@@ -224,6 +269,9 @@ def test_order_set_of_a_suggestion_is_one_action_that_names_its_tests(
     assert codes == ["52", "600-7"]
     assert _resource(card)["code"]["text"] == "PANEL"
     assert len(_resource(card)["code"]["coding"]) == 1
+    told = [action["resource"]["note"][0]["text"] for action in only["actions"]]
+    assert ["Gadolinium allergy on record" in text for text in told] == [True, False]
+    assert not any("kidney" in text or "age not" in text for text in told)
 
 
 def test_first_suggestion_keeps_its_id_when_a_list_is_added(
