@@ -78,7 +78,7 @@ _UNPLACED = (
         FEEDBACK.c.call_id.is_(None),
         _SHOWN_SINCE.is_not(None),
     )
-    .order_by(FEEDBACK.c.id)
+    .order_by(func.lower(FEEDBACK.c.card_uuid), FEEDBACK.c.id)
 )
 _UNPLACED_ANSWER = (
     select(

@@ -116,7 +116,7 @@ class FeedbackLedger:
         received = self._now()
         status = FeedbackCounts()
         new = []
-        for item in items:
+        for item in sorted(items, key=_by_card):  # two hosts lock showings in one order
             answer = self._insert(connection, client, item, received)
             if answer is None:
                 status = replace(status, repeated=status.repeated + 1)
@@ -172,6 +172,10 @@ class FeedbackLedger:
                 unknown_cards=self.counts.unknown_cards + more.unknown_cards,
                 refused=self.counts.refused + more.refused,
             )
+
+
+def _by_card(item: FeedbackItem) -> str:
+    return item.card.lower()
 
 
 def _new_answer(item: FeedbackItem, knowledge: Knowledge) -> NewAnswer:

@@ -18,7 +18,6 @@ from zoneinfo import ZoneInfo
 from cds_service.catalogue.codes import NO_CODES, CodeMap, read_code_map
 from cds_service.catalogue.orders import NO_CATALOGUE, OrderCatalogue, read_order_catalogue
 from cds_service.catalogue.tables import LARGEST_FILE
-from cds_service.hooks.discovery import SERVICE_ID
 from cds_service.trust.addresses import AddressRefusedError, is_loopback_url, normalise_base
 from cds_service.trust.config_place import (
     Place,
@@ -101,10 +100,6 @@ def read_client(place: Place, table: Table) -> ClientProfile:
     return client
 
 
-_OUR_ENDPOINTS = ("/cds-services", f"/cds-services/{SERVICE_ID}")
-"""As forms of EHRs show our address; a gateway may have the same word in a path of its own."""
-
-
 def own_base_url(place: Place, key: str, url: str) -> str:
     """Return one of our own base URLs without a slash at the end; it stays as it is written.
 
@@ -112,7 +107,7 @@ def own_base_url(place: Place, key: str, url: str) -> str:
         SettingsError: It is no base URL, or plain http elsewhere than on this machine.
     """
     base = _checked_base(place, key, url)
-    if base.endswith(_OUR_ENDPOINTS):
+    if base.endswith("/cds-services"):  # a gateway may have the same word earlier in its path
         raise place.fault(
             key,
             "the service adds /cds-services itself, so no token could be for such an address.",

@@ -335,10 +335,8 @@ WRONG = {
         SERVICE.replace("cds.example", "cds.example/x/cds-services/"),
         "the service adds /cds-services itself",
     ),
-    "audience that is an endpoint": (
-        SERVICE
-        + CLIENT
-        + 'audience_base_urls = ["https://x.example/cds-services/post-laminectomy-evaluation"]',
+    "audience of discovery": (
+        SERVICE + CLIENT + 'audience_base_urls = ["https://x.example/cds-services"]',
         "the service adds /cds-services itself",
     ),
     "short identity key": (SERVICE.replace(SECRET, "c0ffee"), "less than 32 bytes"),
