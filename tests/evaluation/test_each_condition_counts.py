@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from cds_service.evaluation.pain import Course
 from cds_service.knowledge.model import Knowledge
-from tests.evaluation.whole_charts import FOR_STIMULATION, answered_with
+from cds_service.vignettes.charts import Resource
+from cds_service.vignettes.concepts import LOINC
+from cds_service.vignettes.running import AS_OF
+from tests.evaluation.whole_charts import FOR_STIMULATION, answered_with, coded
 
 Facts = dict[str, Any]
 
@@ -67,6 +71,11 @@ NEEDED: dict[str, tuple[str, Facts, Facts]] = {
         "PAIN-REF",
         {**TREATED, "drugs": [{"drug": "opioid", "from": 60}]},
         {"drugs": []},
+    ),
+    "A pain clinic seen before the operation is no answer to the pain after it": (
+        "PAIN-REF",
+        {**TREATED, "drugs": TRIED, "done": {**TREATED["done"], "pain clinic": -30}},
+        {"done": {**TREATED["done"], "pain clinic": 30}},
     ),
     "Mild pain needs no pain specialist": (
         "PAIN-REF",
@@ -260,3 +269,20 @@ def test_course_of_pain(
     assert case is not None
     assert case.pain.leading is not None
     assert (case.pain.course, case.pain.onset, case.pain.leading.last_low) == (course, onset, low)
+
+
+def test_mri_that_waits_for_its_report_counts_as_an_order_does(knowledge: Knowledge) -> None:
+    """For 90 days nobody orders it again; after that the report will not come any more."""
+
+    def scanned(ago: int) -> Resource:
+        day = (AS_OF - timedelta(days=ago)).isoformat()
+        code = coded(LOINC, "24968-0")
+        return {
+            "resourceType": "DiagnosticReport",
+            "status": "preliminary",
+            "code": code,
+            "effectiveDateTime": day,
+        }
+
+    assert "IMG-MRI-NR" not in answered_with(knowledge, UNRELIEVED, scanned(90)).shown
+    assert "IMG-MRI-NR" in answered_with(knowledge, UNRELIEVED, scanned(91)).shown
