@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from cds_service.chart.facts import DrugFact
+from cds_service.evaluation.assess import assess
 from cds_service.evaluation.pain import Course
 from cds_service.knowledge.model import Knowledge
 from cds_service.vignettes.charts import Resource
 from cds_service.vignettes.concepts import LOINC
-from cds_service.vignettes.running import AS_OF
+from cds_service.vignettes.running import AS_OF, Answered, chart_of
+from tests.changing import replace
 from tests.evaluation.whole_charts import FOR_STIMULATION, answered_with, coded
 
 Facts = dict[str, Any]
@@ -33,6 +36,12 @@ def weak(muscle: str, *days: int) -> list[Facts]:
     return [{"day": day, "side": "left", "muscle": muscle, "grade": 4} for day in days]
 
 
+def opioid(first: int, last: int | None = None) -> Facts:
+    """Return a prescription of an opioid, over on *last* if that is given."""
+    ended = {"to": last, "status": "completed"} if last is not None else {}
+    return {"drug": "opioid", "from": first, "MME a day": 20, **ended}
+
+
 PARETIC = {**UNRELIEVED, "day": 60, "leg": {-14: 8, 55: 2}, "strength": weak("quadriceps", 30)}
 GRADED_BEFORE = {"day": -1, "side": "left", "muscle": "quadriceps", "grade": 5}
 
@@ -51,6 +60,11 @@ NEEDED: dict[str, tuple[str, Facts, Facts]] = {
         "SCS-EVAL",
         FOR_STIMULATION,
         {"drugs": [{"drug": "acetaminophen", "from": 60}, {"drug": "NSAID", "from": 60}]},
+    ),
+    "A drug taken since before the operation was tried if it is taken still": (
+        "SCS-EVAL",
+        {**FOR_STIMULATION, "drugs": [{**drug, "from": -100} for drug in TRIED]},
+        {"drugs": [{**drug, "from": -100, "to": 27, "status": "stopped"} for drug in TRIED]},
     ),
     "A CT stands for the MRI before stimulation from day 42, not on day 41": (
         "SCS-EVAL",
@@ -76,6 +90,16 @@ NEEDED: dict[str, tuple[str, Facts, Facts]] = {
         "PAIN-REF",
         {**TREATED, "drugs": TRIED, "done": {**TREATED["done"], "pain clinic": -30}},
         {"done": {**TREATED["done"], "pain clinic": 30}},
+    ),
+    "An opioid written again the day after the last one goes on; two days after it is new": (
+        "OPIOID",
+        {**UNRELIEVED, "drugs": [opioid(40, 99), opioid(100)]},
+        {"drugs": [opioid(40, 98), opioid(100)]},
+    ),
+    "Three prescriptions of an opioid, one after the other, are one series": (
+        "OPIOID",
+        {**UNRELIEVED, "drugs": [opioid(60, 94), opioid(95, 109), opioid(110)]},
+        {"drugs": [opioid(95, 109), opioid(110)]},
     ),
     "Mild pain needs no pain specialist": (
         "PAIN-REF",
@@ -269,6 +293,107 @@ def test_course_of_pain(
     assert case is not None
     assert case.pain.leading is not None
     assert (case.pain.course, case.pain.onset, case.pain.leading.last_low) == (course, onset, low)
+
+
+FUSED = {"day": 364, "operation": "fusion", "back": {-14: 8, 360: 7}}
+NARROW = {**UNRELIEVED, "operation": "decompression", "findings": {"foraminal stenosis": -1}}
+EXPLAINED: dict[str, tuple[str, Facts, Facts, list[int | None]]] = {
+    "Back pain after a fusion may be non-union from day 90, likely from day 365": (
+        "pseudarthrosis",
+        FUSED,
+        {"day": 365},
+        [2, 5],
+    ),
+    "What was not fused cannot fail to unite": (
+        "pseudarthrosis",
+        FUSED,
+        {"operation": "decompression"},
+        [2, None],
+    ),
+    "Leg pain after a fusion does not point to non-union": (
+        "pseudarthrosis",
+        FUSED,
+        {"leg": {-14: 8, 360: 7}, "back": {}},
+        [2, None],
+    ),
+    "A narrow foramen of the day of surgery was not there before": (
+        "foraminal-residual",
+        NARROW,
+        {"findings": {"foraminal stenosis": 0}},
+        [5, None],
+    ),
+    "A fusion holds the foramen open": (
+        "foraminal-residual",
+        NARROW,
+        {"operation": "fusion"},
+        [5, None],
+    ),
+    "A narrow foramen does not explain pain that gets better": (
+        "foraminal-residual",
+        NARROW,
+        {"leg": {-14: 9, 115: 5}},
+        [5, None],
+    ),
+    "Nerve pain explains pain that stays, not pain that gets better": (
+        "neuropathic",
+        FOR_STIMULATION,
+        {"leg": {-1: 9, 60: 8, 110: 8, 195: 6}},
+        [7, None],
+    ),
+    "A lesion that can be operated comes before nerve pain": (
+        "neuropathic",
+        FOR_STIMULATION,
+        {"findings": {"disc herniation": 150}},
+        [7, None],
+    ),
+    "Numbness from the day of surgery may be a nerve hurt there, that of the day before not": (
+        "nerve-injury",
+        {**UNRELIEVED, "findings": {"numbness": 0}},
+        {"findings": {"numbness": -1}},
+        [3, None],
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "patient", "change", "points"), EXPLAINED.values(), ids=EXPLAINED)
+def test_points_of_an_explanation(
+    knowledge: Knowledge, name: str, patient: Facts, change: Facts, points: list[int | None]
+) -> None:
+    """The second patient, in one thing another, is explained in another way."""
+    found = [
+        {
+            each.phenotype: each.points
+            for each in answered_with(knowledge, facts).assessment.explanations
+        }
+        for facts in (patient, {**patient, **change})
+    ]
+    assert [scored.get(name) for scored in found] == points
+
+
+def test_scar_that_nothing_else_competes_with_is_an_explanation_by_exclusion_only(
+    knowledge: Knowledge,
+) -> None:
+    """Two operations and pain that got better: no report says that there is a scar."""
+    twice = [{"day": -400, "operation": "discectomy"}]
+    patient = {**UNRELIEVED, "leg": {-14: 9, 115: 5}, "other operations": twice}
+    [scar] = answered_with(knowledge, patient).assessment.explanations
+    assert (scar.phenotype, scar.is_only_by_exclusion) == ("fibrosis", True)
+
+
+def test_drug_without_any_date_on_the_list_of_drugs_was_tried(knowledge: Knowledge) -> None:
+    """Home medication is often listed without the day it began."""
+    chart = chart_of({**FOR_STIMULATION, "drugs": []}, knowledge)
+    drugs = [
+        DrugFact(
+            reference=f"MedicationStatement/{name}",
+            concepts=frozenset({name}),
+            status="active",
+            started=None,
+        )
+        for name in ("gabapentinoid", "nsaid")
+    ]
+    answered = Answered(assess(replace(chart, drugs=(*drugs,)), knowledge, AS_OF), knowledge)
+    assert "SCS-EVAL" in answered.shown
 
 
 def test_mri_that_waits_for_its_report_counts_as_an_order_does(knowledge: Knowledge) -> None:
