@@ -12,22 +12,23 @@ from cds_service.evaluation.assess import assess
 from cds_service.evaluation.pain import Course
 from cds_service.knowledge.model import Knowledge
 from cds_service.vignettes.charts import Resource
-from cds_service.vignettes.concepts import LOINC
+from cds_service.vignettes.concepts import CPT, LOINC, SNOMED
 from cds_service.vignettes.running import AS_OF, Answered, chart_of
 from tests.changing import replace
 from tests.evaluation.whole_charts import FOR_STIMULATION, answered_with, coded
 
 Facts = dict[str, Any]
 
+CANDIDATE: Facts = {**FOR_STIMULATION}
 UNRELIEVED: Facts = {"day": 120, "operation": "discectomy", "leg": {-14: 8, 115: 7}}
 TREATED = {**UNRELIEVED, "done": {"MRI": 60, "physiotherapy": 60}}
 NUMB = {**UNRELIEVED, "findings": {"numbness": -30}, "done": {"MRI": 60}}
 DOUBTED = {**UNRELIEVED, "findings": {"competing diagnosis": 50}}
 CARE = {"physiotherapy": [60, 180], "pain clinic": 170}
-LATER = {**FOR_STIMULATION, "day": 300, "questionnaires": {"DN4": {290: 6}}}
+LATER = {**CANDIDATE, "day": 300, "questionnaires": {"DN4": {290: 6}}}
 WORSE = {**LATER, "leg": {-1: 5, 60: 7, 110: 7, 200: 7, 295: 7}}
 RETURNED = {**LATER, "leg": {-1: 8, 10: 3, 60: 7, 110: 7, 200: 7, 295: 7}}
-TRIED = FOR_STIMULATION["drugs"]
+TRIED: list[Facts] = CANDIDATE["drugs"]
 MILD = {"leg": {-14: 4, 115: 3.5}}
 
 
@@ -48,27 +49,27 @@ GRADED_BEFORE = {"day": -1, "side": "left", "muscle": "quadriceps", "grade": 5}
 NEEDED: dict[str, tuple[str, Facts, Facts]] = {
     "Leg pain that gets better is not sent for stimulation": (
         "SCS-EVAL",
-        FOR_STIMULATION,
+        CANDIDATE,
         {"leg": {-1: 9, 60: 8, 110: 8, 195: 6}},
     ),
     "Leg pain of 4.5 is told of no step before stimulation": (
         "SCS-PREREQ",
-        {**FOR_STIMULATION, "drugs": []},
+        {**CANDIDATE, "drugs": []},
         {"leg": {-1: 6, 60: 6, 110: 6, 195: 4.5}},
     ),
     "Two drugs, none of them for nerve pain, are not enough for stimulation": (
         "SCS-EVAL",
-        FOR_STIMULATION,
+        CANDIDATE,
         {"drugs": [{"drug": "acetaminophen", "from": 60}, {"drug": "NSAID", "from": 60}]},
     ),
     "A drug taken since before the operation was tried if it is taken still": (
         "SCS-EVAL",
-        {**FOR_STIMULATION, "drugs": [{**drug, "from": -100} for drug in TRIED]},
+        {**CANDIDATE, "drugs": [{**drug, "from": -100} for drug in TRIED]},
         {"drugs": [{**drug, "from": -100, "to": 27, "status": "stopped"} for drug in TRIED]},
     ),
     "A CT stands for the MRI before stimulation from day 42, not on day 41": (
         "SCS-EVAL",
-        {**FOR_STIMULATION, "done": {**CARE, "CT": 42}},
+        {**CANDIDATE, "done": {**CARE, "CT": 42}},
         {"done": {**CARE, "CT": 41}},
     ),
     "Worse pain whose MRI is out of date needs at least a CT before stimulation": (
@@ -185,25 +186,25 @@ SAID: dict[str, tuple[str, str, Facts, Facts]] = {
     "The last of two MRIs is to be confirmed before stimulation": (
         "SCS-EVAL",
         "the MRI of 2026-04-26 shows no surgical target",
-        {**FOR_STIMULATION, "done": {**CARE, "MRI": [100, 150]}},
+        {**CANDIDATE, "done": {**CARE, "MRI": [100, 150]}},
         {"done": {**CARE, "MRI": 100}},
     ),
     "Who places a stimulator is told of an anticoagulant": (
         "SCS-EVAL",
         "Anticoagulant on record",
-        {**FOR_STIMULATION, "drugs": [*TRIED, {"drug": "anticoagulant", "from": 100}]},
+        {**CANDIDATE, "drugs": [*TRIED, {"drug": "anticoagulant", "from": 100}]},
         {"drugs": TRIED},
     ),
     "Distress by the PHQ-9 is named before stimulation and excludes nobody": (
         "SCS-EVAL",
         "High PHQ-9 score",
-        {**FOR_STIMULATION, "questionnaires": {"DN4": {190: 6}, "PHQ-9": {190: 10}}},
+        {**CANDIDATE, "questionnaires": {"DN4": {190: 6}, "PHQ-9": {190: 10}}},
         {"questionnaires": {"DN4": {190: 6}, "PHQ-9": {190: 9}}},
     ),
     "Catastrophizing is named before stimulation and excludes nobody": (
         "SCS-EVAL",
         "Pain Catastrophizing Scale",
-        {**FOR_STIMULATION, "questionnaires": {"DN4": {190: 6}, "PCS": {190: 30}}},
+        {**CANDIDATE, "questionnaires": {"DN4": {190: 6}, "PCS": {190: 30}}},
         {"questionnaires": {"DN4": {190: 6}, "PCS": {190: 29}}},
     ),
     "Who puts the needles of an EMG is told of a bleeding risk": (
@@ -336,13 +337,13 @@ EXPLAINED: dict[str, tuple[str, Facts, Facts, list[int | None]]] = {
     ),
     "Nerve pain explains pain that stays, not pain that gets better": (
         "neuropathic",
-        FOR_STIMULATION,
+        CANDIDATE,
         {"leg": {-1: 9, 60: 8, 110: 8, 195: 6}},
         [7, None],
     ),
     "A lesion that can be operated comes before nerve pain": (
         "neuropathic",
-        FOR_STIMULATION,
+        CANDIDATE,
         {"findings": {"disc herniation": 150}},
         [7, None],
     ),
@@ -380,9 +381,33 @@ def test_scar_that_nothing_else_competes_with_is_an_explanation_by_exclusion_onl
     assert (scar.phenotype, scar.is_only_by_exclusion) == ("fibrosis", True)
 
 
+JOINT_FUSED: Resource = {
+    "resourceType": "Procedure",
+    "status": "completed",
+    "code": coded(CPT, "27279"),
+    "performedDateTime": "2020-03-04",
+}
+DEMENTED: Resource = {"resourceType": "Condition", "code": coded(SNOMED, "52448006")}
+
+
+@pytest.mark.parametrize(
+    ("card", "patient", "entry"),
+    [
+        ("SIJ", {**UNRELIEVED, "findings": {"sacroiliac pain": 50}}, JOINT_FUSED),
+        ("SCS-EVAL", CANDIDATE, DEMENTED),
+    ],
+)
+def test_card_is_gone_with_one_entry_more(
+    knowledge: Knowledge, card: str, patient: Facts, entry: Resource
+) -> None:
+    """A joint that was ever fused needs no test; dementia comes before a stimulator."""
+    assert card in answered_with(knowledge, patient).shown
+    assert card not in answered_with(knowledge, patient, entry).shown
+
+
 def test_drug_without_any_date_on_the_list_of_drugs_was_tried(knowledge: Knowledge) -> None:
     """Home medication is often listed without the day it began."""
-    chart = chart_of({**FOR_STIMULATION, "drugs": []}, knowledge)
+    chart = chart_of({**CANDIDATE, "drugs": []}, knowledge)
     drugs = [
         DrugFact(
             reference=f"MedicationStatement/{name}",
