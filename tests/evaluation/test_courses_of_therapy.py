@@ -82,6 +82,7 @@ def test_session_of_one_day_is_named_once(knowledge: Knowledge) -> None:
 
 
 def test_visit_for_something_else_is_no_therapy(knowledge: Knowledge) -> None:
-    """A consultation of last month beside no therapy at all: the referral is proposed."""
+    """A consultation of last month beside therapy of long ago: the referral is proposed."""
     visit = {**_series(30, 30), "type": [coded(SNOMED, "11429006")]}
-    assert list(answered_with(knowledge, UNRELIEVED, visit).shown) == ["PT-REF"]
+    answered = answered_with(knowledge, UNRELIEVED, _series(260, 181), visit)
+    assert list(answered.shown) == ["SURG-REV", "PT-REF"]

@@ -12,7 +12,7 @@ from cds_service.evaluation.assess import assess
 from cds_service.evaluation.pain import Course
 from cds_service.knowledge.model import Knowledge
 from cds_service.vignettes.charts import Resource
-from cds_service.vignettes.concepts import CPT, LOINC, SNOMED
+from cds_service.vignettes.concepts import CPT, ICD, LOINC, SNOMED
 from cds_service.vignettes.running import AS_OF, Answered, chart_of
 from tests.changing import replace
 from tests.evaluation.whole_charts import FOR_STIMULATION, answered_with, coded
@@ -403,6 +403,21 @@ def test_card_is_gone_with_one_entry_more(
     """A joint that was ever fused needs no test; dementia comes before a stimulator."""
     assert card in answered_with(knowledge, patient).shown
     assert card not in answered_with(knowledge, patient, entry).shown
+
+
+def test_old_diagnosis_is_as_recent_as_its_record(knowledge: Knowledge) -> None:
+    """Back pain for years, written down within the last one: pain counts without a score before."""
+    patient = {"day": 500, "operation": "discectomy", "leg": {450: 7, 495: 7}}
+    pain: Resource = {
+        "resourceType": "Condition",
+        "code": coded(ICD, "M54.50"),
+        "onsetDateTime": "2020-03-04",
+    }
+    recent, older = (
+        {**pain, "recordedDate": (AS_OF - timedelta(days=ago)).isoformat()} for ago in (365, 366)
+    )
+    assert "IMG-MRI-NR" in answered_with(knowledge, patient, recent).shown
+    assert "IMG-MRI-NR" not in answered_with(knowledge, patient, older).shown
 
 
 def test_drug_without_any_date_on_the_list_of_drugs_was_tried(knowledge: Knowledge) -> None:
