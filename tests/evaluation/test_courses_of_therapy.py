@@ -79,3 +79,10 @@ def test_session_of_one_day_is_named_once(knowledge: Knowledge) -> None:
     answered = answered_with(knowledge, UNRELIEVED, _series(200, 200), _course(190, 190))
     days = [AS_OF - timedelta(days=ago) for ago in (190, 200)]
     assert f"physiotherapy {days[0]}, {days[1]}." in str(answered.card("SURG-REV")["detail"])
+
+
+def test_visit_for_something_else_is_no_therapy(knowledge: Knowledge) -> None:
+    """A consultation of last month beside therapy of long ago: the referral is proposed."""
+    visit = {**_series(30, 30), "type": [coded(SNOMED, "11429006")]}
+    answered = answered_with(knowledge, UNRELIEVED, _series(260, 181), visit)
+    assert list(answered.shown) == ["SURG-REV", "PT-REF"]

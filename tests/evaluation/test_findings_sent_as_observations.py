@@ -213,3 +213,5 @@ def test_only_a_no_is_told_as_the_no_of_the_surgeon(
     early = patient(20, leg={-14: 8, 18: 7})
     assert "PT-REF" in answered_with(knowledge, early, yes).shown
     assert "PT-REF" not in answered_with(knowledge, early, yes, later).shown
+    same_day = found(clearance, answer, days_ago=4)
+    assert "PT-REF" not in answered_with(knowledge, early, same_day, yes).shown

@@ -112,6 +112,16 @@ def test_numbness_of_the_problem_list_that_an_examination_finds_late_is_confirme
     }
 
 
+@pytest.mark.parametrize(("recorded", "variant"), [(366, "default"), (365, "problem-list")])
+def test_numbness_written_down_late_with_its_early_onset_is_confirmed(
+    knowledge: Knowledge, recorded: int, variant: str
+) -> None:
+    """Since day 50, says an entry of after the first year: nobody has to confirm it first."""
+    since = FhirDate.on(on(50))
+    entry = replace(listed(recorded), onset=since, when=since)
+    assert row(knowledge, chart(knowledge, OPERATED, entry)).variant == variant
+
+
 def test_numbness_seen_early_and_put_on_the_problem_list_late_is_lasting(
     knowledge: Knowledge,
 ) -> None:

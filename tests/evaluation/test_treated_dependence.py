@@ -78,6 +78,7 @@ def test_substitute_is_no_part_of_the_dose_of_another_opioid(knowledge: Knowledg
     assert "OPIOID-W" not in answered.shown
     detail = answered.card("OPIOID")["detail"]
     assert "come to 30 MME/day" in detail
+    assert "it is treatment and not counted here" in detail
     assert f"active since {AS_OF - timedelta(days=40)} " in detail
     assert BESIDE in detail
     alone = answered_with(knowledge, {**PATIENT, "drugs": drugs[1:]}, _dependence("active"))
@@ -105,4 +106,5 @@ def test_substitute_that_was_stopped_is_not_how_an_opioid_for_pain_began(
 def test_methadone_for_pain_counts_beside_another_opioid(knowledge: Knowledge) -> None:
     """Without a dependence on record both are taken for the pain."""
     drugs = [_opioid("methadone", -800, 80), _opioid("opioid", 60, 30)]
-    assert "OPIOID-W" in answered_with(knowledge, {**PATIENT, "drugs": drugs}).shown
+    answered = answered_with(knowledge, {**PATIENT, "drugs": drugs})
+    assert "not counted here" not in answered.card("OPIOID-W")["detail"]

@@ -134,6 +134,17 @@ def test_naloxone_may_be_among_the_prescriptions_nobody_can_identify(
     unclear = _detail(_answered(knowledge, facts), card)
     assert "No naloxone on record" not in unclear
     assert "Ask about naloxone, and offer it." in unclear
+    chart = chart_of(facts, knowledge)
+    spray = DrugFact(
+        reference="MedicationRequest/spray",
+        concepts=frozenset({"naloxone"}),
+        status="active",
+        started=None,
+    )
+    at_hand = replace(chart, drugs=(*chart.drugs, spray), unidentified_drugs=2)
+    said = _detail(Answered(assess(at_hand, knowledge, AS_OF), knowledge), card)
+    assert "Naloxone is on record." in said
+    assert "offer it" not in said
 
 
 @pytest.mark.parametrize(

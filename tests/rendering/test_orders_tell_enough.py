@@ -92,6 +92,20 @@ def test_emg_laboratory_reads_what_is_numb_and_since_when(knowledge: Knowledge) 
     assert [site["coding"][0]["code"] for site in request["bodySite"]] == ["61685007", RIGHT]
     assert f"Leg numbness on record since {ago(100)}." in request["note"][0]["text"]
     assert "Also on record: leg numbness" in answered.card("EMG-RAD")["detail"]
+    assert "occurrenceDateTime" not in request
+
+
+def test_emg_laboratory_reads_which_weakness_and_that_it_may_begin_today(
+    knowledge: Knowledge,
+) -> None:
+    """The coded weakness itself is the reason; 21 days of waiting are over by now."""
+    drop = {"what": "foot drop", "day": 30, "side": "left"}
+    facts = {"day": 51, "operation": "discectomy", "coded weakness": [drop]}
+    answered = answered_with(knowledge, facts)
+    request = order(answered, "EMG-MOTOR")
+    assert request["occurrenceDateTime"] == AS_OF.isoformat()
+    [rests_on] = [entry.reference for entry in answered.shown["EMG-MOTOR"].evidence]
+    assert request["reasonReference"] == [{"reference": rests_on}]
 
 
 def test_surgeon_reads_the_question_of_the_foramen(knowledge: Knowledge) -> None:

@@ -42,6 +42,9 @@ def run_core(vignette: Vignette, knowledge: Knowledge, *, seed: int | None = Non
 def differences(expect: Mapping[str, Any], chart: Chart, knowledge: Knowledge) -> Iterator[str]:
     """Yield what the answer to *chart* and *expect* disagree about, in words."""
     answered = Answered(assess(chart, knowledge, AS_OF), knowledge)
+    faulty = [finding.card for finding in answered.assessment.findings if finding.is_faulty]
+    if faulty:
+        yield f"the rules of {faulty} have a fault"
     if list(answered.shown) != expect["cards"]:
         yield f"the cards are {list(answered.shown)}, not {expect['cards']}"
         return

@@ -137,21 +137,16 @@ def _about(finding: Finding, case: Case, unserved: Unserved) -> Finding:
 def _order_emg(
     finding: Finding, case: Case, unserved: Unserved | None, side: Side | None
 ) -> Finding:
+    """Add the order: for today if a weakness, which is old enough by now, asks for it."""
     unread = case.workup.unread(EMG_KEYS)
     if unread:
         return replace(finding, unread=finding.unread | unread, is_order_withheld=True)
-    useful = None
-    if unserved is not None:
-        useful = max(
-            case.day(unserved.onset + case.limits.first_day("emg-age")),
-            case.as_of,
-        )
     proposal = Proposal(
         orders=("emg-lower-limb",),
         priority="urgent" if unserved is not None else "routine",
         is_recommended=True,
         side=side,
-        occurrence=useful,
+        occurrence=case.as_of if unserved is not None else None,
     )
     return replace(finding, proposals=(proposal,))
 

@@ -14,7 +14,6 @@ from cds_service.evaluation.case import MRI, Case
 from cds_service.evaluation.pain import Course, Driver
 from cds_service.evaluation.readings import once
 from cds_service.evaluation.rules.imaging import (
-    deficit_day,
     is_failure_imaged,
     is_return_imaged,
     needs_deficit_mri,
@@ -204,9 +203,8 @@ def _is_candidate(case: Case) -> list[Named]:
 
 
 def _unresolved_imaging(case: Case) -> Answer:
-    """Return whether a question that needs imaging is still open."""
+    """Return whether pain asks for imaging that was not done; a new weakness holds by itself."""
     onset = case.onset if case.onset is not None else 0
-    by_deficit = needs_deficit_mri(case) & ~case.has_ct(deficit_day(case))
     by_return = (
         is_return_imaged(case) & ~case.workup.is_done(MRI, from_day=onset) & ~case.has_ct(onset)
     )
@@ -215,7 +213,7 @@ def _unresolved_imaging(case: Case) -> Answer:
         & ~case.has_adequate_mri
         & ~case.has_ct(case.limits.first_day("mri-readable-day"))
     )
-    return any_of((by_deficit, by_return, by_failure))
+    return by_return | by_failure
 
 
 def _was_stimulated(case: Case) -> bool:
