@@ -76,13 +76,16 @@ class Site:
         return self.service.post(self.ehr.token(), hook_body(**changed)).status_code
 
     def write(self, config: str, *, expect: str) -> None:
-        """Write the file, and wait until two processes have looked at it and logged *expect*.
+        """Write the file, and wait until every process has looked at it and logged *expect*."""
+        before = self.told(expect)
+        new = self.file.with_suffix(".new")
+        new.write_text(config, encoding="utf-8")
+        new.replace(self.file)  # at once: nobody reads the half of it
+        assert until(lambda: self.told(expect) == before + EVERY_PROCESS)
 
-        The main process looks by itself, another one when it is called.
-        """
-        self.file.write_text(config, encoding="utf-8")
-        assert until(lambda: expect in self.service.log.read_text())
-        assert until(lambda: self.call() > 0 and self.service.log.read_text().count(expect) > 1)
+    def told(self, line: str) -> int:
+        """Return how often the log says *line*."""
+        return self.service.log.read_text().count(line)
 
     def replace(self) -> None:
         """Kill each worker process, and wait until others are there in their place."""
@@ -150,10 +153,9 @@ def test_new_process_begins_with_what_changed_before_the_file_was_spoiled(site: 
 
 def test_process_without_calls_has_the_last_right_configuration_too(site: Site) -> None:
     """A hospital was taken out at night, and the file spoiled before its next call."""
-    site.file.write_text(site.config.replace(site.ehr.issuer, "https://another.example"))
-    log = site.service.log
-    assert until(lambda: log.read_text().count("configuration read again") == EVERY_PROCESS)
-    site.write(f"burts = 1\n{site.file.read_text()}", expect="configuration refused")
+    moved = site.config.replace(site.ehr.issuer, "https://another.example")
+    site.write(moved, expect="configuration read again")
+    site.write(f"burts = 1\n{moved}", expect="configuration refused")
     assert [site.call(), site.call(more="x" * LARGE_BODY_BYTES)] == [401, 401]
 
 
