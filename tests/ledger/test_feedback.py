@@ -116,6 +116,16 @@ def test_items_that_differ_in_one_part_are_different_answers(clinic: Clinic) -> 
     assert clinic.ledger.status.feedback == counts
 
 
+def test_batches_about_the_same_cards_are_kept_in_one_order(clinic: Clinic) -> None:
+    """Two hosts that take theirs in opposite order would wait for each other in PostgreSQL."""
+    shown = sorted(card["uuid"] for card in clinic.open())
+    assert len(shown) > 1
+    for cards in (shown, shown[::-1]):
+        clinic.pass_time(minutes=1)
+        clinic.send(*(clinic.item({"uuid": card}, "overridden") for card in cards))
+    assert [row["card_uuid"] for row in clinic.rows(FEEDBACK)] == shown * 2
+
+
 def test_unknown_card_is_kept_apart_and_counted(clinic: Clinic) -> None:
     """Feedback about a card nobody was shown is no error, and belongs to no showing."""
     clinic.open()
