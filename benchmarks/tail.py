@@ -72,11 +72,13 @@ class TailBench:
             value = self._beside(partial(running, neighbour))
             yield Row(area="Tail", what=f"p99 beside {what} / alone", value=value, goal=2)
         yield from self._behind_nginx()
-        flood = self._paced(self.capacity * _OVERLOAD, _OVERLOAD_CALLERS)
+        floods = [
+            self._paced(self.capacity * _OVERLOAD, _OVERLOAD_CALLERS) for _ in range(self.rounds)
+        ]
         yield Row(
             area="Tail",
             what=f"{_OVERLOAD} times the capacity: answered in 500 ms or refused in 50 ms",
-            value=sum(map(in_time, flood)) / len(flood),
+            value=median(sum(map(in_time, flood)) / len(flood) for flood in floods),
             goal=0.99,
             is_at_least=True,
         )
