@@ -105,10 +105,10 @@ class FeedbackLedger:
 
     def _place(self, connection: Connection, name: int) -> bool:
         answer = unplaced_answer(connection, name)
-        client = self._client_of(answer.client) if answer is not None else None
-        if answer is None or client is None:
+        if answer is None:
             return False
-        return place(connection, answer, client, self._knowledge)
+        client = self._client_of(answer.client)
+        return client is not None and place(connection, answer, client, self._knowledge)
 
     def _keep_all(
         self, connection: Connection, client: ClientProfile, items: tuple[FeedbackItem, ...]

@@ -19,7 +19,7 @@ from tests.evaluation.whole_charts import FOR_STIMULATION, answered_with, coded
 
 Facts = dict[str, Any]
 
-CANDIDATE: Facts = {**FOR_STIMULATION}
+CANDIDATE: Facts = FOR_STIMULATION
 UNRELIEVED: Facts = {"day": 120, "operation": "discectomy", "leg": {-14: 8, 115: 7}}
 TREATED = {**UNRELIEVED, "done": {"MRI": 60, "physiotherapy": 60}}
 NUMB = {**UNRELIEVED, "findings": {"numbness": -30}, "done": {"MRI": 60}}

@@ -26,6 +26,16 @@ def open_unwritten(clinic: Clinic) -> Json:
     return next(card for card in cards if card.get("suggestions"))
 
 
+Apart = tuple[Clinic, Clinic, Json]
+
+
+@pytest.fixture
+def apart(new_clinic: MakeClinic) -> Apart:
+    """Return a process in which a call waits, another one of the same ledger, and the card."""
+    asked, answered = new_clinic(), new_clinic()
+    return asked, answered, open_unwritten(asked)
+
+
 def test_call_that_waits_is_written_with_the_answer_to_it(clinic: Clinic) -> None:
     """The ledger was busy for a moment: the user who declined is not asked again at once."""
     card = open_unwritten(clinic)
@@ -35,11 +45,10 @@ def test_call_that_waits_is_written_with_the_answer_to_it(clinic: Clinic) -> Non
 
 
 def test_answer_kept_by_another_process_finds_its_call_when_that_is_written(
-    new_clinic: MakeClinic,
+    apart: Apart,
 ) -> None:
     """The call waits in one process, the answer comes to another one, of this host or not."""
-    asked, answered = new_clinic(), new_clinic()
-    card = open_unwritten(asked)
+    asked, answered, card = apart
     answered.override(card, "patient-declined")
     assert [row["call_id"] for row in answered.rows(FEEDBACK)] == [None]
     asked.ledger.catch_up()
@@ -50,11 +59,10 @@ def test_answer_kept_by_another_process_finds_its_call_when_that_is_written(
 
 
 def test_of_several_such_answers_the_one_that_counts_holds_the_card_back(
-    new_clinic: MakeClinic,
+    apart: Apart,
 ) -> None:
     """First declined, then accepted: the acceptance counts, as if both had come in time."""
-    asked, answered = new_clinic(), new_clinic()
-    card = open_unwritten(asked)
+    asked, answered, card = apart
     answered.override(card, "patient-declined")
     answered.pass_time(minutes=3)
     answered.accept(card)
@@ -65,11 +73,10 @@ def test_of_several_such_answers_the_one_that_counts_holds_the_card_back(
 
 
 def test_answer_that_crossed_its_call_on_the_way_is_found_within_a_minute(
-    new_clinic: MakeClinic,
+    apart: Apart,
 ) -> None:
     """Both were written in the same moment, and neither saw the other: somebody looks later."""
-    asked, answered = new_clinic(), new_clinic()
-    card = open_unwritten(asked)
+    asked, answered, card = apart
     answered.override(card, "patient-declined")
     asked.ledger.calls.write_waiting(insists=True)
     assert answered.rows(SNOOZE) == []
@@ -79,11 +86,10 @@ def test_answer_that_crossed_its_call_on_the_way_is_found_within_a_minute(
 
 
 def test_answer_that_cannot_be_placed_now_leaves_the_ledger_in_order(
-    new_clinic: MakeClinic, monkeypatch: pytest.MonkeyPatch
+    apart: Apart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its client is taken out, the ledger is lost, or another process is quicker with it."""
-    asked, answered = new_clinic(), new_clinic()
-    card = open_unwritten(asked)
+    asked, answered, card = apart
     answered.override(card, "patient-declined")
     asked.ledger.calls.write_waiting(insists=True)
     feedback, database = answered.ledger.feedback, answered.ledger.database
@@ -106,11 +112,10 @@ def test_answer_that_cannot_be_placed_now_leaves_the_ledger_in_order(
 
 
 def test_days_count_from_the_answer_and_not_from_when_it_found_its_call(
-    new_clinic: MakeClinic, knowledge: Knowledge
+    apart: Apart, knowledge: Knowledge
 ) -> None:
     """Hours later the same day is the last one."""
-    asked, answered = new_clinic(), new_clinic()
-    card = open_unwritten(asked)
+    asked, answered, card = apart
     answered.override(card)
     asked.pass_time(hours=20)
     asked.ledger.catch_up()
