@@ -6,7 +6,6 @@ driver's own cursor runs the text.
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
 from collections import deque
@@ -27,7 +26,6 @@ from cds_service.sqlite_waits import is_busy
 Result = TypeVar("Result")
 
 _MOST_STATEMENTS = 64
-_CODE = re.compile(r"[0-9A-Z]{5}")
 _ROW_REFUSED = ("22", "23")
 """How SQL's codes begin for values that cannot be stored and for broken constraints."""
 
@@ -78,7 +76,7 @@ def _code(error: BaseException) -> str:
     """Return the code of SQL in an error of the driver for PostgreSQL; else nothing."""
     told = error.args[0] if error.args else None
     code = told.get("C") if isinstance(told, dict) else None
-    return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
+    return code if isinstance(code, str) else ""
 
 
 QuickWork = Callable[[Quick], Result]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
+from cds_service.hooks.feedback import CardOutcome, FeedbackItem
 from cds_service.knowledge.model import Knowledge
 from cds_service.ledger import feedback as module
+from cds_service.ledger import keeping
 from cds_service.ledger.answers import unplaced
-from cds_service.ledger.database import LedgerLostError
+from cds_service.ledger.database import Database, LedgerLostError
 from cds_service.ledger.quickly import RowRefusedError
 from cds_service.ledger.tables import FEEDBACK, SNOOZE
-from tests.ledger.clinic import MORNING, Clinic, Json, MakeClinic
+from cds_service.trust.profile import dev_profile
+from tests.changing import replace
+from tests.ledger.clinic import MORNING, Clinic, Json, MakeClinic, new_uuid
 from tests.locked_file import locked_file
 
 
@@ -85,6 +90,39 @@ def test_answer_that_crossed_its_call_on_the_way_is_found_within_a_minute(
     assert answered.ledger.feedback.settle() == 0
 
 
+def test_process_looks_for_such_answers_by_itself(
+    apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody calls, and nothing waits in the process that kept the answer."""
+    asked, answered, card = apart
+    answered.override(card, "patient-declined")
+    asked.ledger.calls.write_waiting(insists=True)
+    rests = iter(range(3))
+    monkeypatch.setattr(keeping, "time", SimpleNamespace(sleep=lambda _: next(rests)))
+    with pytest.raises(StopIteration):
+        answered.ledger._house()
+    assert [row["reason"] for row in answered.rows(SNOOZE)] == ["patient-declined"]
+
+
+def test_only_answers_that_may_be_placed_are_looked_for(apart: Apart) -> None:
+    """Thousands about cards nobody was shown, or of another hospital, cost nothing each minute."""
+    asked, answered, card = apart
+    unknown = answered.item({"uuid": new_uuid()}, "overridden")
+    answered.send(unknown)
+    answered.override(card, "patient-declined")
+    item = FeedbackItem(card=card["uuid"], outcome=CardOutcome.OVERRIDDEN, acted_at=MORNING)
+    answered.ledger.feedback.keep(replace(dev_profile(), id="another-hospital"), (item,))
+    asked.ledger.calls.write_waiting(insists=True)
+
+    def found(days: int) -> int:
+        since = MORNING + timedelta(days=days)
+        return len(answered.ledger.database.write_feedback(lambda each: unplaced(each, since)))
+
+    assert [found(0), found(1)] == [1, 0]
+    assert answered.ledger.feedback.settle() == 1
+    assert found(0) == 0
+
+
 def test_answer_that_cannot_be_placed_now_leaves_the_ledger_in_order(
     apart: Apart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +133,10 @@ def test_answer_that_cannot_be_placed_now_leaves_the_ledger_in_order(
     feedback, database = answered.ledger.feedback, answered.ledger.database
     with monkeypatch.context() as changed:
         changed.setattr(feedback, "_client_of", lambda _: None)
+        assert feedback.settle() == 0
+    with monkeypatch.context() as changed:  # the one place to try is for users meanwhile
+        changed.setattr(Database, "is_writable", property(lambda _: False))
+        changed.setattr(database, "write_feedback", pytest.fail)
         assert feedback.settle() == 0
     for error in (LedgerLostError, RowRefusedError):
 

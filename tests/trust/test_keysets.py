@@ -17,6 +17,7 @@ import pytest
 import requests
 import responses
 from cryptography.hazmat.primitives.asymmetric import ec
+from urllib3.exceptions import TimeoutError as TooSlowError
 
 from cds_service.errors import UnauthorizedError
 from cds_service.trust import keysets
@@ -359,6 +360,7 @@ def test_warming_fetches_before_the_first_token(
         ({"body": b" " * 262_145}, "larger than 256 KB"),
         ({"body": requests.ConnectTimeout()}, "did not answer in time"),
         ({"body": requests.ReadTimeout()}, "did not answer in time"),
+        ({"body": TooSlowError()}, "did not answer in time"),
         ({"body": requests.exceptions.SSLError()}, "certificate is not trusted"),
         ({"body": requests.ConnectionError()}, "could not be reached"),
     ],
