@@ -23,11 +23,16 @@ MOST_SECONDS = 15
 expect.set_options(timeout=MOST_SECONDS * 1000)
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The demo, as its own process; without Chromium nothing here is started."""
+@pytest.fixture(scope="session", autouse=True)
+def _chromium() -> None:
+    """Without Chromium nothing here is started."""
     if not CHROMIUM:
         pytest.skip("no Chromium: apt-get install chromium, or name it in CHROMIUM")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The demo, as its own process."""
     with running_site(tmp_path_factory.mktemp("demo")) as running:
         yield running
 

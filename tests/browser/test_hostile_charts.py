@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from cds_service.demo.personas import load_personas
-from tests.browser.running import CHROMIUM, Site, running_site
+from tests.browser.running import Site, running_site
 from tests.security.lab import listening
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("browser")]
@@ -56,8 +56,6 @@ def _answer(path: str, _: Mapping[str, str]) -> tuple[int, dict[str, str], bytes
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The demo on the charts of such a server."""
-    if not CHROMIUM:
-        pytest.skip("no Chromium: apt-get install chromium, or name it in CHROMIUM")
     folder: Path = tmp_path_factory.mktemp("hostile")
     with (
         listening(_answer) as (port, _),
