@@ -167,6 +167,10 @@ class Care(Struct, frozen=True, dict=True):
         """Return whether a drug of *concept* is active."""
         return found(bool(self.taken(concept)), self.unread_drugs)
 
+    def is_on_record(self, concept: str) -> bool:
+        """Whether a drug of *concept* was prescribed, whatever became of it."""
+        return concept in self._drugs
+
     def tried(self, classes: Iterable[str]) -> tuple[str, ...]:
         """Return which drug *classes* were really tried after the operation."""
         return tuple([name for name in classes if name in self._drugs and self._is_tried(name)])

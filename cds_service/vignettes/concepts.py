@@ -217,6 +217,7 @@ DRUGS: Mapping[str, Choices] = {
     "benzodiazepine": _codes(RXNORM, "3322", "596"),
     "antiplatelet": _codes(RXNORM, "32968", "1116632"),
     "anticoagulant": _codes(RXNORM, "11289", "1364430"),
+    "naloxone": _codes(RXNORM, "7242"),
 }
 """The opioid is morphine, whose milligrams are morphine milligram equivalents."""
 

@@ -94,10 +94,15 @@ def _notes(case: Case) -> tuple[Note, ...]:
 
 
 def _naloxone(case: Case) -> str:
-    """Return the key of the sentence on naloxone; it may be a drug nobody could identify."""
+    """Return the key of the sentence on naloxone; it may be a drug nobody could identify.
+
+    A kit is dispensed once and kept for years, under a prescription that is completed.
+    """
     answer = case.care.is_taken("naloxone")
     if answer.is_yes:
         return "naloxone-on-record"
+    if case.care.is_on_record("naloxone"):
+        return "naloxone-earlier"
     is_open = answer.is_unknown or case.chart.unidentified_drugs
     return "naloxone-unread" if is_open else "offer-naloxone"
 
