@@ -9,6 +9,7 @@ import contextlib
 import errno
 import gc
 import logging
+import resource
 import signal
 import socket
 import tempfile
@@ -43,7 +44,9 @@ _LONGEST_REQUEST_LINE = 4_094
 _MOST_HEADERS = 64
 _LONGEST_HEADER_BYTES = 16_380
 _MOST_CONNECTIONS = 400
-"""Open at once in one process; with the connections to FHIR servers below the usual 1024 files."""
+"""Open at once in one process."""
+_OPEN_FILES = 65_536
+"""More than the clients and the FHIR servers of one process can have open at once."""
 _REQUESTS_PER_PROCESS = 20_000
 _LONGEST_BEGINNING_SECONDS = 20.0
 """Old processes are not kept for longer than this when new ones do not begin."""
@@ -76,6 +79,7 @@ def serve(
             f"[metrics] port {metrics_port}: the service has this port, and metrics without a "
             "token would stand at its address. Give the metrics another port."
         )
+    _allow_open_files()
     _refuse_no_temporary_folder()
     _refuse_taken_address(settings.host, settings.port, "--host {host} --port {port}")
     if metrics_port is not None:
@@ -85,6 +89,17 @@ def serve(
     _Worker.most_hook_calls = settings.most_hook_calls
     _Worker.door = Door()
     _Server(settings, make_app, announce, keep_up, metrics_port).run()
+
+
+def _allow_open_files() -> None:
+    """Take as many open files as the operator allows; the usual 1,024 are only where that begins.
+
+    Each connection is one, and every FHIR server may have hundreds.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def _refuse_no_temporary_folder() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ssl
 import statistics
-import weakref
 from codecs import BOM_UTF8
 from collections import deque
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from cds_service.fhir import reasons
 from cds_service.fhir.arriving import Arriving
 from cds_service.fhir.breaker import LONGEST_OPEN_SECONDS, OPEN_SECONDS, Breaker
 from cds_service.fhir.deadline import Deadline
+from cds_service.fhir.idle import IdleConnections
 from cds_service.fhir.paging import Allowance
 from cds_service.fhir.side_by_side import Steps
 from cds_service.fhir.slots import Slot, Slots
@@ -109,8 +109,7 @@ class FhirServer:
     ) -> None:
         """Use connections of *connector*; *wants_fresh* asks for nothing from store."""
         self._connector = connector
-        self._idle: list[HTTPConnection] = []
-        weakref.finalize(self, _close_all, self._idle)
+        self._idle = IdleConnections(clock)
         self._headers = _HEADERS | ({"Cache-Control": "no-cache"} if wants_fresh else {})
         self._clock = clock
         self._breaker = Breaker(clock)
@@ -153,7 +152,7 @@ class FhirServer:
     def close(self) -> None:
         """Give up threads and idle connections."""
         self._openers.shutdown(wait=False, cancel_futures=True)
-        _close_all(self._idle)
+        self._idle.close_all()
 
     def _is_worth_retrying(self, failure: FetchFailedError, terms: Terms) -> bool:
         needed = failure.wait_seconds + self._usual_seconds
@@ -205,7 +204,7 @@ class FhirServer:
     def _once(self, question: Question, terms: Terms, slot: Slot) -> Steps[bytes]:
         connection = yield from self._connection()
         if terms.deadline.has_passed:  # our turn came late; nobody waits for an answer
-            self._idle.append(connection)
+            self._idle.put(connection)
             raise FetchFailedError(reasons.SERVER_TOO_SLOW)
         try:
             self._send(question, terms, connection)
@@ -226,7 +225,7 @@ class FhirServer:
                 self._open_for_next()
             raise
         if arriving.is_clean and connection.sock is not None:
-            self._idle.append(connection)
+            self._idle.put(connection)
         else:
             connection.close()
         self._breaker.succeeded()
@@ -236,16 +235,12 @@ class FhirServer:
 
     def _connection(self) -> Steps[HTTPConnection]:
         """Return a connection that stood idle, or a new one that a thread has opened."""
-        with contextlib.suppress(IndexError):
-            connection = self._idle.pop()
-            if _still_stands(connection):
-                return connection
-            connection.close()
-            _close_all(self._idle)  # the server hung up, and those have stood idle for longer
+        if (idle := self._idle.take()) is not None:
+            return idle
         connection, opened = self._opening()
         try:
             yield opened
-        except GeneratorExit:
+        except BaseException:  # the deadline fell, or it cannot be waited for
             if not opened.cancel():  # whoever asks next is glad of it
                 opened.add_done_callback(partial(self._keep_opened, connection))
             raise
@@ -269,7 +264,7 @@ class FhirServer:
 
     def _keep_opened(self, connection: HTTPConnection, opened: Future[None]) -> None:
         if not opened.cancelled() and opened.exception() is None:
-            self._idle.append(connection)
+            self._idle.put(connection)
         else:
             connection.close()
 
@@ -325,27 +320,6 @@ class FhirServer:
                 raise FetchFailedError(reasons.SERVER_TOO_SLOW)
             pieces.append(piece)
         return with_whole_characters(b"".join(pieces).removeprefix(BOM_UTF8))
-
-
-def _still_stands(connection: HTTPConnection) -> bool:
-    """Whether the server has neither hung up nor said anything unasked.
-
-    What TLS says for itself, such as the tickets after it was set up, is no answer.
-    """
-    try:
-        connection.sock.settimeout(0)
-        connection.sock.recv(1)
-    except (BlockingIOError, ssl.SSLWantReadError):
-        return True
-    except (AttributeError, OSError):
-        return False
-    return False
-
-
-def _close_all(connections: list[HTTPConnection]) -> None:
-    with contextlib.suppress(IndexError):  # another thread takes from them too
-        while True:
-            connections.pop().close()
 
 
 def _target(url: str) -> str:

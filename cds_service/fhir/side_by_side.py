@@ -105,9 +105,15 @@ class _Waiting:
             end.close()
 
     def _note(self, wait: Wait, search: Steps[None]) -> None:
+        """Wait for *wait*; the search is told if that cannot be done."""
         if isinstance(wait, Future):
+            try:
+                bell = self._hung_bell()
+            except OSError as error:  # too many open files
+                self._note(search.throw(error), search)
+                return
             self._for_others += 1
-            wait.add_done_callback(partial(self._ring, search, self._hung_bell()))
+            wait.add_done_callback(partial(self._ring, search, bell))
         elif isinstance(wait, float):
             self._until.append((wait, search))
         else:

@@ -31,7 +31,7 @@ class Slots:
             self._waiting.append(given)
         try:
             yield given
-        except GeneratorExit:
+        except BaseException:  # the deadline fell, or it cannot be waited for
             if not given.cancel():
                 slot.give_back()  # it came too late
             raise

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 FILE_NAME = "ledger.sqlite3"
 MOST_READERS = 16
+_LONGEST_USE_SECONDS = 180
+"""A connection to PostgreSQL is not used for longer: firewalls forget a silent one after four
+minutes or more, and who asks whether it still answers waits in vain."""
 _SHORTEST_SECONDS = 0.2
 """How long a server may take for any answer, be it that it hangs."""
 
@@ -96,7 +99,11 @@ class LedgerPlace:
             },
         }
         return create_engine(
-            str(self.url), connect_args=arguments, pool_pre_ping=True, pool_recycle=1800, **pool
+            str(self.url),
+            connect_args=arguments,
+            pool_pre_ping=True,
+            pool_recycle=_LONGEST_USE_SECONDS,
+            **pool,
         )
 
 

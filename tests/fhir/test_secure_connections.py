@@ -335,7 +335,8 @@ def test_connections_the_server_gave_up_are_given_up(gateway: Gateway, server: F
     server.behaviours |= dict.fromkeys(TYPES.values(), behaviour)
     client = dev_profile()
     gateway.answers(call(server), client, deadline())
-    left = list(next(iter(gateway._servers.values())).server._idle)
+    (found,) = gateway._servers.values()
+    left = [connection for _, connection in found.server._idle._idle]
     assert all(wait_for_read(connection.sock, PATIENT_SECONDS) for connection in left)  # its end
     server.behaviours["Patient"] = fault_server.content(b"{}")
     gateway.answers(call(server, **dict.fromkeys(Key.DEFAULT[1:])), client, deadline())

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -311,6 +312,22 @@ def test_connection_the_database_gave_up_is_no_fault_for_the_log(place: LedgerPl
     assert not log.getvalue()
     for engine in (idle, other):
         engine.dispose()
+
+
+@pytest.mark.parametrize(("seconds", "processes"), [(175, 1), (181, 2)])
+def test_connection_is_used_for_three_minutes(
+    place: LedgerPlace, monkeypatch: pytest.MonkeyPatch, seconds: int, processes: int
+) -> None:
+    """A firewall forgets one that is silent for four minutes, and tells nobody."""
+    engine, own = place.reader(AT_LEISURE), text("SELECT pg_backend_pid()")
+    with engine.connect() as connection:
+        found = {connection.execute(own).scalar()}
+    later = SimpleNamespace(time=lambda: time.time() + seconds)
+    monkeypatch.setattr("sqlalchemy.pool.base.time", later)
+    with engine.connect() as connection:
+        found.add(connection.execute(own).scalar())
+    assert len(found) == processes
+    engine.dispose()
 
 
 def test_row_the_database_refuses_costs_no_other(place: LedgerPlace) -> None:

@@ -54,10 +54,10 @@ cli.main()
 """
 
 
-FEW_FILES_PROGRAM = """
+FILES_PROGRAM = """
 import resource
 from cds_service import cli
-resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, {most}))
 cli.main()
 """
 
@@ -248,7 +248,8 @@ def test_machine_without_room_for_more_threads_costs_no_call(tmp_path: Path) -> 
 
 def test_process_without_room_for_more_connections_says_so(tmp_path: Path) -> None:
     """Where too few open files are allowed clients wait; the log says why, and not each time."""
-    with _running(tmp_path, ("-c", FEW_FILES_PROGRAM)) as site, ExitStack() as clients:
+    program = ("-c", FILES_PROGRAM.format(most=64))
+    with _running(tmp_path, program) as site, ExitStack() as clients:
         for _ in range(100):
             clients.enter_context(socket.create_connection(("127.0.0.1", site.service.port)))
         assert until(lambda: "no connection can be taken" in site.service.log.read_text())
@@ -259,6 +260,16 @@ def test_process_without_room_for_more_connections_says_so(tmp_path: Path) -> No
         assert site.call() == HTTPStatus.OK
         log = site.service.log.read_text()
     assert log.count('"why": "too many open files", "event": "no connection can be taken"') == 1
+
+
+def test_process_takes_as_many_open_files_as_the_operator_allows(tmp_path: Path) -> None:
+    """Most systems begin with few and allow many; a program has to ask for them."""
+    program = ("-c", FILES_PROGRAM.format(most=1_024))
+    with _running(tmp_path, program) as site, ExitStack() as clients:
+        for _ in range(100):
+            clients.enter_context(socket.create_connection(("127.0.0.1", site.service.port)))
+        assert site.call() == HTTPStatus.OK
+        assert "too many open files" not in site.service.log.read_text()
 
 
 @pytest.mark.parametrize("number", [0, 1])
