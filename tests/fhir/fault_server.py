@@ -8,9 +8,10 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
+from typing import Any
 
 from tests.patience import PATIENT_SECONDS
 
@@ -73,6 +74,7 @@ class FaultServer(ThreadingHTTPServer):
         self.behaviours: dict[str, Callable[[Handler], None]] = {}
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.bodies: list[tuple[str, bytes]] = []
+        self._open: set[socket.socket] = set()
         self._lock = Lock()
         self._thread = Thread(target=self.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
@@ -94,11 +96,25 @@ class FaultServer(ThreadingHTTPServer):
     def handle_error(self, *args: object) -> None:
         """Say nothing: clients that hang up are part of the tests."""
 
+    def get_request(self) -> tuple[socket.socket, object]:
+        """Take a connection."""
+        taken: tuple[socket.socket, object] = super().get_request()
+        self._open.add(taken[0])
+        return taken
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - socketserver's
+        """Give up a connection."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
     def stop(self) -> None:
-        """Stop listening."""
+        """Stop listening, and hang up: hundreds of servers must not keep their files open."""
         self.shutdown()
         self.server_close()
         self._thread.join()
+        for connection in tuple(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 def slow(seconds: float) -> Callable[[Handler], None]:
