@@ -15,6 +15,9 @@ from benchmarks.bodies import SERVICE
 from benchmarks.processes import HOST
 
 DELAYS = (20, 100)
+"""Milliseconds a FHIR server needs for a search, as those of hospitals do."""
+SLOW_DELAYS = (100, 400)
+"""Those of the neighbours of other calls: the busiest, and one that is really slow."""
 _ISSUER = "https://bench.example"
 _KEY_ID = "bench"
 _THREADS = 48
@@ -49,7 +52,7 @@ class Client:
 def written_config(folder: Path, client: Client, fhir_port: int) -> Path:
     """Write the configuration of the service that knows *client*; return its path."""
     public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(client.key.public_key()))
-    bases = json.dumps([fhir_base(fhir_port, delay) for delay in DELAYS])
+    bases = json.dumps([fhir_base(fhir_port, delay) for delay in {*DELAYS, *SLOW_DELAYS}])
     lines = [
         "[service]",
         'mode = "demo"',

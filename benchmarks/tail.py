@@ -21,12 +21,11 @@ from benchmarks.http_calls import Connection, post
 from benchmarks.pace import Called, paced
 from benchmarks.proxied import SLOW_CLIENTS, nginx_before, slow_clients
 from benchmarks.report import Row
-from benchmarks.service_under_test import Client, fhir_base
+from benchmarks.service_under_test import SLOW_DELAYS, Client, fhir_base
 
 BAD_TOKENS_PER_SECOND = 200
 ANSWER_SECONDS = 0.5
 REFUSAL_SECONDS = 0.05
-_SLOW_MILLISECONDS = 100
 _SLOW_CALLERS = 8
 _CALLERS = 32
 _OVERLOAD = 4
@@ -118,8 +117,10 @@ class TailBench:
         )
         large = self.large_body
         yield "bodies of 14 MB", lambda end: self._repeat(end, lambda: self._signed(large), 0)
-        slow = bodies.body_to_pull(fhir_base(self.fhir_port, _SLOW_MILLISECONDS))
-        yield f"{_SLOW_CALLERS} callers with a slow FHIR server", lambda end: self._many(end, slow)
+        for milliseconds in SLOW_DELAYS:
+            slow = bodies.body_to_pull(fhir_base(self.fhir_port, milliseconds))
+            what = f"{_SLOW_CALLERS} callers whose FHIR server needs {milliseconds} ms"
+            yield what, partial(self._many, body=slow)
 
     def _signed(self, body: bytes) -> bytes:
         return post(bodies.SERVICE, body, self.client.token())
