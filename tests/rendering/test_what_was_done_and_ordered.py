@@ -141,6 +141,56 @@ def test_order_is_listed_whether_it_counts_or_not(
 
 
 @pytest.mark.parametrize(
+    ("status", "on", "said"),
+    [
+        ("active", date(2026, 2, 9), "{not_counted} 2026-02-09 (before surgery)."),
+        ("active", date(2026, 2, 10), "{not_counted} 2026-02-10 (on the day of surgery)."),
+        ("active", date(2026, 2, 11), "- Ordered: lumbar MRI 2026-02-11."),
+        ("draft", date(2026, 2, 11), "{not_counted} 2026-02-11 (a draft that was not signed)."),
+    ],
+)
+def test_order_that_does_not_count_says_why(
+    status: str, on: date, said: str, looked_at: LookedAt
+) -> None:
+    """It was for the operation itself, for what came before it, or nobody signed it."""
+    entry = replace(order("mri-lumbar", FhirDate.on(on)), status=status)
+    not_counted = "- Ordered, but does not count: lumbar MRI"
+    assert looked_at(orders=entry) == [said.format(not_counted=not_counted)]
+
+
+@pytest.mark.parametrize(
+    ("day", "said"),
+    [
+        (date(2026, 2, 9), "2026-02-09 (before surgery)"),
+        (date(2026, 2, 10), "2026-02-10"),
+    ],
+)
+def test_scan_of_the_day_of_surgery_is_not_called_earlier(
+    day: date, said: str, looked_at: LookedAt
+) -> None:
+    """That of the day before is."""
+    listed, _ = looked_at(reports=report("mri-lumbar", FhirDate.on(day)))
+    assert listed == f"- Done: lumbar MRI {said}."
+
+
+def test_several_tests_visits_and_orders_share_a_line_each(looked_at: LookedAt) -> None:
+    """Tests come first, then visits; what was ordered and what does not count follow."""
+    assert looked_at(
+        reports=report("ct-lumbar", MAY),
+        encounters=visit("pain-clinic-contact", MAY),
+        orders=replace(order("emg", MAY), concepts=frozenset({"emg", "scs-referral"})),
+    ) == [
+        "- Done: lumbar CT 2026-05-04; pain clinic 2026-05-04.",
+        "- Ordered: EMG 2026-05-04; SCS referral 2026-05-04.",
+        "- Reports of 2026-05-04 not read by this service.",
+    ]
+    old = replace(order("emg", EARLIER), concepts=frozenset({"emg", "scs-referral"}))
+    [listed] = looked_at(orders=old)
+    emg, referral = "EMG 2026-01-05 (before surgery)", "SCS referral 2026-01-05 (before surgery)"
+    assert listed == f"- Ordered, but does not count: {emg}; {referral}."
+
+
+@pytest.mark.parametrize(
     ("part", "entry", "name"),
     [
         *(("reports", report(test, None), name) for test, name in REPORTED),
