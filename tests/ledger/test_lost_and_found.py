@@ -15,10 +15,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from structlog.testing import capture_logs
 
 from cds_service.ledger import keeping
+from cds_service.ledger.calls import CallLedger
 from cds_service.ledger.database import Database, LedgerLostError
 from cds_service.ledger.feedback import FeedbackLedger
 from cds_service.ledger.keeping import Ledger
-from cds_service.ledger.place import CALLS, LedgerPlace, Patience
+from cds_service.ledger.place import CALLS, FEEDBACK, LedgerPlace, Patience
 from tests.ledger.clinic import MORNING, Clinic
 
 SERVER = "postgresql+pg8000://cds@ledger.example/cds"
@@ -139,6 +140,21 @@ def test_file_that_cannot_be_read_is_still_written(
     assert (read(ledger), write(ledger)) == ("lost", "answer")
 
 
+def test_ledger_that_cannot_be_opened_holds_up_the_start_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each try may take seconds; the first call tries again."""
+    ledger, tries = Database(FILE), []
+
+    def lost(patience: Patience = FEEDBACK) -> None:
+        tries.append(patience)
+        raise OSError
+
+    monkeypatch.setattr(ledger, "_ready", lost)
+    CallLedger(ledger).prepare()
+    assert tries == [CALLS]
+
+
 @pytest.mark.parametrize("place", [FILE, SERVED])
 def test_ledger_that_others_use_is_not_lost(
     place: LedgerPlace, stage: Stage, monkeypatch: pytest.MonkeyPatch
@@ -178,6 +194,16 @@ def test_log_names_the_use_and_the_kind_of_fault_once(
     ]
 
 
+def test_journal_that_cannot_be_shortened_is_left_for_another_time(tmp_path: Path) -> None:
+    """Neither a folder that is gone nor a server, which has its own, ends who looks after it."""
+    (tmp_path / "state").write_text("no folder", encoding="utf-8")
+    for place in (LedgerPlace(file=tmp_path / "state" / "ledger.sqlite3"), SERVED):
+        ledger = Database(place)
+        ledger.shorten_journal()
+        ledger.forget_deleted()
+        assert (ledger.is_readable, ledger.is_writable) == (True, True)
+
+
 class Clock:
     """The time of ``keeping``, which only passes while somebody rests."""
 
@@ -206,26 +232,31 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 
 
 def test_service_without_anything_to_write_ends_at_once(clinic: Clinic, clock: Clock) -> None:
-    """Whoever restarts it does not wait."""
+    """Whoever restarts it does not wait, and whoever copies the file then has everything."""
     clinic.open()
     with capture_logs() as logs:
         clinic.ledger.close()
     assert clock.rests == []
     assert logs == []
+    assert clinic.place.file is not None
+    assert list(clinic.place.file.parent.glob("ledger*")) == [clinic.place.file]
 
 
 def test_service_that_ends_tries_for_two_seconds_with_rests(
     clinic: Clinic, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process that writes gets its turn; the end of this one is not put off for ever."""
+    insisted = []
 
-    def lost(*_: object, **_more: object) -> None:
+    def lost(*_: object, insists: bool, **_more: object) -> None:
+        insisted.append(insists)
         raise LedgerLostError
 
     monkeypatch.setattr(Database, "write_call", lost)
     clinic.open()
     clinic.ledger.close()
     assert clinic.ledger.calls.counts.lost == 1
+    assert insisted == [False] + [True] * len(clock.rests)
     assert sum(clock.rests) == pytest.approx(2.0, abs=0.1)
 
 
@@ -250,6 +281,7 @@ class House:
         monkeypatch.setattr(keeping, "time", self)
         monkeypatch.setattr(keeping, "atexit", SimpleNamespace(register=self.at_exit.append))
         monkeypatch.setattr(keeping, "threading", SimpleNamespace(Thread=self._made))
+        monkeypatch.setattr(CallLedger, "prepare", lambda _: self.done.update(["prepared"]))
         monkeypatch.setattr(Ledger, "catch_up", lambda _: self.done.update(["looked"]))
         monkeypatch.setattr(Ledger, "prune", self._pruned)
         monkeypatch.setattr(FeedbackLedger, "settle", lambda _: self.done.update(["settled"]))
@@ -293,7 +325,8 @@ def test_ledger_is_looked_after_every_second_every_minute_and_every_hour(
     assert house.thread["daemon"] is True
     with capture_logs() as logs, pytest.raises(HouseOverError):
         house.thread["target"]()
-    assert house.done == {"looked": HOURS, "settled": 121, "journal": HOURS, "pruned": 3}
+    often = {"looked": HOURS, "journal": HOURS}
+    assert house.done == {"prepared": 1, "settled": 121, "pruned": 3, **often}
     assert house.told == [house.ledger.catch_up, MORNING + timedelta(days=1)]
     assert logs == [{"event": "ledger_pruned", "log_level": "info", "rows": 7}]
 
