@@ -293,6 +293,35 @@ def test_many_entries_of_one_kind_share_a_line_and_numbers_stay_apart(
     assert "Opioid" not in lines[-len(said) - 1]
 
 
+def test_score_and_weakness_shown_above_are_not_listed_again(
+    assessment: Assessment, first_detail: Callable[[Assessment], str]
+) -> None:
+    """The series shows what the card rests on, each score with its day; other entries follow."""
+    scores = ("before", "later", "same-day", "now")
+    evidence = tuple(
+        Evidence(reference=f"Observation/{name}", label="crp", day=date(2026, 6, 1))
+        for name in scores
+    )
+    alone = replace(assessment.findings[0], evidence=evidence)
+    other = Evidence(reference="Observation/other", label="crp", day=date(2026, 6, 1))
+    details = [
+        first_detail(replace(assessment, findings=(finding,)))
+        for finding in (alone, replace(alone, evidence=(*evidence, other)))
+    ]
+    assert [detail.count("C-reactive protein (2026-06-01)") for detail in details] == [0, 1]
+
+
+def test_three_likeliest_explanations_are_told(
+    assessment: Assessment, first_detail: Callable[[Assessment], str], knowledge: Knowledge
+) -> None:
+    """The fourth only makes the card longer."""
+    names = ("fibrosis", "sij", "neuropathic", "infection")
+    explanations = tuple(Explanation(phenotype=name, points=3, reasons=()) for name in names)
+    detail = first_detail(replace(assessment, explanations=explanations))
+    told = [f"- {knowledge.phenotypes[name].title}: " in detail for name in names]
+    assert told == [True, True, True, False]
+
+
 @pytest.mark.parametrize(
     ("scores", "change"),
     [

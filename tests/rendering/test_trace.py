@@ -234,5 +234,8 @@ def test_courses_are_not_told_where_nobody_knows_the_day(
     """Scores before and after an operation of an unknown day make no course."""
     assert reasoned.case is not None
     undated = replace(reasoned, case=replace(reasoned.case, is_date_unknown=True))
-    assert "Course at each site" not in render_text(undated, knowledge)
+    printed = render_text(undated, knowledge)
+    assert "Course" not in printed
+    assert "days ago" not in printed
+    assert "  Leg pain: 8 on 2025-04-27" in printed
     assert trace_json(undated)["courses"] == {}
