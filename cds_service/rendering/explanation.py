@@ -146,7 +146,7 @@ class Explanation:
             label = wording.term(Term(kind="value-set", id=label))
         if entry.value is not None:
             unit = wording.knowledge.phrases.get(f"unit-{entry.label}", "")
-            label = f"{label}: {number(entry.value)} {unit}".strip()
+            label = f"{label}: {number(entry.value)} {unit}"
         if entry.day is None:
             if entry.written is None:
                 return line("fact-entry-undated", label=label)

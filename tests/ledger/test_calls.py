@@ -10,7 +10,7 @@ import pytest
 from cds_service.catalogue.orders import read_order_catalogue
 from cds_service.fhir import reasons
 from cds_service.knowledge.model import Knowledge
-from cds_service.ledger.calls import first_id
+from cds_service.ledger.calls import CallLedger, first_id, moment_of
 from cds_service.ledger.recording import showings_of
 from cds_service.ledger.tables import CALL, SHOWING
 from cds_service.rendering.cards import CardContext, CardOptions, render
@@ -25,6 +25,7 @@ from tests.ledger.clinic import (
     chart_of,
     hook_call,
 )
+from tests.ledger.test_waiting_calls import CALL_RECORD
 
 FIRST_CHOICE = "mri-lumbar-without-and-with-contrast"
 
@@ -128,6 +129,19 @@ def test_ids_ascend_with_time_and_do_not_repeat(clinic: Clinic) -> None:
     assert last["id"] == max(ids)
     for row in clinic.rows(CALL):  # what is pruned and answered is found by the moment in the id
         assert first_id(row["received_at"]) <= row["id"] < first_id(row["received_at"] + 1)
+
+
+def test_id_keeps_its_moment_when_the_counter_begins_anew(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The counter of a process may start at its end: no call moves into the next millisecond."""
+    monkeypatch.setattr("cds_service.ledger.calls.secrets.randbits", lambda bits: (1 << bits) - 1)
+    ledger = CallLedger(clinic.ledger.database)
+    for _ in range(2):
+        ledger.keep(CALL_RECORD)
+    ids = [row["id"] for row in clinic.rows(CALL)]
+    assert [moment_of(each) for each in ids] == [CALL_RECORD.received_at] * 2
+    assert len(set(ids)) == 2
 
 
 def test_ledger_goes_on_where_the_last_process_stopped(new_clinic: MakeClinic) -> None:

@@ -20,12 +20,13 @@ from sqlalchemy import insert, select, text
 from cds_service.cli import main
 from cds_service.errors import SettingsError
 from cds_service.ledger import migrating
+from cds_service.ledger.keeping import forget_everything
 from cds_service.ledger.migrating import HEAD, migrate, prepare
 from cds_service.ledger.place import AT_LEISURE, FILE_NAME, LedgerPlace, ledger_place
 from cds_service.ledger.tables import CALL, FEEDBACK, METADATA, SHOWING, SNOOZE
 from cds_service.trust.config_ledger import LedgerSettings
 from cds_service.trust.demo_profile import generate_demo_config
-from tests.ledger.clinic import PERSONAS, Clinic, MakeClinic, chart_of, state_files
+from tests.ledger.clinic import PERSONAS, Clinic, MakeClinic, chart_of, rows, state_files
 from tests.ledger.test_waiting_calls import locked
 from tests.ports import free_port
 
@@ -42,7 +43,9 @@ def test_what_is_older_than_its_time_is_deleted_and_the_rest_stays(clinic: Clini
     clinic.open()
     assert ledger.prune() == 1  # the snooze of 14 days
     assert len(clinic.rows(CALL)) == 3
-    clinic.pass_time(days=2)
+    clinic.pass_time(days=1)
+    assert ledger.prune() == 0  # thirty days old, and not older
+    clinic.pass_time(days=1)
     assert ledger.prune() == 4
     assert len(clinic.rows(CALL)) == 1
     assert {row["call_id"] for row in clinic.rows(SHOWING)} == {clinic.rows(CALL)[0]["id"]}
@@ -134,6 +137,17 @@ def test_nothing_of_a_patient_is_in_the_files_of_the_ledger(new_clinic: MakeClin
     assert len(days) > 5
     for secret in ("Canary", "1961-07-23", "Practitioner/1", *sorted(days)):
         assert secret.encode() not in kept, secret
+
+
+def test_demonstration_begins_with_an_empty_ledger(clinic: Clinic, tmp_path: Path) -> None:
+    """Whoever shows it a second time does not meet the answers of the first; a new file is made."""
+    clinic.override(clinic.open()[0], "already-planned")
+    tables = (CALL, SHOWING, FEEDBACK, SNOOZE)
+    assert all(clinic.rows(table) for table in tables)
+    new = LedgerPlace(file=tmp_path / "new.sqlite3")
+    for place in (clinic.place, new):
+        forget_everything(place)
+        assert [rows(place, table) for table in tables] == [[]] * 4
 
 
 def test_ledger_file_is_for_the_service_only(clinic: Clinic) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import delete
 from structlog.testing import capture_logs
 
 from cds_service.errors import OverloadedError
@@ -275,6 +276,23 @@ def test_calls_that_wait_are_written_when_the_service_ends(clinic: Clinic) -> No
         assert clinic.ledger.calls.waiting == 1
     clinic.ledger.close()
     assert len(clinic.rows(CALL)) == 2
+
+
+@pytest.mark.parametrize("use", ["calls", "reading", "feedback"])
+def test_ledger_that_is_closed_is_one_file(tmp_path: Path, use: str) -> None:
+    """Whoever copies it then has everything: no journal of an open connection is left beside it."""
+    place = LedgerPlace(file=tmp_path / "ledger.sqlite3")
+    database = Database(place)
+    ledger = CallLedger(database)
+    if use == "calls":
+        ledger.keep(CALL_RECORD)
+    elif use == "reading":
+        assert ledger.snoozes("a") == ()
+    else:
+        database.write_feedback(lambda connection: connection.execute(delete(CALL)))
+    assert len(list(tmp_path.iterdir())) > 1
+    database.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.sqlite3"]
 
 
 def test_calls_that_are_lost_when_the_service_ends_are_said(

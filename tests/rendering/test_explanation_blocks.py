@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Callable
+from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from cds_service.chart.facts import SetAside
+from cds_service.chart.facts import ConditionFact, ObservationFact, SetAside
 from cds_service.evaluation.assess import assess
 from cds_service.evaluation.assessment import (
     Assessment,
@@ -19,7 +21,7 @@ from cds_service.evaluation.assessment import (
     Term,
     Verdict,
 )
-from cds_service.evaluation.case import Case
+from cds_service.evaluation.case import Case, build_case
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.cards import CardContext, CardOptions, render_cards
 from cds_service.rendering.trace import render_text, trace_json
@@ -33,6 +35,18 @@ def detail(
 ) -> str:
     """The detail of the MRI card."""
     return str(render_cards(assessment, knowledge, options, context)[0]["detail"])
+
+
+@pytest.fixture
+def first_detail(
+    knowledge: Knowledge, options: CardOptions, context: CardContext
+) -> Callable[[Assessment], str]:
+    """Return the detail of the first card of an answer."""
+
+    def detail(assessment: Assessment) -> str:
+        return str(render_cards(assessment, knowledge, options, context)[0]["detail"])
+
+    return detail
 
 
 def test_detail_begins_with_action_and_reason(detail: str) -> None:
@@ -145,6 +159,15 @@ def test_detail_names_cards_held_back_entries_set_aside_and_explanations(
     assert "only by exclusion" in detail
 
 
+def test_card_that_users_or_the_site_hold_back_is_not_named_on_another(
+    assessment: Assessment, first_detail: Callable[[Assessment], str]
+) -> None:
+    """Only what the chart itself answers is told: who set a card aside has read it."""
+    held = Finding(card="PT-REF", row=23, verdict=Verdict.MET, held_by="switched off by this site")
+    detail = first_detail(replace(assessment, findings=(*assessment.findings, held)))
+    assert "Not shown" not in detail
+
+
 def test_notes_stand_before_the_lists(
     assessment: Assessment, knowledge: Knowledge, options: CardOptions, context: CardContext
 ) -> None:
@@ -192,6 +215,239 @@ def test_measured_evidence_shows_its_number_and_the_original(
     assert "residual urine: 350 mL (2026-06-01)" in detail
     assert "C-reactive protein: 12 mg/L (2026-06-01; sent as 1.2 mg/dL)" in detail
     assert "PHQ-9: 10 (2026-06-01)" in detail
+
+
+BEFORE = "before: 2 on 2026-06-02, 3 on 2026-06-03, 4 on 2026-06-04"
+JUNE = [date(2026, 6, day) for day in (1, 2, 3, 4)]
+
+
+def _entry(label: str, day: date | None, **more: Any) -> Evidence:  # noqa: ANN401 - fields
+    return Evidence(reference=f"Observation/{label}-{day}", label=label, day=day, **more)
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        (
+            [_entry("opioid", day) for day in JUNE],
+            ["Opioid (2026-06-04, 2026-06-03, 2026-06-02 and 1 more)"],
+        ),
+        (
+            [_entry("surgeon's letter", day) for day in JUNE],
+            ["Surgeon's letter (2026-06-04, 2026-06-03, 2026-06-02 and 1 more)"],
+        ),
+        (
+            [_entry("crp", JUNE[0]), *(_entry("opioid", day) for day in JUNE[:3])],
+            [
+                "C-reactive protein (2026-06-01)",
+                "Opioid (2026-06-01)",
+                "Opioid (2026-06-02)",
+                "Opioid (2026-06-03)",
+            ],
+        ),
+        (
+            [
+                *(_entry("crp", day) for day in JUNE),
+                _entry("crp", None, written="2026-05"),
+                _entry("crp", None),
+                _entry("crp", date(2026, 6, 5), value=Decimal(40)),
+                _entry("crp", date(2026, 6, 6), converted_from="4 mg/dL"),
+                _entry("crp", date(2026, 6, 7), earlier=((date(2026, 4, 9), Decimal(9)),)),
+            ],
+            [
+                "C-reactive protein (2026-06-04, 2026-06-03, 2026-06-02 and 2 more)",
+                "C-reactive protein (date not recorded)",
+                "C-reactive protein: 40 mg/L (2026-06-05)",
+                "C-reactive protein (2026-06-06; sent as 4 mg/dL)",
+                "C-reactive protein (2026-06-07); before: 9 on 2026-04-09",
+            ],
+        ),
+        (
+            [
+                _entry(
+                    "crp",
+                    date(2026, 6, 5),
+                    value=Decimal(40),
+                    earlier=tuple((day, Decimal(day.day)) for day in JUNE),
+                )
+            ],
+            [
+                f"C-reactive protein: 40 mg/L (2026-06-05); {BEFORE}",
+            ],
+        ),
+    ],
+    ids=["one kind", "no value set", "few of each", "with numbers", "with earlier values"],
+)
+def test_many_entries_of_one_kind_share_a_line_and_numbers_stay_apart(
+    entries: list[Evidence],
+    said: list[str],
+    assessment: Assessment,
+    first_detail: Callable[[Assessment], str],
+) -> None:
+    """A drug renewed every month is one line; every number, unit and unknown day is still told."""
+    finding = replace(assessment.findings[0], evidence=tuple(entries))
+    detail = first_detail(replace(assessment, findings=(finding,)))
+    _, _, chart = detail.partition("**In the chart**\n\n")
+    lines = chart.partition("\n\n")[0].splitlines()
+    assert lines[-len(said) :] == [f"- {line}" for line in said]
+    assert "Opioid" not in lines[-len(said) - 1]
+
+
+def test_score_and_weakness_shown_above_are_not_listed_again(
+    assessment: Assessment, first_detail: Callable[[Assessment], str]
+) -> None:
+    """The series shows what the card rests on, each score with its day; other entries follow."""
+    scores = ("before", "later", "same-day", "now")
+    evidence = tuple(
+        Evidence(reference=f"Observation/{name}", label="crp", day=date(2026, 6, 1))
+        for name in scores
+    )
+    alone = replace(assessment.findings[0], evidence=evidence)
+    other = Evidence(reference="Observation/other", label="crp", day=date(2026, 6, 1))
+    details = [
+        first_detail(replace(assessment, findings=(finding,)))
+        for finding in (alone, replace(alone, evidence=(*evidence, other)))
+    ]
+    assert [detail.count("C-reactive protein (2026-06-01)") for detail in details] == [0, 1]
+
+
+def test_three_likeliest_explanations_are_told(
+    assessment: Assessment, first_detail: Callable[[Assessment], str], knowledge: Knowledge
+) -> None:
+    """The fourth only makes the card longer."""
+    names = ("fibrosis", "sij", "neuropathic", "infection")
+    explanations = tuple(Explanation(phenotype=name, points=3, reasons=()) for name in names)
+    detail = first_detail(replace(assessment, explanations=explanations))
+    told = [f"- {knowledge.phenotypes[name].title}: " in detail for name in names]
+    assert told == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("scores", "change"),
+    [
+        ({-10: 8, 120: 7}, "8 on 2026-01-31, 7 on 2026-06-10, change -1."),
+        ({-10: 6, 120: 7}, "6 on 2026-01-31, 7 on 2026-06-10, change +1."),
+        ({-10: 7, 120: 7}, "7 on 2026-01-31, 7 on 2026-06-10, change 0."),
+        ({-10: 8, 20: 7}, "8 on 2026-01-31, 7 on 2026-03-02."),
+        ({30: 7, 120: 6}, "7 on 2026-03-12, 6 on 2026-06-10."),
+    ],
+    ids=["better", "worse", "the same", "old score", "none from before"],
+)
+def test_change_of_pain_is_told_with_its_sign(
+    scores: dict[int, int],
+    change: str,
+    assessment: Assessment,
+    knowledge: Knowledge,
+    first_detail: Callable[[Assessment], str],
+) -> None:
+    """Only between a score from before the operation and one that is of today's pain."""
+    case = assessment.case
+    assert case is not None
+    observations = tuple(
+        replace(
+            case.chart.observations[0],
+            reference=f"Observation/{day}",
+            effective=FhirDate.on(date(2026, 2, 10) + timedelta(days=day)),
+            value=Decimal(value),
+        )
+        for day, value in scores.items()
+    )
+    chart = replace(case.chart, observations=observations)
+    scored = build_case(chart, knowledge, case.as_of, case.operation, None)
+    assert f"- Leg pain: {change}\n" in first_detail(replace(assessment, case=scored))
+
+
+def test_card_that_rests_on_no_operation_asks_for_the_signs_of_an_emergency(
+    assessment: Assessment, first_detail: Callable[[Assessment], str]
+) -> None:
+    """Nobody has looked for bladder signs in coded data, so the card cannot say what is missing."""
+    ask = "Ask about bladder, saddle sensation and leg strength."
+    assert ask not in first_detail(assessment)
+    assert ask in first_detail(replace(assessment, case=None))
+
+
+def _diagnosed(when: FhirDate | None, *, is_active: bool = True) -> dict[str, object]:
+    diagnosis = ConditionFact(
+        reference="Condition/1",
+        concepts=frozenset({"urinary-retention"}),
+        is_active=is_active,
+        onset=when,
+        recorded=None,
+        when=when,
+    )
+    return {"conditions": (diagnosis,)}
+
+
+def _examined(effective: FhirDate | None) -> dict[str, object]:
+    examination = ObservationFact(
+        reference="Observation/1", concepts=frozenset({"pvr"}), effective=effective
+    )
+    return {"observations": (examination,)}
+
+
+DAY_BEFORE, DAY_OF_SURGERY = FhirDate.on(date(2026, 2, 9)), FhirDate.on(date(2026, 2, 10))
+
+
+@pytest.mark.parametrize(
+    ("entries", "is_asked"),
+    [
+        ({}, True),
+        (_diagnosed(DAY_BEFORE), True),
+        (_diagnosed(DAY_OF_SURGERY), False),
+        (_diagnosed(DAY_OF_SURGERY, is_active=False), True),
+        (_diagnosed(None), False),
+        (_diagnosed(None, is_active=False), True),
+        (_examined(DAY_BEFORE), True),
+        (_examined(DAY_OF_SURGERY), False),
+        (_examined(None), False),
+    ],
+)
+def test_bladder_is_asked_about_unless_an_entry_since_the_operation_tells_of_it(
+    entries: dict[str, object],
+    *,
+    is_asked: bool,
+    assessment: Assessment,
+    knowledge: Knowledge,
+    first_detail: Callable[[Assessment], str],
+) -> None:
+    """What was before the operation, or is over, says nothing of today."""
+    case = assessment.case
+    assert case is not None
+    chart = replace(case.chart, **entries)
+    told = build_case(chart, knowledge, case.as_of, case.operation, None)
+    _, _, limits = first_detail(replace(assessment, case=told)).partition("**Limits.**")
+    signs = "Bladder, saddle sensation" if is_asked else "Saddle sensation"
+    assert f"clinician decides. {signs}, leg strength not found in coded data - ask. " in limits
+
+
+@pytest.mark.parametrize(
+    ("card", "is_withheld", "said"),
+    [
+        ("IMG-MRI-NR", True, "No order is proposed, because"),
+        ("IMG-MRI-NR", False, "This may be incomplete, because"),
+        ("RF-CSF", True, "Whether this applies is open, because"),
+    ],
+)
+def test_card_says_what_an_unread_part_of_the_chart_does_to_it(
+    card: str,
+    *,
+    is_withheld: bool,
+    said: str,
+    assessment: Assessment,
+    first_detail: Callable[[Assessment], str],
+) -> None:
+    """No order waits there: so nothing is told that is to be asked before it."""
+    finding = replace(
+        assessment.findings[0],
+        card=card,
+        unread=frozenset({"labs"}),
+        is_order_withheld=is_withheld,
+    )
+    unread = {"labs": "the FHIR server did not answer in time"}
+    detail = first_detail(replace(assessment, findings=(finding,), unread=unread))
+    part = "this part of the chart could not be read: labs (the FHIR server did not answer in time)"
+    assert detail.count(f"{said} {part}.") == 1
+    assert ("Renal function not found" in detail) is not is_withheld
 
 
 EARLY = {

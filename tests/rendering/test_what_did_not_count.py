@@ -188,6 +188,29 @@ def test_nothing_is_named_where_nothing_was_found(knowledge: Knowledge) -> None:
     assert all(_line(answered, card) == "" for card in answered.shown)
 
 
+@pytest.mark.parametrize(("kind", "card"), [("MRI", "IMG-MRI-NR"), ("physiotherapy", "PT-REF")])
+@pytest.mark.parametrize(
+    ("days", "named"),
+    [
+        ([-1], None),
+        ([-40, -30, -20], None),
+        ([-50, -40, -30, -20], -50),
+        ([0], 0),
+    ],
+)
+def test_what_the_list_calls_older_than_the_operation_is_not_named_twice(
+    kind: str, card: str, days: list[int], named: int | None, knowledge: Knowledge
+) -> None:
+    """The list of what was done shows the last three; the reason stands behind each."""
+    answered = _answered({**UNRELIEVED, "done": {kind: days}}, knowledge)
+    line = _line(answered, card)
+    dates = [_day(UNRELIEVED, day).isoformat() for day in days]
+    assert [on for on in dates if on in line] == (
+        [] if named is None else [_day(UNRELIEVED, named).isoformat()]
+    )
+    assert bool(line) == (named is not None)
+
+
 UNDATED = "On record without a date, and so not counted: "
 MRI_ORDER = OrderFact(
     reference="ServiceRequest/1",
