@@ -54,6 +54,7 @@ def test_calls_leave_the_line_in_the_order_they_came() -> None:
     line = _line(Ticks())
     for name in ("Ann", "Ben", "Cleo"):
         line.join(name)
+    assert len(line) == 3
     assert [line.next() for _ in range(4)] == ["Ann", "Ben", "Cleo", None]
 
 
@@ -78,6 +79,41 @@ def test_line_that_stands_still_takes_nobody() -> None:
     assert not line.is_too_long
     ticks.seconds += 0.01
     assert line.is_too_long
+
+
+def test_nobody_waits_for_half_a_second() -> None:
+    """A clinician does not: the call is taken out, and before that nobody stands behind it."""
+    ticks = Ticks()
+    line = _line(ticks)
+    line.join("waits")
+    ticks.seconds = 0.3
+    assert line.is_too_long
+    ticks.seconds = 0.5
+    assert list(line.impatient()) == ["waits"]
+
+
+def test_one_slow_call_does_not_close_the_line() -> None:
+    """The pace is that of many calls, not that of the last one."""
+    ticks = Ticks()
+    line = _learned(0.004, ticks)
+    line.join("slow")
+    ticks.seconds += 0.2
+    line.next()
+    for _ in range(5):
+        assert not line.is_too_long
+        line.join("call")
+
+
+def test_line_is_as_long_after_a_quiet_night() -> None:
+    """While nobody waits nobody can be slow."""
+    ticks = Ticks()
+    line = _learned(0.004, ticks)
+    ticks.seconds += 3600
+    line.join("first")
+    assert not line.is_too_long
+    line.next()
+    line.join("second")
+    assert not line.is_too_long
 
 
 def test_first_caller_may_always_wait() -> None:
