@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -304,6 +305,14 @@ def test_body_limit_of_the_site_is_kept(make_ehr: Callable[..., Ehr], body: dict
     ehr = make_ehr("max_body_bytes = 1024")
     assert ehr.call(body).status_code == 200
     assert ehr.call({**body, "more": "x" * 1024}).status_code == 413
+    for length, status in ((1024, 200), (1025, 413)):
+        answer = ehr.client.post(
+            SERVICE,
+            data=json.dumps(body).ljust(length),
+            content_type="application/json",
+            headers={"Authorization": f"Bearer {ehr.token(f'{URL}{SERVICE}')}"},
+        )
+        assert answer.status_code == status
 
 
 def test_card_switched_off_in_the_file_is_off_for_every_client(
