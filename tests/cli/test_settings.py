@@ -123,6 +123,12 @@ def test_misspelt_variable_is_told_without_its_value() -> None:
     assert "secret" not in told
 
 
+def test_variable_that_is_read_is_not_told() -> None:
+    """Nobody is sent to look for a mistake that is none."""
+    names = "HOST PORT CONFIG STATE_DIR DEADLINE_MS WORKERS DEV LEDGER_PASSWORD"
+    assert not list(unread_variables({f"CDS_SERVICE_{name}": "1" for name in names.split()}))
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
 def test_development_mode_may_listen_on_this_machine(host: str) -> None:
     """Every form of loopback is this machine."""
