@@ -40,6 +40,9 @@ class SmallRooms:
     days: list[date] = field(default_factory=list)
     options: list[CardOptions] = field(default_factory=list)
     deadlines: list[Deadline] = field(default_factory=list)
+    readings: list[Mapping[str, Any]] = field(default_factory=list)
+    """What was said of each chart that was to be read."""
+    contexts: list[CardContext] = field(default_factory=list)
 
     def answers(
         self, request: HookRequest, client: ClientProfile, deadline: Deadline
@@ -56,6 +59,7 @@ class SmallRooms:
     def read_chart(self, answers: Mapping[str, KeyAnswer], **asked: object) -> Chart:
         """Return a chart with nothing but a patient, and what was set aside."""
         del answers
+        self.readings.append(asked)
         self.takes_time("reading")
         if self.another_patient is not None:
             raise self.another_patient
@@ -79,7 +83,8 @@ class SmallRooms:
         context: CardContext,
     ) -> Rendered:
         """Return one small card."""
-        del assessment, knowledge, context
+        del assessment, knowledge
+        self.contexts.append(context)
         self.takes_time("rendering")
         self.options.append(options)
         return Rendered(

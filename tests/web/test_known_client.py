@@ -24,6 +24,7 @@ from cds_service.app import (
     options_of_clients,
     refuse_unreviewed_content,
 )
+from cds_service.catalogue.codes import NO_CODES
 from cds_service.errors import KnowledgeError, SettingsError
 from cds_service.hooks.request import AS_OF_EXTENSION
 from cds_service.knowledge.loading import load_knowledge
@@ -39,7 +40,7 @@ from cds_service.trust.demo_profile import (
 )
 from cds_service.web.headers import cors_of_unreadable
 from cds_service.web.refusing import refusal
-from tests.web.small_rooms import SERVICE, SmallRooms, issue_of
+from tests.web.small_rooms import SERVICE, SmallRooms, Ticks, issue_of
 
 URL = "http://127.0.0.1:8080"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -409,6 +410,41 @@ def test_options_of_a_client_are_made_once_until_the_file_changes(
     path.write_text(path.read_text().replace('dialect = "generic"', 'dialect = "epic"'))
     third = options_of(source.current().clients[0])
     assert (second.splits_orders, third.splits_orders) == (False, True)
+
+
+def test_what_the_site_and_the_ehr_say_reaches_the_chart_and_the_cards(
+    make_ehr: Callable[..., Ehr], body: dict[str, Any], rooms: SmallRooms, tmp_path: Path
+) -> None:
+    """Drugs by name, the site's codes and day, the user, the stay and the FHIR server of a call."""
+    made = make_ehr()
+    (tmp_path / "codes.csv").write_text("system,code,concept,unit\nurn:a,7,odi,%")
+    path = tmp_path / "demo-config.toml"
+    lines = (
+        '[[clients]]\nmatches_drug_names = true\ncode_map = "codes.csv"\n'
+        'time_zone = "Pacific/Auckland"'
+    )
+    path.write_text(path.read_text().replace("[[clients]]", lines, 1))
+    ticks = Ticks()
+    app = create_app(
+        Settings(config_path=path, state_dir=tmp_path, deadline_ms=1000),
+        clock=lambda: NOW,
+        monotonic=ticks,
+        rooms=rooms.as_rooms(),
+    )
+    fhir = "http://127.0.0.1:8090/fhir"
+    said = {**body["context"], "encounterId": "stay-1"}
+    call = {**body, "fhirServer": fhir, "context": said}
+    assert Ehr(app.test_client(), made.private_key, used=7).call(call).status_code == 200
+    [reading], [context] = rooms.readings, rooms.contexts
+    assert reading["matches_drug_names"]
+    assert reading["code_map"] is not NO_CODES
+    assert reading["as_of"] == rooms.days[0] == date(2026, 3, 2)
+    assert reading["bases"] == {fhir}
+    assert reading["has_time"]()
+    ticks.seconds = 60
+    assert not reading["has_time"]()
+    assert (context.user_id, context.encounter_id) == ("Practitioner/1", "stay-1")
+    assert (context.fhir_server, reading["fhir_server"]) == (fhir, fhir)
 
 
 @pytest.mark.parametrize(
