@@ -16,7 +16,7 @@ def config(tmp_path: Path) -> Path:
     """Return a configuration file that sets a deadline and threads."""
     path, _ = generate_demo_config(tmp_path, "http://127.0.0.1:9/fhir", "http://127.0.0.1:8080")
     text = path.read_text(encoding="utf-8")
-    more = 'mode = "demo"\ndeadline_ms = 300\nthreads = 4\nworkers = 2'
+    more = 'mode = "demo"\ndeadline_ms = 300\nthreads = 4\nworkers = 7'
     path.write_text(text.replace('mode = "demo"', more), encoding="utf-8")
     return path
 
@@ -31,7 +31,7 @@ def test_settings_are_safe_when_nothing_is_given() -> None:
 def test_file_sets_what_is_given_nowhere_else(config: Path) -> None:
     """The configuration file decides about deadline, threads, workers and state."""
     settings = load_settings({"config": str(config)}, {})
-    assert (settings.deadline_ms, settings.threads, settings.workers) == (300, 4, 2)
+    assert (settings.deadline_ms, settings.threads, settings.workers) == (300, 4, 7)
     assert settings.state_dir == config.parent
 
 
@@ -58,7 +58,7 @@ def test_file_that_says_nothing_of_processes_gets_one_for_each_processor(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a container may use is used; where nobody knows how much that is, one process."""
-    text = config.read_text(encoding="utf-8").replace("workers = 2", "max_concurrent_requests = 3")
+    text = config.read_text(encoding="utf-8").replace("workers = 7", "max_concurrent_requests = 3")
     config.write_text(text, encoding="utf-8")
     for cores, workers in ((6, 6), (None, 1)):
         monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
@@ -178,7 +178,9 @@ def test_service_with_clients_of_its_own_may_be_reached_from_the_network(tmp_pat
         """,
         encoding="utf-8",
     )
-    assert load_settings({"config": str(path), "host": "0.0.0.0"}, {}).host == "0.0.0.0"
+    settings = load_settings({"config": str(path), "host": "0.0.0.0"}, {})
+    assert settings.host == "0.0.0.0"
+    assert settings.state_dir == Path("var")
 
 
 @pytest.mark.parametrize("name", ["file", "file/below"])
