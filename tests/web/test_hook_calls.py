@@ -292,6 +292,7 @@ def test_log_says_why_required_data_could_not_be_had(
         "$.prefetch.procedures",
         why,
     )
+    assert (line["client"], line["hookInstance"]) == ("dev", HOOK_INSTANCE)
 
 
 def test_unexpected_fault_is_one_fixed_sentence_and_a_log_line_without_content(
@@ -308,7 +309,7 @@ def test_unexpected_fault_is_one_fixed_sentence_and_a_log_line_without_content(
     assert line["event"] == "unexpected_exception"
     assert line["exception"] == "ValueError"
     assert "evaluation.py" in line["location"]
-    assert line["hookInstance"] == HOOK_INSTANCE
+    assert (line["client"], line["hookInstance"]) == ("dev", HOOK_INSTANCE)
     assert CANARY not in log.getvalue()
 
 

@@ -268,10 +268,13 @@ def test_call_begins_when_another_rests(room: Room, ticks: Ticks) -> None:
     """While a call waits for its FHIR server the next one computes, though the loop is asleep."""
     del ticks
     room.rests = True
-    with at_work(room) as worker:
+    room.may_rest.clear()
+    with at_work(room, most_hook_calls=14) as worker:
         _busy(worker, room)
         for _ in range(12):
             worker.connect(hook_call(0))
+        assert worker.until(lambda: (worker._hook_calls, len(worker._line)) == (12, 1))
+        room.may_rest.set()
         assert worker.until(lambda: len(room.begun) == 13)
         assert not len(worker._line)
 

@@ -106,6 +106,8 @@ class Room:
     def __init__(self) -> None:
         self.goes_on = threading.Event()
         self.goes_on.set()
+        self.may_rest = threading.Event()
+        self.may_rest.set()
         self.rests = False
         """Whether a call rests while it waits to go on, as it does for a FHIR server."""
         self.begun: list[str] = []
@@ -119,6 +121,7 @@ class Room:
         self.begun.append(path)
         body = request.get_data(as_text=True) if path.endswith("read") else ""
         body += "x" * LARGE_PAGE_CHARACTERS * path.startswith("large")
+        assert self.may_rest.wait(PATIENT_SECONDS)
         with resting() if self.rests else nullcontext():
             assert self.goes_on.wait(PATIENT_SECONDS)
         return f"{path} {body}"
@@ -146,4 +149,5 @@ def at_work(room: Room, door: Door | None = None, **changed: object) -> Iterator
         worker.set_accept_enabled(enabled=True)
         open_until_the_end.callback(worker.close)
         open_until_the_end.callback(room.goes_on.set)
+        open_until_the_end.callback(room.may_rest.set)
         yield worker
