@@ -144,8 +144,8 @@ def _no_state_dir(folder: Path, why: str) -> SettingsError:
 def unread_variables(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence about each variable that begins like ours and is none, never its value."""
     for variable in sorted(environment):
-        prefix, found, name = variable.partition(_ENVIRONMENT_PREFIX)
-        if prefix or not found or name in _VARIABLES:
+        before, _, name = variable.partition(_ENVIRONMENT_PREFIX)
+        if before or name in _VARIABLES:
             continue
         near = difflib.get_close_matches(name, _VARIABLES, n=1)
         meant = (

@@ -117,4 +117,4 @@ class TokenBuckets:
             level = min(float(burst), level + (now - since) * rate_per_second)
             self._levels[client_id] = (level - 1 if level >= 1 else level, now)
         if level < 1:
-            raise TooManyRequestsError(max(1, math.ceil((1 - level) / rate_per_second)))
+            raise TooManyRequestsError(math.ceil((1 - level) / rate_per_second))

@@ -55,7 +55,7 @@ class WaitingLine(Generic[Waiter]):
 
     def impatient(self) -> Iterator[Waiter]:
         """Take out of the line, and yield, who has waited for ``LONGEST_WAIT_SECONDS``."""
-        while self._waiting and self.seconds_of_patience <= 0:
+        while self.seconds_of_patience <= 0:
             yield self._leave()
 
     @property

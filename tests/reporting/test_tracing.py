@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from flask import Flask
+from msgspec import structs
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -27,8 +29,6 @@ MS = 1_000_000
 @pytest.fixture
 def spans() -> dict[str, ReadableSpan]:
     """Return the spans of one call with one search, by name."""
-    from msgspec.structs import replace  # noqa: PLC0415 - only here
-
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracing = Tracing(provider)
@@ -36,7 +36,7 @@ def spans() -> dict[str, ReadableSpan]:
         headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
     ):
         tracing.observe_pull(PULL)
-        tracing.observe_pull(replace(PULL, base=SENT_ALONG))
+        tracing.observe_pull(structs.replace(PULL, base=SENT_ALONG))
         tracing.observe_call(CALL)
     provider.shutdown()
     return {span.name: span for span in exporter.get_finished_spans()}
@@ -76,7 +76,7 @@ def test_spans_hold_nothing_of_a_patient(spans: dict[str, ReadableSpan]) -> None
 def test_missing_packages_for_traces_stop_the_start_before_anything_listens(
     monkeypatch: pytest.MonkeyPatch, knowledge: Knowledge
 ) -> None:
-    """Where the image has no such packages the operator reads one sentence."""
+    """Where the image has no such packages the operator reads one sentence; others need none."""
     wanted = Config(
         service=ServiceSettings(public_base_url="https://cds.example"),
         figures=FiguresSettings(otlp_endpoint="http://127.0.0.1:4318/v1/traces"),
@@ -85,6 +85,7 @@ def test_missing_packages_for_traces_stop_the_start_before_anything_listens(
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(SettingsError, match="opentelemetry-exporter-otlp-proto-http"):
         check_config(wanted, knowledge)
+    check_config(replace(wanted, figures=FiguresSettings()), knowledge)
 
 
 def test_packages_for_traces_are_not_loaded_without_an_endpoint() -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
 from cds_service.app import Rooms
-from cds_service.chart.facts import Chart, PatientFact
-from cds_service.evaluation.assessment import Assessment, Outcome
+from cds_service.chart.facts import Chart, PatientFact, SetAside
+from cds_service.evaluation.assessment import Assessment, Finding, Outcome
 from cds_service.fhir.answers import KeyAnswer
 from cds_service.fhir.deadline import Deadline
+from cds_service.fhir.reading import AnotherPatientError
 from cds_service.hooks.request import HookRequest
 from cds_service.knowledge.model import Knowledge
 from cds_service.rendering.cards import Rendered
@@ -29,10 +30,19 @@ class SmallRooms:
     """Rooms that answer one card and remember what they were asked."""
 
     fault: Exception | None = None
+    another_patient: AnotherPatientError | None = None
+    set_aside: tuple[SetAside, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
+    takes_time: Callable[[str], object] = lambda _room: None
+    """Called in each room with its name."""
     requests: list[HookRequest] = field(default_factory=list)
     days: list[date] = field(default_factory=list)
     options: list[CardOptions] = field(default_factory=list)
     deadlines: list[Deadline] = field(default_factory=list)
+    readings: list[Mapping[str, Any]] = field(default_factory=list)
+    """What was said of each chart that was to be read."""
+    contexts: list[CardContext] = field(default_factory=list)
 
     def answers(
         self, request: HookRequest, client: ClientProfile, deadline: Deadline
@@ -41,22 +51,29 @@ class SmallRooms:
         del client
         self.requests.append(request)
         self.deadlines.append(deadline)
+        self.takes_time("gateway")
         if self.fault is not None:
             raise self.fault
         return {}
 
     def read_chart(self, answers: Mapping[str, KeyAnswer], **asked: object) -> Chart:
-        """Return a chart with nothing but a patient."""
+        """Return a chart with nothing but a patient, and what was set aside."""
         del answers
-        return Chart(
-            patient=PatientFact(reference=f"Patient/{asked['patient_id']}", birth=None, gender=None)
-        )
+        self.readings.append(asked)
+        self.takes_time("reading")
+        if self.another_patient is not None:
+            raise self.another_patient
+        patient = PatientFact(reference=f"Patient/{asked['patient_id']}", birth=None, gender=None)
+        return Chart(patient=patient, set_aside=self.set_aside)
 
     def assess(self, chart: Chart, knowledge: Knowledge, as_of: date) -> Assessment:
         """Remember the day."""
         del chart, knowledge
+        self.takes_time("assessment")
         self.days.append(as_of)
-        return Assessment(outcome=Outcome.EVALUATED, as_of=as_of)
+        return Assessment(
+            outcome=Outcome.EVALUATED, as_of=as_of, findings=self.findings, unread=self.unread
+        )
 
     def render(
         self,
@@ -66,7 +83,9 @@ class SmallRooms:
         context: CardContext,
     ) -> Rendered:
         """Return one small card."""
-        del assessment, knowledge, context
+        del assessment, knowledge
+        self.contexts.append(context)
+        self.takes_time("rendering")
         self.options.append(options)
         return Rendered(
             [{"summary": "A card", "indicator": "info", "source": {"label": "test"}}], ()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from gunicorn.http.errors import ChunkMissingTerminator
 
 from cds_service.errors import DataNotAvailableError
 from cds_service.hooks.request import AS_OF_EXTENSION
@@ -37,7 +38,11 @@ def test_good_call_is_answered_when_it_is_sent_as_fhir_json(
     client: FlaskClient, body: dict[str, Any]
 ) -> None:
     """Some EHRs send the media type of FHIR, and some name the charset."""
-    for kind in ("application/fhir+json", "application/json; charset=UTF-8"):
+    for kind in (
+        "application/fhir+json",
+        "application/json; charset=UTF-8",
+        "application/json; charset=utf8",
+    ):
         answer = client.post(SERVICE, data=json.dumps(body), content_type=kind)
         assert answer.status_code == 200
 
@@ -164,6 +169,56 @@ def test_body_is_refused_unread_when_it_is_too_long(client: FlaskClient) -> None
     assert issue_of(answer)["code"] == "too-long"
 
 
+@pytest.mark.parametrize(
+    ("fault", "header"),
+    [
+        (OSError("CanaryShaw is gone"), {"CONTENT_LENGTH": "9"}),
+        (ChunkMissingTerminator(b"CanaryShaw"), {"HTTP_TRANSFER_ENCODING": "chunked"}),
+    ],
+    ids=["cut off", "broken chunks"],
+)
+def test_body_that_cannot_be_read_to_its_end_is_a_bad_request(
+    client: FlaskClient, fault: Exception, header: dict[str, str]
+) -> None:
+    """It is the sender's to mend: 400 says how, and echoes nothing."""
+
+    class Broken(io.RawIOBase):
+        """A body whose next piece is none."""
+
+        def readinto(self, buffer: object) -> int:
+            """Fail as gunicorn does."""
+            del buffer
+            raise fault
+
+    answer = client.post(
+        SERVICE,
+        content_type="application/json",
+        environ_overrides={
+            "wsgi.input": Broken(),
+            "wsgi.input_terminated": True,
+            **header,
+        },
+    )
+    assert answer.status_code == 400
+    issue = issue_of(answer)
+    assert "Content-Length" in issue["details"]["text"]
+    assert CANARY.encode() not in answer.data
+
+
+def test_body_without_a_stated_length_is_read(client: FlaskClient, body: dict[str, Any]) -> None:
+    """An EHR that sends in chunks is answered as any other."""
+    answer = client.post(
+        SERVICE,
+        content_type="application/json",
+        environ_overrides={
+            "wsgi.input": io.BytesIO(json.dumps(body).encode()),
+            "wsgi.input_terminated": True,
+            "HTTP_TRANSFER_ENCODING": "chunked",
+        },
+    )
+    assert answer.status_code == 200
+
+
 def test_body_is_refused_when_it_grows_too_long_without_a_stated_length(
     client: FlaskClient,
 ) -> None:
@@ -237,6 +292,7 @@ def test_log_says_why_required_data_could_not_be_had(
         "$.prefetch.procedures",
         why,
     )
+    assert (line["client"], line["hookInstance"]) == ("dev", HOOK_INSTANCE)
 
 
 def test_unexpected_fault_is_one_fixed_sentence_and_a_log_line_without_content(
@@ -253,7 +309,7 @@ def test_unexpected_fault_is_one_fixed_sentence_and_a_log_line_without_content(
     assert line["event"] == "unexpected_exception"
     assert line["exception"] == "ValueError"
     assert "evaluation.py" in line["location"]
-    assert line["hookInstance"] == HOOK_INSTANCE
+    assert (line["client"], line["hookInstance"]) == ("dev", HOOK_INSTANCE)
     assert CANARY not in log.getvalue()
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,21 @@ from flask.testing import FlaskClient
 from gunicorn.http.errors import InvalidHTTPVersion
 from structlog.testing import capture_logs
 
-from cds_service.app import check_config, create_app, options_of_clients
+from cds_service.app import (
+    _client_of,
+    check_config,
+    create_app,
+    options_of_clients,
+    refuse_unreviewed_content,
+)
+from cds_service.catalogue.codes import NO_CODES
 from cds_service.errors import KnowledgeError, SettingsError
+from cds_service.hooks.request import AS_OF_EXTENSION
 from cds_service.knowledge.loading import load_knowledge
 from cds_service.knowledge.model import Knowledge
 from cds_service.serving import _Worker
 from cds_service.settings import Settings
-from cds_service.trust.config import ReloadingConfig
+from cds_service.trust.config import ReloadingConfig, load_config
 from cds_service.trust.demo_profile import (
     DEMO_ALGORITHM,
     DEMO_ISSUER,
@@ -31,7 +40,7 @@ from cds_service.trust.demo_profile import (
 )
 from cds_service.web.headers import cors_of_unreadable
 from cds_service.web.refusing import refusal
-from tests.web.small_rooms import SERVICE, SmallRooms, issue_of
+from tests.web.small_rooms import SERVICE, SmallRooms, Ticks, issue_of
 
 URL = "http://127.0.0.1:8080"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -235,17 +244,63 @@ def test_content_nobody_reviewed_is_not_served_unless_the_site_accepts_it(
     knowledge: Knowledge, tmp_path: Path
 ) -> None:
     """A production service with clients does not start with draft content by accident."""
-    config, _ = generate_demo_config(tmp_path, "http://127.0.0.1:8090/fhir", URL)
-    (tmp_path / "identity.key").write_text("ab" * 32)
-    text = config.read_text().replace('mode = "demo"', 'identity_key_file = "identity.key"')
-    text = text.replace("accept_unreviewed_content = true", "")
+    production, _ = _production(tmp_path)
+    with pytest.raises(SettingsError, match="accept_unreviewed_content"):
+        create_app(Settings(config_path=production, state_dir=tmp_path), knowledge=knowledge)
+    refuse_unreviewed_content(load_config(production), is_unreviewed=False)
+
+
+def _production(folder: Path, *lines: str) -> tuple[Path, str]:
+    """Write the configuration of a service in production; return its path and the EHR's key."""
+    config, key = generate_demo_config(folder, "http://127.0.0.1:8090/fhir", URL)
+    (folder / "identity.key").write_text("ab" * 32)
+    text = config.read_text().replace(
+        'mode = "demo"', "\n".join(['identity_key_file = "identity.key"', *lines])
+    )
     text = text.replace("allows_loopback_fhir = true", "").replace(
         "http://127.0.0.1:8090/fhir", "https://ehr.example.org/fhir"
     )
-    production = tmp_path / "production.toml"
-    production.write_text(text)
-    with pytest.raises(SettingsError, match="accept_unreviewed_content"):
-        create_app(Settings(config_path=production, state_dir=tmp_path), knowledge=knowledge)
+    path = folder / "production.toml"
+    path.write_text(text)
+    return path, key
+
+
+def test_only_a_demonstration_lets_a_client_choose_the_day(
+    ehr: Ehr, knowledge: Knowledge, rooms: SmallRooms, tmp_path: Path, body: dict[str, Any]
+) -> None:
+    """In production an answer is for the day it is given, and health says which of both it is."""
+    asked = {**body, "extension": {AS_OF_EXTENSION: "2024-02-29"}}
+    assert ehr.call(asked).status_code == 200
+    assert rooms.days == [date(2024, 2, 29)]
+    assert ehr.client.get("/health/ready").get_json()["mode"] == "demo"
+    path, key = _production(tmp_path, "accept_unreviewed_content = true")
+    app = create_app(
+        Settings(config_path=path, state_dir=tmp_path),
+        clock=lambda: NOW,
+        monotonic=lambda: 0.0,
+        knowledge=knowledge,
+        rooms=rooms.as_rooms(),
+    )
+    hospital = Ehr(app.test_client(), key, used=7)
+    assert hospital.call(asked).status_code == 400
+    assert hospital.call(body).status_code == 200
+    assert hospital.client.get("/health/ready").get_json()["mode"] == "production"
+
+
+def test_answer_that_comes_late_is_judged_by_the_profile_of_its_own_client(
+    make_ehr: Callable[..., Ehr], tmp_path: Path
+) -> None:
+    """Of several clients each has its own; one that is no longer configured has none."""
+    make_ehr()
+    settings = Settings(config_path=tmp_path / "demo-config.toml", state_dir=tmp_path)
+    config = load_config(tmp_path / "demo-config.toml")
+    assert len(config.clients) > 1
+    for client in config.clients:
+        assert _client_of(client.id, settings, config) is client
+    assert _client_of("gone", settings, config) is None
+    found = _client_of("dev", Settings(is_dev=True), config)
+    assert found is not None
+    assert found.id == "dev"
 
 
 def test_discovery_asks_for_a_token_where_the_site_wants_it(make_ehr: Callable[..., Ehr]) -> None:
@@ -304,6 +359,14 @@ def test_body_limit_of_the_site_is_kept(make_ehr: Callable[..., Ehr], body: dict
     ehr = make_ehr("max_body_bytes = 1024")
     assert ehr.call(body).status_code == 200
     assert ehr.call({**body, "more": "x" * 1024}).status_code == 413
+    for length, status in ((1024, 200), (1025, 413)):
+        answer = ehr.client.post(
+            SERVICE,
+            data=json.dumps(body).ljust(length),
+            content_type="application/json",
+            headers={"Authorization": f"Bearer {ehr.token(f'{URL}{SERVICE}')}"},
+        )
+        assert answer.status_code == status
 
 
 def test_card_switched_off_in_the_file_is_off_for_every_client(
@@ -347,6 +410,41 @@ def test_options_of_a_client_are_made_once_until_the_file_changes(
     path.write_text(path.read_text().replace('dialect = "generic"', 'dialect = "epic"'))
     third = options_of(source.current().clients[0])
     assert (second.splits_orders, third.splits_orders) == (False, True)
+
+
+def test_what_the_site_and_the_ehr_say_reaches_the_chart_and_the_cards(
+    make_ehr: Callable[..., Ehr], body: dict[str, Any], rooms: SmallRooms, tmp_path: Path
+) -> None:
+    """Drugs by name, the site's codes and day, the user, the stay and the FHIR server of a call."""
+    made = make_ehr()
+    (tmp_path / "codes.csv").write_text("system,code,concept,unit\nurn:a,7,odi,%")
+    path = tmp_path / "demo-config.toml"
+    lines = (
+        '[[clients]]\nmatches_drug_names = true\ncode_map = "codes.csv"\n'
+        'time_zone = "Pacific/Auckland"'
+    )
+    path.write_text(path.read_text().replace("[[clients]]", lines, 1))
+    ticks = Ticks()
+    app = create_app(
+        Settings(config_path=path, state_dir=tmp_path, deadline_ms=1000),
+        clock=lambda: NOW,
+        monotonic=ticks,
+        rooms=rooms.as_rooms(),
+    )
+    fhir = "http://127.0.0.1:8090/fhir"
+    said = {**body["context"], "encounterId": "stay-1"}
+    call = {**body, "fhirServer": fhir, "context": said}
+    assert Ehr(app.test_client(), made.private_key, used=7).call(call).status_code == 200
+    [reading], [context] = rooms.readings, rooms.contexts
+    assert reading["matches_drug_names"]
+    assert reading["code_map"] is not NO_CODES
+    assert reading["as_of"] == rooms.days[0] == date(2026, 3, 2)
+    assert reading["bases"] == {fhir}
+    assert reading["has_time"]()
+    ticks.seconds = 60
+    assert not reading["has_time"]()
+    assert (context.user_id, context.encounter_id) == ("Practitioner/1", "stay-1")
+    assert (context.fhir_server, reading["fhir_server"]) == (fhir, fhir)
 
 
 @pytest.mark.parametrize(

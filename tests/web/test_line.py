@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from flask.testing import FlaskClient
 from structlog.testing import capture_logs
 
 from cds_service.turns import Turns, resting, seconds_since_arrival
+from cds_service.web.limits import LONGEST_EARLY_BODY_BYTES
 from cds_service.web.line import (
     LONGEST_EXPECTED_SECONDS,
     LONGEST_WAIT_SECONDS,
@@ -23,6 +26,11 @@ from cds_service.web.refusing import refusal
 from tests.patience import PATIENT_SECONDS, until
 from tests.web.small_rooms import SERVICE, SmallRooms, Ticks
 
+ACCEPTED = {
+    "outcome": "accepted",
+    "acceptedSuggestions": [{"id": "s"}],
+    "outcomeTimestamp": "2026-01-31T09:30:00Z",
+}
 HEAD = f"POST {SERVICE}?x=1 HTTP/1.1\r\nHost: x\r\nOrigin: https://ehr.example\r\n\r\n".encode()
 
 
@@ -54,6 +62,7 @@ def test_calls_leave_the_line_in_the_order_they_came() -> None:
     line = _line(Ticks())
     for name in ("Ann", "Ben", "Cleo"):
         line.join(name)
+    assert len(line) == 3
     assert [line.next() for _ in range(4)] == ["Ann", "Ben", "Cleo", None]
 
 
@@ -78,6 +87,41 @@ def test_line_that_stands_still_takes_nobody() -> None:
     assert not line.is_too_long
     ticks.seconds += 0.01
     assert line.is_too_long
+
+
+def test_nobody_waits_for_half_a_second() -> None:
+    """A clinician does not: the call is taken out, and before that nobody stands behind it."""
+    ticks = Ticks()
+    line = _line(ticks)
+    line.join("waits")
+    ticks.seconds = 0.3
+    assert line.is_too_long
+    ticks.seconds = 0.5
+    assert list(line.impatient()) == ["waits"]
+
+
+def test_one_slow_call_does_not_close_the_line() -> None:
+    """The pace is that of many calls, not that of the last one."""
+    ticks = Ticks()
+    line = _learned(0.004, ticks)
+    line.join("slow")
+    ticks.seconds += 0.2
+    line.next()
+    for _ in range(5):
+        assert not line.is_too_long
+        line.join("call")
+
+
+def test_line_is_as_long_after_a_quiet_night() -> None:
+    """While nobody waits nobody can be slow."""
+    ticks = Ticks()
+    line = _learned(0.004, ticks)
+    ticks.seconds += 3600
+    line.join("first")
+    assert not line.is_too_long
+    line.next()
+    line.join("second")
+    assert not line.is_too_long
 
 
 def test_first_caller_may_always_wait() -> None:
@@ -342,6 +386,48 @@ def test_deadline_of_a_call_is_shorter_by_what_it_waited(
             assert client.post(SERVICE, json=body).status_code == 200
     at_once, late = (deadline.ends_at - deadline.began_at for deadline in rooms.deadlines)
     assert at_once - late == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("length", "changed", "rests"),
+    [
+        (LONGEST_EARLY_BODY_BYTES, {}, 0),
+        (LONGEST_EARLY_BODY_BYTES + 1, {}, 1),
+        (1_000, {"HTTP_EXPECT": "100-continue"}, 1),
+        (1_000, {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}, 1),
+    ],
+    ids=["short", "long", "that waits to be asked for", "without a stated length"],
+)
+def test_call_lets_others_compute_while_its_body_may_be_on_its_way(
+    client: FlaskClient, body: dict[str, object], length: int, changed: dict[str, str], rests: int
+) -> None:
+    """A short body is there before the call begins, and nobody has to wait for it."""
+    rested: list[bool] = []
+    with Turns(on_rest=lambda: rested.append(True)).turn(time.monotonic()):
+        answer = client.post(
+            SERVICE,
+            content_type="application/json",
+            environ_overrides={
+                "wsgi.input": io.BytesIO(json.dumps(body).encode().ljust(length)),
+                "wsgi.input_terminated": True,
+                "CONTENT_LENGTH": str(length),
+                **changed,
+            },
+        )
+    assert answer.status_code == 200
+    assert len(rested) == rests
+
+
+@pytest.mark.parametrize(("items", "rests"), [([], 0), ([{"card": "c", **ACCEPTED}], 1)])
+def test_feedback_lets_others_compute_while_it_is_kept(
+    client: FlaskClient, items: list[object], rests: int
+) -> None:
+    """The database may be slow; a call without an answer to keep does not wait for it."""
+    rested: list[bool] = []
+    with Turns(on_rest=lambda: rested.append(True)).turn(time.monotonic()):
+        answer = client.post(f"{SERVICE}/feedback", json={"feedback": items})
+    assert answer.get_json() == {}
+    assert len(rested) == rests
 
 
 def test_rest_within_a_rest_gives_nothing_back_twice() -> None:

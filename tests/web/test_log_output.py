@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -40,6 +41,31 @@ def test_line_is_written_as_it_is(pipe: tuple[int, int]) -> None:
     output = LogOutput(pipe[1])
     output.write("one \ud83d\n")
     assert os.read(pipe[0], 100) == b"one \\ud83d\n"
+
+
+def test_output_stands_for_its_descriptor(pipe: tuple[int, int]) -> None:
+    """Who asks whether somebody sits before it learns that, and nothing is kept back."""
+    output = LogOutput(pipe[1])
+    assert output.fileno() == pipe[1]
+    assert not output.isatty()
+    output.write("one\n")
+    output.flush()
+    assert os.read(pipe[0], 100) == b"one\n"
+    leader, terminal = os.openpty()
+    assert LogOutput(terminal).isatty()
+    for end in (leader, terminal):
+        os.close(end)
+
+
+def test_socket_lets_nobody_wait_either() -> None:
+    """Some machines collect the log by one, and its reader may stand still too."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        output = LogOutput(ours.fileno())
+        assert not os.get_blocking(ours.fileno())
+        for _ in range(3):
+            output.write("x" * 1_000_000)
+        assert theirs.recv(1) == b"x"
 
 
 def test_reader_that_is_gone_is_no_error(pipe: tuple[int, int]) -> None:

@@ -68,6 +68,37 @@ def test_preflight_of_a_browser_is_answered_without_a_token(
         assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
+def test_answer_that_is_no_page_may_load_nothing(client: FlaskClient) -> None:
+    """A browser that shows it as a page loads nothing, not even our own style."""
+    policy = client.get("/cds-services").headers["Content-Security-Policy"]
+    assert policy == "default-src 'none'; frame-ancestors 'none'"
+
+
+def test_preflight_tells_an_ordinary_answer_nothing(client: FlaskClient) -> None:
+    """What a browser may send is told when it asks, and only at hook addresses."""
+    assert "Access-Control-Allow-Methods" not in client.get("/cds-services").headers
+    answer = client.options("/guidance/", headers={"Origin": "https://elsewhere.example"})
+    assert answer.status_code == 200
+    assert "Access-Control-Allow-Headers" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ("/cds-services", 200),
+        ("/cds-services?a=%2F", 200),
+        ("/cds%2Dservices", 404),
+        ("http://other.example/cds-services", 404),
+    ],
+)
+def test_address_that_a_proxy_could_read_otherwise_is_not_found(
+    client: FlaskClient, sent: str, status: int
+) -> None:
+    """Ours need no percent sign and no host; what stands after the question mark is nobody's."""
+    answer = client.get("/cds-services", environ_overrides={"RAW_URI": sent})
+    assert answer.status_code == status
+
+
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/guidance/", "/"])
 def test_other_addresses_are_not_open_to_other_web_pages(client: FlaskClient, path: str) -> None:
     """Only the hook addresses may be read by scripts of other origins."""
@@ -80,6 +111,8 @@ def test_icon_is_an_opaque_png_of_100_pixels(client: FlaskClient) -> None:
     answer = client.get("/icon.png")
     assert answer.mimetype == "image/png"
     assert answer.data == icon_png()
+    assert answer.headers["Cache-Control"] == "max-age=86400"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
     width, height, depth, colours = struct.unpack(">IIBB", answer.data[16:26])
     assert (width, height, depth) == (100, 100, 8)
     assert colours == 2  # true colour without transparency
@@ -93,6 +126,13 @@ def test_local_code_system_is_valid_fhir(client: FlaskClient, system: str) -> No
     answer = client.get(f"/fhir/CodeSystem/{system}")
     assert answer.mimetype == "application/fhir+json"
     assert CodeSystem.model_validate_json(answer.data).id == system
+
+
+def test_reasons_of_the_specification_are_mapped_to_ours(client: FlaskClient) -> None:
+    """Sites can load which of our reasons stands for which code of CDS Hooks."""
+    answer = client.get("/fhir/ConceptMap/override-reason")
+    assert answer.mimetype == "application/fhir+json"
+    assert answer.get_json()["resourceType"] == "ConceptMap"
 
 
 def test_every_value_set_is_valid_fhir(client: FlaskClient, knowledge: Knowledge) -> None:
@@ -134,7 +174,9 @@ def test_page_lets_a_browser_load_nothing_but_our_own_style(client: FlaskClient,
     assert "default-src 'none'" in policy
     assert "script-src" not in policy
     assert "frame-ancestors 'none'" in policy
+    assert "style-src 'self'" in policy
     assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert page.headers["X-Frame-Options"] == "DENY"
     assert page.headers["Referrer-Policy"] == "no-referrer"
     assert b"<script" not in page.data
     assert b"style=" not in page.data
