@@ -21,6 +21,7 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 DEFAULT_STATE_DIR = Path("var")
 _THREADS_FOR_OTHERS = 2
+_MOST_CHOSEN_WORKERS = 8
 """For health, metrics and pages; hook calls never have them."""
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 _ENVIRONMENT_PREFIX = "CDS_SERVICE_"
@@ -107,7 +108,7 @@ def load_settings(options: Mapping[str, Option], environment: Mapping[str, str])
             settings,
             state_dir=from_file.state_dir or DEFAULT_STATE_DIR,
             deadline_ms=from_file.deadline_ms,
-            workers=from_file.workers or _cores(),
+            workers=from_file.workers or _processes(),
             threads=from_file.threads,
             max_concurrent_requests=from_file.max_concurrent_requests,
         )
@@ -232,5 +233,13 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _cores() -> int:
-    return os.cpu_count() or 1
+def _processes() -> int:
+    """Return one for each processor this process may use, and no more than a hospital needs.
+
+    A container with little memory often sees all processors of a large machine.
+    """
+    try:
+        usable = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        usable = os.cpu_count() or 1
+    return min(usable, _MOST_CHOSEN_WORKERS)

@@ -57,14 +57,22 @@ def test_number_at_the_end_of_its_range_is_taken_and_the_next_is_not() -> None:
 def test_file_that_says_nothing_of_processes_gets_one_for_each_processor(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a container may use is used; where nobody knows how much that is, one process."""
+    """Those it may use, and no more than eight: each needs memory, and a container has little."""
     text = config.read_text(encoding="utf-8").replace("workers = 7", "max_concurrent_requests = 3")
     config.write_text(text, encoding="utf-8")
-    for cores, workers in ((6, 6), (None, 1)):
-        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+
+    def chosen() -> tuple[int, int]:
         settings = load_settings({"config": str(config)}, {})
-        assert (settings.workers, settings.max_concurrent_requests) == (workers, 3)
-    assert load_settings({"config": str(config), "workers": 5}, {}).workers == 5
+        return settings.workers, settings.max_concurrent_requests
+
+    for cores, workers in ((1, 1), (8, 8), (9, 8), (64, 8)):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: range(cores))
+        assert chosen() == (workers, 3)
+    assert load_settings({"config": str(config), "workers": 64}, {}).workers == 64
+    monkeypatch.delattr("os.sched_getaffinity")  # macOS has none
+    for known, workers in ((6, 6), (None, 1)):
+        monkeypatch.setattr("os.cpu_count", lambda known=known: known)
+        assert chosen() == (workers, 3)
 
 
 @pytest.mark.parametrize(
