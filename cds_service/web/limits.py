@@ -66,15 +66,15 @@ def read_body(request: Request) -> bytes:
     Raises:
         BodyTooLargeError: The body states no length and does not end below the limit; Werkzeug
             would pass on its beginning.
-        RequestError: The body came in pieces that do not fit together.
+        RequestError: The body was cut off, or its pieces do not fit together.
     """
     try:
         with resting() if _may_be_slow(request) else nullcontext():
             body = request.get_data(cache=False)
     except (OSError, ParseException):
         raise RequestError(
-            "The request body came in chunks that cannot be read. Send it in one piece, with the "
-            "header Content-Length.",
+            "The request body was cut off, or came in chunks that cannot be read. Send all of it, "
+            "in one piece, with the header Content-Length.",
             path="$",
         ) from None
     limit = request.max_content_length
