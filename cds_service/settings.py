@@ -21,8 +21,9 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 DEFAULT_STATE_DIR = Path("var")
 _THREADS_FOR_OTHERS = 2
-_MOST_CHOSEN_WORKERS = 8
 """For health, metrics and pages; hook calls never have them."""
+_MOST_CHOSEN_WORKERS = 8
+"""More than this only where somebody asks for them: each process holds the knowledge once."""
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 _ENVIRONMENT_PREFIX = "CDS_SERVICE_"
 _VARIABLES = (
