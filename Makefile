@@ -86,9 +86,9 @@ audit: install ## Compare every pinned package with the known faults (scheduled 
 	$(PY) tools/audit.py requirements-dev.txt requirements-build.txt
 
 requirements: ## Pin and hash the requirements again, for Python 3.11 to 3.13 (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --quiet requirements.in -o requirements.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --quiet requirements-dev.in -o requirements-dev.txt
 
 cards: install ## Rewrite the table in cards/README.md

@@ -1,34 +1,59 @@
 """An HTTP answer that arrives piece by piece: nobody waits here, and the end is known when it came.
 
-Only the end is looked for (RFC 9112, section 6.3).  What the answer says is read afterwards, once,
-by ``urllib3``, which also judges whatever is not understood here.
+``httptools`` (the parser of Node.js) reads it as it comes; what is in a compressed body is left to
+``urllib3``.
 """
 
 from __future__ import annotations
 
 import io
-import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http import HTTPStatus
 
-from urllib3 import BaseHTTPResponse
-from urllib3.connection import HTTPConnection
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from urllib3 import HTTPResponse
+from urllib3.exceptions import ProtocolError
 
 from cds_service.fhir.deadline import Deadline
 
 _PIECE_BYTES = 65_536
 _LONGEST_HEAD_BYTES = 131_072
-_LONGEST_LINE_BYTES = 65_536
-_PROTOCOL = b"HTTP/"
-_EMPTY_LINE = re.compile(rb"\n\r?\n")
-_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
-_LENGTH = re.compile(rb"\ncontent-length:[ \t]*(\d{1,12})[ \t]*\r?\n", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\ntransfer-encoding:[ \t]*chunked[ \t]*\r?\n", re.IGNORECASE)
-_INTERIM = b"1"
-"""The first digit of what comes before the answer; nothing of it is read (RFC 9110, 15.2)."""
-_OTHER_PROTOCOL = b"101"
-_OK = b"200"
+_CHUNKED = "chunked"
+_VERSIONS = frozenset({"1.0", "1.1"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An HTTP answer: its status, its headers by their names in small letters, and its body.
+
+    A body that came only in part is not whole; it is too long if that is why nobody read on.  That
+    of a refusal is not read at all.
+    """
+
+    status: int
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    is_whole: bool
+    is_too_long: bool
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body without its compression, in pieces of which none is large.
+
+        Raises:
+            urllib3.exceptions.DecodeError: It is not compressed as the server says.
+        """
+        encoding = self.headers.get("content-encoding")
+        if encoding is None:
+            yield self.body
+            return
+        packed = HTTPResponse(
+            io.BytesIO(self.body), {"Content-Encoding": encoding}, preload_content=False
+        )
+        while piece := packed.read1(_PIECE_BYTES, decode_content=True):
+            yield piece
 
 
 class Arriving:
@@ -51,147 +76,151 @@ class Arriving:
         self._may_hide_more = not isinstance(connection, socket.socket)
         """TLS within TLS reads ahead, and nothing tells that it still holds something."""
         self._on_whole = on_whole
-        self._lost: OSError | None = None
         self._most_bytes = most_bytes + _LONGEST_HEAD_BYTES
-        self._came = bytearray()
-        self._begin = 0
-        """Where the answer begins, after interim ones."""
-        self._at = 0
-        """Where the head begins, then the body, then the next chunk."""
-        self._is_head_read = False
-        self._is_chunked = False
-        self._end: int | None = None
-        self.is_whole = False
-        """Whether more would change nothing: the end is there, or nobody will read on."""
+        self._bytes_came = 0
+        self._message = _Message()
+        self._lost: OSError | None = None
 
     @property
     def is_clean(self) -> bool:
-        """Whether the connection can carry another request: nothing came after the end."""
-        return self._end == len(self._came)
+        """Whether the connection can carry another request.
+
+        The server keeps it, and nothing came after the end.
+        """
+        return self._message.is_kept
 
     def fileno(self) -> int:
         """Return the number of the connection, to wait for it."""
         return self._connection.fileno()
 
     def receive(self) -> bool:
-        """Take a piece of what is there, without waiting; return whether it is whole."""
+        """Take a piece of what is there, without waiting; return whether it is whole.
+
+        Then more would change nothing: the end is there, or nobody will read on.
+        """
         try:
-            self._take(self._connection.recv(_PIECE_BYTES))
-            while self._may_hide_more and not self.is_whole and not self._deadline.has_passed:
-                self._take(self._connection.recv(_PIECE_BYTES))
+            is_whole = self._takes_last(self._connection.recv(_PIECE_BYTES))
+            while self._may_hide_more and not is_whole and not self._deadline.has_passed:
+                is_whole = self._takes_last(self._connection.recv(_PIECE_BYTES))
         except (BlockingIOError, ssl.SSLWantReadError):
             return False
         except OSError as error:
             self._lost = error
-            self.is_whole = True
-        if self.is_whole:
+            is_whole = True
+        if is_whole:
             self._on_whole()
-        return self.is_whole
+        return is_whole
 
-    def response(self, connection: HTTPConnection) -> BaseHTTPResponse:
-        """Return the answer to the request that *connection* sent; nothing is waited for.
-
-        The connection is closed if the server said that it will close it.
+    def answer(self) -> Answer:
+        """Return what came; nothing is waited for.
 
         Raises:
-            HTTPException, HTTPError: It is no HTTP, or not whole.
+            urllib3.exceptions.ProtocolError: It is no HTTP, or nothing of it came.
             OSError: The connection was lost.
         """
         if self._lost is not None:
             raise self._lost
-        real = connection.sock
-        connection.sock = _AsIfFromSocket(bytes(memoryview(self._came)[self._begin :]))
-        try:
-            return connection.getresponse()
-        finally:
-            if connection.sock is None:
-                real.close()
-            else:
-                connection.sock = real
-
-    def _take(self, piece: bytes) -> None:
-        """Take one *piece*; an empty one means that the server hung up."""
-        if not piece:
-            self.is_whole = True
-            return
-        self._came += piece
-        if not self._is_head_read:
-            self._look_for_head()
-        if self._is_head_read and self._is_chunked:
-            self._look_for_last_chunk()
-        if self._end is not None and len(self._came) >= self._end:
-            self.is_whole = True
-        if len(self._came) > self._most_bytes:
-            self.is_whole = True
-
-    def _look_for_head(self) -> None:
-        """Find the end of the head, and from it where the body will end."""
-        while found := _EMPTY_LINE.search(self._came, self._at):
-            head = bytes(self._came[self._at : found.end()])
-            self._at = found.end()
-            status = _STATUS.match(head)
-            if status is not None and status[1] == _OK:
-                self._read_head(head)
-                return
-            if status is None or not _is_interim(status[1]):
-                self.is_whole = True  # of an answer that brings nothing, only the head is read
-                return
-            self._begin = self._at
-        there = len(self._came) - self._begin
-        begins_well = self._came.startswith(_PROTOCOL[:there], self._begin)
-        self.is_whole = not begins_well or len(self._came) > _LONGEST_HEAD_BYTES
-
-    def _read_head(self, head: bytes) -> None:
-        self._is_head_read = True
-        self._is_chunked = _CHUNKED.search(head) is not None
-        length = _LENGTH.search(head)
-        if length is not None and not self._is_chunked:
-            self._end = self._at + int(length[1])
-
-    def _look_for_last_chunk(self) -> None:
-        """Go from chunk to chunk as far as they are there."""
-        while self._end is None and not self.is_whole and self._at <= len(self._came):
-            line_end = self._came.find(b"\n", self._at)
-            if line_end < 0:
-                self.is_whole = len(self._came) - self._at > _LONGEST_LINE_BYTES
-                return
-            size = _chunk_size(bytes(self._came[self._at : line_end]))
-            if size is None:
-                self.is_whole = True
-            elif size > 0:
-                self._at = line_end + size + len(b"\n\r\n")
-            else:
-                last = _EMPTY_LINE.search(self._came, line_end)
-                if last is None:
-                    return
-                self._end = last.end()
-
-
-class _AsIfFromSocket:
-    """What came, where ``http.client`` expects the socket it came from."""
-
-    def __init__(self, came: bytes) -> None:
-        self._came = came
-
-    def makefile(self, _mode: str) -> io.BytesIO:
-        return io.BytesIO(self._came)
-
-    def settimeout(self, _seconds: float | None) -> None:
-        """Nobody waits."""
+        message = self._message
+        if not message.status:
+            raise ProtocolError("no HTTP")
+        return Answer(
+            status=message.status,
+            headers=message.headers,
+            body=bytes(message.body),
+            is_whole=message.is_whole,
+            is_too_long=self._bytes_came > self._most_bytes and not message.is_over,
+        )
 
     def close(self) -> None:
-        """The real one is closed by whoever has it."""
+        """Let go of what came; nothing is received after this."""
+        self._message.close()
+
+    def _takes_last(self, piece: bytes) -> bool:
+        """Take one *piece*, an empty one when the server hung up; return whether it is the last."""
+        message = self._message
+        if piece:
+            message.take(piece)
+        else:
+            message.end()
+        self._bytes_came += len(piece)
+        most = self._most_bytes if message.status else _LONGEST_HEAD_BYTES
+        return message.is_over or self._bytes_came > most
 
 
-def _is_interim(status: bytes) -> bool:
-    """Whether the answer is still to come on this connection."""
-    return status.startswith(_INTERIM) and status != _OTHER_PROTOCOL
+class _Message:
+    """An answer as the parser hears it; interim ones before it are passed over (RFC 9110, 15.2).
 
+    Of an answer that brings nothing only the head is heard.
+    """
 
-def _chunk_size(line: bytes) -> int | None:
-    """Return the size of a chunk, or None if *line* does not say it."""
-    try:
-        size = int(line.partition(b";")[0], 16)
-    except ValueError:
-        return None
-    return size if size >= 0 else None
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = bytearray()
+        self.is_whole = False
+        self.is_over = False
+        """Whether more would change nothing."""
+        self.is_kept = False
+        """Whether it is whole, nothing came after it, and the server keeps the connection."""
+        self._parser = HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(  # what old servers write; nobody else reads it
+            lenient_headers=True,
+            lenient_chunked_length=True,
+            lenient_transfer_encoding=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
+        )
+
+    def take(self, piece: bytes) -> None:
+        """Hear *piece*; what is no HTTP ends the message."""
+        try:
+            self._parser.feed_data(piece)
+        except (HttpParserError, HttpParserUpgrade):
+            self.is_over = True
+            self.is_kept = False
+
+    def end(self) -> None:
+        """Hear that the server hung up: the end of a body that does not tell its length."""
+        is_chunked = _CHUNKED in self.headers.get("transfer-encoding", "").lower()
+        has_length = is_chunked or "content-length" in self.headers
+        self.is_whole = self.is_whole or (self.status == HTTPStatus.OK and not has_length)
+        self.is_over = True
+        self.is_kept = False
+
+    def close(self) -> None:
+        """Forget the parser: it and its message hold each other."""
+        del self._parser
+
+    def on_message_begin(self) -> None:
+        """Begin; what was heard before was interim, or this is more than was asked for."""
+        self.is_kept = False
+        if not self.is_over:
+            self.headers.clear()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a header; those after the body say nothing that is asked."""
+        if self.status or self.is_over:
+            return
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
+
+    def on_headers_complete(self) -> None:
+        """Read the status, and whether there is more to hear."""
+        status = self._parser.get_status_code()
+        is_interim = status < HTTPStatus.OK and status != HTTPStatus.SWITCHING_PROTOCOLS
+        if self.is_over or is_interim:
+            return
+        if self._parser.get_http_version() in _VERSIONS:
+            self.status = status
+        self.is_over = self.status != HTTPStatus.OK
+
+    def on_body(self, piece: bytes) -> None:
+        """Keep what is asked for."""
+        if not self.is_over:
+            self.body += piece
+
+    def on_message_complete(self) -> None:
+        """End, unless that was an interim answer."""
+        if self.status and not self.is_over:
+            self.is_whole = self.is_over = True
+            self.is_kept = self._parser.should_keep_alive()

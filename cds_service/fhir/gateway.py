@@ -189,6 +189,7 @@ class Gateway:
             server=FhirServer(
                 Connector(client, base=base),
                 self._clock,
+                base=base,
                 most_requests=client.max_fhir_requests,
                 wants_fresh=client.searches.asks_fresh,
             ),

@@ -8,6 +8,7 @@ failures carry only fixed phrases.
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 import statistics
 from codecs import BOM_UTF8
@@ -19,16 +20,21 @@ from email.utils import mktime_tz, parsedate_tz
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException
-from urllib.parse import urlsplit
 
-from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import DecodeError, HTTPError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import (
+    DecodeError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+)
 from urllib3.exceptions import TimeoutError as TooSlowError
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from cds_service.fhir import reasons
-from cds_service.fhir.arriving import Arriving
+from cds_service.fhir.arriving import Answer, Arriving
+from cds_service.fhir.asking import Question, host_line
 from cds_service.fhir.breaker import LONGEST_OPEN_SECONDS, OPEN_SECONDS, Breaker
 from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.idle import IdleConnections
@@ -38,29 +44,18 @@ from cds_service.fhir.slots import Slot, Slots
 from cds_service.hooks.whole_characters import with_whole_characters
 from cds_service.trust.connections import PeerRefusedError
 
-_CHUNK_BYTES = 65_536
 _JSON_TYPES = frozenset(
     {"application/fhir+json", "application/json", "application/json+fhir", "text/json"}
 )
 _SHORTEST_SECONDS = 0.001
 _LONGEST_OPENING_SECONDS = 2.0
 """A connection may stand too late for the call that wanted it, and serve the next one."""
-_HEADERS = {
-    "Accept": "application/fhir+json",
-    "Accept-Encoding": "gzip",
-    "User-Agent": "post-laminectomy-cds",
-}
-FORM = "application/x-www-form-urlencoded"
-FHIR_JSON = "application/fhir+json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """One request that only reads; with a body it is a POST (``_search`` or a batch)."""
-
-    url: str
-    body: bytes | None = field(default=None, repr=False)
-    content_type: str | None = None
+_HEADERS = (
+    "Accept: application/fhir+json",
+    "Accept-Encoding: gzip",
+    "User-Agent: post-laminectomy-cds",
+)
+_FRESH = "Cache-Control: no-cache"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,13 +99,14 @@ class FhirServer:
         connector: Callable[[], HTTPConnection],
         clock: Callable[[], float],
         *,
+        base: str,
         most_requests: int,
         wants_fresh: bool = False,
     ) -> None:
-        """Use connections of *connector*; *wants_fresh* asks for nothing from store."""
+        """Use connections of *connector* to *base*; *wants_fresh* asks for nothing from store."""
         self._connector = connector
         self._idle = IdleConnections(clock)
-        self._headers = _HEADERS | ({"Cache-Control": "no-cache"} if wants_fresh else {})
+        self._headers = (host_line(base), *_HEADERS, *((_FRESH,) if wants_fresh else ()))
         self._clock = clock
         self._breaker = Breaker(clock)
         self._rests: dict[str, float] = {}
@@ -207,29 +203,29 @@ class FhirServer:
             self._idle.put(connection)
             raise FetchFailedError(reasons.SERVER_TOO_SLOW)
         try:
-            self._send(question, terms, connection)
-            connection.sock.settimeout(0)
+            self._send(question, terms, connection.sock)
             arriving = Arriving(
                 connection.sock,
                 most_bytes=terms.allowance.bytes_left,
                 deadline=terms.deadline,
                 on_whole=slot.give_back,
             )
-            yield arriving
-            response = arriving.response(connection)
-            self._judge(response)
-            body = self._body(response, terms)
+            with contextlib.closing(arriving):
+                yield arriving
+                answer = arriving.answer()
+            self._judge(answer)
+            body = self._body(answer, terms)
         except BaseException as error:
             connection.close()
             if isinstance(error, GeneratorExit):  # the deadline fell
                 self._open_for_next()
             raise
-        if arriving.is_clean and connection.sock is not None:
+        if arriving.is_clean:
             self._idle.put(connection)
         else:
             connection.close()
         self._breaker.succeeded()
-        if not _is_json(response.headers.get("Content-Type"), body):
+        if not _is_json(answer.headers.get("content-type"), body):
             raise FetchFailedError(reasons.SERVER_NOT_FHIR_JSON)
         return body
 
@@ -268,75 +264,63 @@ class FhirServer:
         else:
             connection.close()
 
-    def _send(self, question: Question, terms: Terms, connection: HTTPConnection) -> None:
-        headers = dict(self._headers)
-        if terms.token is not None:
-            headers["Authorization"] = f"Bearer {terms.token}"
-        if question.content_type is not None:
-            headers["Content-Type"] = question.content_type
-        connection.timeout = max(terms.deadline.remaining_seconds(), _SHORTEST_SECONDS)
-        connection.request(
-            "GET" if question.body is None else "POST",
-            _target(question.url),
-            body=question.body,
-            headers=headers,
-            preload_content=False,
-        )
+    def _send(self, question: Question, terms: Terms, connection: socket.socket) -> None:
+        """Send *question*; from then on *connection* waits for nothing."""
+        connection.settimeout(max(terms.deadline.remaining_seconds(), _SHORTEST_SECONDS))
+        connection.sendall(question.as_sent(self._headers, terms.token))
+        connection.settimeout(0)
 
-    def _judge(self, response: BaseHTTPResponse) -> None:
+    def _judge(self, answer: Answer) -> None:
         """Raise for any answer but a plain success, and tell the breaker.
 
         A server that does not do something (501) says so of itself and has not failed.
         """
-        status = response.status
+        status = answer.status
         problem = reasons.of_status(status)
         if problem is None:
             return
         if status in reasons.BUSY_STATUSES:
-            raise self._busy(response, problem)
+            raise self._busy(answer, problem)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED:
             self._breaker.failed()
         else:
             self._breaker.succeeded()
         raise FetchFailedError(problem, can_retry=status == HTTPStatus.REQUEST_TIMEOUT)
 
-    def _busy(self, response: BaseHTTPResponse, reason: str) -> FetchFailedError:
+    def _busy(self, answer: Answer, reason: str) -> FetchFailedError:
         self._breaker.abandoned()
-        is_limit = response.status == HTTPStatus.TOO_MANY_REQUESTS
-        return BusyError(reason, _stated_wait(response), is_with_all=is_limit)
+        is_limit = answer.status == HTTPStatus.TOO_MANY_REQUESTS
+        return BusyError(reason, _stated_wait(answer), is_with_all=is_limit)
 
-    def _body(self, response: BaseHTTPResponse, terms: Terms) -> bytes:
+    def _body(self, answer: Answer, terms: Terms) -> bytes:
         """Return the decoded body, in pieces as long as there is time; the first is always read.
 
         Half characters are replaced, as in what the EHR sends.  A byte order mark, which some
         servers put before it, is left out (RFC 8259, section 8.1).
         """
         pieces: list[bytes] = []
-        while piece := response.read1(_CHUNK_BYTES, decode_content=True):
-            if not terms.allowance.takes_bytes(len(piece)):
+        for piece in answer.pieces():
+            if answer.is_too_long or not terms.allowance.takes_bytes(len(piece)):
                 self._breaker.succeeded()
                 raise FetchFailedError(reasons.TOO_MUCH)
             if pieces and not terms.deadline.leaves_time_to_read():
                 raise FetchFailedError(reasons.SERVER_TOO_SLOW)
             pieces.append(piece)
+        if not answer.is_whole:
+            raise ProtocolError("the server hung up")
         return with_whole_characters(b"".join(pieces).removeprefix(BOM_UTF8))
 
 
-def _target(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-
-
-def _stated_wait(response: BaseHTTPResponse) -> float | None:
+def _stated_wait(answer: Answer) -> float | None:
     """Return the seconds that ``Retry-After`` asks for, or None.
 
     Time:
         A moment is compared with the server's own ``Date``, so no clock of ours has a say.
     """
-    stated = response.headers.get("Retry-After", "").strip()
+    stated = answer.headers.get("retry-after", "").strip()
     if stated.isdecimal() and stated.isascii():
         return float(stated[:6])
-    until, now = (parsedate_tz(text) for text in (stated, response.headers.get("Date", "")))
+    until, now = (parsedate_tz(text) for text in (stated, answer.headers.get("date", "")))
     if until is None or now is None:
         return None
     try:

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
+from cds_service.fhir.asking import FHIR_JSON, FORM, Question
 from cds_service.fhir.batch import Part, batch_body, batch_parts
 from cds_service.fhir.deadline import Deadline
-from cds_service.fhir.http import FHIR_JSON, FORM, FetchFailedError, FhirServer, Question, Terms
+from cds_service.fhir.http import FetchFailedError, FhirServer, Terms
 from cds_service.fhir.paging import Allowance, safe_next_url
 from cds_service.fhir.prefetch import Page, joined_answer, read_page, with_outcome, without_notice
 from cds_service.fhir.queries import TYPES, Searches

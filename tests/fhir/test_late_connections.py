@@ -132,7 +132,12 @@ def test_connections_still_to_be_opened_at_the_end_are_not(
 ) -> None:
     """The process ends while one thread connects and the next connection waits for it."""
     ended = threading.Event()
-    server = FhirServer(lambda: HTTPConnection("127.0.0.1", 1), time.monotonic, most_requests=1)
+    server = FhirServer(
+        lambda: HTTPConnection("127.0.0.1", 1),
+        time.monotonic,
+        base="http://127.0.0.1:1/fhir",
+        most_requests=1,
+    )
     server._openers.submit(ended.wait)
     server._open_for_next()
     server.close()

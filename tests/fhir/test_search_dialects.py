@@ -12,9 +12,9 @@ import pytest
 from cds_service.chart.supply import Key, State
 from cds_service.fhir import reasons
 from cds_service.fhir.answers import KeyAnswer
+from cds_service.fhir.asking import FORM
 from cds_service.fhir.batch import batch_parts
 from cds_service.fhir.gateway import Gateway
-from cds_service.fhir.http import FORM
 from cds_service.fhir.queries import observation_codes
 from cds_service.knowledge.model import Knowledge
 from cds_service.trust.dialect import search_form
