@@ -6,7 +6,8 @@ served.  Whoever waits for somebody else (a FHIR server, a key set, a slow sende
 
 A call that begins has a head start over those that have rested: what it does first is short, and
 then it may wait for its FHIR server while those compute.  Without it all calls would fall into
-step, compute together and then wait together.  Nobody gives way for long.
+step, compute together and then wait together.  Nobody gives way for long, and whoever has waited
+for turns before gives way for less; how long its server took is no reason.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from itertools import count
 from typing import NamedTuple
 
 _BEFORE_ALL = float("-inf")
-_HEAD_START_SECONDS = 0.1
+_HEAD_START_SECONDS = 0.05
 """Who has rested waits at most so much longer than calls that begin."""
-_PATIENT_SECONDS = 0.2
-"""Who has been here for longer wants its turn as if it had wanted it since then."""
+_ON_THE_WAY_SECONDS = 0.005
+"""Who was given a thread is waited for so long until it asks for its turn."""
 _LONGEST_WAIT_SECONDS = 1.0
 """Who has waited so long computes beside whoever does not end."""
 
@@ -45,6 +46,8 @@ class Turns:
         self._is_taken = False
         self._waiting: list[_Place] = []
         """A heap: who has waited longest is first."""
+        self._expected = 0
+        self._nobody_expected = threading.Condition(self._lock)
         self._numbers = count()
         self.rested = 0
         """How many calls have rested and not ended; they have the first part behind them."""
@@ -57,9 +60,11 @@ class Turns:
             *arrived_at* is the monotonic moment, in seconds, at which the call was there.  After a
             second the block begins although somebody else still computes.
         """
-        has_turn = self._take(time.monotonic() - _HEAD_START_SECONDS, _LONGEST_WAIT_SECONDS)
+        since = time.monotonic() - _HEAD_START_SECONDS
+        has_turn = self._take(since, _LONGEST_WAIT_SECONDS, begins=True)
         _own.turns, _own.arrived_at = self if has_turn else None, arrived_at
         _own.has_rested = False
+        _own.waited_seconds = time.monotonic() - arrived_at
         try:
             yield
         finally:
@@ -72,7 +77,7 @@ class Turns:
 
     @contextmanager
     def first(self, longest_wait_seconds: float) -> Iterator[None]:
-        """Compute inside of this block before all who wait.
+        """Compute inside of this block before all who wait; then come the calls it has announced.
 
         After *longest_wait_seconds* the block begins although somebody else still computes.
         """
@@ -81,15 +86,20 @@ class Turns:
             yield
         finally:
             if has_turn:
+                self._wait_for_expected()
                 self._give_back()
 
-    @contextmanager
-    def rest(self, arrived_at: float) -> Iterator[None]:
-        """Let others compute while this thread, whose turn it is, waits for somebody.
+    def expect(self) -> None:
+        """Announce a call that was given a thread and will ask for its turn at once.
 
-        Time:
-            As in :meth:`turn`.
+        Else one that has rested would have the turn before that thread has begun.
         """
+        with self._lock:
+            self._expected += 1
+
+    @contextmanager
+    def rest(self) -> Iterator[None]:
+        """Let others compute while this thread, whose turn it is, waits for somebody."""
         if not _own.has_rested:
             _own.has_rested = True
             with self._lock:
@@ -99,12 +109,25 @@ class Turns:
         try:
             yield
         finally:
-            since = min(time.monotonic(), arrived_at + _PATIENT_SECONDS)
-            _own.turns = self if self._take(since, _LONGEST_WAIT_SECONDS) else None
+            wanted_at = time.monotonic()
+            has_turn = self._take(wanted_at - _own.waited_seconds, _LONGEST_WAIT_SECONDS)
+            _own.turns = self if has_turn else None
+            _own.waited_seconds += time.monotonic() - wanted_at
 
-    def _take(self, since: float, longest_wait_seconds: float) -> bool:
+    def _wait_for_expected(self) -> None:
+        """Wait for those on their way, if others would be next; who is slow is not waited for."""
+        with self._lock:
+            if self._waiting and not self._nobody_expected.wait_for(
+                lambda: not self._expected, _ON_THE_WAY_SECONDS
+            ):
+                self._expected = 0
+
+    def _take(self, since: float, longest_wait_seconds: float, *, begins: bool = False) -> bool:
         """Wait for a turn; return whether it came in time."""
         with self._lock:
+            if begins and self._expected:
+                self._expected -= 1
+                self._nobody_expected.notify()
             if not self._is_taken:
                 self._is_taken = True
                 return True
@@ -132,6 +155,8 @@ class _Own(threading.local):
     turns: Turns | None = None
     arrived_at: float | None = None
     has_rested: bool = False
+    waited_seconds: float = 0.0
+    """How long it has waited for turns so far, and for a thread before that."""
 
 
 _own = _Own()
@@ -141,11 +166,11 @@ _own = _Own()
 @contextmanager
 def resting() -> Iterator[None]:
     """Let others compute while this thread waits for somebody; without a turn, simply wait."""
-    turns, arrived_at = _own.turns, _own.arrived_at
-    if turns is None or arrived_at is None:
+    turns = _own.turns
+    if turns is None:
         yield
         return
-    with turns.rest(arrived_at):
+    with turns.rest():
         _own.turns = None  # nothing to give back until the rest is over
         yield
 

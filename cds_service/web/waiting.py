@@ -328,6 +328,7 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]
         while self._has_place and (conn := self._line.next()):
             self._hook_calls += 1
             conn.has_place = True
+            self._turns.expect()
             self.enqueue_req(conn)
 
     def _on_rest(self) -> None:

@@ -23,7 +23,7 @@ from cds_service.web.line import (
     WaitingLine,
 )
 from cds_service.web.refusing import refusal
-from tests.patience import PATIENT_SECONDS, until
+from tests.patience import PATIENT_SECONDS
 from tests.web.small_rooms import SERVICE, SmallRooms, Ticks
 
 ACCEPTED = {
@@ -214,69 +214,6 @@ def _most_at_once(turns: Turns) -> int:
 
     _all_at_once([threading.Thread(target=compute) for _ in range(10)])
     return most[0]
-
-
-def _order_of_turns(
-    monkeypatch: pytest.MonkeyPatch, *, begins_after: float, been_here: float = 0.0
-) -> tuple[list[str], list[int]]:
-    """Let one call come back from a rest, and another begin so many seconds after that.
-
-    Return who computed after whom, and how many had rested before, during and after.
-    """
-    ticks, rests, goes_on = Ticks(been_here), threading.Event(), threading.Event()
-    monkeypatch.setattr("cds_service.turns.time", SimpleNamespace(monotonic=ticks))
-    turns, order = Turns(on_rest=rests.set), []
-    rested = [turns.rested]
-
-    def pulls() -> None:
-        with turns.turn(0.0):
-            with resting():
-                goes_on.wait(PATIENT_SECONDS)
-            order.append("rested")
-
-    def begins() -> None:
-        with turns.turn(0.0):
-            order.append("begins")
-
-    threads = [threading.Thread(target=pulls), threading.Thread(target=begins)]
-    threads[0].start()
-    assert rests.wait(PATIENT_SECONDS)
-    rested.append(turns.rested)
-    with turns.turn(0.0):
-        order.append("computes meanwhile")
-        goes_on.set()
-        assert until(lambda: len(turns._waiting) == 1)
-        ticks.seconds += begins_after
-        threads[1].start()
-        assert until(lambda: len(turns._waiting) == 2)
-    for thread in threads:
-        thread.join(PATIENT_SECONDS)
-    return order, [*rested, turns.rested]
-
-
-def test_call_that_rests_lets_others_compute(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that waits for its FHIR server holds nobody up; how many have rested is known."""
-    order, rested = _order_of_turns(monkeypatch, begins_after=0.0)
-    assert order[0] == "computes meanwhile"
-    assert rested == [0, 1, 0]
-
-
-@pytest.mark.parametrize(("after", "first"), [(0.099, "begins"), (0.101, "rested")])
-def test_call_that_begins_has_a_head_start_of_a_tenth_of_a_second(
-    monkeypatch: pytest.MonkeyPatch, after: float, first: str
-) -> None:
-    """It may have a server to wait for too; but nobody who has rested waits for ever."""
-    order, _ = _order_of_turns(monkeypatch, begins_after=after)
-    assert order[1] == first
-
-
-@pytest.mark.parametrize(("here", "first"), [(0.299, "begins"), (0.301, "rested")])
-def test_call_that_has_been_here_for_long_gives_way_no_more(
-    monkeypatch: pytest.MonkeyPatch, here: float, first: str
-) -> None:
-    """Two tenths of a second and the head start after it came, whoever begins comes after it."""
-    order, _ = _order_of_turns(monkeypatch, begins_after=0.0, been_here=here)
-    assert order[1] == first
 
 
 def test_event_loop_comes_first_and_waits_no_longer_than_it_wants() -> None:

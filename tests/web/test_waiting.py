@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from cds_service.web.large_calls import LARGE_BODY_BYTES
 from cds_service.web.limits import LONGEST_EARLY_BODY_BYTES
+from tests.patience import PATIENT_SECONDS, until
 from tests.web.small_rooms import SERVICE, Ticks
 from tests.web.waiting_room import Room, Worker, at_work
 
@@ -277,6 +278,32 @@ def test_call_begins_when_another_rests(room: Room, ticks: Ticks) -> None:
         room.may_rest.set()
         assert worker.until(lambda: len(room.begun) == 13)
         assert not len(worker._line)
+
+
+def test_call_that_comes_computes_before_one_that_has_rested(
+    room: Room, ticks: Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although that one wants its turn back while the thread of the other has not begun."""
+    monkeypatch.setattr("cds_service.turns._ON_THE_WAY_SECONDS", PATIENT_SECONDS)
+    monkeypatch.setattr("cds_service.turns.time", SimpleNamespace(monotonic=ticks))
+    room.rests = True
+    room.goes_on.clear()
+    with at_work(room) as worker:
+        worker.connect(hook_call(0))
+        assert worker.until(lambda: worker._turns.rested == 1)
+        room.rests = False
+        room.may_rest.clear()
+        give_thread = worker.enqueue_req
+
+        def when_the_other_wants_its_turn(conn: object) -> None:
+            room.goes_on.set()
+            assert until(lambda: bool(worker._turns._waiting))
+            give_thread(conn)
+
+        monkeypatch.setattr(worker, "enqueue_req", when_the_other_wants_its_turn)
+        worker.connect(hook_call(0))
+        assert worker.until(lambda: len(room.begun) == 2)
+        assert worker._turns.rested == 1
 
 
 def test_no_more_calls_have_threads_than_can_compute_soon(room: Room, ticks: Ticks) -> None:
