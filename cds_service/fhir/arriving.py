@@ -40,7 +40,7 @@ class Answer:
     is_too_long: bool
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the body without its compression, in pieces of which none is large.
+        """Yield the body; one that is compressed without that, in pieces of which none is large.
 
         Raises:
             urllib3.exceptions.DecodeError: It is not compressed as the server says.

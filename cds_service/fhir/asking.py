@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 FORM = "application/x-www-form-urlencoded"
 FHIR_JSON = "application/fhir+json"
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +36,3 @@ class Question:
         if " " in target or not all(map(str.isprintable, lines)):
             raise ValueError("a request that would end before its end")
         return "\r\n".join((*lines, "", "")).encode("ascii") + (self.body or b"")
-
-
-def host_line(base: str) -> str:
-    """Return the header that names the server of *base*, with its port if that is not the usual."""
-    parts = urlsplit(base)
-    name = str(parts.hostname).partition("%")[0]  # the zone of an IPv6 address is ours alone
-    host = f"[{name}]" if ":" in name else name.encode("idna").decode()
-    is_usual = parts.port in {None, _DEFAULT_PORTS.get(parts.scheme)}
-    return f"Host: {host}" if is_usual else f"Host: {host}:{parts.port}"

@@ -20,6 +20,7 @@ from email.utils import mktime_tz, parsedate_tz
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException
+from urllib.parse import urlsplit
 
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import (
@@ -34,7 +35,7 @@ from urllib3.util.ssl_match_hostname import CertificateError
 
 from cds_service.fhir import reasons
 from cds_service.fhir.arriving import Answer, Arriving
-from cds_service.fhir.asking import Question, host_line
+from cds_service.fhir.asking import Question
 from cds_service.fhir.breaker import LONGEST_OPEN_SECONDS, OPEN_SECONDS, Breaker
 from cds_service.fhir.deadline import Deadline
 from cds_service.fhir.idle import IdleConnections
@@ -103,10 +104,17 @@ class FhirServer:
         most_requests: int,
         wants_fresh: bool = False,
     ) -> None:
-        """Use connections of *connector* to *base*; *wants_fresh* asks for nothing from store."""
+        """Use connections of *connector* to *base*, as the list of the client has it.
+
+        *wants_fresh* asks for nothing from store.
+        """
         self._connector = connector
         self._idle = IdleConnections(clock)
-        self._headers = (host_line(base), *_HEADERS, *((_FRESH,) if wants_fresh else ()))
+        self._headers = (
+            f"Host: {urlsplit(base).netloc}",
+            *_HEADERS,
+            *((_FRESH,) if wants_fresh else ()),
+        )
         self._clock = clock
         self._breaker = Breaker(clock)
         self._rests: dict[str, float] = {}

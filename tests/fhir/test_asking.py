@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cds_service.fhir.asking import FORM, Question, host_line
+from cds_service.fhir.asking import FORM, Question
 
 HEADERS = ("Host: ehr.example", "Accept: application/fhir+json")
 
@@ -56,22 +56,3 @@ def test_token_that_would_end_its_line_is_not_sent(sign: str) -> None:
     question = Question(url="https://ehr.example/fhir/Condition")
     with pytest.raises(ValueError):  # noqa: PT011 - its text is for nobody
         question.as_sent(HEADERS, f"abc{sign}X-Other: 1")
-
-
-@pytest.mark.parametrize(
-    ("base", "host"),
-    [
-        ("https://ehr.example/fhir", "ehr.example"),
-        ("https://EHR.example:443/fhir", "ehr.example"),
-        ("http://ehr.example:80/fhir", "ehr.example"),
-        ("https://ehr.example:80/fhir", "ehr.example:80"),
-        ("http://ehr.example:8443/fhir", "ehr.example:8443"),
-        ("http://127.0.0.1:8080", "127.0.0.1:8080"),
-        ("http://[::1]:8080/fhir", "[::1]:8080"),
-        ("https://[fe80::1%25eth0]/fhir", "[fe80::1]"),
-        ("https://spital-zürich.example/fhir", "xn--spital-zrich-klb.example"),
-    ],
-)
-def test_server_is_named_as_it_is_addressed(base: str, host: str) -> None:
-    """Servers with several names choose by this line (RFC 9110, section 7.2)."""
-    assert host_line(base) == f"Host: {host}"

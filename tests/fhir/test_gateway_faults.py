@@ -398,6 +398,8 @@ def test_token_goes_to_the_fhir_server_and_cookies_nowhere(
     tokens = [headers.get("Authorization") for _, headers in server.seen]
     assert tokens.count(f"Bearer {TOKEN}") == tokens.count("Bearer second-token") == SEARCHES
     assert not any("Cookie" in headers for _, headers in server.seen)
+    hosts = {headers.get("Host") for _, headers in server.seen}
+    assert hosts == {server.base.split("/")[2]}  # servers with several names choose by it
 
 
 def test_environment_does_not_decide_where_a_token_goes(

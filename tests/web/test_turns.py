@@ -16,10 +16,7 @@ from tests.web.small_rooms import Ticks
 
 
 class _Call(threading.Thread):
-    """A call that rests until each of *rests* is over, one after the other, and then notes itself.
-
-    How many had rested then is noted too.
-    """
+    """A call that rests until each of *rests* is over, in turn, and then notes itself."""
 
     def __init__(
         self, turns: Turns, order: list[str], *rests: threading.Event, now: Callable[[], float]
