@@ -128,7 +128,7 @@ class Arriving:
             headers=message.headers,
             body=bytes(message.body),
             is_whole=message.is_whole,
-            is_too_long=self._bytes_came > self._most_bytes and not message.is_over,
+            is_too_long=self._bytes_came > self._most_bytes,
         )
 
     def close(self) -> None:
@@ -166,7 +166,6 @@ class _Message:
         self._parser.set_dangerous_leniencies(  # what old servers write; nobody else reads it
             lenient_headers=True,
             lenient_chunked_length=True,
-            lenient_transfer_encoding=True,
             lenient_optional_cr_before_lf=True,
             lenient_spaces_after_chunk_size=True,
         )
@@ -177,15 +176,12 @@ class _Message:
             self._parser.feed_data(piece)
         except (HttpParserError, HttpParserUpgrade):
             self.is_over = True
-            self.is_kept = False
 
     def end(self) -> None:
         """Hear that the server hung up: the end of a body that does not tell its length."""
         is_chunked = _CHUNKED in self.headers.get("transfer-encoding", "").lower()
-        has_length = is_chunked or "content-length" in self.headers
-        self.is_whole = self.is_whole or (self.status == HTTPStatus.OK and not has_length)
+        self.is_whole = not (is_chunked or "content-length" in self.headers)
         self.is_over = True
-        self.is_kept = False
 
     def close(self) -> None:
         """Forget the parser: it and its message hold each other."""
@@ -199,7 +195,7 @@ class _Message:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note a header; those after the body say nothing that is asked."""
-        if self.status or self.is_over:
+        if self.status:
             return
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text

@@ -47,6 +47,10 @@ WHOLE = {
     "in chunks and with a length": OK
     + CHUNKED
     + b"Content-Length: 3\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY),
+    "in chunks with blanks after their sizes": OK
+    + CHUNKED
+    + b"\r\n%x  \r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY),
+    "with a header in two lines": OK + b"X-A: one\r\n two\r\n" + LENGTH + BODY,
     "zipped": OK
     + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(ZIPPED), ZIPPED),
 }

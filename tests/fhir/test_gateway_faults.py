@@ -257,6 +257,26 @@ def test_lost_connection_and_busy_server_are_tried_once_more(
     assert len(server.asked("Condition")) == 2
 
 
+def test_connection_on_which_more_came_than_was_asked_for_is_not_used_again(
+    gateway: Gateway, server: FaultServer
+) -> None:
+    """The rest could be taken for the answer to the next search, which is about somebody else."""
+    came: list[object] = []
+
+    def says_more(handler: Handler) -> None:
+        came.append(handler.client_address)
+        body = b'{"resourceType":"Bundle","type":"searchset","total":0}'
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+        handler.wfile.write(head + body + b"HTTP/1.1 200 OK\r\n")
+
+    server.behaviours["Condition"] = says_more
+    client = dev_profile()
+    for _ in range(4):
+        answers = gateway.answers(call(server, **only(Key.CONDITIONS)), client, deadline())
+        assert answers[Key.CONDITIONS].supply.state is State.EMPTY
+    assert len(set(came)) == 4
+
+
 @pytest.mark.parametrize("code", [401, 403, 404, 429, 500, 503])
 def test_refusal_is_not_repeated(gateway: Gateway, server: FaultServer, code: int) -> None:
     """One request per search when a second would be no use."""
